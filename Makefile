@@ -1,0 +1,44 @@
+# `make run` and `make test` are all that a fresh machine needs: Python 3.11 or newer with venv, and make.
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: run dev test test-long lint lock clean
+
+run: .venv/installed  ## Migrate the database, then serve on http://127.0.0.1:$(PORT)
+	@$(BIN)/flask db upgrade --quiet
+	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
+
+dev: .venv/installed  ## The same with reloading
+	@$(BIN)/flask db upgrade --quiet
+	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py --reload "app:create_app()"
+
+test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
+	@$(BIN)/pytest $(ARGS)
+
+test-long: .venv/installed-dev  ## The longer forms of the race tests
+	@$(BIN)/pytest -m long $(ARGS)
+
+lint: .venv/installed-dev  ## Style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+lock:  ## Renew the pinned, hashed requirements (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --upgrade requirements.in --output-file requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --upgrade requirements-dev.in --constraint requirements.txt --output-file requirements-dev.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	$(PIP_INSTALL) --requirement requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(PIP_INSTALL) --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,73 @@
+"""The application: settings in, a Flask app out, wired in the order in which a request meets the parts.
+
+settings → front door (Host, origin, headers) → browser session → unit of work → endpoints and pages → storage
+"""
+
+import logging
+import os
+import sys
+
+from flask import Flask, Response
+from flask_migrate import Migrate
+
+import browser
+import commands
+import database
+import errors
+import front_door
+import my_oauth
+import unit_of_work
+from config import PROJECT, Settings
+from endpoints import authorize, discovery, health, me, token
+from errors import ConfigError
+from models import db
+from pages import home, login, signup
+
+ENDPOINTS = [authorize, token, discovery, me, health]
+PAGES = [home, login, signup]
+WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
+
+
+class Application(Flask):
+    """Flask with every view inside one transaction."""
+
+    def dispatch_request(self) -> Response:
+        return unit_of_work.settle(super().dispatch_request)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The app. Reads the environment when it is given no settings. Raises ConfigError; opens no connection."""
+    settings = settings or Settings()
+    check_database_fits(settings)
+    app = Application(__name__, root_path=str(PROJECT), instance_path=str(PROJECT / "instance"))
+    app.extensions["ostiary.settings"] = settings
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings.database_url),
+    )
+    logging.getLogger("authlib").setLevel(logging.INFO)  # at DEBUG it prints whole tokens
+
+    front_door.init_app(app, settings)
+    browser.init_app(app, settings)
+    errors.init_app(app, database.is_unavailable)
+    my_oauth.init_app(app, settings)
+    for module in (*ENDPOINTS, *PAGES):
+        app.register_blueprint(module.blueprint)
+    for module in (token,):
+        front_door.csrf.exempt(module.blueprint)
+
+    db.init_app(app)
+    with app.app_context():
+        database.prepare(db.engine)
+    Migrate(app, db, directory=str(PROJECT / "migrations"))
+    commands.init_app(app)
+    return app
+
+
+def check_database_fits(settings: Settings) -> None:
+    """In-memory SQLite is one connection for one thread: the test client's. Threads on it lose rows."""
+    if not database.is_memory(settings.database_url):
+        return
+    served = any(name in sys.modules for name in WSGI_SERVERS) or os.environ.get("FLASK_RUN_FROM_CLI") == "true"
+    if served:
+        raise ConfigError(["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"])

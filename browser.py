@@ -1,0 +1,106 @@
+"""The browser's session: a signed cookie that holds random ids only, and what signing in and out does to it.
+
+Enters: a request of a person. Leaves: who is signed in, and which pending authorization requests are this browser's. The cookie
+names a row of `user_session`, so ending a session anywhere ends it here. Machine endpoints open no session at all.
+"""
+
+from typing import Any
+
+from flask import Flask, Request, request, session
+from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
+from flask_login import LoginManager, current_user, login_user
+
+import store.tickets
+import store.user_sessions
+from config import Settings
+from errors import is_machine_path
+from protocol import clock, credentials
+from store.user_sessions import SignedIn
+
+
+class PageSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie for pages; nothing to read, sign or send for machines."""
+
+    def open_session(self, app: Flask, request: Request) -> Any:
+        if is_machine_path(request.path) or request.path.startswith(app.static_url_path or "/static"):
+            return NullSession()
+        return super().open_session(app, request)
+
+    def is_null_session(self, obj: object) -> bool:
+        return isinstance(obj, NullSession)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Any) -> None:
+        if not isinstance(session, NullSession):
+            super().save_session(app, session, response)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Cookies are `__Host-` and Secure on an https issuer; plain names on loopback http, where browsers refuse those."""
+    app.session_interface = PageSessions()
+    app.config.update(
+        SECRET_KEY=credentials.derive_key(settings.secret_key.get_secret_value(), "browser session"),
+        SECRET_KEY_FALLBACKS=[
+            credentials.derive_key(key.get_secret_value(), "browser session") for key in settings.old_secret_keys
+        ],
+        SESSION_COOKIE_NAME="__Host-ostiary" if settings.is_https else "ostiary",
+        SESSION_COOKIE_SECURE=settings.is_https,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        SESSION_REFRESH_EACH_REQUEST=False,
+    )
+    manager = LoginManager()
+    manager.session_protection = (
+        None  # it would bind the session to an address; a row that can be ended protects better
+    )
+    manager.user_loader(load_signed_in)
+    manager.init_app(app)
+
+
+def load_signed_in(session_id: str) -> SignedIn | None:
+    return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now())
+
+
+def signed_in() -> SignedIn | None:
+    """Who this browser is signed in as."""
+    return current_user._get_current_object() if current_user.is_authenticated else None
+
+
+def browser_digest() -> bytes:
+    """The id that this browser's pending requests are stored under; made when first needed."""
+    if "browser" not in session:
+        session["browser"] = credentials.random_text()
+    return credentials.digest(session["browser"])
+
+
+def sign_in(user_id: int) -> None:
+    """Begin a new session under new ids (session fixation, RFC 9700 §4.12). What this browser had pending comes along."""
+    end_current_session()
+    old_browser = browser_digest()
+    session.clear()
+    store.tickets.hand_over(old_browser, browser_digest())
+    session_id = credentials.random_text()
+    store.user_sessions.start(
+        credentials.digest(session_id),
+        user_id,
+        clock.now(),
+        request.headers.get("User-Agent", ""),
+        request.remote_addr or "",
+    )
+    person = load_signed_in(session_id)
+    if person is not None:
+        login_user(person)
+
+
+def sign_out(ticket_digest: bytes | None = None) -> None:
+    """End this browser's session. Of its pending requests only the named one stays, for somebody else to sign in for."""
+    end_current_session()
+    old_browser = browser_digest()
+    session.clear()
+    if ticket_digest is not None:
+        store.tickets.hand_over(old_browser, browser_digest(), ticket_digest)
+
+
+def end_current_session() -> None:
+    if "_user_id" in session:
+        store.user_sessions.end(credentials.digest(session["_user_id"]))

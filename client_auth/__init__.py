@@ -1,0 +1,3 @@
+"""Ways a client proves itself, a file each (RFC 6749 §2.3). Each takes `query_client` and Authlib's request, and returns the client
+or None; which method was right is nobody's business, so a failure is answered in one place, `my_oauth.Server`.
+"""

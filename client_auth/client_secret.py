@@ -1,0 +1,37 @@
+"""`client_secret_basic` and `client_secret_post`: a generated secret, in the header or in the body (RFC 6749 §2.3.1)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from models import Client
+from protocol import parameters
+
+QueryClient = Callable[[str], Client | None]
+
+
+def authenticate_basic(query_client: QueryClient, request: Any) -> Client | None:
+    """The client of the Authorization header. A `client_id` in the body must be the same."""
+    credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
+    if credentials is None:
+        return None
+    client_id, secret = credentials
+    if request.form.get("client_id", client_id) != client_id:
+        return None
+    return with_right_secret(query_client(client_id) if is_plausible(client_id) else None, secret)
+
+
+def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
+    """The client of `client_id` and `client_secret` in the body."""
+    client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
+    if not client_id or not secret:
+        return None
+    return with_right_secret(query_client(client_id), secret)
+
+
+def with_right_secret(client: Client | None, secret: str) -> Client | None:
+    return client if client is not None and client.check_client_secret(secret) else None
+
+
+def is_plausible(client_id: str) -> bool:
+    """Whether the database may be asked: the header's text was not through the guard of the body's parameters."""
+    return bool(client_id) and parameters.VISIBLE.fullmatch(client_id) is not None

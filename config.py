@@ -1,0 +1,178 @@
+"""Settings: every knob, typed, with its default and unit, read from `OSTIARY_…` and checked once at start.
+
+Enters: the environment (or keyword arguments in tests). Leaves: one frozen `Settings`, or one `ConfigError` that lists every
+problem together and prints no value. A loopback issuer means development: only there do the first three have defaults.
+"""
+
+import ipaddress
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parent
+INSTANCE = PROJECT / "instance"
+MINIMUM_SECRET_LENGTH = 32
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+
+def from_seconds(value: Any) -> Any:
+    """Durations are written in seconds, as text too; pydantic's own reading of "600" is another."""
+    if isinstance(value, str):
+        return timedelta(seconds=float(value))
+    return timedelta(seconds=value) if isinstance(value, int | float) else value
+
+
+def from_commas(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(0))]
+PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(seconds=1))]
+CommaSeparated = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(from_commas)]
+Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(from_commas)]
+
+
+class Settings(BaseSettings):
+    """The contract with operators. Frozen; `Settings()` reads the environment, keyword arguments win over it.
+
+    Raises ConfigError with every problem at once.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="OSTIARY_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    issuer: str  # RFC 8414 §2: https, no query, no fragment; here also no trailing slash
+    database_url: str
+    secret_key: SecretStr
+    old_secret_keys: CommaSeparated = ()  # verify and decrypt only
+    access_token_lifetime: PositiveSeconds = timedelta(minutes=10)  # RFC 9700 §2.2: short-lived
+    authorization_code_lifetime: PositiveSeconds = timedelta(minutes=1)  # RFC 6749 §4.1.2: at most 10 minutes
+    refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)  # RFC 9700 §4.14.2: expire when unused
+    refresh_token_lifetime: PositiveSeconds = timedelta(days=365)  # from the sign-in, however often refreshed
+    refresh_leeway: Seconds = timedelta(seconds=10)  # a repeat gets the same pair, whatever was done with it
+    refresh_retry_lifetime: Seconds = timedelta(hours=24)  # a repeat is honoured while the successor is unused
+    max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1  # live tokens per person and client
+    signup: Literal["open", "closed"]
+    trusted_proxies: Networks = ()  # addresses whose X-Forwarded-For and -Proto count
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError([problem_text(problem) for problem in error.errors(include_input=False)]) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_development_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        values.setdefault("issuer", f"http://127.0.0.1:{os.environ.get('PORT') or 8000}")
+        if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
+            values.setdefault("database_url", f"sqlite:///{INSTANCE / 'ostiary.sqlite3'}")
+            values.setdefault("signup", "open")
+            if "secret_key" not in values:
+                values["secret_key"] = development_secret_key(INSTANCE / "secret_key")
+        values.setdefault("signup", "closed")
+        return values
+
+    @field_validator("issuer")
+    @classmethod
+    def check_issuer(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        if issuer.endswith("/"):
+            raise ValueError("must not end in a slash: clients compare it as text")
+        if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("must be a URL with a host and without query, fragment or user (RFC 8414 §2)")
+        if parts.scheme != "https" and not is_loopback_issuer(issuer):
+            raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
+        if parts.path:
+            raise ValueError("must not have a path: the endpoints are at the root of the host")
+        return issuer
+
+    @field_validator("database_url")
+    @classmethod
+    def check_database_url(cls, url: str) -> str:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ValueError("is not a database URL") from None
+        if parsed.drivername in DRIVERS:
+            parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
+        if parsed.get_backend_name() not in ("sqlite", "postgresql", "mysql", "mariadb"):
+            raise ValueError("must be sqlite, postgresql, mysql or mariadb")
+        return parsed.render_as_string(hide_password=False)
+
+    @field_validator("secret_key")
+    @classmethod
+    def check_secret_key(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+            raise ValueError(f"must have at least {MINIMUM_SECRET_LENGTH} characters")
+        return key
+
+    @model_validator(mode="after")
+    def check_combinations(self) -> Self:
+        if self.authorization_code_lifetime > timedelta(minutes=10):
+            raise ValueError("OSTIARY_AUTHORIZATION_CODE_LIFETIME must be at most 600 (RFC 6749 §4.1.2)")
+        return self
+
+    @property
+    def is_development(self) -> bool:
+        return is_loopback_issuer(self.issuer)
+
+    @property
+    def is_https(self) -> bool:
+        return self.issuer.startswith("https:")
+
+
+def problem_text(problem: Any) -> str:
+    """One problem in words, naming the variable and never its value."""
+    name = "OSTIARY_" + str(problem["loc"][0]).upper() + " " if problem["loc"] else ""
+    if problem["type"] == "missing":
+        return f"{name}is missing: outside of a loopback issuer it has no default"
+    return name + problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+
+
+def is_loopback_issuer(issuer: str) -> bool:
+    """True for http or https on 127.0.0.0/8, [::1] or the name localhost."""
+    try:
+        parts = urlsplit(issuer)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme not in ("http", "https"):
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def development_secret_key(path: Path) -> str:
+    """The key kept at `path`, made there the first time. Two processes that start at once get the same one."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # atomic, and refused when another process was first
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,21 @@
+"""What the running app is made of, for code that must not import it: `issuer`, `settings`, `server`, `require_oauth`.
+
+Endpoints and pages ask here and never the settings module, so that one process may one day serve several issuers.
+"""
+
+from typing import Any, cast
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from config import Settings
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.extensions["ostiary.settings"])
+
+
+settings: Settings = LocalProxy(_settings)  # type: ignore[assignment]
+issuer: str = LocalProxy(lambda: _settings().issuer)  # type: ignore[assignment]
+server: Any = LocalProxy(lambda: current_app.extensions["ostiary.server"])
+require_oauth: Any = LocalProxy(lambda: current_app.extensions["ostiary.require_oauth"])

@@ -1,0 +1,1 @@
+"""One file for each protocol URL: HTTP request in, HTTP response out. Views run inside `unit_of_work.settle`."""

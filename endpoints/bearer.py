@@ -1,0 +1,85 @@
+"""`require_oauth`: the check of a bearer token (RFC 6750), for every resource that this server itself protects.
+
+One SELECT; on the token's first use one UPDATE more, because a refresh may be repeated only while its successor is unused.
+"""
+
+from typing import Any
+
+from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc6749.errors import MissingAuthorizationError, UnsupportedTokenTypeError
+from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError
+from flask import Response, abort, json
+from sqlalchemy import Row
+
+import store.tokens
+from current import settings
+from errors import oauth_error_body
+from protocol import clock, credentials
+from protocol.clock import MICROSECONDS
+from unit_of_work import penalize
+
+REALM = "ostiary"
+
+
+class BearerToken:
+    """A live access token and its person, with the methods that Authlib asks of it."""
+
+    def __init__(self, row: Row[Any]) -> None:
+        self.row = row
+
+    def is_expired(self) -> bool:
+        return bool(self.row.access_token_expires_at <= clock.now())
+
+    def is_revoked(self) -> bool:
+        """A revoked token has no row; one whose person is gone or disabled counts as revoked."""
+        return self.row.user_id is not None and (self.row.sub is None or self.row.disabled_at is not None)
+
+    def get_scope(self) -> str:
+        return str(self.row.access_token_scope)
+
+
+class Validator(BearerTokenValidator):
+    def authenticate_token(self, token_string: str) -> BearerToken | None:
+        row = store.tokens.find_bearer(credentials.digest(token_string))
+        return None if row is None else BearerToken(row)
+
+    def validate_token(self, token: BearerToken | None, scopes: Any, request: Any) -> None:
+        try:
+            super().validate_token(token, scopes, request)
+        except InsufficientScopeError:
+            note_use(token)
+            raise
+        note_use(token)
+
+
+def note_use(token: BearerToken | None) -> None:
+    """Mark the first use, also when the request is then refused: whoever sent it has the token."""
+    if token is None or token.row.used_at is not None:
+        return
+    leeway_start = clock.now_in_microseconds() - int(settings.refresh_leeway.total_seconds() * MICROSECONDS)
+    arguments = (token.row.id, clock.now(), leeway_start)
+    store.tokens.mark_used(*arguments)
+    penalize(store.tokens.mark_used, *arguments)
+
+
+class RequireOAuth(ResourceProtector):
+    """`with require_oauth.acquire("scope") as token:` in a view, or `@require_oauth("scope")` around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_token_validator(Validator(realm=REALM))
+
+    def raise_error_response(self, error: OAuth2Error) -> None:
+        """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error code (§3.1)."""
+        challenge = f'Bearer realm="{REALM}"'
+        if isinstance(error, MissingAuthorizationError | UnsupportedTokenTypeError):
+            body = oauth_error_body("invalid_request", "a bearer token is required in the Authorization header")
+            status = 401
+        else:
+            body = oauth_error_body(error.error, error.get_error_description())
+            challenge += f', error="{error.error}", error_description="{error.get_error_description()}"'
+            status = error.status_code
+        response = Response(json.dumps(body), status, mimetype="application/json")
+        response.headers["WWW-Authenticate"] = challenge
+        abort(response)

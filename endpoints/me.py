@@ -1,0 +1,27 @@
+"""`GET /api/me`: the example of a protected resource. Tells the holder of a token about its person, as the scopes allow."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6750 import InsufficientScopeError
+from flask import Blueprint
+
+from current import require_oauth
+from protocol import scopes
+
+blueprint = Blueprint("me", __name__)
+
+
+@blueprint.get("/api/me")
+def me() -> dict[str, Any]:
+    """`sub`, `client_id`, `scope`; `name` with the scope profile, `email` with the scope email. A machine's token gets 403."""
+    with require_oauth.acquire() as token:
+        row = token.row
+        if row.sub is None:
+            raise InsufficientScopeError("this needs the token of a person")
+    granted = scopes.split(row.access_token_scope)
+    answer = {"sub": row.sub, "client_id": row.client_id, "scope": row.access_token_scope}
+    if "profile" in granted:
+        answer["name"] = row.name
+    if "email" in granted:
+        answer["email"] = row.email
+    return answer

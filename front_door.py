@@ -1,0 +1,121 @@
+"""What every request meets before its view, and every response after it: Host, proxies, origins, headers.
+
+Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not the issuer's is
+refused (DNS rebinding), and forwarded headers count from trusted proxies only.
+"""
+
+import ipaddress
+import secrets
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, g, request
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from config import Settings
+from errors import is_machine_path, page_error
+
+csrf = CSRFProtect()
+
+ANY_HOST_PATHS = ("/healthz", "/readyz")
+FORWARDED_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO")
+CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
+)
+MAXIMUM_BODY = 64 * 1024
+MAXIMUM_FIELDS = 100
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAXIMUM_BODY,
+        MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
+        MAX_FORM_PARTS=MAXIMUM_FIELDS,
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
+        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see check_origin
+    )
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
+    own_host = urlsplit(settings.issuer).netloc.lower()
+
+    @app.before_request
+    def meet() -> Response | None:
+        g.request_id = secrets.token_hex(8)
+        if request.path not in ANY_HOST_PATHS:
+            if request.headers.get("Host", "").lower() != own_host:
+                return Response("This server has another name.\n", 400, mimetype="text/plain")
+            if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
+                text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
+                return Response(text, 400, mimetype="text/plain")
+        check_origin(settings.issuer)
+        return None
+
+    csrf.init_app(app)  # its check comes after the one of the Host
+
+    @app.after_request
+    def dress(response: Response) -> Response:
+        headers = response.headers
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        headers.setdefault("Request-Id", g.get("request_id", ""))
+        if settings.is_https:
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        if not is_machine_path(request.path):
+            headers.setdefault("Content-Security-Policy", CSP.format(form_action=g.get("form_action", "'self'")))
+            headers.setdefault("X-Frame-Options", "DENY")
+            headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        if request.endpoint != "static":
+            headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @app.errorhandler(CSRFError)
+    def form_expired(error: CSRFError) -> Response:
+        return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
+
+
+def check_origin(issuer: str) -> None:
+    """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to work.
+
+    Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the truth.
+    """
+    if request.method != "POST" or is_machine_path(request.path) or is_foreign_by_design():
+        return
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    origin = request.headers.get("Origin", "null")
+    if site not in ("same-origin", "none") or origin not in ("null", issuer):
+        abort(page_error(400, "Not from here", "This form was sent by another site."))
+
+
+def is_foreign_by_design() -> bool:
+    """An authorization request may come by POST from a client's page (RFC 6749 §3.1); it decides nothing."""
+    return request.path == "/oauth/authorize" and "ticket" not in request.form
+
+
+def allow_form_action(source: str) -> None:
+    """Let this page's form be answered by a redirect to `source`: browsers check those too."""
+    g.form_action = f"'self' {source}"
+
+
+class TrustedProxies:
+    """Reads X-Forwarded-For and -Proto when the peer's address is a trusted proxy's; otherwise they are dropped."""
+
+    def __init__(self, app: object, settings: Settings) -> None:
+        self.app = app
+        self.through_proxy = ProxyFix(app, x_for=1, x_proto=1, x_host=0)  # type: ignore[arg-type]
+        self.networks = settings.trusted_proxies
+        self.is_development = settings.is_development
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        if self.is_trusted(environ.get("REMOTE_ADDR", "")):
+            return self.through_proxy(environ, start_response)
+        if not self.is_development:  # a loopback issuer refuses them instead, because somebody set up a proxy
+            for name in FORWARDED_HEADERS:
+                environ.pop(name, None)
+        return self.app(environ, start_response)  # type: ignore[operator]
+
+    def is_trusted(self, address: str) -> bool:
+        try:
+            peer = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(peer in network for network in self.networks)

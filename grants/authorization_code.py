@@ -1,0 +1,171 @@
+"""`grant_type=authorization_code` and the authorization request that leads to it (RFC 6749 §4.1, OAuth 2.1 §4.1).
+
+A code is spent by deleting its row, decided by the row count, after the person's row is locked. The token row remembers the
+code: one that comes again, with everything else right, is a replay, and what it issued dies (RFC 6749 §4.1.2). With anything
+wrong it is merely refused: a thief who only saw the code cannot end the sign-in that it made.
+"""
+
+import hmac
+from typing import Any
+
+from authlib.oauth2.rfc6749 import (
+    AccessDeniedError,
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Error,
+    UnsupportedResponseTypeError,
+)
+from authlib.oauth2.rfc6749 import grants as rfc6749
+from sqlalchemy import Row
+
+import store.codes
+import store.tokens
+from models import Client
+from protocol import clock, credentials, pkce
+from unit_of_work import lock_owner, penalize
+
+
+class UnsupportedResponseType(UnsupportedResponseTypeError):
+    """With fixed words: Authlib's would quote the request."""
+
+    description = "response_type must be code"
+
+    def get_error_description(self) -> str:
+        return self.description
+
+
+class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+
+    # ---- the authorization endpoint -------------------------------------------------------------------------------
+
+    @classmethod
+    def check_authorization_endpoint(cls, request: Any) -> bool:
+        """Takes every request, so that client and redirect URI are checked before anything is redirected (RFC 9700 §4.11)."""
+        return True
+
+    def validate_authorization_request(self) -> str:
+        """The redirect URI of a request that may be put before a person.
+
+        Errors without a `redirect_uri` are for a page: nothing is sent to an address that is not this client's.
+        """
+        payload = self.request.payload
+        client = self.server.query_client(payload.client_id) if payload.client_id else None
+        if client is None or not client.check_grant_type("authorization_code"):
+            raise InvalidClientError("client_id is missing or unknown")
+        redirect_uri = self.validate_authorization_redirect_uri(self.request, client)
+        try:
+            if not payload.response_type:
+                raise InvalidRequestError("response_type is missing")
+            if payload.response_type != "code":
+                raise UnsupportedResponseType(payload.response_type)
+            if client.get_allowed_scope(payload.scope) is None:
+                raise InvalidScopeError("the client is not registered for this scope")
+        except OAuth2Error as error:
+            error.redirect_uri = redirect_uri
+            raise
+        return str(super().validate_authorization_request())
+
+    @staticmethod
+    def validate_authorization_redirect_uri(request: Any, client: Client) -> str:
+        requested = request.payload.redirect_uri
+        redirect_uri = requested or client.get_default_redirect_uri()
+        if redirect_uri is None or not client.check_redirect_uri(redirect_uri):
+            raise InvalidRequestError("redirect_uri is missing or not registered for this client")
+        return redirect_uri
+
+    def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> Any:
+        """The person's decision as a redirect: status, body, headers. `grant_user` is None for Deny."""
+        if grant_user is None:
+            raise AccessDeniedError(redirect_uri=redirect_uri)
+        self.request.user = grant_user
+        code = self.generate_authorization_code()
+        self.save_authorization_code(code, self.request)
+        state = self.request.payload.state
+        return self.server.redirect_to_client(redirect_uri, [("code", code), *([("state", state)] if state else [])])
+
+    def generate_authorization_code(self) -> str:
+        return credentials.new_authorization_code()
+
+    def save_authorization_code(self, code: str, request: Any) -> None:
+        now = clock.now()
+        store.codes.issue(
+            now=now,
+            code_digest=credentials.digest(code),
+            client_id=request.client.client_id,
+            user_id=request.user.id,
+            redirect_uri=request.payload.redirect_uri or request.client.get_default_redirect_uri(),
+            scope=request.scope,
+            code_challenge=request.payload.data.get("code_challenge"),
+            auth_time=request.user.auth_time,
+            expires_at=now + self.server.code_lifetime(),
+        )
+
+    # ---- the token endpoint ---------------------------------------------------------------------------------------
+
+    def query_authorization_code(self, code: str, client: Client) -> "PresentedCode | None":
+        """The unspent code. One that was spent leaves only the token that it made: see `refuse_replay`."""
+        code_digest = credentials.digest(code)
+        row = store.codes.find(code_digest, client.client_id, clock.now())
+        if row is None:
+            self.refuse_replay(code_digest, client)
+            return None
+        presented = PresentedCode(row, self.request.form.get("redirect_uri"))
+        # May be missing only where a challenge binds the code (OAuth 2.1 §10.2).
+        if presented.redirect_uri_sent is None and row.code_challenge is None:
+            raise InvalidGrantError("redirect_uri is missing")
+        return presented
+
+    def refuse_replay(self, code_digest: bytes, client: Client) -> None:
+        """If the code was spent here and everything sent with it is right, end what it issued."""
+        spent = store.tokens.find_of_code(code_digest, client.client_id)
+        if spent is None:
+            return
+        sent = self.request.form.get("redirect_uri")
+        if sent is None:
+            same_uri = spent.code_challenge is not None
+        else:
+            same_uri = hmac.compare_digest(credentials.digest(sent), spent.redirect_uri_digest)
+        if same_uri and pkce.matches(self.request.form.get("code_verifier"), spent.code_challenge):
+            penalize(end_what_the_code_issued, spent.user_id, code_digest)
+
+    def authenticate_user(self, authorization_code: "PresentedCode") -> Row[Any]:
+        """Called when client, redirect URI and verifier are right: lock the person, then claim the code."""
+        owner = lock_owner(authorization_code.user_id)
+        if owner is None:
+            raise InvalidGrantError("the person of this code has no account any more")
+        if not store.codes.claim(authorization_code.code_digest):
+            penalize(end_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest)
+            raise InvalidGrantError("this code was used before")
+        return owner
+
+    def delete_authorization_code(self, authorization_code: "PresentedCode") -> None:
+        """Nothing is left to do: the claim deleted it, before there was a token."""
+
+
+class PresentedCode:
+    """The row of a code, with the methods that Authlib asks of it."""
+
+    def __init__(self, row: Row[Any], redirect_uri_sent: str | None) -> None:
+        self.code_digest: bytes = row.code_digest
+        self.user_id: int = row.user_id
+        self.redirect_uri: str = row.redirect_uri
+        self.scope: str = row.scope
+        self.code_challenge: str | None = row.code_challenge
+        self.auth_time: int = row.auth_time
+        self.redirect_uri_sent = redirect_uri_sent
+
+    def get_redirect_uri(self) -> str | None:
+        """What the request's `redirect_uri` must equal; None where it was left out and may be."""
+        return None if self.redirect_uri_sent is None else self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.scope
+
+
+def end_what_the_code_issued(user_id: int, code_digest: bytes) -> None:
+    """Penalty of a replay. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+    lock_owner(user_id)
+    store.tokens.end_of_code(code_digest)

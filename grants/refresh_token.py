@@ -1,0 +1,68 @@
+"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the presented token, and hand it to `my_oauth.save_token`.
+
+Whether the token is the current one, a repeat or stolen is not decided here: only under the lock on the person's row is the
+family's row what it seems. `protocol/refresh.py` has the rules, `save_token` applies them.
+"""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
+from authlib.oauth2.rfc6749 import grants as rfc6749
+from sqlalchemy import Row
+
+import store.tokens
+from protocol import credentials, scopes
+from unit_of_work import lock_owner
+
+
+class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+    INCLUDE_NEW_REFRESH_TOKEN = False  # `issue_token` adds it: the next token belongs to the same family
+
+    def authenticate_refresh_token(self, refresh_token: str) -> "PresentedRefreshToken":
+        """Raises InvalidGrantError for a token that this server never issued, or whose family has ended.
+
+        A wrong tag is refused before the database is asked: only a token that was real once may end a family.
+        """
+        presented = credentials.RefreshToken.parse(refresh_token)
+        if presented is None or not self.server.refresh_tokens.has_right_tag(presented):
+            raise InvalidGrantError("this refresh token was not issued here")
+        family = store.tokens.find_family(credentials.digest(presented.family))
+        if family is None:
+            raise InvalidGrantError("the sign-in of this refresh token has ended")
+        return PresentedRefreshToken(presented, family)
+
+    def _validate_token_scope(self, token: "PresentedRefreshToken") -> None:
+        if not scopes.is_within(self.request.payload.scope or "", token.get_scope()):
+            raise InvalidScopeError("the scope is wider than what was granted")
+
+    def authenticate_user(self, refresh_token: "PresentedRefreshToken") -> Row[Any]:
+        owner = lock_owner(refresh_token.family.user_id)
+        if owner is None:
+            raise InvalidGrantError("the person of this refresh token has no account any more")
+        return owner
+
+    def issue_token(self, user: Row[Any], refresh_token: "PresentedRefreshToken") -> dict[str, Any]:
+        token: dict[str, Any] = super().issue_token(user, refresh_token)
+        presented = refresh_token.presented
+        rotates = self.request.client.rotate_refresh_tokens
+        token["refresh_token"] = str(self.server.refresh_tokens.new(presented.family) if rotates else presented)
+        return token
+
+    def revoke_old_credential(self, refresh_token: "PresentedRefreshToken") -> None:
+        """Nothing is left to do: the DELETE in `save_token` took the old row. Its key may already be another row's."""
+
+
+class PresentedRefreshToken:
+    """A refresh token as it was presented, and the row of its family as it was read before the lock."""
+
+    def __init__(self, presented: credentials.RefreshToken, family: Row[Any]) -> None:
+        self.presented = presented
+        self.digest = credentials.digest(str(presented))
+        self.family = family
+
+    def check_client(self, client: Any) -> bool:
+        return bool(self.family.client_id == client.client_id)
+
+    def get_scope(self) -> str:
+        return str(self.family.scope)

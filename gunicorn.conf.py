@@ -1,0 +1,39 @@
+"""The production server's settings: a few processes with few threads each; PORT changes the port.
+
+Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this file.
+"""
+
+import ipaddress
+import os
+
+from config import Settings
+
+bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+threads = 4
+worker_class = "gthread"
+preload_app = False  # a pool must not be shared across fork
+control_socket_disable = True
+timeout = 30
+graceful_timeout = 10
+keepalive = 75
+limit_request_line = 8190
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
+loglevel = "info"
+
+
+def on_starting(server):  # type: ignore[no-untyped-def]
+    """Refuse, before anything listens, what the settings do not allow."""
+    settings = Settings()
+    if settings.is_development:
+        for host, _port in (address for address in server.cfg.address if isinstance(address, tuple)):
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
+
+
+def when_ready(server):  # type: ignore[no-untyped-def]
+    issuer = Settings().issuer
+    print(
+        f"\n  Ostiary is ready:  {issuer}\n  Metadata:          {issuer}/.well-known/oauth-authorization-server\n",
+        flush=True,
+    )

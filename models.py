@@ -1,0 +1,261 @@
+"""Every table, every constraint, and the small methods that Authlib asks of a client.
+
+Random values are stored as SHA-256 digests, chosen passwords as Argon2id, so a stolen copy of the database signs nobody in.
+Instants are epoch seconds; only `Token.issued_at` is in microseconds, because it orders a person's sign-ins at a client.
+Primary keys are never used twice (AUTOINCREMENT on SQLite): a row that is gone must not be mistaken for its successor.
+"""
+
+import hmac
+from datetime import timedelta
+from typing import Any, cast
+
+from authlib.oauth2.rfc6749 import ClientMixin
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.mysql import BINARY
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from protocol import credentials, redirect_uris, scopes
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+Digest = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
+SUB_LENGTH = 43
+CLIENT_ID_LENGTH = 255
+NEVER = 0  # a client's lifetime of 0 seconds: this credential does not expire
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
+
+
+class User(db.Model):  # type: ignore[name-defined]
+    """A person (`end_user`). Busy counters stay out of this row: it is the lock that orders all changes to its tokens."""
+
+    __tablename__ = "end_user"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    sub: Mapped[str] = mapped_column(String(SUB_LENGTH), unique=True)  # public, random, never the primary key
+    email: Mapped[str] = mapped_column(String(254), unique=True)  # normalised, lower case
+    name: Mapped[str] = mapped_column(String(200), default="")
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    is_admin: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
+    disabled_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
+    """A registered client (RFC 7591 §2 has the members). A lifetime of None means the server's setting, NEVER no end."""
+
+    __tablename__ = "client"
+
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    client_name: Mapped[str] = mapped_column(String(200))
+    client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
+    client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
+    token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
+    grant_types: Mapped[list[str]] = mapped_column(JSON)
+    redirect_uris: Mapped[list[str]] = mapped_column(JSON)
+    scope: Mapped[str] = mapped_column(Text)
+    is_resource_server: Mapped[bool] = mapped_column(Boolean, default=False)  # may introspect, gets no tokens
+    require_pkce: Mapped[bool] = mapped_column(Boolean, default=True)
+    rotate_refresh_tokens: Mapped[bool] = mapped_column(Boolean, default=True)
+    max_sessions: Mapped[int | None] = mapped_column(Integer)
+    access_token_lifetime: Mapped[int | None] = mapped_column(Integer)
+    refresh_token_idle_lifetime: Mapped[int | None] = mapped_column(Integer)
+    refresh_token_lifetime: Mapped[int | None] = mapped_column(Integer)
+    extra_metadata: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what nothing queries
+
+    def get_client_id(self) -> str:
+        return self.client_id
+
+    def get_default_redirect_uri(self) -> str | None:
+        """RFC 6749 §3.1.2.3: it may be left out of a request only where exactly one is registered."""
+        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uris.is_registered(redirect_uri, self.redirect_uris)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        stored = self.client_secret_digest
+        return stored is not None and hmac.compare_digest(stored, credentials.digest(client_secret))
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method == self.token_endpoint_auth_method
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code" and "authorization_code" in self.grant_types
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in self.grant_types
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed."""
+        if not scope:
+            return self.scope
+        allowed = self.scope
+        if self.check_grant_type("authorization_code"):
+            allowed += f" {scopes.OFFLINE_ACCESS}"
+        return scopes.join(scopes.split(scope)) if scopes.is_within(scope, allowed) else None
+
+    def lifetime(self, own: int | None, default: timedelta) -> int | None:
+        """Seconds, from the client's own value where it has one; None for never."""
+        if own is None:
+            return int(default.total_seconds())
+        return None if own == NEVER else own
+
+    @property
+    def is_public(self) -> bool:
+        return self.token_endpoint_auth_method == "none"  # noqa: S105 - RFC 7591's word for no authentication
+
+
+class ClientOrigin(db.Model):  # type: ignore[name-defined]
+    """The web origins of a public client's redirect URIs: from these its pages may call us (CORS)."""
+
+    __tablename__ = "client_origin"
+
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(300), primary_key=True, index=True)
+
+
+class Scope(db.Model):  # type: ignore[name-defined]
+    """A scope and what the consent page says of it."""
+
+    __tablename__ = "scope"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    description: Mapped[str] = mapped_column(String(300))
+
+
+class UserSession(db.Model):  # type: ignore[name-defined]
+    """One browser that a person signed in with. The cookie holds the value whose digest is the key."""
+
+    __tablename__ = "user_session"
+    __table_args__ = (Index(None, "user_id", "created_at"),)
+
+    session_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    created_at: Mapped[int] = mapped_column(BigInteger)  # auth_time: when the password was given
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    user_agent: Mapped[str] = mapped_column(String(300), default="")
+    remote_addr: Mapped[str] = mapped_column(String(45), default="")
+
+
+class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
+    """A pending authorization request, under its own unguessable id and bound to the browser that brought it."""
+
+    __tablename__ = "authorization_ticket"
+
+    ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    parameters: Mapped[dict[str, str]] = mapped_column(JSON)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class Consent(db.Model):  # type: ignore[name-defined]
+    """What a person has allowed a client, remembered; asked again only when the client asks for more."""
+
+    __tablename__ = "consent"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(
+        ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True, index=True
+    )
+    scope: Mapped[str] = mapped_column(Text)
+    granted_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuthorizationCode(db.Model):  # type: ignore[name-defined]
+    """An authorization code that waits to be spent (RFC 6749 §4.1.2). Spending deletes the row; the token remembers it."""
+
+    __tablename__ = "authorization_code"
+
+    code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(Text)
+    code_challenge: Mapped[str | None] = mapped_column(String(43))
+    auth_time: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class Token(db.Model):  # type: ignore[name-defined]
+    """A live token. For a person a row is a *family*: one sign-in and all its refreshes, in one of the pair's slots.
+
+    `UNIQUE (client_id, user_id, slot)` is the backstop of the rule "at most max_sessions rows for a person and a client": the
+    lock on the person's row comes first, so it should never fire. A machine's token has neither person nor slot.
+    There is no foreign key to `end_user`: whoever inserts holds that row's lock, and whoever removes a person takes it too.
+    """
+
+    __tablename__ = "token"
+    __table_args__ = (
+        UniqueConstraint("client_id", "user_id", "slot"),
+        CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
+        Index(
+            "ix_token_machine",
+            "client_id",
+            "access_token_expires_at",
+            sqlite_where=text("user_id IS NULL"),
+            postgresql_where=text("user_id IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"))
+    user_id: Mapped[int | None] = mapped_column(Id, index=True)
+    slot: Mapped[int | None] = mapped_column(Integer)
+    scope: Mapped[str] = mapped_column(Text)  # what was granted; a refresh may ask for a part of it
+    access_token_scope: Mapped[str] = mapped_column(Text)
+    access_token_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
+    access_token_expires_at: Mapped[int] = mapped_column(BigInteger)
+    issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; of this pair, so a refresh renews it
+    used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
+    auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the person last gave a password
+
+    # The family and its refresh tokens; all None where the client has none.
+    family_digest: Mapped[bytes | None] = mapped_column(Digest, unique=True)
+    refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
+    previous_refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
+    sealed_pair: Mapped[bytes | None] = mapped_column(LargeBinary)  # the pair, for whoever lost the answer
+    refresh_token_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # None: never
+    family_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # the absolute end; None: never
+
+    # The authorization code that all began with: enough to know it when it comes again (RFC 6749 §4.1.2).
+    code_digest: Mapped[bytes | None] = mapped_column(Digest, unique=True)
+    redirect_uri_digest: Mapped[bytes | None] = mapped_column(Digest)
+    code_challenge: Mapped[str | None] = mapped_column(String(43))
+
+
+def table(model: type[Any]) -> Table:
+    """The table of a model, for the Core statements of the token path: they skip the ORM's work on each execution."""
+    return cast(Table, model.__table__)

@@ -1,0 +1,401 @@
+"""Authlib wired to our tables. The heart of the server is `save_token`: one DELETE, one INSERT, in the request's one transaction.
+
+Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentication or an endpoint is one file and one line in
+`GRANTS` or `CLIENT_AUTH`. The server is built once for each app: a shared one would collect the grants of all of them.
+"""
+
+import logging
+from typing import Any
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload
+from authlib.oauth2.rfc6749 import InvalidClientError, InvalidGrantError, InvalidScopeError, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from flask import Flask, Response
+from flask import request as flask_request
+from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
+
+import store.clients
+import store.tokens
+from client_auth import client_secret, none
+from config import Settings
+from current import settings as current_settings
+from endpoints.bearer import RequireOAuth
+from grants.authorization_code import AuthorizationCodeGrant
+from grants.client_credentials import ClientCredentialsGrant
+from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
+from models import Client, Token, db, table
+from protocol import clock, credentials, redirect_uris, scopes
+from protocol.pkce import S256CodeChallenge
+from protocol.refresh import Verdict, judge
+from protocol.seal import seal, unseal
+from unit_of_work import lock_owner, penalize, refuse
+
+log = logging.getLogger("ostiary.oauth")
+
+GRANTS: list[tuple[Any, list[Any]]] = [
+    (AuthorizationCodeGrant, [S256CodeChallenge()]),
+    (RefreshTokenGrant, []),
+    (ClientCredentialsGrant, []),
+]
+
+CLIENT_AUTH = {
+    "client_secret_basic": client_secret.authenticate_basic,
+    "client_secret_post": client_secret.authenticate_post,
+    "none": none.authenticate,
+}
+
+require_oauth = RequireOAuth()
+
+# ---- save_token and its three DELETEs ---------------------------------------------------------------------------------
+
+tokens = table(Token)
+_pair = (tokens.c.client_id == bindparam("client_id"), tokens.c.user_id == bindparam("user_id"))
+
+_newest = (
+    select(tokens.c.id)
+    .where(*_pair)
+    .order_by(tokens.c.issued_at.desc(), tokens.c.id.desc())
+    .limit(bindparam("keep"))
+    .subquery("newest")
+)
+# A sign-in: room for one row among the pair's max_sessions.
+DELETE_ALL_BUT_THE_NEWEST = (
+    delete(tokens).where(*_pair, tokens.c.id.not_in(select(_newest.c.id))).returning(tokens.c.slot)
+)
+# A refresh: exactly one row, and taking it is the claim.
+DELETE_THE_PRESENTED = (
+    delete(tokens)
+    .where(tokens.c.id == bindparam("token_id"), tokens.c.refresh_token_digest == bindparam("current_digest"))
+    .returning(tokens.c.slot)
+)
+# A machine: only what has expired, because workers of one client must not end each other's tokens.
+DELETE_EXPIRED_MACHINE_TOKENS = delete(tokens).where(
+    tokens.c.client_id == bindparam("client_id"),
+    tokens.c.user_id.is_(None),
+    tokens.c.access_token_expires_at <= bindparam("now"),
+)
+
+INSERT_TOKEN = insert(tokens)
+
+# The same for a sign-in that freed no slot: the smallest number that no row of the pair has.
+_taken = tokens.alias("taken")
+_candidates = union_all(select(literal(0).label("slot")), select(tokens.c.slot + 1).where(*_pair)).subquery(
+    "candidates"
+)
+_is_taken = select(_taken.c.id).where(
+    _taken.c.client_id == bindparam("client_id"),
+    _taken.c.user_id == bindparam("user_id"),
+    _taken.c.slot == _candidates.c.slot,
+)
+_smallest_free_slot = select(func.min(_candidates.c.slot)).where(~_is_taken.exists()).scalar_subquery()
+_columns = [column for column in tokens.columns if column.key not in ("id", "slot")]
+INSERT_TOKEN_IN_A_FREE_SLOT = insert(tokens).from_select(
+    ["slot", *(column.key for column in _columns)],
+    select(_smallest_free_slot, *(bindparam(column.key, type_=column.type) for column in _columns)),
+    include_defaults=False,
+)
+
+
+def save_token(token: dict[str, Any], request: Any) -> None:
+    """Replace the tokens of this person at this client by the one just issued.
+
+    token: the response of RFC 6749 §5.1; `expires_in` in seconds. For a repeated refresh it is filled with the pair issued before.
+    request: Authlib's OAuth2Request; `user` is None for client_credentials (§4.4), where only expired tokens go.
+    The person's row is locked already: the grant did it before it claimed the code.
+    Sends one DELETE, then one INSERT, in this order: an INSERT that came first would be deleted with the rest. Never commits.
+    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family.
+    """
+    row = new_row(token, request)
+    if request.user is None:
+        db.session.execute(DELETE_EXPIRED_MACHINE_TOKENS, {"client_id": row["client_id"], "now": clock.now()})
+    elif request.refresh_token is None:
+        keep = (request.client.max_sessions or current_settings.max_sessions) - 1
+        pair = {"client_id": row["client_id"], "user_id": row["user_id"], "keep": keep}
+        row["slot"] = min(db.session.scalars(DELETE_ALL_BUT_THE_NEWEST, pair), default=None)
+        if row["slot"] is None:
+            db.session.execute(INSERT_TOKEN_IN_A_FREE_SLOT, row)
+            return
+    else:
+        row["slot"] = claim_for_refresh(token, request)
+        if row["slot"] is None:
+            return  # a repeat: `token` is now the pair that was issued the first time
+    db.session.execute(INSERT_TOKEN, row)
+
+
+def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
+    """Take the presented token's row and return its slot; or, for a repeat, fill `token` and return None.
+
+    The family was read before the lock. When its row is gone another refresh was faster, or this one is a repeat: then what
+    the row says now, under the lock, decides.
+    """
+    presented: PresentedRefreshToken = request.refresh_token
+    if verdict_on(presented, presented.family) is Verdict.ROTATE:
+        slot = delete_presented(presented.family)
+        if slot is not None:
+            return slot
+    family = store.tokens.find_family(presented.family.family_digest)
+    if family is None:
+        raise InvalidGrantError("the sign-in of this refresh token has ended")
+    verdict = verdict_on(presented, family)
+    if verdict is Verdict.THEFT:
+        log.warning("a replaced refresh token was used again, its family ends: client_id=%s", family.client_id)
+        penalize(end_stolen_family, family.user_id, family.family_digest)
+        raise InvalidGrantError("this refresh token was replaced by another")
+    if verdict is not Verdict.ROTATE:
+        pair = open_sealed_pair(presented, family, request)
+        if verdict is Verdict.REPEAT:
+            token.clear()
+            token.update(pair, expires_in=max(family.access_token_expires_at - clock.now(), 0))
+            return None
+    slot = delete_presented(family)
+    if slot is None:
+        raise InvalidGrantError("the sign-in of this refresh token has ended")
+    return slot
+
+
+def verdict_on(presented: PresentedRefreshToken, family: Row[Any]) -> Verdict:
+    """What the token means; raises InvalidGrantError when its life is over, or the family's."""
+    now = clock.now()
+    if any(end is not None and end <= now for end in (family.refresh_token_expires_at, family.family_expires_at)):
+        raise InvalidGrantError("this refresh token has expired")
+    settings = current_settings
+    return judge(
+        family, presented.digest, clock.now_in_microseconds(), settings.refresh_leeway, settings.refresh_retry_lifetime
+    )
+
+
+def delete_presented(family: Row[Any]) -> int | None:
+    """The claim: the slot that this caller freed, or None when somebody else was faster."""
+    claim = {"token_id": family.id, "current_digest": family.refresh_token_digest}
+    return db.session.scalars(DELETE_THE_PRESENTED, claim).one_or_none()
+
+
+def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request: Any) -> dict[str, Any]:
+    """The pair that was issued for this token before. A repeat that asks differently is refused and ends nothing."""
+    sealed = unseal(family.sealed_pair, str(presented.presented))
+    if sealed is None:
+        raise InvalidGrantError("this refresh token was replaced by another")
+    if sealed["auth_method"] != request.auth_method:
+        raise ClientAuthenticationFailed
+    asked = request.payload.scope or family.scope
+    if set(scopes.split(asked)) != set(scopes.split(sealed["token"].get("scope"))):
+        raise InvalidScopeError("the first refresh asked for another scope")
+    pair: dict[str, Any] = sealed["token"]
+    return pair
+
+
+def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
+    """The columns of the row to insert; the slot is found by `save_token`."""
+    now = clock.now()
+    client: Client = request.client
+    scope = token.get("scope", "")
+    row: dict[str, Any] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
+    row.update(
+        client_id=client.client_id,
+        user_id=request.user.id if request.user else None,
+        scope=scope,
+        access_token_scope=scope,
+        access_token_digest=credentials.digest(token["access_token"]),
+        access_token_expires_at=now + token["expires_in"],
+        issued_at=clock.now_in_microseconds(),
+    )
+    if code := request.authorization_code:
+        row.update(
+            auth_time=code.auth_time,
+            code_digest=code.code_digest,
+            redirect_uri_digest=credentials.digest(code.redirect_uri),
+            code_challenge=code.code_challenge,
+        )
+    if refresh_token := token.get("refresh_token"):
+        row.update(family_columns(refresh_token, token, request, now))
+    return row
+
+
+CARRIED_THROUGH_REFRESHES = (
+    "scope",
+    "auth_time",
+    "family_digest",
+    "family_expires_at",
+    "code_digest",
+    "redirect_uri_digest",
+    "code_challenge",
+)
+
+
+def family_columns(refresh_token: str, token: dict[str, Any], request: Any, now: int) -> dict[str, Any]:
+    """What a row says of its family: made at the sign-in, carried on by each refresh."""
+    client: Client = request.client
+    settings = current_settings
+    idle = client.lifetime(client.refresh_token_idle_lifetime, settings.refresh_token_idle_lifetime)
+    absolute = client.lifetime(client.refresh_token_lifetime, settings.refresh_token_lifetime)
+    columns: dict[str, Any] = {"refresh_token_digest": credentials.digest(refresh_token)}
+    presented: PresentedRefreshToken | None = request.refresh_token
+    if presented is None:
+        family = credentials.RefreshToken.parse(refresh_token)
+        assert family is not None  # noqa: S101 - we made it a moment ago
+        columns["family_digest"] = credentials.digest(family.family)
+        columns["family_expires_at"] = None if absolute is None else now + absolute
+    else:
+        columns.update({name: getattr(presented.family, name) for name in CARRIED_THROUGH_REFRESHES})
+        columns["previous_refresh_token_digest"] = presented.digest
+        if settings.refresh_leeway or settings.refresh_retry_lifetime:
+            answer = {"auth_method": request.auth_method, "token": token}
+            columns["sealed_pair"] = seal(answer, str(presented.presented))
+    ends = (None if idle is None else now + idle, columns["family_expires_at"])
+    columns["refresh_token_expires_at"] = min((end for end in ends if end is not None), default=None)
+    return columns
+
+
+def end_stolen_family(user_id: int, family_digest: bytes) -> None:
+    """Penalty of a theft. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+    lock_owner(user_id)
+    store.tokens.end_family(family_digest)
+
+
+# ---- Authlib's server, with what it leaves to us ----------------------------------------------------------------------
+
+
+class FormPayload(FlaskOAuth2Payload):
+    """The parameters of a request: a machine's from the body alone, a browser's from the query (RFC 9700 §2.5)."""
+
+    @property
+    def data(self) -> Any:
+        return self._request.form if self._request.method == "POST" else self._request.args
+
+
+class Request(OAuth2Request):
+    """Authlib's request with the issuer's own URL: behind a proxy the address that Flask sees need not be https."""
+
+    def __init__(self, payload: Any = None) -> None:
+        request = flask_request
+        super().__init__(request.method, current_settings.issuer + request.path, headers=request.headers)
+        self._request = request
+        self.payload = payload or FormPayload(request)
+
+    @property
+    def args(self) -> Any:
+        return self._request.args
+
+    @property
+    def form(self) -> Any:
+        return self._request.form
+
+
+class UnsupportedGrantType(UnsupportedGrantTypeError):
+    """With fixed words: Authlib's would quote the request."""
+
+    description = "this grant_type is not supported"
+
+    def get_error_description(self) -> str:
+        return self.description
+
+
+class ClientAuthenticationFailed(InvalidClientError):
+    """One answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2). The challenge is for who tried Basic."""
+
+    description = "client authentication failed"
+    status_code = 401
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        headers = [header for header in super().get_headers() if header[0] != "WWW-Authenticate"]
+        if "Authorization" in flask_request.headers:
+            headers.append(("WWW-Authenticate", 'Basic realm="ostiary"'))
+        return headers
+
+
+class Server(AuthorizationServer):
+    """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that failed is told."""
+
+    def __init__(self, app: Flask, settings: Settings) -> None:
+        self.settings = settings
+        old_keys = tuple(key.get_secret_value() for key in settings.old_secret_keys)
+        self.refresh_tokens = credentials.RefreshTokenMaker(settings.secret_key.get_secret_value(), old_keys)
+        super().__init__(app, query_client=store.clients.find, save_token=save_token)
+        for method, authenticate in CLIENT_AUTH.items():
+            self.register_client_auth_method(method, authenticate)
+        for grant, extensions in GRANTS:
+            self.register_grant(grant, extensions)
+
+    def code_lifetime(self) -> int:
+        return int(self.settings.authorization_code_lifetime.total_seconds())
+
+    def create_oauth2_request(self, request: Any) -> OAuth2Request:
+        """Authlib passes None for the current request; the consent page passes the parameters that it kept."""
+        return request if isinstance(request, OAuth2Request) else Request(request)
+
+    def kept_request(self, parameters: dict[str, str]) -> OAuth2Request:
+        """An authorization request from its parameters, as they came or as a ticket kept them."""
+        return Request(BasicOAuth2Payload(parameters))
+
+    def grant_types_supported(self) -> list[str]:
+        return [grant.GRANT_TYPE for grant, _extensions in GRANTS]
+
+    def auth_methods_supported(self) -> list[str]:
+        return list(CLIENT_AUTH)
+
+    def create_bearer_token_generator(self, config: Any) -> Any:
+        return self.new_token
+
+    def new_token(
+        self,
+        grant_type: str,
+        client: Client,
+        user: Any = None,
+        scope: str | None = None,
+        expires_in: int | None = None,
+        include_refresh_token: bool = True,
+    ) -> dict[str, Any]:
+        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have."""
+        lifetime = client.lifetime(client.access_token_lifetime, self.settings.access_token_lifetime)
+        token: dict[str, Any] = {
+            "token_type": "Bearer",
+            "access_token": credentials.new_access_token(),
+            "expires_in": lifetime,
+        }
+        if include_refresh_token:
+            token["refresh_token"] = str(self.refresh_tokens.new())
+        if scope:
+            token["scope"] = scope
+        return token
+
+    def validate_requested_scope(self, scope: str | None) -> None:
+        """Nothing to do here: each grant compares the scope with the client's registration."""
+
+    def authenticate_client(self, request: Any, methods: list[str], endpoint: str = "token") -> Client:
+        try:
+            client: Client = super().authenticate_client(request, methods, endpoint)
+        except InvalidClientError:
+            raise ClientAuthenticationFailed from None
+        return client
+
+    def get_token_grant(self, request: Any) -> Any:
+        try:
+            return super().get_token_grant(request)
+        except UnsupportedGrantTypeError:
+            raise UnsupportedGrantType(None) from None
+
+    def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
+        """A refusal is rolled back, also when it leaves as a redirect. `access_denied` is a decision: it commits."""
+        if error.error != "access_denied":
+            refuse()
+        log.info("refused: error=%s reason=%s", error.error, error.get_error_description())
+        if error.redirect_uri:
+            return self.handle_response(*self.redirect_to_client(error.redirect_uri, error.get_body()))
+        response: Response = super().handle_error_response(request, error)
+        return response
+
+    def redirect_to_client(self, redirect_uri: str, answer: list[tuple[str, str]]) -> tuple[int, str, dict[str, str]]:
+        """An authorization response (RFC 6749 §4.1.2) with `iss` (RFC 9207 §2): the arguments of `handle_response`.
+
+        303, so that a browser never sends the consent form on (RFC 9700 §4.12).
+        """
+        location = redirect_uris.with_answer(redirect_uri, [*answer, ("iss", self.settings.issuer)])
+        return 303, "", {"Location": location, "Cache-Control": "no-store"}
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Build this app's server and its bearer check, and put them where `current` finds them."""
+    app.extensions["ostiary.server"] = Server(app, settings)
+    app.extensions["ostiary.require_oauth"] = require_oauth

@@ -1,0 +1,13 @@
+"""`/`: where a person sees whether they are signed in, and a developer finds the way in."""
+
+from flask import Blueprint, render_template
+
+from browser import signed_in
+from current import settings
+
+blueprint = Blueprint("home", __name__)
+
+
+@blueprint.get("/")
+def home() -> str:
+    return render_template("home.html", person=signed_in(), signup_is_open=settings.signup == "open")

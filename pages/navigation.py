@@ -1,0 +1,52 @@
+"""Where a page leads next: inside this site, always (RFC 9700 §4.11), and on behalf of whom."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from flask import request, url_for
+
+import store.clients
+import store.tickets
+from browser import browser_digest
+from front_door import allow_form_action
+from protocol import clock, credentials, redirect_uris
+
+# One slash and then neither a slash nor a backslash: browsers read //host and /\host as another site.
+LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*")
+
+
+def local_path(text: str | None) -> str | None:
+    """`text` when it is a path of this site with its query, else None."""
+    if not text or not LOCAL_PATH.fullmatch(text):
+        return None
+    return text
+
+
+def next_path() -> str:
+    """Where to go after this page: its `next`, or home."""
+    return local_path(request.args.get("next")) or url_for("home.home")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """The authorization request that a person signs in for."""
+
+    ticket: str
+    client_name: str
+    redirect_host: str
+
+
+def find_pending() -> Pending | None:
+    """The request that `next` resumes, if it is this browser's. Lets the page's form end in a redirect to its client."""
+    path = local_path(request.args.get("next"))
+    if path is None or urlsplit(path).path != url_for("authorize.authorize"):
+        return None
+    ticket = parse_qs(urlsplit(path).query).get("ticket", [""])[0]
+    row = store.tickets.find(credentials.digest(ticket), browser_digest(), clock.now())
+    client = store.clients.find(row.client_id) if row is not None else None
+    if row is None or client is None:
+        return None
+    redirect_uri = row.parameters.get("redirect_uri") or client.get_default_redirect_uri() or ""
+    allow_form_action(redirect_uris.form_action_source(redirect_uri))
+    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri))

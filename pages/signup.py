@@ -1,0 +1,56 @@
+"""`/signup`: a person makes an account, where the operator lets them (`OSTIARY_SIGNUP`). The address stays unverified."""
+
+from flask import Blueprint, abort, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from wtforms import PasswordField, StringField
+
+import store.users
+from browser import sign_in, signed_in
+from current import settings
+from pages.navigation import find_pending, next_path
+from protocol import passwords
+
+blueprint = Blueprint("signup", __name__)
+
+
+class SignUpForm(FlaskForm):
+    name = StringField("Your name")
+    email = StringField("Email address")
+    password = PasswordField("Password")
+
+
+@blueprint.route("/signup", methods=["GET", "POST"])
+def signup() -> ResponseReturnValue:
+    if settings.signup != "open":
+        abort(404)
+    form = SignUpForm()
+    if request.method != "POST":
+        return show(form, {})
+    problems = find_problems(form)
+    email = store.users.normal_email(form.email.data or "")
+    if problems or email is None:
+        return show(form, problems), 400
+    password_hash = passwords.hash_password(form.password.data or "")
+    if store.users.find_by_email(email) is not None:
+        return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
+    user = store.users.add(email, (form.name.data or "").strip(), password_hash)
+    sign_in(user.id)
+    return redirect(next_path(), 303)
+
+
+def find_problems(form: SignUpForm) -> dict[str, str]:
+    """What is wrong with which field, in words for the person."""
+    problems = {}
+    name = (form.name.data or "").strip()
+    if not 1 <= len(name) <= 200 or not name.isprintable():
+        problems["name"] = "Tell us how to address you, in up to 200 characters."
+    if store.users.normal_email(form.email.data or "") is None:
+        problems["email"] = "This does not look like an email address."
+    if problem := passwords.find_problem(form.password.data or ""):
+        problems["password"] = problem
+    return problems
+
+
+def show(form: SignUpForm, problems: dict[str, str]) -> str:
+    return render_template("signup.html", form=form, problems=problems, pending=find_pending(), person=signed_in())

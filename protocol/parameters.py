@@ -1,0 +1,77 @@
+"""The front guard: what a request's parameters must look like before any grant reads them.
+
+Authlib reads parameters from query and body alike, takes the first of two, tries one way of client authentication after the
+other, and raises where a character surprises it. Here such a request is refused first, with the registered error and fixed
+words (RFC 6749 §3.1, §3.2, §2.3; RFC 9700 §2.5).
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterable
+from urllib.parse import unquote_plus
+
+from authlib.oauth2.rfc6749 import InvalidRequestError
+
+FORM = "application/x-www-form-urlencoded"
+VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
+CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
+REPEATABLE = frozenset({"resource", "audience"})  # RFC 8707 §2, RFC 8693 §2.1
+
+MAXIMUM_LENGTHS = {"state": 8_192, "redirect_uri": 2_000, "scope": 4_096}
+DEFAULT_MAXIMUM_LENGTH = 4_096
+KNOWN = frozenset(
+    "grant_type code redirect_uri client_id client_secret code_verifier refresh_token scope response_type response_mode"
+    " state code_challenge code_challenge_method nonce ticket decision token token_type_hint".split()
+)
+
+
+def check_token_request(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> None:
+    """Raises InvalidRequestError for what no machine endpoint accepts.
+
+    form: the pairs of the body, repeated ones included. authorization: the header's text, "" when absent.
+    """
+    if content_type.partition(";")[0].strip().lower() != FORM:
+        raise InvalidRequestError("the body must be application/x-www-form-urlencoded")
+    if query:
+        raise InvalidRequestError("parameters belong into the body, not into the URL")
+    pairs = list(form)
+    check_parameters(pairs)
+    names = {name for name, _value in pairs}
+    if authorization and names & {"client_secret", "client_assertion"}:
+        raise InvalidRequestError("use one way of client authentication, not two")
+    if "grant_type" not in names:
+        raise InvalidRequestError("grant_type is missing")
+
+
+def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
+    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one that is too long."""
+    pairs = list(pairs)
+    repeated = [name for name, count in Counter(name for name, _value in pairs).items() if count > 1]
+    if any(name not in REPEATABLE for name in repeated):
+        raise InvalidRequestError("a parameter is given more than once")
+    for name, value in pairs:
+        if name not in KNOWN:
+            continue  # RFC 6749 §3.1: unrecognized parameters are ignored
+        if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
+            raise InvalidRequestError(f"{name} is too long")
+        # What the client chose for itself comes back to it as it was; everything else is ASCII by its syntax.
+        refused = CONTROL.search(value) if name == "state" else not VISIBLE.fullmatch(value)
+        if refused:
+            raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
+
+
+def parse_basic(authorization: str) -> tuple[str, str] | None:
+    """Client identifier and secret of a Basic header (RFC 6749 §2.3.1), or None for another scheme or a malformed one."""
+    scheme, _blank, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user_pass = b64decode(encoded.strip().encode("ascii"), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeError):
+        return None
+    client_id, colon, secret = user_pass.partition(":")
+    if not colon:
+        return None
+    return unquote_plus(client_id), unquote_plus(secret)

@@ -1,0 +1,91 @@
+"""Redirect URIs: which may be registered, and whether a requested one is registered.
+
+Compared as text, exactly (RFC 9700 §2.1), with one exception: a loopback IP literal may use any port, because a native
+application cannot know in advance which one is free (RFC 8252 §7.3).
+"""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+# Schemes that a browser would run or open itself; a private-use scheme has a dot in it (RFC 8252 §7.1).
+LOOPBACK_WITH_PORT = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::\d{1,5})?(/.*)?", re.ASCII)
+URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
+MAXIMUM_LENGTH = 2_000
+RESPONSE_PARAMETERS = re.compile(r"(?:^|&)(?:code|state|iss|error|error_description|error_uri)=")
+
+
+def is_registered(requested: str, registered: list[str]) -> bool:
+    """Whether `requested` equals one of `registered`, the port of loopback literals left aside."""
+    if requested in registered:
+        return True
+    loopback = without_loopback_port(requested)
+    return loopback is not None and loopback in {without_loopback_port(uri) for uri in registered}
+
+
+def without_loopback_port(uri: str) -> str | None:
+    """`http://127.0.0.1:5000/cb` as `http://127.0.0.1/cb`; None for everything that is not a loopback literal."""
+    match = LOOPBACK_WITH_PORT.fullmatch(uri)
+    return match.group(1) + (match.group(2) or "") if match else None
+
+
+def find_problem(uri: str) -> str | None:
+    """Why `uri` may not be registered, in words for the operator, or None when it may."""
+    if not uri or len(uri) > MAXIMUM_LENGTH or not URI_CHARACTERS.fullmatch(uri):
+        return "is not a URI: use ASCII without blanks, quotes, backslashes or a fragment"
+    try:
+        parts = urlsplit(uri)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        return "is not a valid URI"
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        return "must not hold a user name"
+    if RESPONSE_PARAMETERS.search(parts.query):
+        return "must not hold a parameter that the answer will add (code, state, iss, error)"
+    if parts.scheme == "https":
+        return None if host else "has no host"
+    if parts.scheme == "http":
+        return None if host and is_loopback_host(host) else "must use https, except on a loopback address"
+    if "." not in parts.scheme:
+        return "must use https, or a private-use scheme with a dot in it such as com.example.app"
+    return None
+
+
+def is_loopback_host(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def origin(uri: str) -> str | None:
+    """`https://app.example:8443` of a web URI (RFC 6454 §4); None for a private-use scheme."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return f"{parts.scheme}://{host_with_port(parts)}"
+
+
+def host_with_port(parts: SplitResult) -> str:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else (parts.hostname or "")
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return host if parts.port in (None, default) else f"{host}:{parts.port}"
+
+
+def display_host(uri: str) -> str:
+    """What the consent page names as the place the answer goes to: a host, or the scheme of an application."""
+    parts = urlsplit(uri)
+    return host_with_port(parts) if parts.hostname else f"{parts.scheme}:"
+
+
+def form_action_source(uri: str) -> str:
+    """The source expression that lets a form's answer be redirected to `uri` (CSP Level 3, form-action)."""
+    parts = urlsplit(uri)
+    return origin(uri) or f"{parts.scheme}:"
+
+
+def with_answer(uri: str, answer: list[tuple[str, str]]) -> str:
+    """`uri` with the members of an authorization response added to its query; what was registered stays byte for byte."""
+    return uri + ("&" if "?" in uri else "?") + urlencode(answer)

@@ -1,0 +1,31 @@
+"""Scope strings and sets (RFC 6749 §3.3): `scope` is one string, `scopes` a tuple in the order that was asked for."""
+
+import re
+
+# They say something about a person, or act for one while it is away: a machine has none of that.
+NEED_A_PERSON = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
+
+# OpenID Connect Core §11. Every client with the code grant may ask for it; a refresh token does not depend on it.
+OFFLINE_ACCESS = "offline_access"
+OFFLINE_ACCESS_DESCRIPTION = "Stay connected while you are away"
+
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
+
+
+def split(scope: str | None) -> tuple[str, ...]:
+    """The words of a scope string, once each, in order. None and "" give ()."""
+    return tuple(dict.fromkeys((scope or "").split()))
+
+
+def join(scopes: tuple[str, ...] | list[str]) -> str:
+    return " ".join(scopes)
+
+
+def is_within(scope: str, allowed: str) -> bool:
+    """Whether every word of `scope` is among those of `allowed`."""
+    return set(split(scope)) <= set(split(allowed))
+
+
+def is_scope_token(word: str) -> bool:
+    """Whether `word` has the form of one scope (RFC 6749 §3.3)."""
+    return SCOPE_TOKEN.fullmatch(word) is not None

@@ -1,0 +1,31 @@
+"""Scopes and the words that the consent page has for them."""
+
+from sqlalchemy import select
+
+from models import Scope, db
+from protocol.scopes import OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION
+
+
+def find(name: str) -> Scope | None:
+    return db.session.get(Scope, name)
+
+
+def all_by_name() -> list[Scope]:
+    return list(db.session.scalars(select(Scope).order_by(Scope.name)))
+
+
+def add(name: str, description: str) -> None:
+    db.session.add(Scope(name=name, description=description))
+    db.session.flush()
+
+
+def remove(scope: Scope) -> None:
+    db.session.delete(scope)
+    db.session.flush()
+
+
+def descriptions(names: tuple[str, ...]) -> dict[str, str]:
+    """Plain words for each of `names`, in their order; a scope whose row has gone is described by its name."""
+    found = {row.name: row.description for row in db.session.scalars(select(Scope).where(Scope.name.in_(names)))}
+    found.setdefault(OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION)
+    return {name: found.get(name, name) for name in names}

@@ -1,0 +1,113 @@
+"""Live tokens: found by a digest, marked when first used, ended. Replacing them is `my_oauth.save_token`, and only that.
+
+Who ends a person's tokens locks the person's row first (`unit_of_work.lock_owner`): without it a DELETE that meets a refresh
+would miss the row that the refresh is about to insert.
+"""
+
+from typing import Any
+
+from sqlalchemy import Row, and_, bindparam, case, delete, func, select, update
+
+from models import Token, User, db
+
+BEARER = (
+    select(
+        Token.id,
+        Token.client_id,
+        Token.user_id,
+        Token.access_token_scope,
+        Token.access_token_expires_at,
+        Token.issued_at,
+        Token.used_at,
+        User.sub,
+        User.name,
+        User.email,
+        User.disabled_at,
+    )
+    .outerjoin(User, User.id == Token.user_id)
+    .where(Token.access_token_digest == bindparam("access_token_digest"))
+)
+FAMILY = select(
+    Token.id,
+    Token.client_id,
+    Token.user_id,
+    Token.slot,
+    Token.scope,
+    Token.issued_at,
+    Token.used_at,
+    Token.auth_time,
+    Token.access_token_expires_at,
+    Token.family_digest,
+    Token.refresh_token_digest,
+    Token.previous_refresh_token_digest,
+    Token.sealed_pair,
+    Token.refresh_token_expires_at,
+    Token.family_expires_at,
+    Token.code_digest,
+    Token.redirect_uri_digest,
+    Token.code_challenge,
+).where(Token.family_digest == bindparam("family_digest"))
+OF_CODE = select(Token.user_id, Token.redirect_uri_digest, Token.code_challenge).where(
+    Token.code_digest == bindparam("code_digest"), Token.client_id == bindparam("client_id")
+)
+# The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal stays until then.
+MARK_USED = (
+    update(Token)
+    .where(Token.id == bindparam("token_id"), Token.used_at.is_(None))
+    .values(
+        used_at=bindparam("now"),
+        sealed_pair=case((Token.issued_at > bindparam("leeway_start"), Token.sealed_pair), else_=None),
+    )
+    .execution_options(synchronize_session=False)
+)
+
+
+def find_bearer(access_token_digest: bytes) -> Row[Any] | None:
+    """The token and, where it has one, its person."""
+    return db.session.execute(BEARER, {"access_token_digest": access_token_digest}).one_or_none()
+
+
+def find_family(family_digest: bytes) -> Row[Any] | None:
+    """The one row of a family: whatever its refresh tokens were, past ones included, they lead here."""
+    return db.session.execute(FAMILY, {"family_digest": family_digest}).one_or_none()
+
+
+def find_of_code(code_digest: bytes, client_id: str) -> Row[Any] | None:
+    """What a spent code left behind, however often it was refreshed since."""
+    return db.session.execute(OF_CODE, {"code_digest": code_digest, "client_id": client_id}).one_or_none()
+
+
+def mark_used(token_id: int, now: int, leeway_start: int) -> None:
+    """Note the first use of an access token. `leeway_start`: microseconds; rows issued before it lose their sealed pair."""
+    db.session.execute(MARK_USED, {"token_id": token_id, "now": now, "leeway_start": leeway_start})
+
+
+def end_family(family_digest: bytes) -> None:
+    db.session.execute(delete(Token).where(Token.family_digest == family_digest))
+
+
+def end_of_code(code_digest: bytes) -> None:
+    db.session.execute(delete(Token).where(Token.code_digest == code_digest))
+
+
+def end_of_user(user_id: int, client_id: str | None = None) -> int:
+    """All of a person's tokens, or those at one client. Returns how many."""
+    condition = Token.user_id == user_id
+    if client_id is not None:
+        condition = and_(condition, Token.client_id == client_id)
+    return len(db.session.execute(delete(Token).where(condition).returning(Token.id)).all())
+
+
+def end_of_client(client_id: str) -> int:
+    """All tokens of a client, machine tokens included. Returns how many."""
+    return len(db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all())
+
+
+def users_with_tokens(client_id: str) -> list[int]:
+    """The people who have tokens at a client, in the order in which to lock them."""
+    statement = select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
+    return sorted(user_id for user_id in db.session.scalars(statement) if user_id is not None)
+
+
+def count() -> int:
+    return db.session.scalar(select(func.count()).select_from(Token)) or 0

@@ -1,0 +1,68 @@
+"""People: found by address or id, added, changed. Addresses are kept in one normal form."""
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import delete, func, select, update
+
+from models import Token, User, db
+from protocol import clock, credentials
+
+
+def normal_email(text: str) -> str | None:
+    """The one form in which an address is stored and looked up, or None for what is no address."""
+    if len(text) > 254:
+        return None
+    try:
+        valid = validate_email(text.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return None
+    return valid.normalized.lower()
+
+
+def find_by_email(email: str) -> User | None:
+    """`email` in any form that means the same address."""
+    normal = normal_email(email)
+    return None if normal is None else db.session.scalar(select(User).where(User.email == normal))
+
+
+def find(user_id: int) -> User | None:
+    return db.session.get(User, user_id)
+
+
+def all_by_email() -> list[User]:
+    return list(db.session.scalars(select(User).order_by(User.email)))
+
+
+def add(email: str, name: str, password_hash: str, *, is_admin: bool = False, is_verified: bool = False) -> User:
+    """A new person. `email` in normal form; a second one with it violates the unique key, which runs the request again."""
+    now = clock.now()
+    user = User(
+        sub=credentials.random_text(16),
+        email=email,
+        name=name,
+        password_hash=password_hash,
+        is_admin=is_admin,
+        created_at=now,
+        email_verified_at=now if is_verified else None,
+        disabled_at=None,
+    )
+    db.session.add(user)
+    db.session.flush()
+    return user
+
+
+def set_password_hash(user_id: int, password_hash: str) -> None:
+    db.session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+
+
+def set_disabled(user_id: int, disabled_at: int | None) -> None:
+    db.session.execute(update(User).where(User.id == user_id).values(disabled_at=disabled_at))
+
+
+def remove(user_id: int) -> None:
+    """The person with all that belongs to it; its row is locked already. Tokens have no foreign key, so they go by name."""
+    db.session.execute(delete(Token).where(Token.user_id == user_id))
+    db.session.execute(delete(User).where(User.id == user_id))
+
+
+def count() -> int:
+    return db.session.scalar(select(func.count()).select_from(User)) or 0

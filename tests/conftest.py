@@ -1,0 +1,98 @@
+"""Fixtures: a fresh in-memory app per test, rows in and out, and the statements that were sent.
+
+In-memory SQLite is for the test client alone. Anything with threads or processes uses `tests/live.py`: a real server on a file or
+on PostgreSQL. The app context is closed before a test starts: an open one would be shared with the request it sends.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from app import create_app
+from config import Settings
+from models import Scope, db
+from tests.builders import ISSUER
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    """No test sees the settings of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith("OSTIARY_") or name == "PORT"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(issuer=ISSUER, database_url="sqlite://", secret_key="k" * 32, signup="open")
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    with app.app_context():
+        db.create_all()
+        db.session.add_all(
+            [
+                Scope(name="profile", description="See your name"),
+                Scope(name="email", description="See your email address"),
+                Scope(name="read", description="Read your notes"),
+            ]
+        )
+        db.session.commit()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+class Browser(FlaskClient):
+    """The test client, speaking to the issuer's own host."""
+
+    def open(self, *args, **kwargs):
+        kwargs.setdefault("base_url", ISSUER)
+        return super().open(*args, **kwargs)
+
+
+@pytest.fixture
+def http(app):
+    app.test_client_class = Browser
+    return app.test_client()
+
+
+@pytest.fixture
+def seed(app):
+    """Store rows, in an app context of its own."""
+
+    def seed(*rows):
+        with app.app_context():
+            for row in rows:  # in the order given: people and clients before what refers to them
+                db.session.add(row)
+                db.session.flush()
+            db.session.commit()
+
+    return seed
+
+
+@pytest.fixture
+def rows(app):
+    """The rows of a statement as tuples, in an app context of its own."""
+
+    def rows(statement):
+        with app.app_context():
+            return [tuple(row) for row in db.session.execute(statement)]
+
+    return rows
+
+
+@pytest.fixture
+def statements(app):
+    """The SQL sent since the last `clear()`, in order, "COMMIT" and "ROLLBACK" included."""
+    seen = []
+    with app.app_context():
+        event.listen(db.engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: seen.append(sql))
+        event.listen(db.engine, "commit", lambda conn: seen.append("COMMIT"))
+        event.listen(db.engine, "rollback", lambda conn: seen.append("ROLLBACK"))
+    return seen

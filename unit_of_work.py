@@ -1,0 +1,139 @@
+"""One request, one transaction: the only place that commits, rolls back or opens a transaction.
+
+Enters: a view. Leaves: its response, after everything it did was committed or undone, and before a byte of it was sent.
+A success commits. A refusal rolls back; what must outlive it (a replay ends the tokens it was about) is a *penalty*, run after
+the rollback in a transaction of its own. A request that lost a race to another is run again from a clean start.
+"""
+
+import copy
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Response, current_app, g, session
+from flask.globals import request_ctx
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+
+from database import lost_a_race
+from models import User, db
+
+log = logging.getLogger("ostiary.unit_of_work")
+
+ATTEMPTS = 3
+BACKOFF_SECONDS = 0.01
+
+LOCK_OWNER = (
+    select(User.id, User.sub, User.name, User.email, User.disabled_at)
+    .where(User.id == bindparam("user_id"))
+    .with_for_update(key_share=True)
+)
+
+
+def settle(view: Callable[[], ResponseReturnValue]) -> Response:
+    """Run one request as one transaction and return its response, committed or undone.
+
+    A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs the view again,
+    ATTEMPTS tries in all. After that, and at once for any other failure, the error is raised; `errors.py` answers it 503
+    or 500. A connection lost during COMMIT is not tried again: the second run would take its own claim for a replay.
+    """
+    before = Snapshot()
+    for attempt in range(1, ATTEMPTS + 1):
+        before.restore()
+        try:
+            response = answer(view)
+            if g.refused or response.status_code >= 400:
+                db.session.rollback()
+                for penalty, arguments in g.penalties:
+                    penalty(*arguments)
+            db.session.commit()
+            return response
+        except DBAPIError as error:
+            db.session.rollback()
+            if attempt == ATTEMPTS or not lost_a_race(error):
+                raise
+            log.warning("lost a race, try %d of %d: %s", attempt + 1, ATTEMPTS, describe(error))
+            time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+        except BaseException:
+            db.session.rollback()
+            raise
+    raise AssertionError("the loop returns or raises")
+
+
+def answer(view: Callable[[], ResponseReturnValue]) -> Response:
+    """The view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that its penalties run."""
+    try:
+        return current_app.make_response(view())
+    except HTTPException as error:
+        return current_app.make_response(current_app.handle_user_exception(error))
+
+
+class Snapshot:
+    """What a view can change outside of the database, as it was before: a second try must not see the first."""
+
+    def __init__(self) -> None:
+        self._g = dict(g.__dict__)
+        self._session = copy.deepcopy(dict(session))
+        self._modified = session.modified
+
+    def restore(self) -> None:
+        g.__dict__.clear()
+        g.__dict__.update(self._g)
+        g.refused = False
+        g.penalties = []
+        request_ctx.flashes = None
+        if session.modified != self._modified or dict(session) != self._session:
+            session.clear()
+            session.update(copy.deepcopy(self._session))
+            session.modified = self._modified
+
+
+def refuse() -> None:
+    """Mark this request as refused, whatever its status: an OAuth error may leave as a redirect."""
+    g.refused = True
+
+
+def penalize(penalty: Callable[..., Any], *arguments: Any) -> None:
+    """Run `penalty(*arguments)` after the rollback of this refused request. Plain values only: rows have expired by then."""
+    g.penalties.append((penalty, arguments))
+
+
+def lock_owner(user_id: int) -> Row[Any] | None:
+    """Lock the person's row until the end of the transaction and return it; None when it is gone or disabled.
+
+    Every change to a person's tokens takes this lock first. It makes a queue where the unique key would make collisions, and
+    it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets foreign-key checks of others pass.
+    """
+    owner = db.session.execute(LOCK_OWNER, {"user_id": user_id}).one_or_none()
+    return owner if owner is not None and owner.disabled_at is None else None
+
+
+@contextmanager
+def transaction() -> Iterator[None]:
+    """One transaction for a command: committed at the end of the block, rolled back when it raises."""
+    try:
+        yield
+        db.session.commit()
+    except BaseException:
+        db.session.rollback()
+        raise
+
+
+@contextmanager
+def migration() -> Iterator[Connection]:
+    """The connection that Alembic runs the migrations on; it makes each of them one transaction."""
+    with db.engine.connect() as connection:
+        yield connection
+
+
+def describe(error: DBAPIError) -> str:
+    """What the database refused, without the values of the statement."""
+    original: Any = error.orig
+    constraint = getattr(getattr(original, "diag", None), "constraint_name", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    return f"{type(original).__name__} {code or ''} {constraint or ''}".strip()
