@@ -7,12 +7,12 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 .PHONY: run dev test test-long lint lock clean
 
 run: .venv/installed  ## Migrate the database, then serve on http://127.0.0.1:$(PORT)
-	@$(BIN)/flask db upgrade --quiet
-	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
+	@PORT=$(PORT) $(BIN)/flask db upgrade
+	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
 
 dev: .venv/installed  ## The same with reloading
-	@$(BIN)/flask db upgrade --quiet
-	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py --reload "app:create_app()"
+	@PORT=$(PORT) $(BIN)/flask db upgrade
+	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py --reload "app:create_app()"
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
 	@$(BIN)/pytest $(ARGS)

@@ -16,6 +16,7 @@ from app import create_app
 from config import Settings
 from models import Scope, db
 from tests.builders import ISSUER
+from tests.live import ENGINES, Postgres, new_database
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +97,24 @@ def statements(app):
         event.listen(db.engine, "commit", lambda conn: seen.append("COMMIT"))
         event.listen(db.engine, "rollback", lambda conn: seen.append("ROLLBACK"))
     return seen
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A function that gives this run's PostgreSQL server, started when the first test needs it."""
+    servers = []
+
+    def server():
+        if not servers:
+            servers.append(Postgres(tmp_path_factory.mktemp("postgres")))
+        return servers[0]
+
+    yield server
+    for started in servers:
+        started.stop()
+
+
+@pytest.fixture(params=ENGINES)
+def database_url(request, tmp_path, postgres):
+    """A fresh database on each engine that several processes can share."""
+    return new_database(request.param, tmp_path, postgres)

