@@ -1,0 +1,113 @@
+"""The settings: defaults, the three that development makes up, and every problem told at once without a value."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from config import Settings, development_secret_key
+from errors import ConfigError
+
+GOOD = {"issuer": "https://op.example", "database_url": "sqlite://", "secret_key": "k" * 32}
+
+
+def test_defaults_are_those_of_the_contract():
+    settings = Settings(**GOOD)
+    assert settings.access_token_lifetime == timedelta(minutes=10)
+    assert settings.authorization_code_lifetime == timedelta(seconds=60)
+    assert settings.refresh_token_idle_lifetime == timedelta(days=30)
+    assert settings.refresh_token_lifetime == timedelta(days=365)
+    assert settings.refresh_leeway == timedelta(seconds=10)
+    assert settings.refresh_retry_lifetime == timedelta(hours=24)
+    assert settings.max_sessions == 1
+    assert settings.signup == "closed"
+    assert settings.trusted_proxies == ()
+
+
+def test_the_environment_is_read(monkeypatch):
+    for name, value in {
+        "ISSUER": "https://op.example",
+        "DATABASE_URL": "postgresql://u:p@db.example/ostiary",
+        "SECRET_KEY": "k" * 32,
+        "OLD_SECRET_KEYS": "old-one, old-two",
+        "REFRESH_LEEWAY": "0",
+        "ACCESS_TOKEN_LIFETIME": "300",
+        "TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.1",
+    }.items():
+        monkeypatch.setenv(f"OSTIARY_{name}", value)
+    settings = Settings()
+    assert settings.database_url == "postgresql+psycopg://u:p@db.example/ostiary"
+    assert [key.get_secret_value() for key in settings.old_secret_keys] == ["old-one", "old-two"]
+    assert settings.refresh_leeway == timedelta(0)
+    assert settings.access_token_lifetime == timedelta(minutes=5)
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "127.0.0.1/32"]
+
+
+def test_the_default_issuer_follows_the_port(monkeypatch):
+    monkeypatch.setenv("PORT", "8123")
+    settings = Settings(secret_key="k" * 32)
+    assert settings.issuer == "http://127.0.0.1:8123"
+    assert settings.database_url.startswith("sqlite:////")
+    assert settings.signup == "open"
+    assert settings.is_development
+
+
+def test_production_says_everything_that_is_missing():
+    with pytest.raises(ConfigError) as caught:
+        Settings(issuer="https://op.example")
+    assert [problem.split()[0] for problem in caught.value.problems] == ["OSTIARY_DATABASE_URL", "OSTIARY_SECRET_KEY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("issuer", "https://op.example/"),
+        ("issuer", "http://op.example"),
+        ("issuer", "https://op.example?x=1"),
+        ("issuer", "https://op.example#x"),
+        ("issuer", "https://user@op.example"),
+        ("issuer", "op.example"),
+        ("issuer", "https://op.example/tenant"),
+        ("issuer", "http://127.0.0.1.evil.example"),
+        ("database_url", "not a url"),
+        ("database_url", "oracle://x/y"),
+        ("secret_key", "short"),
+        ("access_token_lifetime", "0"),
+        ("access_token_lifetime", "soon"),
+        ("authorization_code_lifetime", "601"),
+        ("refresh_leeway", "-1"),
+        ("max_sessions", "0"),
+        ("signup", "maybe"),
+        ("trusted_proxies", "proxy.example"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_printed(name, value):
+    with pytest.raises(ConfigError) as caught:
+        Settings(**GOOD | {name: value})
+    assert f"OSTIARY_{name.upper()}" in str(caught.value)
+    if len(value) > 4:
+        assert value not in str(caught.value)
+
+
+def test_all_problems_are_told_together():
+    with pytest.raises(ConfigError) as caught:
+        Settings(issuer="http://op.example", database_url="x", secret_key="s", max_sessions=0)
+    assert len(caught.value.problems) == 4
+
+
+def test_settings_are_frozen_and_hide_their_secrets():
+    settings = Settings(**GOOD)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.max_sessions = 2
+    assert "k" * 32 not in repr(settings)
+
+
+def test_a_development_key_is_made_once_and_is_private(tmp_path):
+    path = tmp_path / "new" / "secret_key"
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(development_secret_key, [path] * 8))
+    assert len(keys) == 1
+    assert len(keys.pop()) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,201 @@
+"""One request, one transaction: what is committed, what is undone, what is run again, and what outlives a refusal."""
+
+import sqlite3
+
+import pytest
+from flask import abort, flash, g, get_flashed_messages, jsonify, session
+from sqlalchemy import event, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from errors import StorageBusyError
+from models import Scope, db
+from unit_of_work import penalize, refuse, transaction
+
+NAMES = select(Scope.name).order_by(Scope.name)
+
+
+def busy():
+    original = sqlite3.OperationalError("database is locked")
+    original.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return OperationalError("COMMIT", {}, original)
+
+
+def cut():
+    """A connection that died: nobody knows whether the COMMIT arrived."""
+    error = OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+    error.connection_invalidated = True
+    return error
+
+
+def add(name):
+    db.session.add(Scope(name=name, description=name))
+    db.session.flush()
+
+
+@pytest.fixture
+def names(rows):
+    """The scopes that were stored by a test's views."""
+    return lambda: [name for (name,) in rows(NAMES) if name not in ("profile", "email", "read")]
+
+
+@pytest.fixture
+def fail_commits(app):
+    """Let the next COMMITs fail with these errors, in turn."""
+
+    def fail_commits(*errors):
+        waiting = list(errors)
+
+        def fail(connection):
+            if waiting:
+                raise waiting.pop(0)
+
+        with app.app_context():
+            event.listen(db.engine, "commit", fail)
+
+    return fail_commits
+
+
+def view(app, function, path="/api/view"):
+    app.add_url_rule(path, path, function)
+    return path
+
+
+def test_a_success_commits(app, http, names):
+    path = view(app, lambda: (add("a"), "ok")[1])
+    assert http.get(path).status_code == 200
+    assert names() == ["a"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+def test_a_refusal_rolls_back(app, http, names, status):
+    path = view(app, lambda: (add("a"), ("no", status))[1])
+    assert http.get(path).status_code == status
+    assert names() == []
+
+
+def test_a_refusal_that_is_raised_rolls_back_and_its_penalty_stays(app, http, names):
+    def raising():
+        add("a")
+        penalize(add, "penalty")
+        abort(429)
+
+    assert http.get(view(app, raising)).status_code == 429
+    assert names() == ["penalty"]
+
+
+def test_a_refusal_that_leaves_as_a_redirect_rolls_back(app, http, names):
+    def redirecting():
+        add("a")
+        penalize(add, "penalty")
+        refuse()
+        return "", 303
+
+    assert http.get(view(app, redirecting)).status_code == 303
+    assert names() == ["penalty"]
+
+
+def test_a_success_has_no_penalty(app, http, names):
+    path = view(app, lambda: (penalize(add, "penalty"), "ok")[1])
+    assert http.get(path).status_code == 200
+    assert names() == []
+
+
+def test_a_bug_rolls_back_and_tells_an_id_only(app, http, names, caplog):
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+
+    def buggy():
+        add("a")
+        raise ValueError("the secret input")
+
+    answer = http.get(view(app, buggy))
+    assert answer.status_code == 500
+    assert answer.json["error"] == "server_error"
+    assert answer.headers["Request-Id"] in answer.json["error_description"]
+    assert "secret input" not in answer.text + caplog.text
+    assert names() == []
+
+
+def test_a_lost_race_runs_the_whole_view_again_from_a_clean_start(app, http, names, fail_commits):
+    runs = []
+
+    def racing():
+        runs.append((dict(session), g.get("left"), get_flashed_messages()))
+        g.left = "over"
+        session["left"] = "over"
+        flash("over")
+        add("a")
+        return "ok"
+
+    path = view(app, racing, "/racing")
+    fail_commits(busy(), busy())
+    assert http.get(path).status_code == 200
+    assert names() == ["a"]
+    assert runs == [({}, None, [])] * 3
+
+
+def test_a_race_lost_three_times_is_503(app, http, names, fail_commits):
+    path = view(app, lambda: (add("a"), "ok")[1])
+    fail_commits(busy(), busy(), busy())
+    answer = http.get(path)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.json["error"] == "temporarily_unavailable"
+    assert names() == []
+
+
+def test_a_penalty_that_loses_a_race_is_run_again_with_its_view(app, http, names, fail_commits):
+    path = view(app, lambda: (penalize(add, "penalty"), abort(400)))
+    fail_commits(busy())
+    assert http.get(path).status_code == 400
+    assert names() == ["penalty"]
+
+
+@pytest.mark.parametrize("error", [cut, StorageBusyError, lambda: PoolTimeoutError("pool")])
+def test_what_cannot_be_known_or_waited_for_is_503_at_once(app, http, error, fail_commits):
+    runs = []
+
+    def unlucky():
+        runs.append(1)
+        add("a")
+        if error is not cut:
+            raise error()
+        return "ok"
+
+    path = view(app, unlucky)
+    fail_commits(cut())
+    answer = http.get(path)
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert len(runs) == 1
+
+
+def test_a_code_in_play_gets_no_retry_after(app, http, seed, fail_commits):
+    """The first try may have spent the code: sending it again would count as its theft."""
+    from tests.builders import a_client, a_code, a_user, basic, code_request
+
+    seed(a_user(), a_client(), a_code("ost_ac_" + "c" * 43))
+    fail_commits(cut())
+    answer = http.post("/oauth/token", data=code_request("ost_ac_" + "c" * 43), auth=basic())
+    assert answer.status_code == 503
+    assert "Retry-After" not in answer.headers
+    assert "Start the authorization again" in answer.json["error_description"]
+
+
+def test_a_page_says_503_in_words(app, http, fail_commits):
+    path = view(app, lambda: (add("a"), "ok")[1], "/page")
+    fail_commits(cut())
+    answer = http.get(path)
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert "Try again in a few seconds" in answer.text
+
+
+def test_a_command_is_one_transaction(app, names):
+    with app.app_context():
+        with transaction():
+            add("kept")
+        with pytest.raises(DBAPIError), transaction():
+            add("undone")
+            add("kept")  # its key is taken
+        db.session.remove()
+    assert names() == ["kept"]
