@@ -97,7 +97,7 @@ def a_token(refresh_token=None, **changed):
     return Token(**values | changed)
 
 
-def code_request(code, **changed):
+def code_request(code, /, **changed):
     """The body of a code exchange. A value of None leaves the parameter out."""
     body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
     return {name: value for name, value in (body | changed).items() if value is not None}
