@@ -1,0 +1,56 @@
+"""Migrations start from empty and end at the models, on each engine."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import inspect
+
+import store.schema
+from app import create_app
+from config import Settings
+from models import db
+from tests.builders import ISSUER, SECRET_KEY
+
+
+@pytest.fixture
+def app(database_url):
+    app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+def differences():
+    connection = db.session.connection()
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return [change for change in compare_metadata(context, db.metadata)]
+
+
+def test_migrations_from_empty_equal_the_models(app):
+    assert not store.schema.is_migrated()
+    db.session.remove()
+    upgrade()
+    assert store.schema.is_migrated()
+    assert differences() == []
+
+
+def test_the_comparison_sees_a_difference(app):
+    upgrade()
+    db.session.execute(db.text("DROP TABLE consent"))
+    assert differences() != []
+
+
+def test_down_to_nothing_and_up_again(app):
+    upgrade()
+    downgrade(revision="base")
+    assert set(inspect(db.session.connection()).get_table_names()) <= {"alembic_version"}
+    db.session.remove()
+    upgrade()
+    assert store.schema.is_migrated()
+
+
+def test_two_scopes_exist_from_the_start(app):
+    upgrade()
+    assert db.session.execute(db.text("SELECT name FROM scope ORDER BY name")).scalars().all() == ["email", "profile"]

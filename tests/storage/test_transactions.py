@@ -1,0 +1,184 @@
+"""What each database is told: isolation, time-outs, durability, and when a transaction begins."""
+
+import os
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event, select, text
+
+import database
+import store.users
+from app import create_app
+from config import Settings
+from database import LockFile
+from errors import StorageBusyError
+from models import User, db
+from tests.builders import ISSUER, SECRET_KEY, a_user
+from unit_of_work import lock_owner, transaction
+
+
+@pytest.fixture
+def app(database_url):
+    app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
+    with app.app_context():
+        db.create_all()
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+def is_open():
+    """Whether the database itself has a transaction open on this session's connection."""
+    return db.session.connection().connection.in_transaction
+
+
+class TestSQLite:
+    @pytest.fixture
+    def database_url(self, tmp_path):
+        return f"sqlite:///{tmp_path / 'ostiary.sqlite3'}"
+
+    def test_reading_opens_nothing_and_waits_for_nobody(self, app, tmp_path):
+        other = LockFile(f"{tmp_path / 'ostiary.sqlite3'}.lock")
+        other.acquire(timedelta(0))
+        assert db.session.scalars(select(User)).all() == []
+        assert not is_open()
+        other.release()
+
+    def test_the_first_lock_or_write_begins(self, app):
+        db.session.add(a_user())
+        db.session.flush()
+        assert is_open()
+        with transaction():
+            pass
+        db.session.remove()
+        assert lock_owner(1).email == "ada@example.com"
+        assert is_open()
+        db.session.remove()
+        assert store.users.find(1).name == "Ada"
+        assert not is_open()
+
+    def test_a_reader_sees_what_was_committed_meanwhile(self, app):
+        assert db.session.scalars(select(User)).all() == []
+        with create_app(app.extensions["ostiary.settings"]).app_context():
+            with transaction():
+                db.session.add(a_user())
+            db.session.remove()
+            db.engine.dispose()
+        assert len(db.session.scalars(select(User)).all()) == 1
+
+    def test_the_queue_is_left_with_the_transaction(self, app, tmp_path):
+        lock = LockFile(f"{tmp_path / 'ostiary.sqlite3'}.lock")
+        with transaction():
+            db.session.add(a_user())
+            db.session.flush()
+            with pytest.raises(StorageBusyError):
+                lock.acquire(timedelta(milliseconds=20))
+        lock.acquire(timedelta(0))
+        lock.release()
+        db.session.add(a_user(id=2, sub="b", email="b@example.com"))
+        db.session.flush()
+        db.session.remove()  # undone
+        lock.acquire(timedelta(0))
+        lock.release()
+
+    def test_durability(self, app):
+        pragma = {
+            name: db.session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+        assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+    def test_a_busy_queue_is_503(self, tmp_path, database_url, monkeypatch):
+        monkeypatch.setattr(database, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=30))
+        app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
+        with app.app_context():
+            db.create_all()
+        app.add_url_rule("/api/write", "write", lambda: (lock_owner(1), "ok")[1])
+        lock = LockFile(f"{tmp_path / 'ostiary.sqlite3'}.lock")
+        lock.acquire(timedelta(0))
+        answer = app.test_client().get("/api/write", base_url=ISSUER)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        lock.release()
+        assert app.test_client().get("/api/write", base_url=ISSUER).status_code == 200
+        with app.app_context():
+            db.engine.dispose()
+
+
+class TestPostgreSQL:
+    @pytest.fixture
+    def database_url(self, postgres):
+        return postgres().new_database()
+
+    def test_isolation_and_time_outs_cost_no_statement(self, app):
+        sent = []
+        event.listen(db.engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: sent.append(sql))
+        shown = {
+            name: db.session.scalar(text(f"SHOW {name}"))
+            for name in ("transaction_isolation", "lock_timeout", "statement_timeout", "synchronous_commit")
+        }
+        assert shown == {
+            "transaction_isolation": "read committed",
+            "lock_timeout": "2s",
+            "statement_timeout": "5s",
+            "synchronous_commit": "on",
+        }
+        assert len(sent) == 4
+
+    def test_the_lock_lets_foreign_key_checks_pass(self, app):
+        sent = []
+        event.listen(db.engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: sent.append(sql))
+        lock_owner(1)
+        assert sent[-1].endswith("FOR NO KEY UPDATE")
+
+
+class TestLockFile:
+    def test_waiters_get_their_turn(self, tmp_path):
+        path = str(tmp_path / "lock")
+        inside, worst, turns = [], [], []
+
+        def work():
+            for _ in range(25):
+                lock = LockFile(path)
+                lock.acquire(timedelta(seconds=20))
+                inside.append(1)
+                worst.append(len(inside))
+                turns.append(threading.get_ident())
+                inside.pop()
+                lock.release()
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(turns) == 200
+        assert max(worst) == 1
+
+    def test_who_gives_up_leaves_the_lock_to_others(self, tmp_path):
+        path = str(tmp_path / "lock")
+        holder, late, next_one = LockFile(path), LockFile(path), LockFile(path)
+        holder.acquire(timedelta(0))
+        with pytest.raises(StorageBusyError):
+            late.acquire(timedelta(milliseconds=20))
+        holder.release()
+        next_one.acquire(timedelta(seconds=5))
+        next_one.release()
+
+    def test_a_process_that_dies_holds_nobody_up(self, tmp_path):
+        path = str(tmp_path / "lock")
+        child = os.fork()
+        if child == 0:
+            LockFile(path).acquire(timedelta(0))
+            time.sleep(60)
+        waiter = LockFile(path)
+        while True:  # until the child has it
+            try:
+                waiter.acquire(timedelta(0))
+            except StorageBusyError:
+                break
+            waiter.release()
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        waiter.acquire(timedelta(seconds=5))
+        waiter.release()
