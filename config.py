@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     refresh_retry_lifetime: Seconds = timedelta(hours=24)  # a repeat is honoured while the successor is unused
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1  # live tokens per person and client
     signup: Literal["open", "closed"]
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     trusted_proxies: Networks = ()  # addresses whose X-Forwarded-For and -Proto count
 
     def __init__(self, **values: Any) -> None:

@@ -86,7 +86,7 @@ def answer_unavailable(error: Exception) -> Response:
 
     Retry-After is left out where a code was in play: the first try may have spent it, so the flow starts over.
     """
-    log.warning("storage unavailable: %s request_id=%s", type(error).__name__, g.get("request_id"))
+    log.warning("storage unavailable: %s", type(error).__name__)
     code_in_play = request.path == "/oauth/token" and "code" in request.form
     advice = "Start the authorization again." if code_in_play else "Try again in a few seconds."
     text = f"The server cannot reach its storage at the moment. {advice}"
@@ -107,7 +107,7 @@ def answer_bug(error: Exception) -> Response:
     while trace is not None:
         frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
         trace = trace.tb_next
-    log.error("bug: %s request_id=%s\n  %s", type(error).__name__, request_id, "\n  ".join(frames))
+    log.error("bug: %s\n  %s", type(error).__name__, "\n  ".join(frames))
     text = f"Something went wrong on our side. If you report it, give this number: {request_id}"
     if is_machine_path(request.path):
         return json_error(500, "server_error", text)

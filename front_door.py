@@ -5,10 +5,11 @@ refused (DNS rebinding), and forwarded headers count from trusted proxies only.
 """
 
 import ipaddress
+import logging
 import secrets
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g, has_request_context, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -94,6 +95,22 @@ def is_foreign_by_design() -> bool:
 def allow_form_action(source: str) -> None:
     """Let this page's form be answered by a redirect to `source`: browsers check those too."""
     g.form_action = f"'self' {source}"
+
+
+class RequestId(logging.Filter):
+    """Gives every log record the id of its request, the one that an error page shows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = g.get("request_id", "-") if has_request_context() else "-"
+        return True
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line a record on stderr. Nothing that is logged holds a token, code, secret, password or cookie."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s request_id=%(request_id)s"))
+    handler.addFilter(RequestId())
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
 
 
 class TrustedProxies:

@@ -7,6 +7,7 @@ import ipaddress
 import os
 
 from config import Settings
+from front_door import configure_logging
 
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
@@ -20,6 +21,7 @@ keepalive = 75
 limit_request_line = 8190
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
+access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'  # %(r)s would have the query, and with it tickets and state
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]
@@ -29,6 +31,10 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         for host, _port in (address for address in server.cfg.address if isinstance(address, tuple)):
             if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
                 raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
+
+
+def post_worker_init(worker):  # type: ignore[no-untyped-def]
+    configure_logging(Settings())
 
 
 def when_ready(server):  # type: ignore[no-untyped-def]

@@ -380,7 +380,14 @@ class Server(AuthorizationServer):
         """A refusal is rolled back, also when it leaves as a redirect. `access_denied` is a decision: it commits."""
         if error.error != "access_denied":
             refuse()
-        log.info("refused: error=%s reason=%s", error.error, error.get_error_description())
+        client = getattr(request, "client", None)
+        log.info(
+            "refused: error=%s reason=%s client_id=%s path=%s",
+            error.error,
+            error.get_error_description(),
+            client.client_id if client else "-",
+            flask_request.path,
+        )
         if error.redirect_uri:
             return self.handle_response(*self.redirect_to_client(error.redirect_uri, error.get_body()))
         response: Response = super().handle_error_response(request, error)

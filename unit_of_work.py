@@ -21,16 +21,17 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from database import lost_a_race
-from models import User, db
+from models import User, db, table
 
 log = logging.getLogger("ostiary.unit_of_work")
 
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.01
 
+people = table(User)
 LOCK_OWNER = (
-    select(User.id, User.sub, User.name, User.email, User.disabled_at)
-    .where(User.id == bindparam("user_id"))
+    select(people.c.id, people.c.sub, people.c.name, people.c.email, people.c.disabled_at)
+    .where(people.c.id == bindparam("user_id"))
     .with_for_update(key_share=True)
 )
 

@@ -4,28 +4,17 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select
 
-from models import AuthorizationCode, db
+from models import AuthorizationCode, db, table
 from store import sweep
 
-FIND = select(
-    AuthorizationCode.code_digest,
-    AuthorizationCode.client_id,
-    AuthorizationCode.user_id,
-    AuthorizationCode.redirect_uri,
-    AuthorizationCode.scope,
-    AuthorizationCode.code_challenge,
-    AuthorizationCode.auth_time,
-).where(
-    AuthorizationCode.code_digest == bindparam("code_digest"),
-    AuthorizationCode.client_id == bindparam("client_id"),
-    AuthorizationCode.expires_at > bindparam("now"),
+codes = table(AuthorizationCode)
+
+FIND = select(codes).where(
+    codes.c.code_digest == bindparam("code_digest"),
+    codes.c.client_id == bindparam("client_id"),
+    codes.c.expires_at > bindparam("now"),
 )
-CLAIM = (
-    delete(AuthorizationCode)
-    .where(AuthorizationCode.code_digest == bindparam("digest"))
-    .returning(AuthorizationCode.code_digest)
-    .execution_options(synchronize_session=False)
-)
+CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
 DELETE_SOME_EXPIRED = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
 
 
@@ -42,7 +31,7 @@ def claim(code_digest: bytes) -> bool:
 def issue(now: int, **values: Any) -> None:
     """Store a new code and drop a few expired ones."""
     db.session.execute(DELETE_SOME_EXPIRED, {"now": now})
-    db.session.execute(insert(AuthorizationCode), values)
+    db.session.execute(insert(codes), values)
 
 
 def revoke_of_user(user_id: int, client_id: str | None = None) -> None:
