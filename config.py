@@ -22,12 +22,7 @@ from errors import ConfigError
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"
 MINIMUM_SECRET_LENGTH = 32
-DRIVERS = {
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-}
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
 def from_seconds(value: Any) -> Any:
@@ -111,8 +106,8 @@ class Settings(BaseSettings):
             raise ValueError("is not a database URL") from None
         if parsed.drivername in DRIVERS:
             parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
-        if parsed.get_backend_name() not in ("sqlite", "postgresql", "mysql", "mariadb"):
-            raise ValueError("must be sqlite, postgresql, mysql or mariadb")
+        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ValueError("must be sqlite or postgresql")
         return parsed.render_as_string(hide_password=False)
 
     @field_validator("secret_key")

@@ -35,7 +35,6 @@ PRAGMAS = (
 
 # SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster at.
 LOST_RACE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505", "23503"})
-LOST_RACE_MYSQL = frozenset({1213, 1205, 1020, 1062, 1452})
 UNAVAILABLE_SQLSTATE_CLASSES = frozenset({"08", "53", "57", "58", "25", "40", "55"})
 
 
@@ -52,20 +51,18 @@ def engine_options(url: str) -> dict[str, Any]:
     pool = {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT.total_seconds()}
     if backend == "sqlite":
         return pool | {"connect_args": {"isolation_level": None}}
-    if backend == "postgresql":
-        options = {
-            "default_transaction_isolation": r"read\ committed",
-            "lock_timeout": milliseconds(LOCK_TIMEOUT),
-            "statement_timeout": milliseconds(STATEMENT_TIMEOUT),
-            "idle_in_transaction_session_timeout": milliseconds(IDLE_TRANSACTION_TIMEOUT),
-        }
-        connect_args = {
-            "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-            "connect_timeout": int(CONNECT_TIMEOUT.total_seconds()),
-            "application_name": "ostiary",
-        }
-        return pool | {"connect_args": connect_args, "pool_recycle": 1_800}
-    return pool | {"isolation_level": "READ COMMITTED", "pool_recycle": 1_800}
+    options = {
+        "default_transaction_isolation": r"read\ committed",
+        "lock_timeout": milliseconds(LOCK_TIMEOUT),
+        "statement_timeout": milliseconds(STATEMENT_TIMEOUT),
+        "idle_in_transaction_session_timeout": milliseconds(IDLE_TRANSACTION_TIMEOUT),
+    }
+    connect_args = {
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
+        "connect_timeout": int(CONNECT_TIMEOUT.total_seconds()),
+        "application_name": "ostiary",
+    }
+    return pool | {"connect_args": connect_args, "pool_recycle": 1_800}
 
 
 def milliseconds(duration: timedelta) -> int:
@@ -164,10 +161,7 @@ def lost_a_race(error: DBAPIError) -> bool:
             sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY,
         )
         return primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or code in constraints
-    if sqlstate := getattr(original, "sqlstate", None):
-        return sqlstate in LOST_RACE_SQLSTATES
-    arguments: tuple[Any, ...] = getattr(original, "args", ())
-    return bool(arguments) and arguments[0] in LOST_RACE_MYSQL
+    return getattr(original, "sqlstate", None) in LOST_RACE_SQLSTATES
 
 
 def is_unavailable(error: DBAPIError) -> bool:

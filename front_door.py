@@ -44,7 +44,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         g.request_id = secrets.token_hex(8)
         if request.path not in ANY_HOST_PATHS:
             if request.headers.get("Host", "").lower() != own_host:
-                return Response("This server has another name.\n", 400, mimetype="text/plain")
+                return Response(f"This server is at {settings.issuer}\n", 400, mimetype="text/plain")
             if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
                 text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
                 return Response(text, 400, mimetype="text/plain")
@@ -64,7 +64,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         if not is_machine_path(request.path):
             headers.setdefault("Content-Security-Policy", CSP.format(form_action=g.get("form_action", "'self'")))
             headers.setdefault("X-Frame-Options", "DENY")
-            headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
         if request.endpoint != "static":
             headers.setdefault("Cache-Control", "no-store")
         return response

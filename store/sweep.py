@@ -14,7 +14,7 @@ BATCH = 4
 def expired(model: Any, key: Any) -> Delete:
     """A DELETE of up to BATCH rows of `model` that have expired; run it with `now`.
 
-    The derived table is for MariaDB, which takes no LIMIT directly inside IN.
+    The derived table keeps the LIMIT out of the IN, where some databases refuse it.
     """
     some = (
         select(key)

@@ -1,0 +1,81 @@
+"""Every endpoint has a statement budget: BEGIN and COMMIT are not counted, and there is one COMMIT at most.
+
+The budgets of the token endpoint stand beside its grants, that of a bearer check in `endpoints/test_me.py`.
+"""
+
+import re
+
+import pytest
+
+from tests.builders import CHALLENGE, PASSWORD, REDIRECT_URI, a_client, a_user
+
+AUTHORIZE = {
+    "response_type": "code",
+    "client_id": "web",
+    "redirect_uri": REDIRECT_URI,
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
+
+
+@pytest.fixture
+def spend(statements):
+    """Send a request and check what it cost; returns the answer."""
+
+    def spend(request, budget, status):
+        statements.clear()
+        answer = request()
+        answer.get_data()
+        answer.close()
+        assert answer.status_code == status
+        sent = [sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]
+        assert len(sent) <= budget, sent
+        assert statements.count("COMMIT") <= 1
+        return answer
+
+    return spend
+
+
+def hidden(page, name):
+    return re.search(rf'name="{name}"[^>]*value="([^"]+)"', page.text).group(1)
+
+
+@pytest.mark.parametrize(
+    ("path", "budget"),
+    [("/", 0), ("/login", 0), ("/signup", 0), ("/logout", 0), ("/healthz", 0), ("/static/ostiary.css", 0)],
+)
+def test_what_needs_no_storage_asks_for_none(http, spend, path, budget):
+    spend(lambda: http.get(path), budget, 200)
+
+
+def test_metadata(http, spend):
+    spend(lambda: http.get("/.well-known/oauth-authorization-server"), 1, 200)
+
+
+def test_the_way_through_sign_in_and_consent(http, seed, spend):
+    seed(a_user(), a_client())
+    # client; expired tickets, the new one
+    to_login = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 3, 303).location
+    # ticket, client
+    page = spend(lambda: http.get(to_login), 2, 200)
+    form = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": hidden(page, "csrf_token")}
+    # person; tickets handed over; old sessions, the new one; who that is
+    to_consent = spend(lambda: http.post(to_login, data=form), 6, 303).location
+    # ticket, client, session, consent; scopes
+    page = spend(lambda: http.get(to_consent), 5, 200)
+    form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
+    # session, ticket, its claim, client; consent and its row; expired codes, the new one
+    spend(lambda: http.post("/oauth/authorize", data=form), 8, 303)
+    # client, session, consent; expired codes, the new one
+    back = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 5, 303)
+    assert back.location.startswith(REDIRECT_URI)
+
+
+def test_an_unknown_client_costs_one_question(http, spend):
+    spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 1, 400)
+
+
+def test_malformed_requests_cost_nothing(http, spend):
+    spend(lambda: http.post("/oauth/token", data={"x": "y"}), 0, 400)
+    spend(lambda: http.get("/oauth/authorize?state=a&state=b"), 0, 400)
+    spend(lambda: http.get("/api/me"), 0, 401)
