@@ -1,0 +1,133 @@
+"""Redirect URIs: exact match with the one exception of RFC 8252 §7.3, and what may be registered at all."""
+
+import pytest
+
+from protocol.redirect_uris import (
+    display_host,
+    find_problem,
+    form_action_source,
+    is_registered,
+    origin,
+    with_answer,
+)
+
+REGISTERED = ["https://app.example/cb", "https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "http://[::1]:80/cb"]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [*REGISTERED, "http://127.0.0.1:5000/cb", "http://127.0.0.1:65535/cb", "http://[::1]/cb", "http://[::1]:9/cb"],
+)
+def test_registered(uri):
+    assert is_registered(uri, REGISTERED)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example/cb/",
+        "https://app.example/cb/x",
+        "https://app.example/cb?x=1",
+        "https://app.example/cb?tenant=2",
+        "https://app.example/cb#x",
+        "https://APP.example/cb",
+        "HTTPS://app.example/cb",
+        "https://app.example/CB",
+        "https://app.example:443/cb",
+        "https://app.example.evil/cb",
+        "https://app.example@evil/cb",
+        "https://evil@app.example/cb",
+        "https://appXexample/cb",
+        "https://app.example/x/../cb",
+        "https://app.example/%63b",
+        "http://app.example/cb",
+        "http://127.0.0.1:5000/other",
+        "http://127.0.0.1:x/cb",
+        "http://127.0.0.1:5000@evil/cb",
+        "http://127.0.0.1.evil/cb",
+        "http://127.0.0.2/cb",
+        "http://localhost:5000/cb",
+        "https://127.0.0.1:5000/cb",
+        "http://[::1",
+        "",
+        "x" * 65_536,
+    ],
+)
+def test_not_registered(uri):
+    assert not is_registered(uri, REGISTERED)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example/cb",
+        "https://app.example",
+        "https://app.example:8443/cb?x=1",
+        "http://127.0.0.1/cb",
+        "http://[::1]:8080/cb",
+        "http://localhost:3000/cb",
+        "com.example.app:/cb",
+        "com.example.app://cb",
+    ],
+)
+def test_may_be_registered(uri):
+    assert find_problem(uri) is None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/cb",
+        "app.example/cb",
+        "http://app.example/cb",
+        "http://127.0.0.1.evil/cb",
+        "http://localhost.evil/cb",
+        "https://",
+        "https:///cb",
+        "https://user:pass@app.example/cb",
+        "https://app.example@evil/cb",
+        "http://localhost:80@evil/",
+        "https://app.example/cb#fragment",
+        "https://app.example/c b",
+        "https://app.example\\evil/cb",
+        "https://app.example/\tcb",
+        "https://app.example/\r\ncb",
+        "https://äpp.example/cb",
+        "https://app.example/cb?code=1",
+        "https://app.example/cb?x=1&state=2",
+        "https://[::1",
+        "https://app.example:99999/cb",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "vbscript:x",
+        "file:///etc/passwd",
+        "about:blank",
+        "myapp:/cb",
+        "https://app.example/" + "x" * 2_000,
+    ],
+)
+def test_may_not_be_registered(uri):
+    assert find_problem(uri)
+
+
+def test_origin():
+    assert origin("https://app.example/cb") == "https://app.example"
+    assert origin("https://app.example:443/cb") == "https://app.example"
+    assert origin("https://app.example:8443/cb") == "https://app.example:8443"
+    assert origin("http://[::1]:5000/cb") == "http://[::1]:5000"
+    assert origin("com.example.app:/cb") is None
+
+
+def test_what_a_person_and_a_policy_are_told():
+    assert display_host("https://app.example:8443/cb") == "app.example:8443"
+    assert display_host("com.example.app:/cb") == "com.example.app:"
+    assert form_action_source("https://app.example/cb") == "https://app.example"
+    assert form_action_source("com.example.app:/cb") == "com.example.app:"
+
+
+def test_an_answer_is_added_to_what_was_registered_byte_for_byte():
+    assert with_answer("https://a.example/cb", [("code", "x"), ("state", "a b&c=d+é")]) == (
+        "https://a.example/cb?code=x&state=a+b%26c%3Dd%2B%C3%A9"
+    )
+    assert with_answer("https://a.example/cb?x='%7E", [("code", "x")]) == "https://a.example/cb?x='%7E&code=x"

@@ -1,0 +1,83 @@
+"""The verdict on a presented refresh token: every row of the table in `protocol/refresh.py`, and the edges between them."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from protocol.clock import MICROSECONDS
+from protocol.refresh import Verdict, judge
+
+LEEWAY, RETRY = timedelta(seconds=10), timedelta(hours=24)
+BORN = 1_000_000
+CURRENT, PREVIOUS, OLDER = b"c" * 32, b"p" * 32, b"o" * 32
+
+
+@dataclass
+class Row:
+    refresh_token_digest: bytes = CURRENT
+    previous_refresh_token_digest: bytes | None = PREVIOUS
+    sealed_pair: bytes | None = b"sealed"
+    issued_at: int = BORN * MICROSECONDS
+    used_at: int | None = None
+    access_token_expires_at: int = BORN + 600
+
+
+def after(seconds, presented, leeway=LEEWAY, retry_lifetime=RETRY, **row):
+    return judge(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), leeway, retry_lifetime)
+
+
+@pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
+def test_the_current_token_rotates_whenever_it_comes(seconds):
+    assert after(seconds, CURRENT) is Verdict.ROTATE
+    assert after(seconds, CURRENT, previous_refresh_token_digest=None, sealed_pair=None) is Verdict.ROTATE
+
+
+@pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
+def test_an_older_token_is_stolen_whenever_it_comes(seconds):
+    assert after(seconds, OLDER) is Verdict.THEFT
+    assert after(seconds, OLDER, used_at=BORN) is Verdict.THEFT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "used_at", "verdict"),
+    [
+        (0, None, Verdict.REPEAT),
+        (9.999999, None, Verdict.REPEAT),
+        (9.999999, BORN + 1, Verdict.REPEAT),
+        (10, None, Verdict.REPEAT),
+        (10, BORN + 1, Verdict.THEFT),
+        (599, None, Verdict.REPEAT),
+        (600, None, Verdict.REPLACE),
+        (600, BORN + 20, Verdict.THEFT),
+        (86_399, None, Verdict.REPLACE),
+        (86_400, None, Verdict.THEFT),
+    ],
+)
+def test_the_token_before(seconds, used_at, verdict):
+    assert after(seconds, PREVIOUS, used_at=used_at) is verdict
+
+
+def test_without_a_seal_there_is_nothing_to_repeat():
+    assert after(1, PREVIOUS, sealed_pair=None) is Verdict.THEFT
+
+
+def test_strict():
+    nothing = timedelta(0)
+    assert after(0, PREVIOUS, nothing, nothing) is Verdict.THEFT
+    assert after(0, CURRENT, nothing, nothing) is Verdict.ROTATE
+
+
+def test_leeway_alone():
+    assert after(9, PREVIOUS, retry_lifetime=timedelta(0)) is Verdict.REPEAT
+    assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is Verdict.THEFT
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0, Verdict.REPEAT), (9, Verdict.REPEAT), (10, Verdict.ROTATE)])
+def test_without_rotation_a_burst_repeats(seconds, verdict):
+    assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT) is verdict
+    assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT, used_at=BORN) is verdict
+
+
+def test_a_clock_that_went_back_is_within_the_leeway():
+    assert after(-3_600, PREVIOUS) is Verdict.REPEAT
