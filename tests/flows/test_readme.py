@@ -1,0 +1,46 @@
+"""The README's walk with curl is run, line by line, against a live server."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.live import PROJECT, live_server
+
+README = (PROJECT / "README.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_walk_with_curl(tmp_path):
+    missing = [tool for tool in ("curl", "openssl", "python3") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"the walk needs {', '.join(missing)}")
+    assert len(BLOCKS) == 4
+    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("/tmp/", f"{tmp_path}/")
+    assert (PROJECT / ".venv/bin/flask").exists()
+    with live_server(f"sqlite:///{tmp_path / 'walk.sqlite3'}", tmp_path) as server:
+        walk = subprocess.run(
+            ["bash", "-c", script],
+            cwd=PROJECT,
+            env=server.environment | {"ISSUER": server.issuer, "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert walk.returncode == 0, walk.stderr
+    assert '"token_type": "Bearer"' in walk.stdout
+    assert "http://127.0.0.1:9000/cb?code=ost_ac_" in walk.stdout
+    assert '"email":"ada@example.com"' in walk.stdout
+
+
+def test_the_two_commands_stand_first():
+    assert README.index("make run") < README.index("make test") < README.index("curl -sf")
+
+
+def test_every_setting_is_in_the_table():
+    from config import Settings
+
+    for name in Settings.model_fields:
+        assert f"`OSTIARY_{name.upper()}`" in README
