@@ -10,9 +10,9 @@ run: .venv/installed  ## Migrate the database, then serve on http://127.0.0.1:$(
 	@PORT=$(PORT) $(BIN)/flask db upgrade
 	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
 
-dev: .venv/installed  ## The same with reloading
+dev: .venv/installed  ## The same in one process that reloads on changes
 	@PORT=$(PORT) $(BIN)/flask db upgrade
-	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py --reload "app:create_app()"
+	@PORT=$(PORT) $(BIN)/flask run --debug --port $(PORT)
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
 	@$(BIN)/pytest $(ARGS)

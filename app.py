@@ -38,7 +38,7 @@ class Application(Flask):
 def create_app(settings: Settings | None = None) -> Flask:
     """The app. Reads the environment when it is given no settings. Raises ConfigError; opens no connection."""
     settings = settings or Settings()
-    check_database_fits(settings)
+    check_database_fits(settings, is_served())
     app = Application(__name__, root_path=str(PROJECT), instance_path=str(PROJECT / "instance"))
     app.extensions["ostiary.settings"] = settings
     app.config.update(
@@ -64,10 +64,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def check_database_fits(settings: Settings) -> None:
+def is_served() -> bool:
+    """Whether this process is a WSGI server's."""
+    return any(name in sys.modules for name in WSGI_SERVERS) or os.environ.get("FLASK_RUN_FROM_CLI") == "true"
+
+
+def check_database_fits(settings: Settings, is_served: bool) -> None:
     """In-memory SQLite is one connection for one thread: the test client's. Threads on it lose rows."""
-    if not database.is_memory(settings.database_url):
-        return
-    served = any(name in sys.modules for name in WSGI_SERVERS) or os.environ.get("FLASK_RUN_FROM_CLI") == "true"
-    if served:
+    if is_served and database.is_memory(settings.database_url):
         raise ConfigError(["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"])

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
+from click import ClickException
 from flask import Flask, Response, g, json, render_template, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -20,8 +21,8 @@ MACHINE_PATHS = ("/oauth/token", "/api/", "/.well-known/", "/healthz", "/readyz"
 RETRY_AFTER_SECONDS = 2
 
 
-class ConfigError(Exception):
-    """The settings cannot be used. Its text lists every problem and no value."""
+class ConfigError(ClickException):
+    """The settings cannot be used. Its text lists every problem and no value; `flask …` prints it and exits 1."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems

@@ -6,7 +6,9 @@ Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this fil
 import ipaddress
 import os
 
+from app import check_database_fits
 from config import Settings
+from errors import ConfigError
 from front_door import configure_logging
 
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
@@ -26,7 +28,11 @@ access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'  # %(r)s would hav
 
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuse, before anything listens, what the settings do not allow."""
-    settings = Settings()
+    try:
+        settings = Settings()
+        check_database_fits(settings, is_served=True)
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
     if settings.is_development:
         for host, _port in (address for address in server.cfg.address if isinstance(address, tuple)):
             if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
