@@ -12,7 +12,7 @@ run: .venv/installed  ## Migrate the database, then serve on http://127.0.0.1:$(
 
 dev: .venv/installed  ## The same in one process that reloads on changes
 	@PORT=$(PORT) $(BIN)/flask db upgrade
-	@PORT=$(PORT) $(BIN)/flask run --debug --port $(PORT)
+	@PORT=$(PORT) $(BIN)/flask run --reload --port $(PORT)
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
 	@$(BIN)/pytest $(ARGS)
