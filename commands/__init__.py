@@ -1,10 +1,13 @@
 """`flask …`: what operators do from the shell. JSON alone goes to stdout with `--json`, everything else to stderr.
 
-Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction.
+Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `commands/output.py` runs it and shows its answer.
 """
 
 from flask import Flask
 
+from commands import clients, config, scopes, tokens, users
+
 
 def init_app(app: Flask) -> None:
-    pass
+    for noun in (users.users, clients.clients, scopes.scopes, tokens.tokens, config.config):
+        app.cli.add_command(noun)

@@ -13,6 +13,12 @@ def find(client_id: str) -> Client | None:
     return db.session.get(Client, client_id)
 
 
+def lock(client_id: str) -> Client | None:
+    """The client as it is now, for a change of its registration; other changes wait, tokens that refer to it do not."""
+    statement = select(Client).where(Client.client_id == client_id).with_for_update(key_share=True)
+    return db.session.scalar(statement.execution_options(populate_existing=True))
+
+
 def all_by_name() -> list[Client]:
     return list(db.session.scalars(select(Client).order_by(Client.client_name, Client.client_id)))
 

@@ -8,57 +8,39 @@ from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, case, delete, func, select, update
 
-from models import Token, User, db
+from models import AuthorizationCode, Token, User, db, table
+
+tokens, people = table(Token), table(User)
 
 BEARER = (
     select(
-        Token.id,
-        Token.client_id,
-        Token.user_id,
-        Token.access_token_scope,
-        Token.access_token_expires_at,
-        Token.issued_at,
-        Token.used_at,
-        User.sub,
-        User.name,
-        User.email,
-        User.disabled_at,
+        tokens.c.id,
+        tokens.c.client_id,
+        tokens.c.user_id,
+        tokens.c.access_token_scope,
+        tokens.c.access_token_expires_at,
+        tokens.c.issued_at,
+        tokens.c.used_at,
+        people.c.sub,
+        people.c.name,
+        people.c.email,
+        people.c.disabled_at,
     )
-    .outerjoin(User, User.id == Token.user_id)
-    .where(Token.access_token_digest == bindparam("access_token_digest"))
+    .outerjoin(people, people.c.id == tokens.c.user_id)
+    .where(tokens.c.access_token_digest == bindparam("access_token_digest"))
 )
-FAMILY = select(
-    Token.id,
-    Token.client_id,
-    Token.user_id,
-    Token.slot,
-    Token.scope,
-    Token.issued_at,
-    Token.used_at,
-    Token.auth_time,
-    Token.access_token_expires_at,
-    Token.family_digest,
-    Token.refresh_token_digest,
-    Token.previous_refresh_token_digest,
-    Token.sealed_pair,
-    Token.refresh_token_expires_at,
-    Token.family_expires_at,
-    Token.code_digest,
-    Token.redirect_uri_digest,
-    Token.code_challenge,
-).where(Token.family_digest == bindparam("family_digest"))
-OF_CODE = select(Token.user_id, Token.redirect_uri_digest, Token.code_challenge).where(
-    Token.code_digest == bindparam("code_digest"), Token.client_id == bindparam("client_id")
+FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest"))
+OF_CODE = select(tokens.c.user_id, tokens.c.redirect_uri_digest, tokens.c.code_challenge).where(
+    tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
 )
 # The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal stays until then.
 MARK_USED = (
-    update(Token)
-    .where(Token.id == bindparam("token_id"), Token.used_at.is_(None))
+    update(tokens)
+    .where(tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))
     .values(
         used_at=bindparam("now"),
-        sealed_pair=case((Token.issued_at > bindparam("leeway_start"), Token.sealed_pair), else_=None),
+        sealed_pair=case((tokens.c.issued_at > bindparam("leeway_start"), tokens.c.sealed_pair), else_=None),
     )
-    .execution_options(synchronize_session=False)
 )
 
 
@@ -107,6 +89,30 @@ def users_with_tokens(client_id: str) -> list[int]:
     """The people who have tokens at a client, in the order in which to lock them."""
     statement = select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
     return sorted(user_id for user_id in db.session.scalars(statement) if user_id is not None)
+
+
+def users_with_codes(client_id: str) -> list[int]:
+    """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
+    statement = select(AuthorizationCode.user_id).where(AuthorizationCode.client_id == client_id).distinct()
+    return sorted(db.session.scalars(statement))
+
+
+def end_pending_codes(user_id: int | None = None, client_id: str | None = None) -> int:
+    """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
+
+    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token is then seen.
+    """
+    assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
+    statement = delete(AuthorizationCode).returning(AuthorizationCode.code_digest)
+    if user_id is not None:
+        statement = statement.where(AuthorizationCode.user_id == user_id)
+    if client_id is not None:
+        statement = statement.where(AuthorizationCode.client_id == client_id)
+    return len(db.session.execute(statement).all())
+
+
+def count_of_user(user_id: int) -> int:
+    return db.session.scalar(select(func.count()).select_from(Token).where(Token.user_id == user_id)) or 0
 
 
 def count() -> int:

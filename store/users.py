@@ -3,7 +3,7 @@
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import delete, func, select, update
 
-from models import Token, User, db
+from models import Token, User, UserSession, db
 from protocol import clock, credentials
 
 
@@ -66,3 +66,9 @@ def remove(user_id: int) -> None:
 
 def count() -> int:
     return db.session.scalar(select(func.count()).select_from(User)) or 0
+
+
+def count_sessions(user_id: int, now: int) -> int:
+    """Browsers that the person is signed in with."""
+    live = select(func.count()).select_from(UserSession)
+    return db.session.scalar(live.where(UserSession.user_id == user_id, UserSession.expires_at > now)) or 0

@@ -1,0 +1,110 @@
+"""`flask config check`: one page that says what is in force and what is wrong with it. It never prints a secret.
+
+Settings that cannot be used at all do not come this far: `create_app` refuses them, with every problem, for any command.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from pydantic import SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+import store.schema
+from commands.output import MIGRATE, Answer, database_problem, details, json_option, show
+from config import Settings
+from current import settings
+from unit_of_work import transaction
+
+LONG_ACCESS_TOKEN = timedelta(hours=1)
+HIDDEN = "hidden"
+
+config = AppGroup("config", help="The settings in force.")
+
+
+@config.command("check")
+@json_option
+@click.pass_context
+def check(context: click.Context, as_json: bool) -> None:
+    """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
+    database, problem = look_at_database()
+    problems = [problem] if problem else []
+    warnings = list(find_warnings())
+    shown = settings_in_force()
+    verdict = {"ok": not problems, "settings": shown, "database": database, "problems": problems, "warnings": warnings}
+    messages = (
+        *(f"Warning: {warning}" for warning in warnings),
+        *(f"Problem: {problem}" for problem in problems),
+        "This will not do." if problems else "No problem found.",
+    )
+    show(Answer(verdict, details(shown | database), messages), as_json)
+    if problems:
+        context.exit(1)
+
+
+def look_at_database() -> tuple[dict[str, bool], str | None]:
+    """Whether it answers and has the tables of this version; and what to do where that is not so."""
+    try:
+        with transaction():
+            is_migrated = store.schema.is_migrated()
+    except DBAPIError as error:
+        return {"reachable": False, "migrated": False}, database_problem(error)
+    except PoolTimeoutError:
+        return {"reachable": False, "migrated": False}, "the database is too busy"
+    problem = None if is_migrated else f"the database is not migrated: run `{MIGRATE}`"
+    return {"reachable": True, "migrated": is_migrated}, problem
+
+
+def settings_in_force() -> dict[str, Any]:
+    """Every setting as it would be written into the environment, secrets left out."""
+    shown = {name: without_secret(getattr(settings, name)) for name in Settings.model_fields}
+    return shown | {"database_url": without_password(settings.database_url)}
+
+
+def without_secret(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return HIDDEN
+    if isinstance(value, tuple):
+        return [without_secret(item) for item in value]
+    if isinstance(value, timedelta):
+        return int(value.total_seconds()) if value % timedelta(seconds=1) == timedelta(0) else value.total_seconds()
+    return value if isinstance(value, int | str | None) else str(value)
+
+
+def without_password(database_url: str) -> str:
+    """Drivers take a password in the query too."""
+    url = make_url(database_url)
+    query = {name: HIDDEN if "pass" in name.lower() else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
+
+
+def find_warnings() -> Iterator[str]:
+    """What is allowed, and perhaps not what was meant."""
+    yield from misspelt_variables()
+    if settings.is_development:
+        yield "the issuer is a loopback address: this is a server for development"
+    elif settings.signup == "open":
+        yield "OSTIARY_SIGNUP is open: anybody may make an account"
+    if settings.is_https and not settings.is_development and not settings.trusted_proxies:
+        yield "OSTIARY_TRUSTED_PROXIES is not set: behind a proxy, every visitor has the address of the proxy"
+    if settings.access_token_lifetime > LONG_ACCESS_TOKEN:
+        yield "OSTIARY_ACCESS_TOKEN_LIFETIME is more than an hour: a leaked token is of use for long (RFC 9700 §2.2)"
+    if settings.refresh_token_idle_lifetime > settings.refresh_token_lifetime:
+        yield "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME is longer than OSTIARY_REFRESH_TOKEN_LIFETIME, which ends tokens first"
+    if not settings.refresh_leeway and not settings.refresh_retry_lifetime:
+        yield "OSTIARY_REFRESH_LEEWAY and _RETRY_LIFETIME are 0: a client that loses one answer is signed out"
+    if settings.old_secret_keys:
+        yield "OSTIARY_OLD_SECRET_KEYS is set: what these keys signed is still accepted"
+
+
+def misspelt_variables() -> Iterator[str]:
+    """Variables that look like settings and are none: a typing mistake leaves the default in force without a word."""
+    known = {f"OSTIARY_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if name.upper().startswith("OSTIARY_") and name.upper() not in known:
+            yield f"{name} is no setting of this version"

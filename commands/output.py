@@ -1,0 +1,139 @@
+"""How every command runs and what it says: one transaction on a migrated database, and an answer after its commit.
+
+Enters: a function that returns an `Answer` or raises `Refused`. Leaves: text or JSON on stdout, messages on stderr, exit code.
+A command that lost a race to a request is run again, as `unit_of_work.settle` does it: nothing was printed before the commit.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+import store.schema
+from database import is_unavailable, lost_a_race
+from errors import StorageBusyError
+from unit_of_work import ATTEMPTS, describe, transaction
+
+MIGRATE = ".venv/bin/flask db upgrade"
+
+
+class Refused(click.ClickException):
+    """The command was understood and not carried out; nothing was stored. Exit code 1."""
+
+    def __init__(self, *problems: str) -> None:
+        several = "\n".join(["nothing was stored:", *(f"  - {problem}" for problem in problems)])
+        super().__init__(problems[0] if len(problems) == 1 else several)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say once its transaction is committed."""
+
+    data: Any  # what --json prints
+    text: str = ""  # what stdout gets without --json
+    messages: tuple[str, ...] = ()  # for stderr, either way
+
+
+class Noun(AppGroup):
+    """`flask <noun> …`: its commands run through `settle`, and each takes `--json`."""
+
+    def command(  # type: ignore[override]  # as Flask's own: always with arguments
+        self, *arguments: Any, **options: Any
+    ) -> Callable[[Callable[..., Answer]], click.Command]:
+        register = super().command(*arguments, **options)
+
+        def decorate(function: Callable[..., Answer]) -> click.Command:
+            @json_option
+            @wraps(function)
+            def run(*values: Any, as_json: bool, **named: Any) -> None:
+                show(settle(lambda: function(*values, **named)), as_json)
+
+            return register(run)
+
+        return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
+
+
+def settle(command: Callable[[], Answer]) -> Answer:
+    """Run a command as one transaction and return its answer, committed. Raises Refused, also for a database that is away."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with transaction():
+                if not store.schema.is_migrated():
+                    raise Refused(f"the database is not migrated: run `{MIGRATE}` first")
+                return command()
+        except DBAPIError as error:
+            if attempt == ATTEMPTS or not lost_a_race(error):
+                raise Refused(database_problem(error)) from None
+        except (PoolTimeoutError, StorageBusyError):
+            raise Refused("the database is too busy: try again") from None
+        except OSError as error:  # SQLite's lock file, which is opened before the first change
+            owner = "run this as the user that the server runs as"
+            raise Refused(f"{error.filename} cannot be opened ({error.strerror}): {owner}") from None
+    raise AssertionError("the loop returns or raises")
+
+
+def database_problem(error: DBAPIError) -> str:
+    """What went wrong, without the values of the statement; the driver's own words only where no statement was at fault."""
+    if is_unavailable(error) and not lost_a_race(error):
+        reason = str(error.orig).strip().splitlines() or [describe(error)]
+        return f"the database cannot be used: {reason[0]}"
+    return f"the database refused: {describe(error)}"
+
+
+def show(answer: Answer, as_json: bool) -> None:
+    for message in answer.messages:
+        click.echo(message, err=True)
+    if as_json:
+        click.echo(json.dumps(answer.data, indent=2))
+    elif answer.text:
+        click.echo(answer.text)
+
+
+def refuse_if_any(problems: Iterable[str]) -> None:
+    """Raise Refused with all of them together."""
+    if found := list(problems):
+        raise Refused(*found)
+
+
+def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """One line a row under a line of headings, aligned."""
+    names = list(columns)
+    lines = [[name.upper() for name in names], *([in_words(name, row.get(name)) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def details(row: Mapping[str, Any]) -> str:
+    """One line a member, aligned."""
+    width = max(map(len, row))
+    return "\n".join(f"{name.ljust(width)}  {in_words(name, value)}" for name, value in row.items())
+
+
+def in_words(name: str, value: Any) -> str:
+    """A value as people read it. What would move a terminal's cursor becomes a question mark."""
+    if value is None or value == "" or value == []:
+        text = "-"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, int) and value and name.endswith("_at"):
+        text = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+        text = " ".join(value)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 token`, `2 tokens`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

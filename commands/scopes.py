@@ -1,0 +1,57 @@
+"""`flask scopes …`: the scopes that clients can be registered for, and what the consent page says of each (RFC 6749 §3.3)."""
+
+import click
+
+import store.clients
+import store.scopes
+from commands.output import Answer, Noun, Refused, refuse_if_any, table
+from protocol.scopes import OFFLINE_ACCESS, is_scope_token
+
+MAXIMUM_DESCRIPTION_LENGTH = 300
+
+scopes = Noun("scopes", help="Scopes and their words on the consent page.")
+
+
+@scopes.command("add")
+@click.argument("name")
+@click.option("--description", required=True, help="What the person allows, in words for the consent page.")
+def add(name: str, description: str) -> Answer:
+    """Add a scope."""
+    description = description.strip()
+    refuse_if_any(find_problems(name, description))
+    if name == OFFLINE_ACCESS or store.scopes.find(name) is not None:
+        raise Refused(f"the scope {name} exists already")
+    store.scopes.add(name, description)
+    return Answer({"name": name, "description": description}, messages=(f"Added the scope {name}.",))
+
+
+def find_problems(name: str, description: str) -> list[str]:
+    problems = []
+    if not is_scope_token(name):
+        problems.append(
+            f"{name!r} cannot be a scope: use 1 to 128 ASCII characters without blanks, quotes, backslashes"
+        )
+    if not 1 <= len(description) <= MAXIMUM_DESCRIPTION_LENGTH or not description.isprintable():
+        problems.append(f"the description must be printable text of 1 to {MAXIMUM_DESCRIPTION_LENGTH} characters")
+    return problems
+
+
+@scopes.command("list")
+def list_() -> Answer:
+    """List the scopes, by name."""
+    known = [{"name": scope.name, "description": scope.description} for scope in store.scopes.all_by_name()]
+    return Answer(known, table(known, ("name", "description")))
+
+
+@scopes.command("remove")
+@click.argument("name")
+def remove(name: str) -> Answer:
+    """Remove a scope that no client is registered for."""
+    scope = store.scopes.find(name) if is_scope_token(name) else None
+    if scope is None:
+        raise Refused(f"there is no scope {name!r}")
+    if clients := store.clients.with_scope(name):
+        ids = ", ".join(client.client_id for client in clients)
+        raise Refused(f"clients are registered for {name}: {ids}. Take it from them with `flask clients set` first")
+    store.scopes.remove(scope)
+    return Answer({"name": name}, messages=(f"Removed the scope {name}.",))

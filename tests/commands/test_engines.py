@@ -1,0 +1,187 @@
+"""Commands on each engine, and beside requests in flight: what they end must stay ended."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from flask_migrate import upgrade
+from sqlalchemy import create_engine, func, select, text
+from sqlalchemy.orm import Session
+
+from app import create_app
+from config import Settings
+from models import AuthorizationCode, Client, Token, User, db
+from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
+from tests.live import new_database
+
+COUNT_TOKENS = select(func.count()).select_from(Token)
+WAITS_FOR_A_LOCK = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def engine_name():
+    return "postgresql"
+
+
+@pytest.fixture
+def settings(engine_name, tmp_path, postgres):
+    """In place of the SQLite file of the other tests."""
+    database_url = new_database(engine_name, tmp_path, postgres)
+    return Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY)
+
+
+@pytest.fixture
+def app(settings):
+    app = create_app(settings)
+    with app.app_context():
+        upgrade()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite", "postgresql"])
+def test_an_operators_day(flask_json, flask, refused):
+    """Every command once."""
+    flask_json("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD)
+    assert "already" in refused("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD)
+    flask_json("scopes", "add", "read", "--description", "Read your notes")
+    assert "exists already" in refused("scopes", "add", "read", "--description", "Read your notes")
+    web = flask_json("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--scope", "read")["client_id"]
+    flask_json("clients", "set", web, "--auth-method", "none", "--set", 'logo_uri="https://a.example/\\ud800"')
+    assert "client_secret" in flask_json("clients", "set", web, "--auth-method", "client_secret_post")
+    assert "client_secret" in flask_json("clients", "rotate-secret", web)
+    flask_json("users", "set-password", "ada@example.com", "--password-stdin", input=PASSWORD)
+    for command in ("disable", "enable", "sign-out"):
+        flask_json("users", command, "ada@example.com")
+    shown = flask_json("clients", "show", web)
+    assert (shown["scope"], shown["logo_uri"], shown["tokens"]) == ("read", "https://a.example/\ud800", 0)
+    assert flask_json("users", "show", "ada@example.com")["disabled_at"] is None
+    assert flask_json("tokens", "revoke", "--client", web) == {"codes": 0, "tokens": 0}
+    assert flask_json("tokens", "revoke", "--user", "ada@example.com", "--client", web) == {"codes": 0, "tokens": 0}
+    assert flask_json("config", "check")["ok"] is True
+    assert web in refused("scopes", "remove", "read")
+    flask_json("clients", "remove", web)
+    flask_json("scopes", "remove", "read")
+    flask_json("users", "remove", "ada@example.com")
+    assert [flask_json(noun, "list") for noun in ("users", "clients")] == [[], []]
+
+
+class InFlight:
+    """A request of Ada's that holds her lock and waits, uncommitted, until a command meets it."""
+
+    def __init__(self, database_url):
+        self.engine = create_engine(database_url)
+        self.command_has_ended = Event()
+
+    def seed(self, *rows):
+        with Session(self.engine) as session:
+            for row in rows:
+                session.add(row)
+                session.flush()
+            session.commit()
+
+    def beside(self, request, run):
+        """Run a command while `request` is in flight; returns what the command returned."""
+        holds_the_lock = Event()
+        with ThreadPoolExecutor(1) as pool:
+            finished = pool.submit(self.send, request, holds_the_lock)
+            assert holds_the_lock.wait(10)
+            try:
+                return run()
+            finally:
+                self.command_has_ended.set()
+                finished.result(30)
+
+    def send(self, request, holds_the_lock):
+        with Session(self.engine) as session:
+            session.execute(select(User.id).with_for_update(key_share=True))
+            steps = request(session)
+            next(steps)
+            holds_the_lock.set()
+            self.wait_until_met()
+            next(steps, None)
+            session.commit()
+
+    def wait_until_met(self):
+        """Until the command waits for a lock; or has ended, which is what it does when it takes none."""
+        deadline = time.monotonic() + 20
+        with self.engine.connect() as connection:
+            while time.monotonic() < deadline and not self.command_has_ended.is_set():
+                if connection.scalar(WAITS_FOR_A_LOCK):
+                    return
+                connection.rollback()
+                time.sleep(0.01)
+
+
+@pytest.fixture
+def in_flight(app, settings):
+    in_flight = InFlight(settings.database_url)
+    in_flight.seed(a_user(), a_client())
+    yield in_flight
+    in_flight.engine.dispose()
+
+
+def exchange(session):
+    """The code is spent and the token inserted when the command comes."""
+    session.execute(AuthorizationCode.__table__.delete())
+    session.add(a_token())
+    session.flush()
+    yield
+
+
+def refresh(session):
+    """The old row is gone and the new one inserted when the command comes."""
+    session.execute(Token.__table__.delete())
+    session.add(a_token())
+    session.flush()
+    yield
+
+
+def slow_exchange(session):
+    """The code is spent when the command comes, the token inserted only later: that needs the client's row."""
+    session.execute(AuthorizationCode.__table__.delete())
+    yield
+    session.add(a_token())
+    session.flush()
+
+
+@pytest.mark.parametrize("request_of_ada", [exchange, refresh, slow_exchange])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("users", "sign-out", "ada@example.com"),
+        ("users", "set-password", "ada@example.com", "--password-stdin"),
+        ("users", "disable", "ada@example.com"),
+        ("users", "remove", "ada@example.com"),
+        ("tokens", "revoke", "--user", "ada@example.com"),
+        ("tokens", "revoke", "--client", "web"),
+        ("tokens", "revoke", "--user", "ada@example.com", "--client", "web"),
+        ("clients", "remove", "web"),
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+def test_a_token_that_is_being_issued_is_ended_too(in_flight, flask, rows, request_of_ada, command):
+    """Without the lock the DELETE would not see the row that a request is about to commit."""
+    in_flight.seed(a_token() if request_of_ada is refresh else a_code("code"))
+    done = in_flight.beside(request_of_ada, lambda: flask(*command, input=PASSWORD))
+    assert done.exit_code == 0, done.stderr
+    assert rows(COUNT_TOKENS) == [(0,)]
+
+
+def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, flask, rows):
+    """Each alone is allowed; together they would make a public client without PKCE."""
+
+    def switch_pkce_off(session):
+        client = session.get(Client, "web", with_for_update={"key_share": True})
+        client.require_pkce = False
+        session.flush()
+        yield
+
+    done = in_flight.beside(switch_pkce_off, lambda: flask("clients", "set", "web", "--auth-method", "none"))
+    assert done.exit_code == 1
+    assert "--no-pkce is not for public clients" in done.stderr
+    assert rows(select(Client.token_endpoint_auth_method)) == [("client_secret_basic",)]

@@ -1,0 +1,103 @@
+"""Commands as operators run them: each in a process of its own."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.builders import PASSWORD, REDIRECT_URI
+from tests.live import LiveServer, new_database
+
+MIGRATE = "`.venv/bin/flask db upgrade`"
+
+
+def first_line(done):
+    """Development mode, which `LiveServer` runs in, may add warnings of libraries."""
+    return done.stderr.partition("\n")[0]
+
+
+@pytest.fixture
+def server(database_url, tmp_path):
+    """Migrated, and not started: commands need no server."""
+    server = LiveServer(database_url, tmp_path)
+    server.flask("db", "upgrade")
+    return server
+
+
+def test_json_goes_to_stdout_and_the_rest_to_stderr(server):
+    added = server.flask("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--no-pkce", "--json")
+    members = json.loads(added.stdout)
+    assert first_line(added) == f"Registered {members['client_id']}."
+    assert "RFC 9700" in added.stderr
+    assert members["client_secret"] not in added.stderr
+    refused = server.flask("users", "add", "nobody", "--password-stdin", "--json", input=PASSWORD, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert first_line(refused) == "Error: 'nobody' is not an email address"
+    misunderstood = server.flask("users", "add", "--json", check=False)
+    assert (misunderstood.returncode, misunderstood.stdout) == (2, "")
+    assert server.rows("SELECT count(*) FROM end_user") == [(0,)]
+
+
+def test_a_database_that_is_not_migrated(database_url, tmp_path):
+    server = LiveServer(database_url, tmp_path)
+    listed = server.flask("users", "list", "--json", check=False)
+    assert (listed.returncode, listed.stdout) == (1, "")
+    assert first_line(listed) == f"Error: the database is not migrated: run {MIGRATE} first"
+    checked = server.flask("config", "check", check=False)
+    assert checked.returncode == 1
+    assert MIGRATE in checked.stderr
+    assert "Traceback" not in listed.stderr + checked.stderr
+
+
+@pytest.mark.parametrize("command", [("users", "list"), ("config", "check"), ("db", "upgrade")])
+def test_settings_that_cannot_be_used(tmp_path, command):
+    """Every problem in clean words, no trace, nothing on stdout; before the database is looked at."""
+    server = LiveServer(
+        "oracle://owner:the-password@host/db", tmp_path, issuer="http://op.example", max_sessions="many"
+    )
+    done = server.flask(*command, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    names = ("OSTIARY_DATABASE_URL", "OSTIARY_ISSUER", "OSTIARY_MAX_SESSIONS")
+    assert [name for name in names if name not in done.stderr] == []
+    assert not [value for value in ("the-password", "op.example", "many") if value in done.stderr]
+
+
+def test_one_address_added_by_several_at_once_is_added_once(server):
+    def add(number):
+        return server.flask("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD, check=False)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(add, range(3)))
+    assert sorted(process.returncode for process in done) == [0, 1, 1]
+    losers = {first_line(process) for process in done if process.returncode}
+    assert losers == {"Error: there is somebody with the address ada@example.com already"}
+    assert server.rows("SELECT count(*) FROM end_user") == [(1,)]
+
+
+def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):
+    """While a command waits for its stdin it has no connection, so no transaction that another one could wait for."""
+    server = LiveServer(new_database("postgresql", tmp_path, postgres), tmp_path)
+    server.flask("db", "upgrade")
+    slow = subprocess.Popen(
+        [sys.executable, "-m", "flask", "users", "add", "ada@example.com", "--password-stdin"],
+        cwd=server.source,
+        env=server.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        server.flask("users", "list")  # takes as long as the slow one needs to come to its stdin
+        connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ostiary'"
+        assert server.rows(f"{connections} AND datname = current_database()") == [(0,)]
+        assert slow.poll() is None
+        _stdout, stderr = slow.communicate(PASSWORD, timeout=30)
+        assert slow.returncode == 0, stderr
+    finally:
+        slow.kill()
+        slow.communicate()
