@@ -21,10 +21,10 @@ from config import PROJECT, Settings
 from endpoints import authorize, discovery, health, me, token
 from errors import ConfigError
 from models import db
-from pages import home, login, signup
+from pages import assets, home, login, signup
 
 ENDPOINTS = [authorize, token, discovery, me, health]
-PAGES = [home, login, signup]
+PAGES = [assets, home, login, signup]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
 

@@ -16,6 +16,7 @@ from config import Settings
 from errors import is_machine_path
 from protocol import clock, credentials
 from store.user_sessions import SignedIn
+from unit_of_work import lock_owner
 
 
 class PageSessions(SecureCookieSessionInterface):
@@ -73,8 +74,15 @@ def browser_digest() -> bytes:
     return credentials.digest(session["browser"])
 
 
-def sign_in(user_id: int) -> None:
-    """Begin a new session under new ids (session fixation, RFC 9700 §4.12). What this browser had pending comes along."""
+def sign_in(user_id: int, password_hash: str) -> bool:
+    """Begin a new session under new ids, so that nobody can have planted them. What this browser had pending comes along.
+
+    False when the person was disabled or got another password since this one was checked: under the lock that such a change
+    takes too, a sign-in comes wholly before it, and its session ends with the others, or wholly after it.
+    """
+    owner = lock_owner(user_id)
+    if owner is None or owner.password_hash != password_hash:
+        return False
     end_current_session()
     old_browser = browser_digest()
     session.clear()
@@ -87,9 +95,8 @@ def sign_in(user_id: int) -> None:
         request.headers.get("User-Agent", ""),
         request.remote_addr or "",
     )
-    person = load_signed_in(session_id)
-    if person is not None:
-        login_user(person)
+    login_user(load_signed_in(session_id))
+    return True
 
 
 def sign_out(ticket_digest: bytes | None = None) -> None:

@@ -102,12 +102,12 @@ class Settings(BaseSettings):
     def check_database_url(cls, url: str) -> str:
         try:
             parsed = make_url(url)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ValueError("is not a database URL") from None
         if parsed.drivername in DRIVERS:
             parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ValueError("must be sqlite or postgresql")
+        if parsed.drivername not in ("sqlite", *DRIVERS.values()):
+            raise ValueError("must begin with sqlite:// or postgresql://")
         return parsed.render_as_string(hide_password=False)
 
     @field_validator("secret_key")

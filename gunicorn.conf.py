@@ -23,7 +23,9 @@ keepalive = 75
 limit_request_line = 8190
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
-access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'  # %(r)s would have the query, and with it tickets and state
+access_log_format = (
+    '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'  # %(r)s would have the query, and with it tickets and state
+)
 
 
 def on_starting(server):  # type: ignore[no-untyped-def]

@@ -30,7 +30,7 @@ BACKOFF_SECONDS = 0.01
 
 people = table(User)
 LOCK_OWNER = (
-    select(people.c.id, people.c.sub, people.c.name, people.c.email, people.c.disabled_at)
+    select(people.c.id, people.c.sub, people.c.password_hash, people.c.disabled_at)
     .where(people.c.id == bindparam("user_id"))
     .with_for_update(key_share=True)
 )
@@ -57,11 +57,13 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
         except DBAPIError as error:
             db.session.rollback()
             if attempt == ATTEMPTS or not lost_a_race(error):
+                before.restore()  # the cookie must not say what the rows do not
                 raise
             log.warning("lost a race, try %d of %d: %s", attempt + 1, ATTEMPTS, describe(error))
             time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
         except BaseException:
             db.session.rollback()
+            before.restore()
             raise
     raise AssertionError("the loop returns or raises")
 

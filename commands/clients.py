@@ -104,18 +104,13 @@ def add(name: str, **options: Any) -> Answer:
     given, problems = columns_given(**options)
     columns = DEFAULTS | {"grant_types": default_grant_types(given)} | given
     columns["extra_metadata"] = without_nulls(columns["extra_metadata"])
-    client = Client(client_id=new_client_id(), client_name=name.strip(), client_id_issued_at=clock.now(), **columns)
+    client = Client(
+        client_id=credentials.new_client_id(), client_name=name.strip(), client_id_issued_at=clock.now(), **columns
+    )
     refuse_if_any([*problems, *find_problems(client)])
     client_secret = bring_secret_in_line(client)
     store.clients.add(client)
     return registration_answer(client, f"Registered {client.client_id}.", warnings_about(client, given), client_secret)
-
-
-def new_client_id() -> str:
-    """Random, and without a dash in front: every command that takes it would read it as an option."""
-    while (client_id := credentials.random_text(16)).startswith("-"):
-        pass
-    return client_id
 
 
 def default_grant_types(given: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ Enters: an address or a `client_id` as it was typed. Leaves: the row, or a refus
 """
 
 import store.clients
+import store.codes
 import store.tokens
 import store.users
 from commands.output import Refused
@@ -46,6 +47,6 @@ def unknown_client(client_id: str) -> Refused:
 
 def lock_people_of(client_id: str) -> None:
     """Lock everybody who has a token or a pending code at a client, in the order of ids: two commands cannot deadlock."""
-    people = {*store.tokens.users_with_tokens(client_id), *store.tokens.users_with_codes(client_id)}
+    people = {*store.tokens.users_with_tokens(client_id), *store.codes.users_with_codes(client_id)}
     for user_id in sorted(people):
         lock_owner(user_id)

@@ -2,6 +2,7 @@
 
 import click
 
+import store.codes
 import store.tokens
 from commands.lookup import find_client, lock_people_of, lock_person
 from commands.output import Answer, Noun, counted
@@ -20,11 +21,11 @@ def revoke(email: str | None, client_id: str | None) -> Answer:
         client_id = find_client(client_id).client_id
     if email is not None:
         user_id = lock_person(email).id
-        codes = store.tokens.end_pending_codes(user_id, client_id)
+        codes = store.codes.end_pending(user_id, client_id)
         ended = store.tokens.end_of_user(user_id, client_id)
     elif client_id is not None:
         lock_people_of(client_id)
-        codes = store.tokens.end_pending_codes(client_id=client_id)
+        codes = store.codes.end_pending(client_id=client_id)
         ended = store.tokens.end_of_client(client_id)
     message = f"Ended: {counted(codes, 'code')}, {counted(ended, 'token')}."
     return Answer({"codes": codes, "tokens": ended}, messages=(message,))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+import store.codes
 import store.tokens
 import store.user_sessions
 import store.users
@@ -143,7 +144,7 @@ def signed_out_answer(person: User, what_happened: str) -> Answer:
     """End what the person is signed in to, at this server and at every client, and say how much that was."""
     ended = {
         "sessions": store.user_sessions.end_of_user(person.id),
-        "codes": store.tokens.end_pending_codes(user_id=person.id),
+        "codes": store.codes.end_pending(user_id=person.id),
         "tokens": store.tokens.end_of_user(person.id),
     }
     words = (counted(ended["sessions"], "session"), counted(ended["codes"], "code"), counted(ended["tokens"], "token"))

@@ -25,10 +25,13 @@ def login() -> ResponseReturnValue:
     form = SignInForm()
     if request.method != "POST":
         return show(form)
-    user = find_with_right_password(form.email.data or "", form.password.data or "")
-    if user is None:
+    password = form.password.data or ""
+    user = find_with_right_password(form.email.data or "", password)
+    renewed = passwords.hash_password(password) if user and passwords.needs_rehash(user.password_hash or "") else None
+    if user is None or not sign_in(user.id, user.password_hash or ""):
         return show(form, "This address and password do not belong together."), 400
-    sign_in(user.id)
+    if renewed is not None:
+        store.users.set_password_hash(user.id, renewed)
     return redirect(next_path(), 303)
 
 
@@ -49,11 +52,7 @@ def find_with_right_password(email: str, password: str) -> User | None:
     if len(password) > passwords.MAXIMUM_LENGTH:
         password = ""  # refused before hashing, at the usual price: nobody has an empty password
     is_right = passwords.is_right(password, user.password_hash if user else None)
-    if user is None or not is_right or user.disabled_at is not None:
-        return None
-    if passwords.needs_rehash(user.password_hash or ""):
-        store.users.set_password_hash(user.id, passwords.hash_password(password))
-    return user
+    return user if user is not None and is_right and user.disabled_at is None else None
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])

@@ -6,7 +6,7 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 
 import store.users
-from browser import sign_in, signed_in
+from browser import sign_in
 from current import settings
 from pages.navigation import find_pending, next_path
 from protocol import passwords
@@ -35,7 +35,7 @@ def signup() -> ResponseReturnValue:
     if store.users.find_by_email(email) is not None:
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     user = store.users.add(email, (form.name.data or "").strip(), password_hash)
-    sign_in(user.id)
+    sign_in(user.id, password_hash)
     return redirect(next_path(), 303)
 
 
@@ -53,4 +53,10 @@ def find_problems(form: SignUpForm) -> dict[str, str]:
 
 
 def show(form: SignUpForm, problems: dict[str, str]) -> str:
-    return render_template("signup.html", form=form, problems=problems, pending=find_pending(), person=signed_in())
+    return render_template(
+        "signup.html",
+        form=form,
+        problems=problems,
+        pending=find_pending(),
+        minimum_length=passwords.MINIMUM_LENGTH,
+    )

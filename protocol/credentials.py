@@ -52,6 +52,11 @@ def new_authorization_code() -> str:
     return AUTHORIZATION_CODE + random_text()
 
 
+def new_client_id() -> str:
+    """Hexadecimal: an identifier is no secret, and one that began with a dash would be an option on a command line."""
+    return secrets.token_hex(16)
+
+
 def new_client_secret() -> str:
     return CLIENT_SECRET + random_text()
 

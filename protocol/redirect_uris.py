@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 LOOPBACK_WITH_PORT = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::\d{1,5})?(/.*)?", re.ASCII)
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 MAXIMUM_LENGTH = 2_000
+MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
 RESPONSE_PARAMETERS = re.compile(r"(?:^|&)(?:code|state|iss|error|error_description|error_uri)=")
 
 
@@ -38,6 +39,8 @@ def find_problem(uri: str) -> str | None:
         host, _port = parts.hostname, parts.port
     except ValueError:
         return "is not a valid URI"
+    if len(host or "") > MAXIMUM_HOST_LENGTH:
+        return "has a host longer than any name can be"
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         return "must not hold a user name"
     if RESPONSE_PARAMETERS.search(parts.query):

@@ -34,8 +34,20 @@ def issue(now: int, **values: Any) -> None:
     db.session.execute(insert(codes), values)
 
 
-def revoke_of_user(user_id: int, client_id: str | None = None) -> None:
-    statement = delete(AuthorizationCode).where(AuthorizationCode.user_id == user_id)
+def users_with_codes(client_id: str) -> list[int]:
+    """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
+    return sorted(db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct()))
+
+
+def end_pending(user_id: int | None = None, client_id: str | None = None) -> int:
+    """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
+
+    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token is then seen.
+    """
+    assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
+    statement = delete(codes).returning(codes.c.code_digest)
+    if user_id is not None:
+        statement = statement.where(codes.c.user_id == user_id)
     if client_id is not None:
-        statement = statement.where(AuthorizationCode.client_id == client_id)
-    db.session.execute(statement)
+        statement = statement.where(codes.c.client_id == client_id)
+    return len(db.session.execute(statement).all())

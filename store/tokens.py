@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, case, delete, func, select, update
 
-from models import AuthorizationCode, Token, User, db, table
+from models import Token, User, db, table
 
 tokens, people = table(Token), table(User)
 
@@ -89,26 +89,6 @@ def users_with_tokens(client_id: str) -> list[int]:
     """The people who have tokens at a client, in the order in which to lock them."""
     statement = select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
     return sorted(user_id for user_id in db.session.scalars(statement) if user_id is not None)
-
-
-def users_with_codes(client_id: str) -> list[int]:
-    """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
-    statement = select(AuthorizationCode.user_id).where(AuthorizationCode.client_id == client_id).distinct()
-    return sorted(db.session.scalars(statement))
-
-
-def end_pending_codes(user_id: int | None = None, client_id: str | None = None) -> int:
-    """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
-
-    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token is then seen.
-    """
-    assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
-    statement = delete(AuthorizationCode).returning(AuthorizationCode.code_digest)
-    if user_id is not None:
-        statement = statement.where(AuthorizationCode.user_id == user_id)
-    if client_id is not None:
-        statement = statement.where(AuthorizationCode.client_id == client_id)
-    return len(db.session.execute(statement).all())
 
 
 def count_of_user(user_id: int) -> int:

@@ -59,8 +59,8 @@ def test_the_way_through_sign_in_and_consent(http, seed, spend):
     # ticket, client
     page = spend(lambda: http.get(to_login), 2, 200)
     form = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": hidden(page, "csrf_token")}
-    # person; tickets handed over; old sessions, the new one; who that is
-    to_consent = spend(lambda: http.post(to_login, data=form), 6, 303).location
+    # person, the lock on it; tickets handed over; old sessions, the new one; who that is
+    to_consent = spend(lambda: http.post(to_login, data=form), 7, 303).location
     # ticket, client, session, consent; scopes
     page = spend(lambda: http.get(to_consent), 5, 200)
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}

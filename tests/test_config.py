@@ -72,6 +72,8 @@ def test_production_says_everything_that_is_missing():
         ("issuer", "http://127.0.0.1.evil.example"),
         ("database_url", "not a url"),
         ("database_url", "oracle://x/y"),
+        ("database_url", "postgresql://owner:pass@host:x1y2z3/db"),
+        ("database_url", "postgresql+asyncpg://host/db"),
         ("secret_key", "short"),
         ("access_token_lifetime", "0"),
         ("access_token_lifetime", "soon"),

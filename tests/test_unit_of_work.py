@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from flask import abort, flash, g, get_flashed_messages, jsonify, session
+from flask import abort, flash, g, get_flashed_messages, session
 from sqlalchemy import event, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError

@@ -171,7 +171,7 @@ def test_it_is_one_transaction_and_the_lock_comes_first(flask, ada, statements, 
     statements.clear()
     flask("users", command, "ada@example.com", *options, input=NEW_PASSWORD)
     first_change = next(n for n, sql in enumerate(statements) if sql.startswith(("UPDATE", "DELETE")))
-    assert statements[first_change - 1].startswith("SELECT end_user.id, end_user.sub, end_user.name")
+    assert statements[first_change - 1].startswith("SELECT end_user.id, end_user.sub, end_user.password_hash")
     assert statements.count("COMMIT") == 1
 
 

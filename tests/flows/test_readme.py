@@ -18,7 +18,7 @@ def test_the_walk_with_curl(tmp_path):
     if missing:
         pytest.skip(f"the walk needs {', '.join(missing)}")
     assert len(BLOCKS) == 4
-    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("/tmp/", f"{tmp_path}/")
+    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - replaced, not used
     assert (PROJECT / ".venv/bin/flask").exists()
     with live_server(f"sqlite:///{tmp_path / 'walk.sqlite3'}", tmp_path) as server:
         walk = subprocess.run(

@@ -105,6 +105,7 @@ def test_may_be_registered(uri):
         "about:blank",
         "myapp:/cb",
         "https://app.example/" + "x" * 2_000,
+        "https://" + "x" * 254 + "/cb",
     ],
 )
 def test_may_not_be_registered(uri):

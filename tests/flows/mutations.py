@@ -1,0 +1,123 @@
+"""Rules of the tokens, each as the lines that keep it and what breaks it: to show that the races notice when one is gone.
+
+`mutated_copy` writes a copy of the project to serve from. Each piece of old text must be in its file exactly once: when the code
+has moved on, the mutation fails loudly instead of changing nothing.
+"""
+
+import shutil
+from typing import NamedTuple
+
+from tests.live import PROJECT
+
+FOLDERS = (
+    "client_auth",
+    "commands",
+    "endpoints",
+    "grants",
+    "migrations",
+    "pages",
+    "protocol",
+    "static",
+    "store",
+    "templates",
+)
+
+
+class Replacement(NamedTuple):
+    file: str
+    old: str
+    new: str
+
+
+NO_LOCK_ON_THE_PERSON = [
+    Replacement("unit_of_work.py", "    .with_for_update(key_share=True)\n", ""),
+]
+CLAIM_OF_THE_CODE_IGNORED = [
+    Replacement(
+        "store/codes.py",
+        '(CLAIM, {"digest": code_digest}).one_or_none() is not None',
+        '(CLAIM, {"digest": code_digest}).one_or_none() is not CLAIM',
+    ),
+]
+CLAIM_OF_THE_REFRESH_TOKEN_IGNORED = [
+    Replacement(
+        "my_oauth.py",
+        "        if slot is not None:\n            return slot\n    family = ",
+        "        return presented.family.slot if slot is None else slot\n    family = ",
+    ),
+]
+NO_SLOT_IN_THE_KEY = [
+    Replacement(
+        "models.py", 'UniqueConstraint("client_id", "user_id", "slot")', 'UniqueConstraint("client_id", "user_id")'
+    ),
+    Replacement(
+        "migrations/versions/0001_first_tables.py",
+        'sa.UniqueConstraint("client_id", "user_id", "slot", name',
+        'sa.UniqueConstraint("client_id", "user_id", name',
+    ),
+]
+TAG_NOT_CHECKED = [
+    Replacement(
+        "grants/refresh_token.py",
+        "if presented is None or not self.server.refresh_tokens.has_right_tag(presented):",
+        "if presented is None:",
+    ),
+]
+PENALTIES_FORGOTTEN = [
+    Replacement("unit_of_work.py", "                    penalty(*arguments)\n", "                    pass\n"),
+]
+PENALTIES_ROLLED_BACK = [
+    Replacement(
+        "unit_of_work.py",
+        "                db.session.rollback()\n"
+        "                for penalty, arguments in g.penalties:\n"
+        "                    penalty(*arguments)\n",
+        "                for penalty, arguments in g.penalties:\n"
+        "                    penalty(*arguments)\n"
+        "                db.session.rollback()\n",
+    ),
+]
+NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
+    Replacement(
+        "grants/authorization_code.py",
+        "    lock_owner(user_id)\n    store.tokens.end_of_code(",
+        "    store.tokens.end_of_code(",
+    ),
+]
+NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
+    Replacement(
+        "my_oauth.py",
+        "    lock_owner(user_id)\n    store.tokens.end_family(",
+        "    store.tokens.end_family(",
+    ),
+]
+THEFT_WITHOUT_PENALTY = [
+    Replacement("my_oauth.py", "penalize(end_stolen_family, family.user_id, family.family_digest)", "pass"),
+]
+PAIR_NOT_SEALED = [
+    Replacement("my_oauth.py", "if settings.refresh_leeway or settings.refresh_retry_lifetime:", "if False:"),
+]
+FIRST_USE_BREAKS_THE_SEAL = [
+    Replacement("store/tokens.py", "case((Token.issued_at > bindparam(", "case((Token.issued_at < bindparam("),
+]
+FIRST_USE_NOT_NOTED = [
+    Replacement("endpoints/bearer.py", "    store.tokens.mark_used(*arguments)\n", ""),
+]
+
+
+def mutated_copy(replacements, source):
+    """Put what the server needs to run into the new folder `source`, with the replacements made; returns it."""
+    source.mkdir()
+    for file in PROJECT.glob("*.py"):
+        shutil.copy2(file, source)
+    for name in FOLDERS:
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for replacement in replacements:
+        replace_once(source / replacement.file, replacement.old, replacement.new)
+    return source
+
+
+def replace_once(file, old, new):
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file.name} has {text.count(old)} times: {old!r}"
+    file.write_text(text.replace(old, new))

@@ -1,0 +1,85 @@
+"""The races of `races.py` can fail: a rule of the tokens is taken out of a copy of the project, and its race must notice.
+
+It gets the rounds that the shipped server passes in `test_races.py`, and must fail with words that belong to the rule: a copy
+that is broken in some other way proves nothing. A copy without a mutation passes the same races.
+"""
+
+import pytest
+
+from tests.flows import mutations, races
+from tests.flows.driving import race_server
+from tests.live import ENGINES, new_database
+
+ROUNDS = races.RACES | races.LATE_RACES
+SHORT_LEEWAY_SECONDS = 1
+RUN_AGAIN = "trouble in the log.*lost a race"
+TOO_MANY = "live tokens where"
+OUTLIVED = "outlived"
+REFUSED = "were refused"
+
+# Mutation, engine, race, the words of the failure. The lock on the person is PostgreSQL's: SQLite has one writer anyway.
+SHORT = [
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_one_session, f"{RUN_AGAIN}|{TOO_MANY}"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", races.one_code_many_times, "one code, .* winners"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", races.one_code_many_times, "one code, .* winners"),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "sqlite", races.one_refresh_token_many_times, RUN_AGAIN),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "postgresql", races.one_refresh_token_many_times, RUN_AGAIN),
+    ("NO_SLOT_IN_THE_KEY", "sqlite", races.sign_ins_for_three_sessions, "answered 503"),
+    ("TAG_NOT_CHECKED", "sqlite", races.forged_tag, "0 rows, not just the 1"),
+    ("PENALTIES_ROLLED_BACK", "postgresql", races.one_code_many_times, OUTLIVED),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", races.replays_against_refreshes, OUTLIVED),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", races.thefts_against_refreshes, OUTLIVED),
+]
+LONG = [
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_three_sessions, f"{RUN_AGAIN}|{TOO_MANY}"),
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.replays_against_refreshes, OUTLIVED),
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.thefts_against_refreshes, OUTLIVED),
+    ("NO_SLOT_IN_THE_KEY", "postgresql", races.sign_ins_for_three_sessions, "answered 503"),
+    ("TAG_NOT_CHECKED", "postgresql", races.forged_tag, "0 rows, not just the 1"),
+    ("PENALTIES_FORGOTTEN", "sqlite", races.one_code_many_times, OUTLIVED),
+    ("PENALTIES_FORGOTTEN", "postgresql", races.one_code_many_times, OUTLIVED),
+    ("PENALTIES_ROLLED_BACK", "sqlite", races.one_code_many_times, OUTLIVED),
+    ("THEFT_WITHOUT_PENALTY", "sqlite", races.theft_within_the_leeway, OUTLIVED),
+    ("THEFT_WITHOUT_PENALTY", "postgresql", races.theft_after_the_leeway, OUTLIVED),
+    ("PAIR_NOT_SEALED", "sqlite", races.one_lasting_refresh_token_many_times, REFUSED),
+    ("PAIR_NOT_SEALED", "postgresql", races.late_retry_of_an_unused_pair, REFUSED),
+    ("FIRST_USE_BREAKS_THE_SEAL", "sqlite", races.two_tabs, REFUSED),
+    ("FIRST_USE_BREAKS_THE_SEAL", "postgresql", races.two_tabs, REFUSED),
+    ("FIRST_USE_NOT_NOTED", "sqlite", races.late_retry_of_a_used_pair, "instead of refusals"),
+    ("FIRST_USE_NOT_NOTED", "postgresql", races.late_retry_of_a_used_pair, "instead of refusals"),
+]
+
+
+def case(mutation, engine, race, words, marks=()):
+    return pytest.param(mutation, engine, race, words, id=f"{mutation.lower()}-{engine}-{race.__name__}", marks=marks)
+
+
+CASES = [case(*values) for values in SHORT] + [case(*values, marks=pytest.mark.long) for values in LONG]
+
+
+@pytest.fixture
+def serve(tmp_path, postgres):
+    """A function that gives a context with a server of a changed copy of the project."""
+
+    def serve(replacements, engine, race):
+        source = mutations.mutated_copy(replacements, tmp_path / "source")
+        settings = {"refresh_leeway": SHORT_LEEWAY_SECONDS} if race in races.LATE_RACES else {}
+        return race_server(new_database(engine, tmp_path, postgres), tmp_path, source=source, **settings)
+
+    return serve
+
+
+@pytest.mark.parametrize(("mutation", "engine", "race", "words"), CASES)
+def test_the_race_notices(serve, mutation, engine, race, words):
+    with serve(getattr(mutations, mutation), engine, race) as server, pytest.raises(AssertionError, match=words):
+        race(server, ROUNDS[race].short)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_copy_without_a_mutation_passes(serve, engine):
+    """Every race that notices a mutation within some rounds passes that many without one."""
+    noticing = {race for _, _, race, _ in SHORT + LONG}
+    with serve([], engine, race=None) as server:
+        for race in [race for race in races.RACES if race in noticing]:
+            race(server, ROUNDS[race].short)

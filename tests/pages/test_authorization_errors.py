@@ -1,0 +1,158 @@
+"""What is wrong with an authorization request, and who is told (RFC 6749 §4.1.2.1): the person, on a page, where the client or its
+redirect URI is in doubt; the client, by a redirect, in every other case.
+"""
+
+import pytest
+from sqlalchemy import func, select
+
+from models import AuthorizationTicket
+from tests.builders import CHALLENGE, REDIRECT_URI, a_client, a_machine, a_user
+from tests.pages.steps import answer_to_client, authorization_path, page, sign_in
+
+COUNT_TICKETS = select(func.count()).select_from(AuthorizationTicket)
+
+
+@pytest.fixture(params=["signed out", "signed in"])
+def browser(request, http, seed):
+    """Refused before any sign-in page is shown, and for a person who is signed in just the same."""
+    seed(a_user(), a_client(), a_machine())
+    seed(a_client(client_id="two", redirect_uris=[REDIRECT_URI, "https://app.example/other"]))
+    if request.param == "signed in":
+        sign_in(http)
+    return http
+
+
+FOR_A_PAGE = {
+    "no client": {"client_id": None},
+    "empty client": {"client_id": ""},
+    "unknown client": {"client_id": "nobody"},
+    "NUL in client": {"client_id": "web\0"},
+    "client in other letters": {"client_id": "WEB"},
+    "client without this grant": {"client_id": "robot", "redirect_uri": None},
+    "two registered, none named": {"client_id": "two", "redirect_uri": None},
+    "redirect_uri too long": {"redirect_uri": "https://app.example/cb?" + "x" * 3_000},
+}
+UNREGISTERED = [
+    "https://evil.example",
+    "https://app.example/cb/",
+    "https://app.example/cb/x",
+    "https://app.example/cb?a=b",
+    "https://app.example/cb#x",
+    "https://app.example/cb/../cb",
+    "https://app.example/%63b",
+    "https://app.example//cb",
+    "https://app.example:443/cb",
+    "https://APP.example/cb",
+    "HTTPS://app.example/cb",
+    "http://app.example/cb",
+    "https://app.example.evil.example/cb",
+    "https://app.example@evil.example/cb",
+    "https://evil.example\\@app.example/cb",
+    "https://app.example/cb\r\nX: y",
+    "https://app.example/cb ",
+    "https://app.example/cb\0",
+    "https://app.example/c\u0431",
+    "//app.example/cb",
+    "/cb",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "http://[::1",
+    "http://[not-an-ip]/",
+    "http://127.0.0.1:80@evil.example/",
+]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [*FOR_A_PAGE.values(), *({"redirect_uri": uri} for uri in UNREGISTERED)],
+    ids=[*FOR_A_PAGE, *map(ascii, UNREGISTERED)],
+)
+@pytest.mark.parametrize("also_wrong", [{}, {"response_type": "token"}, {"scope": "no\nscope"}, {"code_challenge": ""}])
+def test_a_page_and_no_redirect(browser, rows, changed, also_wrong):
+    answer = browser.get(authorization_path(**also_wrong | changed))
+    assert answer.status_code == 400
+    assert "Location" not in answer.headers
+    assert "Refresh" not in answer.headers
+    assert page(answer).headings == ["This link does not work"]
+    assert "evil" not in answer.text
+    assert rows(COUNT_TICKETS) == [(0,)]
+
+
+def test_unknown_clients_and_unregistered_addresses_link_nowhere(browser):
+    shown = page(browser.get(authorization_path(redirect_uri="https://evil.example")))
+    assert {link["href"] for link in shown.all("a")} == {"/"}
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"])
+def test_a_repeated_parameter(browser, name):
+    answer = browser.get(authorization_path() + f"&{name}=https://evil.example")
+    assert answer.status_code == 400
+    assert "Location" not in answer.headers
+
+
+FOR_THE_CLIENT = {
+    "no response_type": ({"response_type": None}, "invalid_request"),
+    "empty response_type": ({"response_type": ""}, "invalid_request"),
+    "implicit": ({"response_type": "token"}, "unsupported_response_type"),
+    "hybrid": ({"response_type": "code id_token"}, "unsupported_response_type"),
+    "code twice": ({"response_type": "code code"}, "unsupported_response_type"),
+    "none": ({"response_type": "none"}, "unsupported_response_type"),
+    "unknown scope": ({"scope": "admin"}, "invalid_scope"),
+    "unregistered scope": ({"scope": "profile read"}, "invalid_scope"),
+    "many scopes": ({"scope": " ".join(f"s{number}" for number in range(500))}, "invalid_scope"),
+    "no challenge": ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
+    "method without challenge": ({"code_challenge": None}, "invalid_request"),
+    "challenge without method": ({"code_challenge_method": None}, "invalid_request"),
+    "plain": ({"code_challenge_method": "plain"}, "invalid_request"),
+    "unknown method": ({"code_challenge_method": "S512"}, "invalid_request"),
+    "method in other letters": ({"code_challenge_method": "s256"}, "invalid_request"),
+    "empty challenge": ({"code_challenge": ""}, "invalid_request"),
+    "short challenge": ({"code_challenge": CHALLENGE[:-1]}, "invalid_request"),
+    "long challenge": ({"code_challenge": CHALLENGE + "x"}, "invalid_request"),
+    "padded challenge": ({"code_challenge": CHALLENGE[:-1] + "="}, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize(("changed", "error"), FOR_THE_CLIENT.values(), ids=FOR_THE_CLIENT)
+def test_a_redirect_with_error_state_and_iss(browser, rows, changed, error):
+    """Before any sign-in page: nobody signs in for a request that cannot succeed."""
+    answer = browser.get(authorization_path(**changed))
+    members = answer_to_client(answer)
+    assert members["error"] == [error]
+    assert members["state"] == ["the state"]
+    assert set(members) <= {"error", "error_description", "state", "iss"}
+    assert all(len(values) == 1 for values in members.values())
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert rows(COUNT_TICKETS) == [(0,)]
+
+
+@pytest.mark.parametrize("parameter", ["scope", "response_type", "code_challenge_method"])
+def test_a_description_echoes_nothing(browser, parameter):
+    answer = browser.get(authorization_path(**{parameter: "<script>evil"}))
+    assert "evil" not in answer.headers["Location"]
+
+
+def test_a_client_that_is_exempted_from_pkce(http, seed):
+    seed(a_user(), a_client(require_pkce=False))
+    sign_in(http)
+    assert http.get(authorization_path(code_challenge=None, code_challenge_method=None)).status_code == 200
+    members = answer_to_client(http.get(authorization_path(code_challenge_method="plain")))
+    assert members["error"] == ["invalid_request"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH"])
+def test_other_methods(browser, rows, method):
+    answer = browser.open(authorization_path(), method=method)
+    assert answer.status_code == 405
+    assert rows(COUNT_TICKETS) == [(0,)]
+
+
+def test_unknown_parameters_are_ignored(browser):
+    answer = browser.get(authorization_path(foo="bar", request="x", claims="{}"))
+    assert answer.status_code == (303 if "Location" in answer.headers else 200)
+    assert "error" not in answer.headers.get("Location", "")
+
+
+def test_no_answer_is_for_other_origins_scripts(browser):
+    answer = browser.get(authorization_path(), headers={"Origin": "https://app.example"})
+    assert not [name for name, _value in answer.headers if name.startswith("Access-Control")]
