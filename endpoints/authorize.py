@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from authlib.oauth2.rfc6749 import InvalidClientError, OAuth2Error
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
 
 import store.clients
 import store.consents
@@ -30,7 +31,7 @@ blueprint = Blueprint("authorize", __name__)
 @csrf.exempt
 def authorize() -> ResponseReturnValue:
     if request.method == "HEAD":
-        abort(405)
+        raise MethodNotAllowed(["GET", "POST"])
     if request.method == "POST" and "ticket" in request.form:
         csrf.protect()
         return decide(request.form["ticket"])

@@ -84,9 +84,12 @@ def display_host(uri: str) -> str:
 
 
 def form_action_source(uri: str) -> str:
-    """The source expression that lets a form's answer be redirected to `uri` (CSP Level 3, form-action)."""
-    parts = urlsplit(uri)
-    return origin(uri) or f"{parts.scheme}:"
+    """The source expression that lets a form's answer be redirected to `uri`, and on to the client's other origins.
+
+    A scheme and not an origin: browsers hold the policy against every redirect of the chain, also those that the client's
+    callback answers with, and cannot name an IPv6 address in it (CSP Level 3, form-action).
+    """
+    return f"{urlsplit(uri).scheme}:"
 
 
 def with_answer(uri: str, answer: list[tuple[str, str]]) -> str:

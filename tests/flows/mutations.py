@@ -98,7 +98,7 @@ PAIR_NOT_SEALED = [
     Replacement("my_oauth.py", "if settings.refresh_leeway or settings.refresh_retry_lifetime:", "if False:"),
 ]
 FIRST_USE_BREAKS_THE_SEAL = [
-    Replacement("store/tokens.py", "case((Token.issued_at > bindparam(", "case((Token.issued_at < bindparam("),
+    Replacement("store/tokens.py", "case((tokens.c.issued_at > bindparam(", "case((tokens.c.issued_at < bindparam("),
 ]
 FIRST_USE_NOT_NOTED = [
     Replacement("endpoints/bearer.py", "    store.tokens.mark_used(*arguments)\n", ""),

@@ -123,7 +123,7 @@ def test_origin():
 def test_what_a_person_and_a_policy_are_told():
     assert display_host("https://app.example:8443/cb") == "app.example:8443"
     assert display_host("com.example.app:/cb") == "com.example.app:"
-    assert form_action_source("https://app.example/cb") == "https://app.example"
+    assert form_action_source("https://app.example/cb") == "https:"
     assert form_action_source("com.example.app:/cb") == "com.example.app:"
 
 
