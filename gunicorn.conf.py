@@ -6,6 +6,8 @@ Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this fil
 import ipaddress
 import os
 
+from gunicorn.workers import gthread
+
 from app import check_database_fits
 from config import Settings
 from errors import ConfigError
@@ -43,6 +45,9 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     configure_logging(Settings())
+    # A new connection holds a thread until its first byte, for 5 s in gunicorn 27: a few silent ones would stall everybody.
+    # After a moment they are left to the poller, as idle kept-alive connections are. There is no setting for it.
+    gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05
 
 
 def when_ready(server):  # type: ignore[no-untyped-def]

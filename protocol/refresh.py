@@ -46,9 +46,10 @@ def judge(family: Family, presented: bytes, now: int, leeway: timedelta, retry_l
     age = timedelta(microseconds=now - family.issued_at)
     is_current = hmac.compare_digest(family.refresh_token_digest, presented)
     is_previous = hmac.compare_digest(family.previous_refresh_token_digest or b"", presented)
-    if is_current and not (is_previous and age < leeway):
+    is_repeatable = is_previous and family.sealed_pair is not None
+    if is_current and not (is_repeatable and age < leeway):
         return Verdict.ROTATE
-    if not is_previous or family.sealed_pair is None:
+    if not is_repeatable:
         return Verdict.THEFT
     if age < leeway:
         return Verdict.REPEAT

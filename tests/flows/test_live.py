@@ -1,5 +1,9 @@
 """The shipped server starts on both engines, and a stopped one starts again on what it had."""
 
+import http.client
+import socket
+import time
+
 from tests.live import live_server
 
 
@@ -9,3 +13,17 @@ def test_it_starts_and_starts_again(database_url, tmp_path):
     with live_server(database_url, tmp_path) as server:
         assert server.rows("SELECT count(*) FROM scope") == [(2,)]
         assert "Traceback" not in server.log()
+
+
+def test_silent_connections_hold_nobody_up(tmp_path):
+    """More of them than there are threads, and twice as many as that."""
+    with live_server(f"sqlite:///{tmp_path / 'silent.sqlite3'}", tmp_path) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(16)]
+        start = time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
+        connection.close()
+        for one in silent:
+            one.close()
+        assert time.monotonic() - start < 2

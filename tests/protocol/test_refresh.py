@@ -79,5 +79,10 @@ def test_without_rotation_a_burst_repeats(seconds, verdict):
     assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT, used_at=BORN) is verdict
 
 
+def test_the_current_token_is_never_stolen_property():
+    """Without rotation it is the one before, too; without a seal there is nothing to repeat, so a new pair is due."""
+    assert after(0, CURRENT, previous_refresh_token_digest=CURRENT, sealed_pair=None) is Verdict.ROTATE
+
+
 def test_a_clock_that_went_back_is_within_the_leeway():
     assert after(-3_600, PREVIOUS) is Verdict.REPEAT
