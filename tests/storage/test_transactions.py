@@ -53,7 +53,7 @@ class TestSQLite:
         with transaction():
             pass
         db.session.remove()
-        assert lock_owner(1).email == "ada@example.com"
+        assert lock_owner(1).sub == "sub-of-ada"
         assert is_open()
         db.session.remove()
         assert store.users.find(1).name == "Ada"
