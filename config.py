@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from errors import ConfigError
+from protocol.redirect_uris import is_loopback_host
 
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"
@@ -147,14 +148,7 @@ def is_loopback_issuer(issuer: str) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    if parts.scheme not in ("http", "https"):
-        return False
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return parts.scheme in ("http", "https") and is_loopback_host(host)
 
 
 def development_secret_key(path: Path) -> str:

@@ -14,6 +14,15 @@ CHALLENGE = pkce.s256(VERIFIER)
 REDIRECT_URI = "https://app.example/cb"
 
 
+AUTHORIZATION_REQUEST = {
+    "response_type": "code",
+    "client_id": "web",
+    "redirect_uri": REDIRECT_URI,
+    "code_challenge": CHALLENGE,
+    "code_challenge_method": "S256",
+}
+
+
 @cache
 def password_hash() -> str:
     return passwords.hash_password(PASSWORD)

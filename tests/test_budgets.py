@@ -7,15 +7,9 @@ import re
 
 import pytest
 
-from tests.builders import CHALLENGE, PASSWORD, REDIRECT_URI, a_client, a_user
+from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, REDIRECT_URI, a_client, a_user
 
-AUTHORIZE = {
-    "response_type": "code",
-    "client_id": "web",
-    "redirect_uri": REDIRECT_URI,
-    "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256",
-}
+AUTHORIZE = AUTHORIZATION_REQUEST
 
 
 @pytest.fixture

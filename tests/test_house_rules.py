@@ -15,9 +15,9 @@ SOURCES = sorted(
 # Ground floor first. A room may import what lies on the floors below its own.
 FLOORS = [
     "errors",
-    "protocol config database",
-    "models current",
-    "store unit_of_work",
+    "protocol database",
+    "config models",
+    "current store unit_of_work",
     "client_auth grants browser front_door",
     "endpoints pages commands",
     "my_oauth",

@@ -10,7 +10,7 @@ from models import AuthorizationCode, AuthorizationTicket, Token, UserSession, d
 from protocol import clock, credentials
 from store import tickets, user_sessions
 from tests.builders import (
-    CHALLENGE,
+    AUTHORIZATION_REQUEST,
     PASSWORD,
     REDIRECT_URI,
     a_client,
@@ -23,13 +23,7 @@ from tests.builders import (
     refresh_request,
 )
 
-AUTHORIZE = {
-    "response_type": "code",
-    "client_id": "web",
-    "redirect_uri": REDIRECT_URI,
-    "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256",
-}
+AUTHORIZE = AUTHORIZATION_REQUEST
 
 
 @pytest.fixture

@@ -14,10 +14,9 @@ from sqlalchemy import select
 
 from models import AuthorizationCode, Token, db
 from tests.builders import (
-    CHALLENGE,
+    AUTHORIZATION_REQUEST,
     CLIENT_SECRET,
     PASSWORD,
-    REDIRECT_URI,
     SECRET_KEY,
     VERIFIER,
     a_client,
@@ -28,14 +27,7 @@ from tests.builders import (
     refresh_request,
 )
 
-AUTHORIZE = {
-    "response_type": "code",
-    "client_id": "web",
-    "redirect_uri": REDIRECT_URI,
-    "code_challenge": CHALLENGE,
-    "code_challenge_method": "S256",
-    "state": "the state of the client",
-}
+AUTHORIZE = AUTHORIZATION_REQUEST | {"state": "the state of the client"}
 
 
 def spellings(secret):
