@@ -19,6 +19,14 @@ from store.user_sessions import SignedIn
 from unit_of_work import lock_owner
 
 
+class SessionOnlyLogins(LoginManager):
+    """Flask-Login without its second cookie: we never set it, and reading a forged one raises TypeError (0.6.3)."""
+
+    def _load_user(self) -> None:
+        session_id = session.get("_user_id")
+        self._update_request_context_with_user(load_signed_in(session_id) if session_id is not None else None)
+
+
 class PageSessions(SecureCookieSessionInterface):
     """Flask's signed cookie for pages; nothing to read, sign or send for machines."""
 
@@ -50,12 +58,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_PATH="/",
         SESSION_REFRESH_EACH_REQUEST=False,
     )
-    manager = LoginManager()
-    manager.session_protection = (
-        None  # it would bind the session to an address; a row that can be ended protects better
-    )
-    manager.user_loader(load_signed_in)
-    manager.init_app(app)
+    # No context processor: it would ask the database on every error page, also on the one that says the database is away.
+    SessionOnlyLogins().init_app(app, add_context_processor=False)
 
 
 def load_signed_in(session_id: str) -> SignedIn | None:
@@ -65,6 +69,14 @@ def load_signed_in(session_id: str) -> SignedIn | None:
 def signed_in() -> SignedIn | None:
     """Who this browser is signed in as."""
     return current_user._get_current_object() if current_user.is_authenticated else None
+
+
+def signed_in_for_good() -> SignedIn | None:
+    """Who is signed in, locked to the end of the transaction: a sign-out from elsewhere comes wholly before or wholly after it."""
+    session_id = session.get("_user_id")
+    if session_id is None:
+        return None
+    return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now(), lock=True)
 
 
 def browser_digest() -> bytes:

@@ -6,40 +6,60 @@ problem together and prints no value. A loopback issuer means development: only 
 
 import ipaddress
 import os
+import re
 import secrets
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from errors import ConfigError
-from protocol.redirect_uris import is_loopback_host
+from protocol import redirect_uris
 
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"
 MINIMUM_SECRET_LENGTH = 32
+ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?")
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
 def from_seconds(value: Any) -> Any:
     """Durations are written in seconds, as text too; pydantic's own reading of "600" is another."""
-    if isinstance(value, str):
+    if isinstance(value, timedelta):
+        return value
+    try:
         return timedelta(seconds=float(value))
-    return timedelta(seconds=value) if isinstance(value, int | float) else value
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("must be a number of seconds") from None
 
 
 def from_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def check_length(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
+        raise ValueError(f"must have at least {MINIMUM_SECRET_LENGTH} characters")
+    return key
+
+
 Seconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(0))]
 PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(seconds=1))]
-CommaSeparated = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(from_commas)]
+SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
+SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(from_commas)]
 
 
@@ -52,11 +72,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OSTIARY_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     issuer: str  # RFC 8414 §2: https, no query, no fragment; here also no trailing slash
-    database_url: str
-    secret_key: SecretStr
-    old_secret_keys: CommaSeparated = ()  # verify and decrypt only
+    database_url: str = Field(repr=False)  # it may hold a password
+    secret_key: SecretKey
+    old_secret_keys: SecretKeys = ()  # verify and decrypt only
     access_token_lifetime: PositiveSeconds = timedelta(minutes=10)  # RFC 9700 §2.2: short-lived
-    authorization_code_lifetime: PositiveSeconds = timedelta(minutes=1)  # RFC 6749 §4.1.2: at most 10 minutes
+    authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(
+        minutes=1
+    )  # RFC 6749 §4.1.2
     refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)  # RFC 9700 §4.14.2: expire when unused
     refresh_token_lifetime: PositiveSeconds = timedelta(days=365)  # from the sign-in, however often refreshed
     refresh_leeway: Seconds = timedelta(seconds=10)  # a repeat gets the same pair, whatever was done with it
@@ -87,15 +109,20 @@ class Settings(BaseSettings):
     @field_validator("issuer")
     @classmethod
     def check_issuer(cls, issuer: str) -> str:
-        parts = urlsplit(issuer)
+        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with it."""
         if issuer.endswith("/"):
             raise ValueError("must not end in a slash: clients compare it as text")
-        if not parts.hostname or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError("must be a URL with a host and without query, fragment or user (RFC 8414 §2)")
-        if parts.scheme != "https" and not is_loopback_issuer(issuer):
+        try:
+            spelling = redirect_uris.origin(issuer)
+        except ValueError:
+            spelling = None
+        if spelling != issuer or not ORIGIN.fullmatch(issuer):
+            raise ValueError(
+                "must be like https://login.example or https://login.example:8443: lower case, without a path, query, fragment,"
+                " user or default port (RFC 8414 §2)"
+            )
+        if not issuer.startswith("https:") and not is_loopback_issuer(issuer):
             raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
-        if parts.path:
-            raise ValueError("must not have a path: the endpoints are at the root of the host")
         return issuer
 
     @field_validator("database_url")
@@ -105,24 +132,13 @@ class Settings(BaseSettings):
             parsed = make_url(url)
         except (ArgumentError, ValueError):
             raise ValueError("is not a database URL") from None
+        if (parsed.database or "").startswith("file:"):
+            raise ValueError("must be a path, not a file: URI")
         if parsed.drivername in DRIVERS:
             parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
         if parsed.drivername not in ("sqlite", *DRIVERS.values()):
             raise ValueError("must begin with sqlite:// or postgresql://")
         return parsed.render_as_string(hide_password=False)
-
-    @field_validator("secret_key")
-    @classmethod
-    def check_secret_key(cls, key: SecretStr) -> SecretStr:
-        if len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
-            raise ValueError(f"must have at least {MINIMUM_SECRET_LENGTH} characters")
-        return key
-
-    @model_validator(mode="after")
-    def check_combinations(self) -> Self:
-        if self.authorization_code_lifetime > timedelta(minutes=10):
-            raise ValueError("OSTIARY_AUTHORIZATION_CODE_LIFETIME must be at most 600 (RFC 6749 §4.1.2)")
-        return self
 
     @property
     def is_development(self) -> bool:
@@ -148,7 +164,7 @@ def is_loopback_issuer(issuer: str) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and is_loopback_host(host)
+    return parts.scheme in ("http", "https") and redirect_uris.is_loopback_host(host)
 
 
 def development_secret_key(path: Path) -> str:

@@ -13,7 +13,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import Connection, Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 
 from errors import StorageBusyError
@@ -25,13 +25,15 @@ STATEMENT_TIMEOUT = timedelta(seconds=5)
 IDLE_TRANSACTION_TIMEOUT = timedelta(seconds=30)
 CONNECT_TIMEOUT = timedelta(seconds=3)
 LOCK_FILE_TIMEOUT = timedelta(seconds=5)
-BUSY_TIMEOUT = timedelta(seconds=5)
+BUSY_TIMEOUT = timedelta(seconds=2)
 PRAGMAS = (
     f"busy_timeout = {BUSY_TIMEOUT // timedelta(milliseconds=1)}",
     "journal_mode = WAL",
     "foreign_keys = ON",
     "synchronous = FULL",  # NORMAL may lose the last commits in a power cut
 )
+
+WAITERS = threading.BoundedSemaphore(2 * POOL_SIZE)  # threads that stand in line for a lock file
 
 # SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster at.
 LOST_RACE_SQLSTATES = frozenset({"40001", "40P01", "55P03", "23505", "23503"})
@@ -73,8 +75,14 @@ def prepare(engine: Engine) -> None:
     """Attach what SQLite needs to an engine that has not connected yet. Nothing for the others."""
     if engine.dialect.name != "sqlite":
         return
-    path = engine.url.database
+    path = engine.url.database or ""
     lock_path = None if is_memory(str(engine.url)) else f"{path}.lock"
+
+    @event.listens_for(engine, "do_connect")
+    def make_private_file(dialect: Any, record: Any, arguments: Any, named: Any) -> None:
+        if lock_path is not None:
+            os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:
@@ -88,7 +96,10 @@ def prepare(engine: Engine) -> None:
         if lock_path is not None:
             lock = conn.info.setdefault("lock file", LockFile(lock_path))
             lock.acquire(LOCK_FILE_TIMEOUT)
-        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
+            raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
     # A session gives its connection back right after COMMIT or ROLLBACK: that is when the next writer's turn comes.
     @event.listens_for(engine, "checkin")
@@ -123,6 +134,9 @@ class LockFile:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._wait(file, timeout)
+        except OSError as error:
+            os.close(file)
+            raise StorageBusyError from error
         self._file = file
 
     def release(self) -> None:
@@ -133,11 +147,17 @@ class LockFile:
     @staticmethod
     def _wait(file: int, timeout: timedelta) -> None:
         """flock cannot time out, and polling would lose the queue: a thread of its own waits, and may be given up."""
+        if not WAITERS.acquire(blocking=False):  # so many stand in line, or have given up in it: nothing moves
+            os.close(file)
+            raise StorageBusyError
         turn = threading.Lock()  # decides once between "it is our turn" and "we gave up"
         arrived = threading.Event()
 
         def wait_in_line() -> None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            finally:
+                WAITERS.release()
             if turn.acquire(blocking=False):
                 arrived.set()
             else:
@@ -147,6 +167,13 @@ class LockFile:
         if not arrived.wait(timeout.total_seconds()) and turn.acquire(blocking=False):
             raise StorageBusyError
         arrived.wait()
+
+
+def prepare_for_migrations(connection: Connection) -> None:
+    """A migration may take its time; requests may not."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("SET lock_timeout = '60s'"))
 
 
 def lost_a_race(error: DBAPIError) -> bool:

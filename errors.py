@@ -68,8 +68,6 @@ def answer_http_exception(error: HTTPException) -> Response:
     """400 to 499 that Werkzeug or a view raised; keeps its headers (`Allow` of a 405, `Retry-After` of a 429)."""
     ready = error.get_response()
     status = ready.status_code
-    if error.response is not None or type(error).__module__.startswith("authlib"):
-        return Response(error.get_body(), status, headers=error.get_headers())
     if is_machine_path(request.path):
         kind = "server_error" if status >= 500 else "invalid_request"
         response = json_error(status, kind, HTTPStatus(status).phrase)

@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from errors import is_machine_path, page_error
+from protocol.redirect_uris import is_loopback_host
 
 csrf = CSRFProtect()
 
@@ -48,6 +49,8 @@ def init_app(app: Flask, settings: Settings) -> None:
             if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
                 text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
                 return Response(text, 400, mimetype="text/plain")
+            if settings.is_development and not is_loopback(request.remote_addr):
+                return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
         check_origin(settings.issuer)
         return None
 
@@ -71,6 +74,11 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.errorhandler(CSRFError)
     def form_expired(error: CSRFError) -> Response:
         return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether a peer is on this machine; a Unix socket has no address and is."""
+    return not address or is_loopback_host(address)
 
 
 def check_origin(issuer: str) -> None:

@@ -3,7 +3,6 @@
 Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this file.
 """
 
-import ipaddress
 import os
 
 from gunicorn.workers import gthread
@@ -12,6 +11,7 @@ from app import check_database_fits
 from config import Settings
 from errors import ConfigError
 from front_door import configure_logging
+from protocol.redirect_uris import is_loopback_host
 
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
@@ -23,6 +23,8 @@ timeout = 30
 graceful_timeout = 10
 keepalive = 75
 limit_request_line = 8190
+forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
+forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
 access_log_format = (
@@ -37,10 +39,9 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         check_database_fits(settings, is_served=True)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    if settings.is_development:
-        for host, _port in (address for address in server.cfg.address if isinstance(address, tuple)):
-            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
-                raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
+    addresses = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    if settings.is_development and not all(is_loopback_host(host) for host in addresses):
+        raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
 
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]

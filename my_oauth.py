@@ -8,13 +8,13 @@ import logging
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.integrations.flask_oauth2.requests import FlaskOAuth2Payload
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidGrantError, InvalidScopeError, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Flask, Response
 from flask import request as flask_request
 from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
+from werkzeug.datastructures import MultiDict
 
 import store.clients
 import store.tokens
@@ -156,14 +156,18 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
 
 
 def verdict_on(presented: PresentedRefreshToken, family: Row[Any]) -> Verdict:
-    """What the token means; raises InvalidGrantError when its life is over, or the family's."""
-    now = clock.now()
-    if any(end is not None and end <= now for end in (family.refresh_token_expires_at, family.family_expires_at)):
-        raise InvalidGrantError("this refresh token has expired")
+    """What the token means; raises InvalidGrantError when its life is over, or the family's.
+
+    A theft is one after that too: the family's access token may live longer than its refresh token.
+    """
     settings = current_settings
-    return judge(
+    verdict = judge(
         family, presented.digest, clock.now_in_microseconds(), settings.refresh_leeway, settings.refresh_retry_lifetime
     )
+    ends = (family.refresh_token_expires_at, family.family_expires_at)
+    if verdict is not Verdict.THEFT and any(end is not None and end <= clock.now() for end in ends):
+        raise InvalidGrantError("this refresh token has expired")
+    return verdict
 
 
 def delete_presented(family: Row[Any]) -> int | None:
@@ -257,30 +261,27 @@ def end_stolen_family(user_id: int, family_digest: bytes) -> None:
 # ---- Authlib's server, with what it leaves to us ----------------------------------------------------------------------
 
 
-class FormPayload(FlaskOAuth2Payload):
-    """The parameters of a request: a machine's from the body alone, a browser's from the query (RFC 9700 §2.5)."""
-
-    @property
-    def data(self) -> Any:
-        return self._request.form if self._request.method == "POST" else self._request.args
+def with_values(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
+    """A parameter without a value counts as left out (RFC 6749 §3.1, §3.2)."""
+    return MultiDict(pair for pair in parameters.items(multi=True) if pair[1])
 
 
 class Request(OAuth2Request):
-    """Authlib's request with the issuer's own URL: behind a proxy the address that Flask sees need not be https."""
+    """Authlib's request: parameters of a machine from the body alone (RFC 9700 §2.5), those of a person as they were kept.
 
-    def __init__(self, payload: Any = None) -> None:
-        request = flask_request
-        super().__init__(request.method, current_settings.issuer + request.path, headers=request.headers)
-        self._request = request
-        self.payload = payload or FormPayload(request)
+    Its URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
+    """
 
-    @property
-    def args(self) -> Any:
-        return self._request.args
+    form: Any = None  # properties to fill in, in Authlib's class
+    args: Any = None
 
-    @property
-    def form(self) -> Any:
-        return self._request.form
+    def __init__(self, parameters: dict[str, str] | None = None) -> None:
+        super().__init__(
+            flask_request.method, current_settings.issuer + flask_request.path, headers=flask_request.headers
+        )
+        self.form = with_values(flask_request.form)
+        self.args = with_values(flask_request.args)
+        self.payload = BasicOAuth2Payload(self.form if parameters is None else parameters)
 
 
 class UnsupportedGrantType(UnsupportedGrantTypeError):
@@ -323,11 +324,11 @@ class Server(AuthorizationServer):
 
     def create_oauth2_request(self, request: Any) -> OAuth2Request:
         """Authlib passes None for the current request; the consent page passes the parameters that it kept."""
-        return request if isinstance(request, OAuth2Request) else Request(request)
+        return request if isinstance(request, OAuth2Request) else Request()
 
     def kept_request(self, parameters: dict[str, str]) -> OAuth2Request:
         """An authorization request from its parameters, as they came or as a ticket kept them."""
-        return Request(BasicOAuth2Payload(parameters))
+        return Request(parameters)
 
     def grant_types_supported(self) -> list[str]:
         return [grant.GRANT_TYPE for grant, _extensions in GRANTS]

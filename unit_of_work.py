@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
-from database import lost_a_race
+from database import lost_a_race, prepare_for_migrations
 from models import User, db, table
 
 log = logging.getLogger("ostiary.unit_of_work")
@@ -131,7 +131,10 @@ def transaction() -> Iterator[None]:
 def migration() -> Iterator[Connection]:
     """The connection that Alembic runs the migrations on; it makes each of them one transaction."""
     with db.engine.connect() as connection:
+        prepare_for_migrations(connection)
+        connection.commit()  # the settings are the connection's own; Alembic begins on a clean one
         yield connection
+        connection.invalidate()  # and they are not for requests
 
 
 def describe(error: DBAPIError) -> str:

@@ -16,12 +16,12 @@ import store.clients
 import store.consents
 import store.scopes
 import store.tickets
-from browser import browser_digest, signed_in
+from browser import browser_digest, signed_in, signed_in_for_good
 from current import server
 from errors import page_error
 from front_door import allow_form_action, csrf
 from protocol import clock, credentials, redirect_uris, scopes
-from protocol.parameters import check_parameters
+from protocol.parameters import KNOWN, check_parameters
 from unit_of_work import refuse
 
 blueprint = Blueprint("authorize", __name__)
@@ -48,7 +48,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
         check_parameters(request.args.items(multi=True))
     except OAuth2Error as error:
         return refuse_with_page(error)
-    parameters = find_parameters(ticket) if ticket else request.args.to_dict()
+    parameters = find_parameters(ticket) if ticket else known_parameters()
     if parameters is None:
         return no_such_request()
     try:
@@ -57,10 +57,12 @@ def consider(ticket: str | None) -> ResponseReturnValue:
         return refuse_authorization(error)
     person, client, scope = signed_in(), grant.request.client, grant.request.scope
     if person is None:
-        ticket = ticket or keep(parameters, client.client_id)
-        return redirect(url_for("login.login", next=resume_path(ticket)), 303)
+        return ask_to_sign_in(ticket or keep(parameters, client.client_id))
     allowed = store.consents.find_scope(person.id, client.client_id)
     if allowed is not None and scopes.is_within(scope, allowed):
+        person = signed_in_for_good()
+        if person is None:
+            return ask_to_sign_in(ticket or keep(parameters, client.client_id))
         if ticket and not store.tickets.claim(credentials.digest(ticket)):
             return no_such_request()
         return server.create_authorization_response(grant.request, grant_user=person, grant=grant)
@@ -81,9 +83,9 @@ def decide(ticket: str) -> ResponseReturnValue:
     decision = request.form.get("decision")
     if decision not in ("allow", "deny"):
         abort(400)
-    person = signed_in()
+    person = signed_in_for_good()
     if person is None:
-        return redirect(url_for("login.login", next=resume_path(ticket)), 303)
+        return ask_to_sign_in(ticket)
     parameters = find_parameters(ticket)
     if parameters is None or not store.tickets.claim(credentials.digest(ticket)):
         return no_such_request()
@@ -110,8 +112,14 @@ def find_parameters(ticket: str) -> dict[str, str] | None:
     return None if row is None else row.parameters
 
 
-def resume_path(ticket: str) -> str:
-    return url_for("authorize.authorize", ticket=ticket)
+def known_parameters() -> dict[str, str]:
+    """What we understand of the request. Unrecognized parameters, and those without a value, count as left out (§3.1)."""
+    return {name: value for name, value in request.args.items() if value and name in KNOWN}
+
+
+def ask_to_sign_in(ticket: str) -> ResponseReturnValue:
+    """To the sign-in page, and from there back to the pending request."""
+    return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
 
 
 def refuse_authorization(error: OAuth2Error) -> ResponseReturnValue:

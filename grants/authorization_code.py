@@ -61,6 +61,8 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
                 raise InvalidRequestError("response_type is missing")
             if payload.response_type != "code":
                 raise UnsupportedResponseType(payload.response_type)
+            if payload.data.get("response_mode", "query") != "query":
+                raise InvalidRequestError("response_mode must be query")
             if client.get_allowed_scope(payload.scope) is None:
                 raise InvalidScopeError("the client is not registered for this scope")
         except OAuth2Error as error:

@@ -4,6 +4,7 @@ Whether the token is the current one, a repeat or stolen is not decided here: on
 family's row what it seems. `protocol/refresh.py` has the rules, `save_token` applies them.
 """
 
+import hmac
 from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
@@ -11,13 +12,12 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
 import store.tokens
-from protocol import credentials, scopes
-from unit_of_work import lock_owner
+from protocol import clock, credentials, scopes
+from unit_of_work import lock_owner, penalize
 
 
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
-    INCLUDE_NEW_REFRESH_TOKEN = False  # `issue_token` adds it: the next token belongs to the same family
 
     def authenticate_refresh_token(self, refresh_token: str) -> "PresentedRefreshToken":
         """Raises InvalidGrantError for a token that this server never issued, or whose family has ended.
@@ -33,8 +33,11 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         return PresentedRefreshToken(presented, family)
 
     def _validate_token_scope(self, token: "PresentedRefreshToken") -> None:
-        if not scopes.is_within(self.request.payload.scope or "", token.get_scope()):
-            raise InvalidScopeError("the scope is wider than what was granted")
+        if scopes.is_within(self.request.payload.scope or "", token.get_scope()):
+            return
+        if token.is_current():
+            penalize(store.tokens.note_presentation, token.family.id, clock.now())
+        raise InvalidScopeError("the scope is wider than what was granted")
 
     def authenticate_user(self, refresh_token: "PresentedRefreshToken") -> Row[Any]:
         owner = lock_owner(refresh_token.family.user_id)
@@ -43,9 +46,11 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         return owner
 
     def issue_token(self, user: Row[Any], refresh_token: "PresentedRefreshToken") -> dict[str, Any]:
-        token: dict[str, Any] = super().issue_token(user, refresh_token)
+        client = self.request.client
+        scope = scopes.join(scopes.split(self.request.payload.scope or refresh_token.get_scope()))
+        token: dict[str, Any] = self.generate_token(user=user, scope=scope, include_refresh_token=False)
         presented = refresh_token.presented
-        rotates = self.request.client.rotate_refresh_tokens
+        rotates = client.rotate_refresh_tokens or client.is_public
         token["refresh_token"] = str(self.server.refresh_tokens.new(presented.family) if rotates else presented)
         return token
 
@@ -60,6 +65,9 @@ class PresentedRefreshToken:
         self.presented = presented
         self.digest = credentials.digest(str(presented))
         self.family = family
+
+    def is_current(self) -> bool:
+        return hmac.compare_digest(self.digest, self.family.refresh_token_digest)
 
     def check_client(self, client: Any) -> bool:
         return bool(self.family.client_id == client.client_id)

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
-from authlib.oauth2.rfc6749 import InvalidRequestError
+from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
 
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
@@ -38,7 +38,7 @@ def check_token_request(content_type: str, query: bytes, form: Iterable[tuple[st
         raise InvalidRequestError("parameters belong into the body, not into the URL")
     pairs = list(form)
     check_parameters(pairs)
-    names = {name for name, _value in pairs}
+    names = {name for name, value in pairs if value}  # without a value it counts as left out (§3.2)
     if authorization and names & {"client_secret", "client_assertion"}:
         raise InvalidRequestError("use one way of client authentication, not two")
     if "grant_type" not in names:
@@ -46,7 +46,10 @@ def check_token_request(content_type: str, query: bytes, form: Iterable[tuple[st
 
 
 def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
-    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one that is too long."""
+    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one that is too long.
+
+    InvalidScopeError for a scope of nothing but blanks.
+    """
     pairs = list(pairs)
     repeated = [name for name, count in Counter(name for name, _value in pairs).items() if count > 1]
     if any(name not in REPEATABLE for name in repeated):
@@ -60,6 +63,8 @@ def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
         refused = CONTROL.search(value) if name == "state" else not VISIBLE.fullmatch(value)
         if refused:
             raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
+        if name == "scope" and value and not value.strip():
+            raise InvalidScopeError("the scope is blank")
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:

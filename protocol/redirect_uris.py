@@ -8,10 +8,12 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-# Schemes that a browser would run or open itself; a private-use scheme has a dot in it (RFC 8252 §7.1).
-LOOPBACK_WITH_PORT = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::\d{1,5})?(/.*)?", re.ASCII)
+LOOPBACK_WITH_PORT = re.compile(
+    r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.ASCII
+)
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 MAXIMUM_LENGTH = 2_000
+MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
 RESPONSE_PARAMETERS = re.compile(r"(?:^|&)(?:code|state|iss|error|error_description|error_uri)=")
 
@@ -27,7 +29,9 @@ def is_registered(requested: str, registered: list[str]) -> bool:
 def without_loopback_port(uri: str) -> str | None:
     """`http://127.0.0.1:5000/cb` as `http://127.0.0.1/cb`; None for everything that is not a loopback literal."""
     match = LOOPBACK_WITH_PORT.fullmatch(uri)
-    return match.group(1) + (match.group(2) or "") if match else None
+    if match is None or int(match["port"] or 0) > MAXIMUM_PORT:
+        return None
+    return match["host"] + (match["path"] or "")
 
 
 def find_problem(uri: str) -> str | None:
@@ -49,7 +53,7 @@ def find_problem(uri: str) -> str | None:
         return None if host else "has no host"
     if parts.scheme == "http":
         return None if host and is_loopback_host(host) else "must use https, except on a loopback address"
-    if "." not in parts.scheme:
+    if "." not in parts.scheme:  # RFC 8252 §7.1; it also leaves out javascript:, data: and whatever else a browser runs
         return "must use https, or a private-use scheme with a dot in it such as com.example.app"
     return None
 

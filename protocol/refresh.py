@@ -46,13 +46,14 @@ def judge(family: Family, presented: bytes, now: int, leeway: timedelta, retry_l
     age = timedelta(microseconds=now - family.issued_at)
     is_current = hmac.compare_digest(family.refresh_token_digest, presented)
     is_previous = hmac.compare_digest(family.previous_refresh_token_digest or b"", presented)
-    is_repeatable = is_previous and family.sealed_pair is not None
-    if is_current and not (is_repeatable and age < leeway):
-        return Verdict.ROTATE
-    if not is_repeatable:
+    is_alive = now < family.access_token_expires_at * MICROSECONDS
+    if is_current:  # never a theft, whatever the clocks of two nodes say
+        was_just_issued = is_previous and family.sealed_pair is not None and age < leeway and is_alive
+        return Verdict.REPEAT if was_just_issued else Verdict.ROTATE
+    if not is_previous or family.sealed_pair is None:
         return Verdict.THEFT
     if age < leeway:
         return Verdict.REPEAT
     if age < retry_lifetime and family.used_at is None:
-        return Verdict.REPEAT if now < family.access_token_expires_at * MICROSECONDS else Verdict.REPLACE
+        return Verdict.REPEAT if is_alive else Verdict.REPLACE
     return Verdict.THEFT

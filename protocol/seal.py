@@ -28,6 +28,6 @@ def unseal(box: bytes, presented: str) -> dict[str, Any] | None:
     cipher = AESGCM(derive_key(presented, "sealed pair"))
     try:
         content: dict[str, Any] = json.loads(cipher.decrypt(box[:NONCE_LENGTH], box[NONCE_LENGTH:], None))
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         return None
     return content

@@ -12,12 +12,14 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
 @cache
-def newest_revision() -> str | None:
-    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
+def revisions() -> tuple[str, ...]:
+    """Those of this version, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 def is_migrated() -> bool:
-    """Whether the newest migration has been applied."""
+    """Whether the newest migration has been applied; or one that this version does not know yet, as in a rolling upgrade."""
     if not inspect(db.session.connection()).has_table("alembic_version"):
         return False
-    return db.session.scalar(text("SELECT version_num FROM alembic_version")) == newest_revision()
+    applied = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    return applied is not None and applied not in revisions()[1:]

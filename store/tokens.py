@@ -64,6 +64,12 @@ def mark_used(token_id: int, now: int, leeway_start: int) -> None:
     db.session.execute(MARK_USED, {"token_id": token_id, "now": now, "leeway_start": leeway_start})
 
 
+def note_presentation(token_id: int, now: int) -> None:
+    """The current refresh token was presented and refused: whoever sent it has the pair, so it is never given out again."""
+    statement = update(tokens).where(tokens.c.id == token_id)
+    db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
+
+
 def end_family(family_digest: bytes) -> None:
     db.session.execute(delete(Token).where(Token.family_digest == family_digest))
 

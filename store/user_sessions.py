@@ -19,6 +19,9 @@ FIND = (
     )
 )
 
+# Both rows: without the session's own lock PostgreSQL would go on with the version of it that was read before the wait.
+FIND_AND_LOCK = FIND.with_for_update(key_share=True)
+
 
 @dataclass(frozen=True)
 class SignedIn:
@@ -42,9 +45,10 @@ class SignedIn:
         return self.id
 
 
-def find_signed_in(session_id: str, session_digest: bytes, now: int) -> SignedIn | None:
+def find_signed_in(session_id: str, session_digest: bytes, now: int, *, lock: bool = False) -> SignedIn | None:
     """Who is signed in with this session; None when it has ended or the person is disabled. One SELECT."""
-    row = db.session.execute(FIND, {"session_digest": session_digest, "now": now}).one_or_none()
+    statement = FIND_AND_LOCK if lock else FIND
+    row = db.session.execute(statement, {"session_digest": session_digest, "now": now}).one_or_none()
     if row is None:
         return None
     return SignedIn(row.id, row.sub, row.name, row.email, row.is_admin, row.created_at, session_id)

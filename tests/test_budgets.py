@@ -60,8 +60,8 @@ def test_the_way_through_sign_in_and_consent(http, seed, spend):
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
     # session, ticket, its claim, client; consent and its row; expired codes, the new one
     spend(lambda: http.post("/oauth/authorize", data=form), 8, 303)
-    # client, session, consent; expired codes, the new one
-    back = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 5, 303)
+    # client, session, consent; the session again, locked; expired codes, the new one
+    back = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 6, 303)
     assert back.location.startswith(REDIRECT_URI)
 
 

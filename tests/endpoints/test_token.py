@@ -37,12 +37,27 @@ def test_no_grant_type(post, seed):
     assert post({"x": "y"}, auth=basic("robot")).json["error"] == "invalid_request"
 
 
-@pytest.mark.parametrize("grant_type", ["password", "implicit", "", "urn:x", 'quo"ted'])
+@pytest.mark.parametrize("grant_type", ["password", "implicit", "urn:x", 'quo"ted'])
 def test_an_unknown_grant_type(post, seed, grant_type):
     seed(a_machine())
     answer = post({"grant_type": grant_type}, auth=basic("robot"))
     assert (answer.status_code, answer.json["error"]) == (400, "unsupported_grant_type")
     assert 'quo"ted' not in answer.text
+
+
+def test_a_parameter_without_a_value_counts_as_left_out(post, seed):
+    """RFC 6749 §3.2; some client libraries send `client_secret=` for a public client."""
+    seed(a_user(), a_client(), a_public_client(), a_machine())
+    assert post({"grant_type": ""}, auth=basic("robot")).json["error"] == "invalid_request"
+    assert post(MACHINE | {"scope": "", "client_id": "", "client_secret": ""}, auth=basic("robot")).status_code == 200
+    seed(a_code(CODE), a_code("another", client_id="spa"))
+    assert post(code_request(CODE, redirect_uri=""), auth=basic()).status_code == 200
+    assert post(code_request("another", client_id="spa", client_secret="")).status_code == 200
+
+
+def test_a_blank_scope_is_no_scope(post, seed):
+    seed(a_machine())
+    assert post(MACHINE | {"scope": "  "}, auth=basic("robot")).json["error"] == "invalid_scope"
 
 
 def test_parameters_in_the_url_are_refused(post, seed, rows):

@@ -15,6 +15,19 @@ def test_it_starts_and_starts_again(database_url, tmp_path):
         assert "Traceback" not in server.log()
 
 
+def test_headers_do_not_move_the_application(tmp_path):
+    """gunicorn would take SCRIPT_NAME and PATH_INFO from a peer on this machine."""
+    with live_server(f"sqlite:///{tmp_path / 'headers.sqlite3'}", tmp_path) as server:
+        for name in ("SCRIPT_NAME", "PATH_INFO", "SCRIPT-NAME", "PATH-INFO"):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            connection.request("GET", "/logout", headers={name: "//evil.example"})
+            answer = connection.getresponse()
+            page = answer.read().decode()
+            connection.close()
+            assert answer.status in (200, 400)
+            assert "evil.example" not in page
+
+
 def test_silent_connections_hold_nobody_up(tmp_path):
     """More of them than there are threads, and twice as many as that."""
     with live_server(f"sqlite:///{tmp_path / 'silent.sqlite3'}", tmp_path) as server:

@@ -41,7 +41,7 @@ LONG = [
     ("PENALTIES_ROLLED_BACK", "sqlite", races.one_code_many_times, OUTLIVED),
     ("THEFT_WITHOUT_PENALTY", "sqlite", races.theft_within_the_leeway, OUTLIVED),
     ("THEFT_WITHOUT_PENALTY", "postgresql", races.theft_after_the_leeway, OUTLIVED),
-    ("PAIR_NOT_SEALED", "sqlite", races.one_lasting_refresh_token_many_times, REFUSED),
+    ("PAIR_NOT_SEALED", "sqlite", races.one_lasting_refresh_token_many_times, "pairs for one refresh token"),
     ("PAIR_NOT_SEALED", "postgresql", races.late_retry_of_an_unused_pair, REFUSED),
     ("FIRST_USE_BREAKS_THE_SEAL", "sqlite", races.two_tabs, REFUSED),
     ("FIRST_USE_BREAKS_THE_SEAL", "postgresql", races.two_tabs, REFUSED),

@@ -323,6 +323,42 @@ def test_what_was_never_a_refresh_token_is_refused(refresh, presented, text):
     assert refresh(presented).status_code == 200
 
 
+def test_an_ancestor_ends_the_family_after_its_refresh_tokens_expired_too(refresh, presented, works, rows, app):
+    """An expired family may still hold a live access token: the thief's."""
+    thiefs = refresh(refresh(presented).json["refresh_token"]).json
+    with app.app_context():
+        db.session.execute(update(Token).values(refresh_token_expires_at=clock.now() - 1))
+        db.session.commit()
+    assert works(thiefs["access_token"])
+    assert refresh(thiefs["refresh_token"]).json["error"] == "invalid_grant"
+    assert rows(COUNT_TOKENS) == [(1,)]
+    assert refresh(presented).json["error"] == "invalid_grant"
+    assert rows(COUNT_TOKENS) == [(0,)]
+
+
+def test_a_refused_presentation_of_the_successor_counts(refresh, presented, rows):
+    """Whoever asked too much with it has it: the token before it is not given the same pair any more."""
+    first = refresh(presented).json
+    assert refresh(first["refresh_token"], scope="profile email read").json["error"] == "invalid_scope"
+    assert rows(select(Token.sealed_pair)) == [(None,)]
+    assert refresh(presented).json["error"] == "invalid_grant"
+    assert rows(COUNT_TOKENS) == [(0,)]
+
+
+def test_scopes_are_written_in_one_way(refresh, presented, rows):
+    assert refresh(presented, scope="email  email   profile").json["scope"] == "email profile"
+    assert rows(select(Token.access_token_scope)) == [("email profile",)]
+
+
+def test_a_damaged_seal_opens_nothing_and_ends_nothing(refresh, presented, app, rows):
+    refresh(presented)
+    with app.app_context():
+        db.session.execute(update(Token).values(sealed_pair=b"x"))
+        db.session.commit()
+    assert refresh(presented).json["error"] == "invalid_grant"
+    assert rows(COUNT_TOKENS) == [(1,)]
+
+
 class TestStrict:
     """Both durations at 0: a token is good for one use, as without any of this."""
 
@@ -339,6 +375,21 @@ class TestStrict:
 
 class TestWithoutRotation:
     """A confidential client may keep its refresh token; then a burst of refreshes gets one access token."""
+
+    def test_a_dead_access_token_is_not_given_again(self, refresh, presented, app):
+        first = refresh(presented).json
+        with app.app_context():
+            db.session.execute(update(Token).values(access_token_expires_at=clock.now()))
+            db.session.commit()
+        second = refresh(presented).json
+        assert second["access_token"] != first["access_token"]
+        assert second["expires_in"] == 600
+
+    def test_a_public_client_rotates_whatever_its_row_says(self, http, seed):
+        token = a_refresh_token()
+        seed(a_user(), a_public_client(rotate_refresh_tokens=False), a_token(token, client_id="spa"))
+        answer = http.post("/oauth/token", data=refresh_request(token, client_id="spa"))
+        assert answer.json["refresh_token"] != token
 
     @pytest.fixture
     def presented(self, seed):

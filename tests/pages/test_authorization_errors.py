@@ -144,7 +144,15 @@ def test_a_client_that_is_exempted_from_pkce(http, seed):
 def test_other_methods(browser, rows, method):
     answer = browser.open(authorization_path(), method=method)
     assert answer.status_code == 405
+    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
     assert rows(COUNT_TICKETS) == [(0,)]
+
+
+@pytest.mark.parametrize("mode", ["fragment", "form_post", "query.jwt", "bogus"])
+def test_a_response_mode_that_is_not_advertised(browser, mode):
+    members = answer_to_client(browser.get(authorization_path(response_mode=mode)))
+    assert members["error"] == ["invalid_request"]
+    assert "error" not in browser.get(authorization_path(response_mode="query")).headers.get("Location", "")
 
 
 def test_unknown_parameters_are_ignored(browser):

@@ -43,6 +43,8 @@ def test_registered(uri):
         "http://app.example/cb",
         "http://127.0.0.1:5000/other",
         "http://127.0.0.1:x/cb",
+        "http://127.0.0.1:65536/cb",
+        "http://127.0.0.1:99999/cb",
         "http://127.0.0.1:5000@evil/cb",
         "http://127.0.0.1.evil/cb",
         "http://127.0.0.2/cb",

@@ -45,6 +45,8 @@ def test_a_seal_opens_for_the_token_it_was_made_for():
     box = seal({"access_token": "x"}, "the old token")
     assert unseal(box, "the old token") == {"access_token": "x"}
     assert unseal(box, "another token") is None
+    assert unseal(b"", "the old token") is None
+    assert unseal(b"short", "the old token") is None
     assert unseal(box[:-1] + bytes([box[-1] ^ 1]), "the old token") is None
     assert seal({}, "t") != seal({}, "t")
 

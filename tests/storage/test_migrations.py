@@ -11,6 +11,7 @@ from app import create_app
 from config import Settings
 from models import db
 from tests.builders import ISSUER, SECRET_KEY
+from unit_of_work import migration, transaction
 
 
 @pytest.fixture
@@ -49,6 +50,23 @@ def test_down_to_nothing_and_up_again(app):
     db.session.remove()
     upgrade()
     assert store.schema.is_migrated()
+
+
+def test_a_newer_database_is_ready_for_an_older_version(app):
+    """In a rolling upgrade the first new node migrates, and the old ones go on."""
+    upgrade()
+    with transaction():
+        db.session.execute(db.text("UPDATE alembic_version SET version_num = '9999'"))
+    assert store.schema.is_migrated()
+
+
+def test_a_migration_may_take_longer_than_a_request(app):
+    if db.engine.dialect.name == "postgresql":
+        with migration() as connection:
+            assert connection.scalar(db.text("SHOW statement_timeout")) == "0"
+    assert db.session.scalar(db.text("SELECT 1")) == 1
+    if db.engine.dialect.name == "postgresql":
+        assert db.session.scalar(db.text("SHOW statement_timeout")) == "5s"
 
 
 def test_two_scopes_exist_from_the_start(app):

@@ -1,6 +1,8 @@
 """What each database is told: isolation, time-outs, durability, and when a transaction begins."""
 
 import os
+import sqlite3
+import stat
 import threading
 import time
 from datetime import timedelta
@@ -89,6 +91,25 @@ class TestSQLite:
         }
         assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
+    def test_its_files_are_private(self, app, tmp_path):
+        with transaction():
+            db.session.add(a_user())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert {"ostiary.sqlite3", "ostiary.sqlite3-wal", "ostiary.sqlite3.lock"} <= set(modes)
+        assert set(modes.values()) == {0o600}
+
+    def test_a_writer_outside_of_the_queue_is_a_lost_race_and_then_503(self, app, tmp_path, monkeypatch):
+        db.session.execute(text("PRAGMA busy_timeout = 0"))
+        db.session.remove()
+        app.add_url_rule("/api/write", "write", lambda: (lock_owner(1), "ok")[1])
+        outsider = sqlite3.connect(tmp_path / "ostiary.sqlite3", isolation_level=None)
+        outsider.execute("BEGIN IMMEDIATE")
+        answer = app.test_client().get("/api/write", base_url=ISSUER)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        outsider.execute("ROLLBACK")
+        outsider.close()
+        assert app.test_client().get("/api/write", base_url=ISSUER).status_code == 200
+
     def test_a_busy_queue_is_503(self, tmp_path, database_url, monkeypatch):
         monkeypatch.setattr(database, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=30))
         app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
@@ -164,6 +185,22 @@ class TestLockFile:
         holder.release()
         next_one.acquire(timedelta(seconds=5))
         next_one.release()
+
+    def test_the_line_has_an_end(self, tmp_path, monkeypatch):
+        """A holder that never lets go does not collect a thread and a file for every request."""
+        path = str(tmp_path / "lock")
+        holder = LockFile(path)
+        holder.acquire(timedelta(0))
+        before = threading.active_count()
+        for _ in range(3 * database.POOL_SIZE):
+            with pytest.raises(StorageBusyError):
+                LockFile(path).acquire(timedelta(milliseconds=1))
+        assert threading.active_count() - before <= 2 * database.POOL_SIZE
+        holder.release()
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert threading.active_count() == before
 
     def test_a_process_that_dies_holds_nobody_up(self, tmp_path):
         path = str(tmp_path / "lock")
