@@ -99,7 +99,9 @@ class Settings(BaseSettings):
     def fill_development_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
         values.setdefault("issuer", f"http://127.0.0.1:{os.environ.get('PORT') or 8000}")
         if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
-            values.setdefault("database_url", f"sqlite:///{INSTANCE / 'ostiary.sqlite3'}")
+            if "database_url" not in values:
+                INSTANCE.mkdir(mode=0o700, exist_ok=True)
+                values["database_url"] = f"sqlite:///{INSTANCE / 'ostiary.sqlite3'}"
             values.setdefault("signup", "open")
             if "secret_key" not in values:
                 values["secret_key"] = development_secret_key(INSTANCE / "secret_key")
@@ -170,7 +172,7 @@ def is_loopback_issuer(issuer: str) -> bool:
 def development_secret_key(path: Path) -> str:
     """The key kept at `path`, made there the first time. Two processes that start at once get the same one."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

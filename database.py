@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -81,8 +82,8 @@ def prepare(engine: Engine) -> None:
     @event.listens_for(engine, "do_connect")
     def make_private_file(dialect: Any, record: Any, arguments: Any, named: Any) -> None:
         if lock_path is not None:
-            os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with suppress(OSError):  # connecting says better what is wrong
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:

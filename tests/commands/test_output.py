@@ -63,9 +63,9 @@ def test_a_database_that_is_not_migrated(tmp_path, command, as_json):
 
 
 @EVERY_COMMAND
-def test_a_database_of_an_older_version(app, refused, command):
+def test_a_database_that_was_migrated_down(app, refused, command):
     with app.app_context():
-        db.session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        db.session.execute(text("DELETE FROM alembic_version"))
         db.session.commit()
     assert MIGRATE in refused(*command, input=PASSWORD)
 

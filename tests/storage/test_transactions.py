@@ -200,7 +200,7 @@ class TestLockFile:
         deadline = time.monotonic() + 10
         while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
 
     def test_a_process_that_dies_holds_nobody_up(self, tmp_path):
         path = str(tmp_path / "lock")
