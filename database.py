@@ -9,6 +9,7 @@ every other writer. `docs/adr/` has the measurements.
 import fcntl
 import os
 import sqlite3
+import stat
 import threading
 from contextlib import suppress
 from datetime import timedelta
@@ -82,8 +83,10 @@ def prepare(engine: Engine) -> None:
     @event.listens_for(engine, "do_connect")
     def make_private_file(dialect: Any, record: Any, arguments: Any, named: Any) -> None:
         if lock_path is not None:
-            with suppress(OSError):  # connecting says better what is wrong
-                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Made without being opened: a process that closes any descriptor of the file loses all its locks on it (POSIX), and
+            # SQLite's other connections here with them. An error is left to connecting, which says better what is wrong.
+            with suppress(OSError):
+                os.mknod(path, stat.S_IFREG | 0o600)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:

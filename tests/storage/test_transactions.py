@@ -77,12 +77,12 @@ class TestSQLite:
             db.session.flush()
             with pytest.raises(StorageBusyError):
                 lock.acquire(timedelta(milliseconds=20))
-        lock.acquire(timedelta(0))
+        lock.acquire(timedelta(seconds=5))
         lock.release()
         db.session.add(a_user(id=2, sub="b", email="b@example.com"))
         db.session.flush()
         db.session.remove()  # undone
-        lock.acquire(timedelta(0))
+        lock.acquire(timedelta(seconds=5))
         lock.release()
 
     def test_durability(self, app):
