@@ -1,8 +1,9 @@
 """What each database is told: isolation, time-outs, durability, and when a transaction begins."""
 
-import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -18,6 +19,7 @@ from database import LockFile
 from errors import StorageBusyError
 from models import User, db
 from tests.builders import ISSUER, SECRET_KEY, a_user
+from tests.live import PROJECT
 from unit_of_work import lock_owner, transaction
 
 
@@ -204,18 +206,19 @@ class TestLockFile:
 
     def test_a_process_that_dies_holds_nobody_up(self, tmp_path):
         path = str(tmp_path / "lock")
-        child = os.fork()
-        if child == 0:
-            LockFile(path).acquire(timedelta(0))
-            time.sleep(60)
-        waiter = LockFile(path)
-        while True:  # until the child has it
-            try:
+        hold = (
+            "import sys, time, datetime, database\n"
+            "database.LockFile(sys.argv[1]).acquire(datetime.timedelta(0))\n"
+            "print('held', flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", hold, path], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout.readline() == "held\n"
+            waiter = LockFile(path)
+            with pytest.raises(StorageBusyError):
                 waiter.acquire(timedelta(0))
-            except StorageBusyError:
-                break
-            waiter.release()
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+            other.kill()
         waiter.acquire(timedelta(seconds=5))
         waiter.release()
