@@ -56,6 +56,10 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     except OAuth2Error as error:
         return refuse_authorization(error)
     person, client, scope = signed_in(), grant.request.client, grant.request.scope
+    if (
+        scope
+    ):  # what was left out is decided now: what is shown is what is granted, whatever becomes of the registration
+        parameters = parameters | {"scope": scope}
     if person is None:
         return ask_to_sign_in(ticket or keep(parameters, client.client_id))
     allowed = store.consents.find_scope(person.id, client.client_id)

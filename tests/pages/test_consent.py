@@ -51,6 +51,17 @@ def test_it_says_who_asks_for_what_and_where_the_answer_goes(ada):
     assert list(shown.form("Allow").buttons) == ["Allow", "Deny"]
 
 
+def test_what_was_shown_is_what_is_granted(ada, app, rows):
+    """A registration that is widened between the page and the button widens nothing."""
+    with app.app_context(), transaction():
+        db.session.execute(update(Client).values(scope="profile"))
+    shown = ask(ada, scope=None)
+    with app.app_context(), transaction():
+        db.session.execute(update(Client).values(scope="profile email"))
+    answer_to_client(press(ada, shown, "Allow"))
+    assert rows(select(AuthorizationCode.scope)) == [("profile",)]
+
+
 def test_an_omitted_scope_means_the_registered_one_and_is_shown(ada, rows):
     shown = ask(ada, scope=None)
     assert all(words in page(shown).text for words in ("See your name", "See your email address", "Read your notes"))
