@@ -18,12 +18,13 @@ import front_door
 import my_oauth
 import unit_of_work
 from config import PROJECT, Settings
-from endpoints import authorize, discovery, health, me, token
+from endpoints import authorize, discovery, health, introspect, me, revoke, token
 from errors import ConfigError
 from models import db
 from pages import assets, home, login, signup
 
-ENDPOINTS = [authorize, token, discovery, me, health]
+ENDPOINTS = [authorize, token, introspect, revoke, discovery, me, health]
+WITHOUT_FORMS = [token, introspect, revoke]  # programs call them: they have no session that a forged form could use
 PAGES = [assets, home, login, signup]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     my_oauth.init_app(app, settings)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
-    for module in (token,):
+    for module in WITHOUT_FORMS:
         front_door.csrf.exempt(module.blueprint)
 
     db.init_app(app)

@@ -22,6 +22,8 @@ from client_auth import client_secret, none
 from config import Settings
 from current import settings as current_settings
 from endpoints.bearer import RequireOAuth
+from endpoints.introspect import IntrospectionEndpoint
+from endpoints.revoke import RevocationEndpoint
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
 from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
@@ -39,6 +41,8 @@ GRANTS: list[tuple[Any, list[Any]]] = [
     (RefreshTokenGrant, []),
     (ClientCredentialsGrant, []),
 ]
+
+ENDPOINTS = [RevocationEndpoint, IntrospectionEndpoint]
 
 CLIENT_AUTH = {
     "client_secret_basic": client_secret.authenticate_basic,
@@ -318,6 +322,8 @@ class Server(AuthorizationServer):
             self.register_client_auth_method(method, authenticate)
         for grant, extensions in GRANTS:
             self.register_grant(grant, extensions)
+        for endpoint in ENDPOINTS:
+            self.register_endpoint(endpoint)
 
     def code_lifetime(self) -> int:
         return int(self.settings.authorization_code_lifetime.total_seconds())

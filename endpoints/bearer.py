@@ -48,17 +48,17 @@ class Validator(BearerTokenValidator):
         try:
             super().validate_token(token, scopes, request)
         except InsufficientScopeError:
-            note_use(token)
+            note_use(token.row)  # type: ignore[union-attr]  # there is no scope without a token
             raise
-        note_use(token)
+        note_use(token.row)  # type: ignore[union-attr]
 
 
-def note_use(token: BearerToken | None) -> None:
-    """Mark the first use, also when the request is then refused: whoever sent it has the token."""
-    if token is None or token.row.used_at is not None:
+def note_use(row: Row[Any]) -> None:
+    """Mark the first use of an access token, also when the request is then refused: whoever sent it has the token."""
+    if row.used_at is not None:
         return
     leeway_start = clock.now_in_microseconds() - int(settings.refresh_leeway.total_seconds() * MICROSECONDS)
-    arguments = (token.row.id, clock.now(), leeway_start)
+    arguments = (row.id, clock.now(), leeway_start)
     store.tokens.mark_used(*arguments)
     penalize(store.tokens.mark_used, *arguments)
 

@@ -4,6 +4,8 @@ from flask import Blueprint, Response, jsonify
 
 import store.scopes
 from current import server, settings
+from endpoints.introspect import IntrospectionEndpoint
+from endpoints.revoke import RevocationEndpoint
 from protocol.scopes import OFFLINE_ACCESS
 
 blueprint = Blueprint("discovery", __name__)
@@ -18,6 +20,10 @@ def metadata() -> Response:
         issuer=issuer,
         authorization_endpoint=f"{issuer}/oauth/authorize",
         token_endpoint=f"{issuer}/oauth/token",
+        introspection_endpoint=f"{issuer}/oauth/introspect",
+        introspection_endpoint_auth_methods_supported=IntrospectionEndpoint.CLIENT_AUTH_METHODS,
+        revocation_endpoint=f"{issuer}/oauth/revoke",
+        revocation_endpoint_auth_methods_supported=RevocationEndpoint.CLIENT_AUTH_METHODS,
         scopes_supported=[*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
         response_types_supported=["code"],
         response_modes_supported=["query"],

@@ -5,10 +5,10 @@ the lock on the person and the claim of the code, `my_oauth.save_token`, and `un
 """
 
 from authlib.oauth2.rfc6749 import OAuth2Error
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from current import server
-from protocol.parameters import check_token_request
+from endpoints.guard import check_request
 
 blueprint = Blueprint("token", __name__)
 
@@ -16,12 +16,7 @@ blueprint = Blueprint("token", __name__)
 @blueprint.post("/oauth/token")
 def token() -> Response:
     try:
-        check_token_request(
-            request.content_type or "",
-            request.query_string,
-            request.form.items(multi=True),
-            request.headers.get("Authorization", ""),
-        )
+        check_request("grant_type")
     except OAuth2Error as error:
         return server.handle_error_response(None, error)
     return server.create_token_response()

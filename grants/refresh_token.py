@@ -24,8 +24,8 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
 
         A wrong tag is refused before the database is asked: only a token that was real once may end a family.
         """
-        presented = credentials.RefreshToken.parse(refresh_token)
-        if presented is None or not self.server.refresh_tokens.has_right_tag(presented):
+        presented = self.server.refresh_tokens.read(refresh_token)
+        if presented is None:
             raise InvalidGrantError("this refresh token was not issued here")
         family = store.tokens.find_family(credentials.digest(presented.family))
         if family is None:

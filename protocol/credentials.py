@@ -93,6 +93,11 @@ class RefreshTokenMaker:
         secret = random_text()
         return RefreshToken(family, secret, self._tag(self._keys[0], family, secret))
 
+    def read(self, text: str) -> RefreshToken | None:
+        """The parts of a refresh token that was issued here, whether it is good for anything or not; None for anything else."""
+        token = RefreshToken.parse(text)
+        return token if token is not None and self.has_right_tag(token) else None
+
     def has_right_tag(self, token: RefreshToken) -> bool:
         return any(hmac.compare_digest(self._tag(key, token.family, token.secret), token.tag) for key in self._keys)
 

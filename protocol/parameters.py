@@ -27,8 +27,8 @@ KNOWN = frozenset(
 )
 
 
-def check_token_request(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> None:
-    """Raises InvalidRequestError for what no machine endpoint accepts.
+def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> set[str]:
+    """The names of the parameters that have a value. Raises InvalidRequestError for what no machine endpoint accepts.
 
     form: the pairs of the body, repeated ones included. authorization: the header's text, "" when absent.
     """
@@ -41,8 +41,7 @@ def check_token_request(content_type: str, query: bytes, form: Iterable[tuple[st
     names = {name for name, value in pairs if value}  # without a value it counts as left out (§3.2)
     if authorization and names & {"client_secret", "client_assertion"}:
         raise InvalidRequestError("use one way of client authentication, not two")
-    if "grant_type" not in names:
-        raise InvalidRequestError("grant_type is missing")
+    return names
 
 
 def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:

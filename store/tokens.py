@@ -12,23 +12,11 @@ from models import Token, User, db, table
 
 tokens, people = table(Token), table(User)
 
-BEARER = (
-    select(
-        tokens.c.id,
-        tokens.c.client_id,
-        tokens.c.user_id,
-        tokens.c.access_token_scope,
-        tokens.c.access_token_expires_at,
-        tokens.c.issued_at,
-        tokens.c.used_at,
-        people.c.sub,
-        people.c.name,
-        people.c.email,
-        people.c.disabled_at,
-    )
-    .outerjoin(people, people.c.id == tokens.c.user_id)
-    .where(tokens.c.access_token_digest == bindparam("access_token_digest"))
+WITH_PERSON = select(tokens, people.c.sub, people.c.name, people.c.email, people.c.disabled_at).outerjoin(
+    people, people.c.id == tokens.c.user_id
 )
+BEARER = WITH_PERSON.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
+FAMILY_AND_PERSON = WITH_PERSON.where(tokens.c.family_digest == bindparam("family_digest"))
 FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest"))
 OF_CODE = select(tokens.c.user_id, tokens.c.redirect_uri_digest, tokens.c.code_challenge).where(
     tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
@@ -54,6 +42,10 @@ def find_family(family_digest: bytes) -> Row[Any] | None:
     return db.session.execute(FAMILY, {"family_digest": family_digest}).one_or_none()
 
 
+def find_family_and_person(family_digest: bytes) -> Row[Any] | None:
+    return db.session.execute(FAMILY_AND_PERSON, {"family_digest": family_digest}).one_or_none()
+
+
 def find_of_code(code_digest: bytes, client_id: str) -> Row[Any] | None:
     """What a spent code left behind, however often it was refreshed since."""
     return db.session.execute(OF_CODE, {"code_digest": code_digest, "client_id": client_id}).one_or_none()
@@ -72,6 +64,11 @@ def note_presentation(token_id: int, now: int) -> None:
 
 def end_family(family_digest: bytes) -> None:
     db.session.execute(delete(Token).where(Token.family_digest == family_digest))
+
+
+def end_access_token(access_token_digest: bytes) -> None:
+    """A token without a family: a machine's, or that of a client without refresh tokens."""
+    db.session.execute(delete(Token).where(Token.access_token_digest == access_token_digest))
 
 
 def end_of_code(code_digest: bytes) -> None:

@@ -8,6 +8,14 @@ def test_metadata_is_what_is_registered(http, seed):
     assert document["issuer"] == ISSUER
     assert document["authorization_endpoint"] == f"{ISSUER}/oauth/authorize"
     assert document["token_endpoint"] == f"{ISSUER}/oauth/token"
+    assert document["introspection_endpoint"] == f"{ISSUER}/oauth/introspect"
+    assert document["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    assert document["revocation_endpoint"] == f"{ISSUER}/oauth/revoke"
+    assert document["revocation_endpoint_auth_methods_supported"] == [
+        "client_secret_basic",
+        "client_secret_post",
+        "none",
+    ]
     assert document["grant_types_supported"] == ["authorization_code", "refresh_token", "client_credentials"]
     assert document["response_types_supported"] == ["code"]
     assert document["code_challenge_methods_supported"] == ["S256"]

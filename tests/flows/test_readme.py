@@ -17,7 +17,7 @@ def test_the_walk_with_curl(tmp_path):
     missing = [tool for tool in ("curl", "openssl", "python3") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"the walk needs {', '.join(missing)}")
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - replaced, not used
     assert (PROJECT / ".venv/bin/flask").exists()
     with live_server(f"sqlite:///{tmp_path / 'walk.sqlite3'}", tmp_path) as server:

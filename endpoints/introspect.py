@@ -1,0 +1,66 @@
+"""`POST /oauth/introspect` (RFC 7662): a resource server asks about an access token, a confidential client about its own tokens.
+
+Who may not know is told what an unknown token is told: `{"active": false}` and nothing else (§2.2). To look at an access token is
+to use it: the first time is noted, because a refresh may be repeated only while its successor is unused.
+"""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
+from flask import Blueprint, Response
+
+from current import server, settings
+from endpoints.bearer import note_use
+from endpoints.guard import check_request
+from endpoints.known_token import KnownToken, find_token
+from models import Client
+from protocol.clock import MICROSECONDS
+
+blueprint = Blueprint("introspect", __name__)
+
+
+class IntrospectionEndpoint(Rfc7662):
+    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
+
+    def check_params(self, request: Any, client: Any) -> None:
+        """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
+        return find_token(token_string)
+
+    def check_permission(self, token: KnownToken, client: Client, request: Any) -> bool:
+        if client.is_resource_server:
+            return not token.is_refresh_token
+        return token.check_client(client)
+
+    def create_introspection_payload(self, token: KnownToken | None) -> dict[str, Any]:
+        """Called with None where the token is unknown or not for this client."""
+        if token is None or not token.is_active():
+            return {"active": False}
+        if not token.is_refresh_token:
+            note_use(token.row)
+        return self.introspect_token(token)
+
+    def introspect_token(self, token: KnownToken) -> dict[str, Any]:
+        row = token.row
+        members = {
+            "active": True,
+            "iss": str(settings.issuer),
+            "client_id": row.client_id,
+            "scope": token.get_scope(),
+            "sub": row.sub,
+            "token_type": None if token.is_refresh_token else "Bearer",
+            "iat": row.issued_at // MICROSECONDS,
+            "exp": token.expires_at(),
+        }
+        return {name: value for name, value in members.items() if value is not None}
+
+
+@blueprint.post("/oauth/introspect")
+def introspect() -> Response:
+    try:
+        check_request("token")
+    except OAuth2Error as error:
+        return server.handle_error_response(None, error)
+    return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME)

@@ -1,0 +1,48 @@
+"""`POST /oauth/revoke` (RFC 7009): a client ends a token of its own, and with it the whole sign-in: one row holds both tokens.
+
+Any token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked (§2.2); 200 is never
+said before the revocation is stored.
+"""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
+from flask import Blueprint, Response
+
+import store.tokens
+from current import server
+from endpoints.guard import check_request
+from endpoints.known_token import KnownToken, find_token
+from unit_of_work import lock_owner
+
+blueprint = Blueprint("revoke", __name__)
+
+
+class RevocationEndpoint(Rfc7009):
+    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+
+    def check_params(self, request: Any, client: Any) -> None:
+        """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
+
+    def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
+        """Raises InvalidGrantError, in Authlib, where the token is another client's."""
+        return find_token(token_string)
+
+    def revoke_token(self, token: KnownToken, request: Any) -> None:
+        """The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+        if token.row.user_id is not None:
+            lock_owner(token.row.user_id)
+        if token.row.family_digest is not None:
+            store.tokens.end_family(token.row.family_digest)
+        else:
+            store.tokens.end_access_token(token.row.access_token_digest)
+
+
+@blueprint.post("/oauth/revoke")
+def revoke() -> Response:
+    try:
+        check_request("token")
+    except OAuth2Error as error:
+        return server.handle_error_response(None, error)
+    return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME)

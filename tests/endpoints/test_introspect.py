@@ -1,0 +1,151 @@
+"""`POST /oauth/introspect` (RFC 7662): who may know what about which token."""
+
+import pytest
+from sqlalchemy import select
+
+from models import NEVER, Token
+from protocol import clock
+from protocol.credentials import digest
+from tests.builders import (
+    CLIENT_SECRET,
+    ISSUER,
+    a_client,
+    a_machine,
+    a_public_client,
+    a_refresh_token,
+    a_token,
+    a_user,
+    basic,
+    refresh_request,
+)
+
+ACCESS_TOKEN = "ost_at_" + "a" * 43
+INACTIVE = {"active": False}
+
+
+@pytest.fixture
+def introspect(http):
+    def introspect(token=ACCESS_TOKEN, client_id="api", **more):
+        return http.post("/oauth/introspect", data={"token": token} | more, auth=basic(client_id))
+
+    return introspect
+
+
+def a_resource_server(**changed):
+    return a_client(
+        **{"client_id": "api", "grant_types": [], "redirect_uris": [], "is_resource_server": True} | changed
+    )
+
+
+@pytest.fixture
+def family(seed):
+    """The current refresh token of user 1 at "web", whose access token is ACCESS_TOKEN; "api" is a resource server."""
+    token = a_refresh_token()
+    known = {"access_token_digest": digest(ACCESS_TOKEN), "access_token_scope": "profile"}
+    seed(a_user(), a_client(), a_resource_server(), a_client(client_id="other"), a_token(token, **known))
+    return token
+
+
+def test_a_resource_server_learns_about_an_access_token(introspect, family, rows):
+    [(issued_at, expires_at)] = rows(select(Token.issued_at, Token.access_token_expires_at))
+    answer = introspect()
+    assert answer.status_code == 200
+    assert answer.json == {
+        "active": True,
+        "iss": ISSUER,
+        "client_id": "web",
+        "scope": "profile",
+        "sub": "sub-of-ada",
+        "token_type": "Bearer",
+        "iat": issued_at // clock.MICROSECONDS,
+        "exp": expires_at,
+    }
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_and_about_nothing_else(introspect, family):
+    assert introspect(family).json == INACTIVE
+
+
+def test_a_client_learns_about_its_own_tokens(introspect, family):
+    assert introspect(client_id="web").json["sub"] == "sub-of-ada"
+    of_refresh_token = introspect(family, client_id="web").json
+    assert of_refresh_token["active"] is True
+    assert of_refresh_token["scope"] == "profile email"
+    assert "token_type" not in of_refresh_token
+
+
+def test_and_not_about_those_of_others(introspect, family):
+    assert introspect(client_id="other").json == INACTIVE
+    assert introspect(family, client_id="other").json == INACTIVE
+
+
+@pytest.mark.parametrize("token", ["x", "ost_at_" + "b" * 43, "ost_rt_" + "a" * 77])
+def test_an_unknown_token(introspect, family, token):
+    answer = introspect(token)
+    assert (answer.status_code, answer.json) == (200, INACTIVE)
+
+
+def test_a_replaced_token(introspect, family, http):
+    pair = http.post("/oauth/token", data=refresh_request(family), auth=basic()).json
+    assert introspect().json == INACTIVE
+    assert introspect(family, client_id="web").json == INACTIVE
+    assert introspect(pair["access_token"]).json["active"] is True
+    assert introspect(pair["refresh_token"], client_id="web").json["active"] is True
+
+
+@pytest.mark.parametrize(
+    ("person", "token"),
+    [({}, {"access_token_expires_at": 1}), ({"disabled_at": 1}, {}), ({"id": 2, "sub": "b"}, {})],
+    ids=["expired", "the person is disabled", "the person is gone"],
+)
+def test_a_token_that_is_good_for_nothing(introspect, seed, person, token):
+    seed(a_user(**person), a_client(), a_resource_server(), a_token(access_token_digest=digest(ACCESS_TOKEN), **token))
+    assert introspect().json == INACTIVE
+
+
+def test_a_refresh_token_that_never_expires_says_no_exp(introspect, seed):
+    token = a_refresh_token()
+    seed(a_user(), a_client(refresh_token_idle_lifetime=NEVER), a_token(token, refresh_token_expires_at=None))
+    assert "exp" not in introspect(token, client_id="web").json
+
+
+def test_a_machines_token_is_nobodys(introspect, seed):
+    machine = {"client_id": "robot", "user_id": None, "slot": None}
+    seed(a_machine(), a_resource_server(), a_token(access_token_digest=digest(ACCESS_TOKEN), **machine))
+    answer = introspect().json
+    assert answer["client_id"] == "robot"
+    assert "sub" not in answer
+
+
+def test_looking_is_using(introspect, family, rows):
+    introspect(client_id="other")  # who may not know it has not used it
+    introspect(family, client_id="web")  # nor is the refresh token the access token
+    assert rows(select(Token.used_at)) == [(None,)]
+    introspect()
+    assert rows(select(Token.used_at)) != [(None,)]
+
+
+@pytest.mark.parametrize("auth", [None, ("api", "wrong"), ("nobody", CLIENT_SECRET)])
+def test_without_authentication(http, family, auth):
+    answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=auth)
+    assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+
+
+def test_a_public_client_is_refused(http, family, seed):
+    seed(a_public_client())
+    answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN, "client_id": "spa"})
+    assert answer.status_code == 401
+
+
+def test_the_front_guard(http, family):
+    for request in ({"data": {}}, {"json": {"token": "x"}}, {"data": {"token": "x"}, "query_string": "token=x"}):
+        answer = http.post("/oauth/introspect", auth=basic("api"), **request)
+        assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+
+
+def test_statement_budget(introspect, family, statements):
+    introspect()
+    statements.clear()
+    assert introspect().json["active"] is True
+    assert len([sql for sql in statements if sql != "COMMIT"]) <= 2
