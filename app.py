@@ -12,6 +12,7 @@ from flask_migrate import Migrate
 
 import browser
 import commands
+import cors
 import database
 import errors
 import front_door
@@ -33,7 +34,7 @@ class Application(Flask):
     """Flask with every view inside one transaction."""
 
     def dispatch_request(self) -> Response:
-        return unit_of_work.settle(super().dispatch_request)
+        return unit_of_work.settle(cors.shared(super().dispatch_request))
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -40,6 +40,10 @@ def set_origins(client: Client) -> None:
     db.session.flush()
 
 
+def is_origin_of_public_client(origin: str) -> bool:
+    return db.session.scalar(select(ClientOrigin.origin).where(ClientOrigin.origin == origin).limit(1)) is not None
+
+
 def remove(client: Client) -> None:
     """The client with its tokens, codes, tickets and consents (they cascade)."""
     db.session.execute(delete(Client).where(Client.client_id == client.client_id))
