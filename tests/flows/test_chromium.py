@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from tests.builders import CHALLENGE
+from tests.builders import CHALLENGE, VERIFIER
 from tests.flows.browser_journey import EMAIL, PASSWORD, add_client, add_person
 from tests.live import live_server
 
@@ -247,3 +247,89 @@ def test_pages_fit_and_can_be_tapped(chromium, server, authorization_url, size, 
     tab.goto(server.issuer)
     check("home")
     context.close()
+
+
+# ---- a client whose code runs in the page ------------------------------------------------------------------------------
+
+FETCH = """async ({url, body, bearer}) => {
+    const options = body ? {method: "POST", body: new URLSearchParams(body)} : {};
+    if (bearer) options.headers = {Authorization: "Bearer " + bearer};
+    try {
+        const answer = await fetch(url, options);
+        return {status: answer.status, json: await answer.json()};
+    } catch (error) {
+        return {refused: error.name};
+    }
+}"""
+
+
+@pytest.fixture
+def script_tab(chromium):
+    """A page of a fresh profile in which the client's own JavaScript runs."""
+    context = chromium.new_context()
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    yield context.new_page()
+    context.close()
+
+
+def fetching(tab, server):
+    """A function that lets the page in `tab` fetch from the server; its status and JSON, or that it may not read them."""
+
+    def fetch(path, bearer=None, **body):
+        return tab.evaluate(FETCH, {"url": server.issuer + path, "body": body or None, "bearer": bearer})
+
+    return fetch
+
+
+def test_a_page_of_a_registered_origin_does_everything_itself(script_tab, server, callbacks):
+    redirect_uri = f"http://127.0.0.1:{callbacks['127.0.0.1']}/cb"
+    client_id = add_client(server, "SPA", "--redirect-uri", redirect_uri, "--auth-method", "none", "--scope", "email")[
+        "client_id"
+    ]
+    parameters = {
+        "response_type": "code",
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    script_tab.goto(f"{server.issuer}/oauth/authorize?{urlencode(parameters)}")
+    sign_in(script_tab)
+    decide(script_tab, "Allow")
+    playwright.expect(script_tab).to_have_title("arrived")
+    code = parse_qs(urlsplit(script_tab.url).query)["code"][0]
+
+    fetch = fetching(script_tab, server)
+    exchange = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": redirect_uri,
+        "code_verifier": VERIFIER,
+    }
+    pair = fetch("/oauth/token", client_id=client_id, **exchange)
+    assert pair["status"] == 200
+    refresh = {"grant_type": "refresh_token", "refresh_token": pair["json"]["refresh_token"], "client_id": client_id}
+    pair = fetch("/oauth/token", **refresh)
+    assert pair["status"] == 200
+    assert fetch("/api/me", bearer=pair["json"]["access_token"])["json"]["email"] == EMAIL
+    assert fetch("/oauth/token", client_id=client_id, grant_type="bogus") == {
+        "status": 400,
+        "json": {"error": "unsupported_grant_type", "error_description": "this grant_type is not supported"},
+    }
+    revocation = {"token": pair["json"]["refresh_token"], "client_id": client_id}
+    assert fetch("/oauth/revoke", **revocation) == {"status": 200, "json": {}}
+    assert fetch("/api/me", bearer=pair["json"]["access_token"])["status"] == 401
+
+
+def test_a_page_of_another_origin_reads_nothing_but_metadata(script_tab, server, callbacks):
+    script_tab.goto(f"http://localhost:{callbacks['127.0.0.1']}/elsewhere")
+    fetch = fetching(script_tab, server)
+    assert fetch("/.well-known/oauth-authorization-server")["json"]["issuer"] == server.issuer
+    for answer in (
+        fetch("/oauth/token", grant_type="client_credentials"),
+        fetch("/oauth/revoke", client_id="x"),
+        fetch("/oauth/introspect", client_id="x"),
+        fetch("/api/me", bearer="ost_at_x"),
+        fetch("/login"),
+    ):
+        assert answer == {"refused": "TypeError"}
