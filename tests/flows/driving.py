@@ -85,6 +85,10 @@ def refresh(client_id, refresh_token):
     return token_call(client_id, refresh_request(refresh_token))
 
 
+def revoke(client_id, token):
+    return replace(token_call(client_id, {"token": token}), path="/oauth/revoke")
+
+
 def machine_call(client_id):
     return token_call(client_id, {"grant_type": "client_credentials"})
 

@@ -84,6 +84,9 @@ NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
         "    store.tokens.end_of_code(",
     ),
 ]
+NO_LOCK_IN_A_REVOCATION = [
+    Replacement("endpoints/revoke.py", "            lock_owner(token.row.user_id)\n", "            pass\n"),
+]
 NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
     Replacement(
         "my_oauth.py",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from protocol import clock, credentials
 from tests.builders import a_machine, a_token
-from tests.flows.driving import CONNECTIONS, Driver, exchange, machine_call, me, refresh, send
+from tests.flows.driving import CONNECTIONS, Driver, exchange, machine_call, me, refresh, revoke, send
 
 CROWD = CONNECTIONS  # more than the server has threads: some wait inside, some at the door
 HANDFUL = 8  # as many as it has threads
@@ -306,10 +306,11 @@ def late_retry_of_a_used_pair(driver):
 # ---- penalties against what is in flight ------------------------------------------------------------------------------
 
 
-def penalties_against_refreshes(driver, offend):
+def ends_against_refreshes(driver, offend, check_ended):
     """Families are ended while they are refreshed: they are dead in the end, whichever was first.
 
-    `offend(driver, client_id, user_id)` gives the call that ends a family, and the family's current pair.
+    `offend(driver, client_id, user_id)` gives the call that ends a family, and the family's current pair; `check_ended` is for
+    the answers to those calls.
     """
     client_id, user_ids = driver.client(), driver.people(len(LEADS))
     offences = [offend(driver, client_id, user_id) for user_id in user_ids]
@@ -318,7 +319,7 @@ def penalties_against_refreshes(driver, offend):
         rival = refresh(client_id, pair["refresh_token"])
         calls += [offence.later(max(lead, 0)), rival.later(max(-lead, 0))]
     answers = driver.at_once(calls)
-    check_refused(answers[::2])
+    check_ended(answers[::2])
     for user_id, (_, pair), answer in zip(user_ids, offences, answers[1::2], strict=True):
         check_dead(driver, client_id, user_id, [pair, *granted_or_refused(answer)])
 
@@ -336,6 +337,11 @@ def replay_a_code(driver, client_id, user_id):
     return again, driver.pair(again)
 
 
+def revoke_the_sign_in(driver, client_id, user_id):
+    pair = driver.sign_in(client_id, user_id)
+    return revoke(client_id, pair["refresh_token"]), pair
+
+
 def present_an_ancestor(driver, client_id, user_id):
     stolen, loot = steal(driver, client_id, user_id)
     return refresh(client_id, stolen), loot[-1]
@@ -343,12 +349,17 @@ def present_an_ancestor(driver, client_id, user_id):
 
 @race
 def replays_against_refreshes(driver):
-    penalties_against_refreshes(driver, replay_a_code)
+    ends_against_refreshes(driver, replay_a_code, check_refused)
 
 
 @race
 def thefts_against_refreshes(driver):
-    penalties_against_refreshes(driver, present_an_ancestor)
+    ends_against_refreshes(driver, present_an_ancestor, check_refused)
+
+
+@race
+def revocations_against_refreshes(driver):
+    ends_against_refreshes(driver, revoke_the_sign_in, check_granted)
 
 
 @race
@@ -388,6 +399,7 @@ RACES = {
     forged_tag: Rounds(2, 40),
     replays_against_refreshes: Rounds(20, 60),
     thefts_against_refreshes: Rounds(20, 60),
+    revocations_against_refreshes: Rounds(20, 60),
     sign_in_against_the_old_family: Rounds(10, 60),
 }
 # These wait, so they want a server with a short leeway.

@@ -29,6 +29,7 @@ SHORT = [
     ("PENALTIES_ROLLED_BACK", "postgresql", races.one_code_many_times, OUTLIVED),
     ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", races.replays_against_refreshes, OUTLIVED),
     ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", races.thefts_against_refreshes, OUTLIVED),
+    ("NO_LOCK_IN_A_REVOCATION", "postgresql", races.revocations_against_refreshes, OUTLIVED),
 ]
 LONG = [
     ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_three_sessions, f"{RUN_AGAIN}|{TOO_MANY}"),
