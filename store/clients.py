@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy.orm.util import identity_key
 
 from models import Client, ClientOrigin, Scope, Token, db
 from protocol import redirect_uris
 
+FIND = select(Client).where(Client.client_id == bindparam("client_id"))
+
 
 def find(client_id: str) -> Client | None:
-    """One SELECT, and none when this request has asked before."""
-    return db.session.get(Client, client_id)
+    """One SELECT, and none when this request has asked before. `Session.get` would build its statement anew each time."""
+    known = db.session().identity_map.get(identity_key(Client, client_id))
+    return known or db.session.scalars(FIND, {"client_id": client_id}).one_or_none()
 
 
 def lock(client_id: str) -> Client | None:

@@ -58,9 +58,9 @@ NO_SLOT_IN_THE_KEY = [
 ]
 TAG_NOT_CHECKED = [
     Replacement(
-        "grants/refresh_token.py",
-        "if presented is None or not self.server.refresh_tokens.has_right_tag(presented):",
-        "if presented is None:",
+        "protocol/credentials.py",
+        "return token if token is not None and self.has_right_tag(token) else None",
+        "return token",
     ),
 ]
 PENALTIES_FORGOTTEN = [
