@@ -1,13 +1,34 @@
-"""The front guard as the machine endpoints call it: this request's parts, put before the rules of `protocol/parameters.py`."""
+"""The front guard before a machine endpoint: this request's parts, put before the rules of `protocol/parameters.py`."""
 
-from authlib.oauth2.rfc6749 import InvalidRequestError
-from flask import request
+from collections.abc import Callable
+from functools import wraps
 
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from flask import Response, request
+
+from current import server
 from protocol.parameters import check_form
 
 
+def guarded(required: str) -> Callable[[Callable[[], Response]], Callable[[], Response]]:
+    """A view that runs only for a well-formed form request with the parameter `required`; others get the registered error."""
+
+    def decorate(view: Callable[[], Response]) -> Callable[[], Response]:
+        @wraps(view)
+        def run() -> Response:
+            try:
+                check_request(required)
+            except OAuth2Error as error:
+                return server.handle_error_response(None, error)
+            return view()
+
+        return run
+
+    return decorate
+
+
 def check_request(required: str) -> None:
-    """Raises InvalidRequestError unless this is a well-formed form request that has the parameter `required`."""
+    """Raises InvalidRequestError."""
     names = check_form(
         request.content_type or "",
         request.query_string,

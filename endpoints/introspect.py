@@ -6,13 +6,12 @@ to use it: the first time is noted, because a refresh may be repeated only while
 
 from typing import Any
 
-from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
 from flask import Blueprint, Response
 
 from current import server, settings
 from endpoints.bearer import note_use
-from endpoints.guard import check_request
+from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
 from models import Client
 from protocol.clock import MICROSECONDS
@@ -58,9 +57,6 @@ class IntrospectionEndpoint(Rfc7662):
 
 
 @blueprint.post("/oauth/introspect")
+@guarded("token")
 def introspect() -> Response:
-    try:
-        check_request("token")
-    except OAuth2Error as error:
-        return server.handle_error_response(None, error)
     return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME)

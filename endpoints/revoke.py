@@ -6,13 +6,12 @@ said before the revocation is stored.
 
 from typing import Any
 
-from authlib.oauth2.rfc6749 import OAuth2Error
 from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
 from flask import Blueprint, Response
 
 import store.tokens
 from current import server
-from endpoints.guard import check_request
+from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
 from unit_of_work import lock_owner
 
@@ -40,9 +39,6 @@ class RevocationEndpoint(Rfc7009):
 
 
 @blueprint.post("/oauth/revoke")
+@guarded("token")
 def revoke() -> Response:
-    try:
-        check_request("token")
-    except OAuth2Error as error:
-        return server.handle_error_response(None, error)
     return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME)

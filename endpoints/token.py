@@ -4,19 +4,15 @@ The way of a request: the front guard here, the grant that `grant_type` names (`
 the lock on the person and the claim of the code, `my_oauth.save_token`, and `unit_of_work.settle`, which commits.
 """
 
-from authlib.oauth2.rfc6749 import OAuth2Error
 from flask import Blueprint, Response
 
 from current import server
-from endpoints.guard import check_request
+from endpoints.guard import guarded
 
 blueprint = Blueprint("token", __name__)
 
 
 @blueprint.post("/oauth/token")
+@guarded("grant_type")
 def token() -> Response:
-    try:
-        check_request("grant_type")
-    except OAuth2Error as error:
-        return server.handle_error_response(None, error)
     return server.create_token_response()

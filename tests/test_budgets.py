@@ -13,10 +13,10 @@ AUTHORIZE = AUTHORIZATION_REQUEST
 
 
 @pytest.fixture
-def spend(statements):
+def expect_cost(statements):
     """Send a request and check what it cost; returns the answer."""
 
-    def spend(request, budget, status):
+    def expect_cost(request, budget, status):
         statements.clear()
         answer = request()
         answer.get_data()
@@ -27,7 +27,7 @@ def spend(statements):
         assert statements.count("COMMIT") <= 1
         return answer
 
-    return spend
+    return expect_cost
 
 
 def hidden(page, name):
@@ -38,38 +38,38 @@ def hidden(page, name):
     ("path", "budget"),
     [("/", 0), ("/login", 0), ("/signup", 0), ("/logout", 0), ("/healthz", 0), ("/static/ostiary.css", 0)],
 )
-def test_what_needs_no_storage_asks_for_none(http, spend, path, budget):
-    spend(lambda: http.get(path), budget, 200)
+def test_what_needs_no_storage_asks_for_none(http, expect_cost, path, budget):
+    expect_cost(lambda: http.get(path), budget, 200)
 
 
-def test_metadata(http, spend):
-    spend(lambda: http.get("/.well-known/oauth-authorization-server"), 1, 200)
+def test_metadata(http, expect_cost):
+    expect_cost(lambda: http.get("/.well-known/oauth-authorization-server"), 1, 200)
 
 
-def test_the_way_through_sign_in_and_consent(http, seed, spend):
+def test_the_way_through_sign_in_and_consent(http, seed, expect_cost):
     seed(a_user(), a_client())
     # client; expired tickets, the new one
-    to_login = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 3, 303).location
+    to_login = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 3, 303).location
     # ticket, client
-    page = spend(lambda: http.get(to_login), 2, 200)
+    page = expect_cost(lambda: http.get(to_login), 2, 200)
     form = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": hidden(page, "csrf_token")}
     # person, the lock on it; tickets handed over; old sessions, the new one; who that is
-    to_consent = spend(lambda: http.post(to_login, data=form), 7, 303).location
+    to_consent = expect_cost(lambda: http.post(to_login, data=form), 7, 303).location
     # ticket, client, session, consent; scopes
-    page = spend(lambda: http.get(to_consent), 5, 200)
+    page = expect_cost(lambda: http.get(to_consent), 5, 200)
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
     # session, ticket, its claim, client; consent and its row; expired codes, the new one
-    spend(lambda: http.post("/oauth/authorize", data=form), 8, 303)
+    expect_cost(lambda: http.post("/oauth/authorize", data=form), 8, 303)
     # client, session, consent; the session again, locked; expired codes, the new one
-    back = spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 6, 303)
+    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 6, 303)
     assert back.location.startswith(REDIRECT_URI)
 
 
-def test_an_unknown_client_costs_one_question(http, spend):
-    spend(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 1, 400)
+def test_an_unknown_client_costs_one_question(http, expect_cost):
+    expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 1, 400)
 
 
-def test_malformed_requests_cost_nothing(http, spend):
-    spend(lambda: http.post("/oauth/token", data={"x": "y"}), 0, 400)
-    spend(lambda: http.get("/oauth/authorize?state=a&state=b"), 0, 400)
-    spend(lambda: http.get("/api/me"), 0, 401)
+def test_malformed_requests_cost_nothing(http, expect_cost):
+    expect_cost(lambda: http.post("/oauth/token", data={"x": "y"}), 0, 400)
+    expect_cost(lambda: http.get("/oauth/authorize?state=a&state=b"), 0, 400)
+    expect_cost(lambda: http.get("/api/me"), 0, 401)
