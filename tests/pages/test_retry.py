@@ -5,6 +5,7 @@ same: the second run must not see what the first did to the session, the loaded 
 """
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from flask import has_request_context, request
@@ -29,6 +30,7 @@ from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, 
 from unit_of_work import ATTEMPTS
 
 CODE = "ost_ac_" + "c" * 43
+ACCESS_TOKEN = "ost_at_" + "a" * 43
 
 
 def a_lost_race():
@@ -231,6 +233,47 @@ def test_a_resource(http, seed, rows, races):
     assert (answer.status_code, answer.json["email"]) == (200, EMAIL)
     [(used_at,)] = rows(select(Token.used_at))
     assert used_at is not None
+
+
+def test_a_revocation(http, seed, count, races):
+    refresh_token = a_refresh_token()
+    seed(a_user(), a_client(), a_token(refresh_token))
+    races.begin()
+    answer = http.post("/oauth/revoke", data={"token": refresh_token}, auth=basic())
+    assert races.were_lost("POST /oauth/revoke")
+    assert answer.status_code == 200
+    assert count(Token) == 0
+
+
+def test_an_introspection(http, seed, rows, races):
+    seed(a_user(), a_client(), a_token(access_token_digest=credentials.digest(ACCESS_TOKEN)))
+    races.begin()
+    answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic())
+    assert races.were_lost("POST /oauth/introspect")
+    assert answer.json["active"] is True
+    assert rows(select(Token.used_at)) != [(None,)]
+
+
+def test_metadata(http, races):
+    races.begin()
+    answer = http.get("/.well-known/oauth-authorization-server")
+    assert races.were_lost("GET /.well-known/oauth-authorization-server")
+    assert "profile" in answer.json["scopes_supported"]
+
+
+def test_readiness(http, races):
+    races.begin()
+    assert http.get("/readyz").status_code == 503  # this database was made without migrations: a refusal, not committed
+
+
+def test_no_view_was_forgotten(app):
+    """Each address is in a test of this file; those left out ask nothing of the database."""
+    source = Path(__file__).read_text()
+    through_steps = {"/login", "/logout", "/signup", "/oauth/authorize"}
+    without_database = {"/healthz", "/static/<path:filename>"}
+    for rule in app.url_map.iter_rules():
+        path = str(rule)
+        assert path in without_database | through_steps or f'"{path}"' in source, path
 
 
 # ---- and when it is lost every time ------------------------------------------------------------------------------------
