@@ -23,6 +23,7 @@ from endpoints import authorize, discovery, health, introspect, me, revoke, toke
 from errors import ConfigError
 from models import db
 from pages import assets, home, login, signup
+from protocol import passwords
 
 ENDPOINTS = [authorize, token, introspect, revoke, discovery, me, health]
 WITHOUT_FORMS = [token, introspect, revoke]  # programs call them: they have no session that a forged form could use
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     browser.init_app(app, settings)
     errors.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)
+    app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
     for module in WITHOUT_FORMS:

@@ -6,7 +6,7 @@ names a row of `user_session`, so ending a session anywhere ends it here. Machin
 
 from typing import Any
 
-from flask import Flask, Request, request, session
+from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, current_user, login_user
 
@@ -14,9 +14,11 @@ import store.tickets
 import store.user_sessions
 from config import Settings
 from errors import is_machine_path
-from protocol import clock, credentials
+from protocol import clock, credentials, known_device
 from store.user_sessions import SignedIn
 from unit_of_work import lock_owner
+
+KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
 
 class SessionOnlyLogins(LoginManager):
@@ -61,6 +63,19 @@ def init_app(app: Flask, settings: Settings) -> None:
     # No context processor: it would ask the database on every error page, also on the one that says the database is away.
     SessionOnlyLogins().init_app(app, add_context_processor=False)
 
+    keys = [settings.secret_key, *settings.old_secret_keys]
+    app.extensions["ostiary.known_device_keys"] = [
+        credentials.derive_key(key.get_secret_value(), "known device") for key in keys
+    ]
+
+    @app.after_request
+    def send_known_device(response: Response) -> Response:
+        if "known_device" in g:
+            name, text = known_device_cookie_name(), g.known_device
+            secure = settings.is_https
+            response.set_cookie(name, text, KNOWN_DEVICE_SECONDS, secure=secure, httponly=True, samesite="Lax")
+        return response
+
 
 def load_signed_in(session_id: str) -> SignedIn | None:
     return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now())
@@ -77,6 +92,22 @@ def signed_in_for_good() -> SignedIn | None:
     if session_id is None:
         return None
     return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now(), lock=True)
+
+
+def known_device_cookie_name() -> str:
+    return str(current_app.config["SESSION_COOKIE_NAME"]) + "-device"
+
+
+def find_known_device(account: str) -> str | None:
+    """What tells this browser from others, where somebody has signed in to this account with it before; else None."""
+    keys = current_app.extensions["ostiary.known_device_keys"]
+    return known_device.find_entry(request.cookies.get(known_device_cookie_name(), ""), account, keys)
+
+
+def remember_device(account: str) -> None:
+    """From now on this browser is known for this account."""
+    keys = current_app.extensions["ostiary.known_device_keys"]
+    g.known_device = known_device.remember(request.cookies.get(known_device_cookie_name(), ""), account, keys)
 
 
 def browser_digest() -> bytes:

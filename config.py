@@ -58,6 +58,7 @@ def check_length(key: SecretStr) -> SecretStr:
 
 Seconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(0))]
 PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(seconds=1))]
+Failures = Annotated[int, Field(ge=1, le=1_000_000)]
 SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
 SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
 Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(from_commas)]
@@ -84,6 +85,17 @@ class Settings(BaseSettings):
     refresh_leeway: Seconds = timedelta(seconds=10)  # a repeat gets the same pair, whatever was done with it
     refresh_retry_lifetime: Seconds = timedelta(hours=24)  # a repeat is honoured while the successor is unused
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1  # live tokens per person and client
+    failed_sign_ins_per_account_and_address: Failures = 10  # in a throttle period, as all of these
+    failed_sign_ins_per_account: Failures = (
+        50  # from wherever, but not from devices where the account was signed in before
+    )
+    failed_sign_ins_per_address: Failures = 100
+    failed_client_authentications_per_client: Failures = 20  # from one address
+    failed_client_authentications_per_address: Failures = 100
+    throttle_period: PositiveSeconds = timedelta(minutes=15)
+    password_hashes: Annotated[int, Field(ge=1, le=1_000)] = (
+        2  # at once in a worker process; each takes 19 MiB and a core
+    )
     signup: Literal["open", "closed"]
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     trusted_proxies: Networks = ()  # addresses whose X-Forwarded-For and -Proto count

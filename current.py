@@ -1,4 +1,5 @@
-"""What the running app is made of, for code that must not import it: `issuer`, `settings`, `server`, `require_oauth`.
+"""What the running app is made of, for code that must not import it: `issuer`, `settings`, `password_hashes`, `server`,
+`require_oauth`.
 
 Endpoints and pages ask here and never the settings module, so that one process may one day serve several issuers.
 """
@@ -9,6 +10,7 @@ from flask import current_app
 from werkzeug.local import LocalProxy
 
 from config import Settings
+from protocol.passwords import Slots
 
 
 def _settings() -> Settings:
@@ -17,5 +19,6 @@ def _settings() -> Settings:
 
 settings: Settings = LocalProxy(_settings)  # type: ignore[assignment]
 issuer: str = LocalProxy(lambda: _settings().issuer)  # type: ignore[assignment]
+password_hashes: Slots = LocalProxy(lambda: current_app.extensions["ostiary.password_hashes"])  # type: ignore[assignment]
 server: Any = LocalProxy(lambda: current_app.extensions["ostiary.server"])
 require_oauth: Any = LocalProxy(lambda: current_app.extensions["ostiary.require_oauth"])

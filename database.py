@@ -11,11 +11,13 @@ import os
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, event, make_url, text
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError
 
 from errors import StorageBusyError
@@ -171,6 +173,18 @@ class LockFile:
         if not arrived.wait(timeout.total_seconds()) and turn.acquire(blocking=False):
             raise StorageBusyError
         arrived.wait()
+
+
+def insert_or_change(dialect: str, into: Table, key: str, change: Callable[[Any], dict[str, Any]]) -> Any:
+    """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does the same.
+
+    change: from the row that would have been inserted to the columns to set.
+    """
+    if dialect in ("mysql", "mariadb"):
+        upsert = mysql.insert(into)
+        return upsert.on_duplicate_key_update(change(upsert.inserted))
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(into)
+    return insert.on_conflict_do_update(index_elements=[key], set_=change(insert.excluded))
 
 
 def prepare_for_migrations(connection: Connection) -> None:

@@ -256,6 +256,15 @@ class Token(db.Model):  # type: ignore[name-defined]
     code_challenge: Mapped[str | None] = mapped_column(String(43))
 
 
+class Throttle(db.Model):  # type: ignore[name-defined]
+    """A leaky bucket of failures (`protocol/throttle.py`). An empty one needs no row: `expires_at` is when it will be empty."""
+
+    __tablename__ = "throttle"
+
+    bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 def table(model: type[Any]) -> Table:
     """The table of a model, for the Core statements of the token path: they skip the ORM's work on each execution."""
     return cast(Table, model.__table__)

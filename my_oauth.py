@@ -18,6 +18,7 @@ from werkzeug.datastructures import MultiDict
 
 import store.clients
 import store.tokens
+import throttling
 from client_auth import client_secret, none
 from config import Settings
 from current import settings as current_settings
@@ -310,6 +311,20 @@ class ClientAuthenticationFailed(InvalidClientError):
         return headers
 
 
+class TooManyFailures(ClientAuthenticationFailed):
+    """429 after too many failed client authentications. What a client with the right secret sends is still answered."""
+
+    description = "too many failed client authentications, wait before the next"
+    status_code = 429
+
+    def __init__(self, seconds_to_wait: int) -> None:
+        super().__init__()
+        self.seconds_to_wait = seconds_to_wait
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        return [*super().get_headers(), ("Retry-After", str(self.seconds_to_wait))]
+
+
 class Server(AuthorizationServer):
     """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that failed is told."""
 
@@ -374,8 +389,17 @@ class Server(AuthorizationServer):
         try:
             client: Client = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
-            raise ClientAuthenticationFailed from None
+            raise self.failed_authentication() from None
         return client
+
+    @staticmethod
+    def failed_authentication() -> ClientAuthenticationFailed:
+        """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client out."""
+        failures = throttling.for_client(client_secret.presented_client_id(flask_request))
+        if seconds := throttling.seconds_to_wait(failures):
+            return TooManyFailures(seconds)
+        throttling.count_failure(failures)
+        return ClientAuthenticationFailed()
 
     def get_token_grant(self, request: Any) -> Any:
         try:

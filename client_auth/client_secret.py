@@ -28,6 +28,12 @@ def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
     return with_right_secret(query_client(client_id), secret)
 
 
+def presented_client_id(request: Any) -> str:
+    """Who a request says it comes from, whether it proves it or not; "" when it does not say."""
+    credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
+    return credentials[0] if credentials else str(request.form.get("client_id", ""))
+
+
 def with_right_secret(client: Client | None, secret: str) -> Client | None:
     return client if client is not None and client.check_client_secret(secret) else None
 

@@ -1,4 +1,7 @@
-"""`/login` and `/logout`. The password is hashed before anything is locked, for unknown accounts too: same words, same time."""
+"""`/login` and `/logout`. The password is hashed before anything is locked, for unknown accounts too: same words, same time.
+
+Too many failures are answered 429, whether the account exists or not, and too many hashes at once 503.
+"""
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -6,10 +9,12 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 
 import store.users
-from browser import sign_in, sign_out, signed_in
-from current import settings
+import throttling
+from browser import find_known_device, remember_device, sign_in, sign_out, signed_in
+from current import password_hashes, settings
 from models import User
 from pages.navigation import find_pending, next_path
+from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import credentials, passwords
 
 blueprint = Blueprint("login", __name__)
@@ -25,13 +30,20 @@ def login() -> ResponseReturnValue:
     form = SignInForm()
     if request.method != "POST":
         return show(form)
-    password = form.password.data or ""
-    user = find_with_right_password(form.email.data or "", password)
-    renewed = passwords.hash_password(password) if user and passwords.needs_rehash(user.password_hash or "") else None
+    account = store.users.normal_email(form.email.data or "") or (form.email.data or "")
+    failures = throttling.for_sign_in(account, find_known_device(account))
+    if seconds := throttling.seconds_to_wait(failures):
+        return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
+    try:
+        user, password_hash = check_password(account, form.password.data or "")
+    except passwords.TooManyHashesError:
+        return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not sign_in(user.id, user.password_hash or ""):
+        throttling.count_failure(failures)
         return show(form, "This address and password do not belong together."), 400
-    if renewed is not None:
-        store.users.set_password_hash(user.id, renewed)
+    if password_hash != user.password_hash:
+        store.users.set_password_hash(user.id, password_hash)
+    remember_device(account)
     return redirect(next_path(), 303)
 
 
@@ -46,13 +58,20 @@ def show(form: SignInForm, problem: str | None = None) -> str:
     )
 
 
-def find_with_right_password(email: str, password: str) -> User | None:
-    """The person, when address and password belong together and the account is open. Takes as long when they do not."""
-    user = store.users.find_by_email(email)
+def check_password(account: str, password: str) -> tuple[User | None, str]:
+    """The person, when address and password belong together and the account is open, and the hash to keep from now on.
+
+    Takes as long when they do not. Raises TooManyHashesError.
+    """
+    user = store.users.find_by_email(account)
+    known_hash = user.password_hash if user else None
     if len(password) > passwords.MAXIMUM_LENGTH:
         password = ""  # refused before hashing, at the usual price: nobody has an empty password
-    is_right = passwords.is_right(password, user.password_hash if user else None)
-    return user if user is not None and is_right and user.disabled_at is None else None
+    with password_hashes.one():
+        is_right = passwords.is_right(password, known_hash)
+        if user is None or known_hash is None or not is_right or user.disabled_at is not None:
+            return None, ""
+        return user, passwords.hash_password(password) if passwords.needs_rehash(known_hash) else known_hash
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])

@@ -6,9 +6,11 @@ from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 
 import store.users
-from browser import sign_in
-from current import settings
+import throttling
+from browser import remember_device, sign_in
+from current import password_hashes, settings
 from pages.navigation import find_pending, next_path
+from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords
 
 blueprint = Blueprint("signup", __name__)
@@ -31,11 +33,20 @@ def signup() -> ResponseReturnValue:
     email = store.users.normal_email(form.email.data or "")
     if problems or email is None:
         return show(form, problems), 400
-    password_hash = passwords.hash_password(form.password.data or "")
+    failures = throttling.for_sign_up()
+    if seconds := throttling.seconds_to_wait(failures):
+        return show(form, {"email": too_many_tries(seconds)}), 429, {"Retry-After": str(seconds)}
+    try:
+        with password_hashes.one():
+            password_hash = passwords.hash_password(form.password.data or "")
+    except passwords.TooManyHashesError:
+        return show(form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
     if store.users.find_by_email(email) is not None:
+        throttling.count_failure(failures)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     user = store.users.add(email, (form.name.data or "").strip(), password_hash)
     sign_in(user.id, password_hash)
+    remember_device(email)
     return redirect(next_path(), 303)
 
 

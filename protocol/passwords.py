@@ -5,6 +5,9 @@ and must come before any lock. An unknown account is checked against a hash that
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
 
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -16,6 +19,27 @@ LANES = 1
 MEMORY_KIB = 19_456
 PARAMETERS = f"$argon2id$v=19$m={MEMORY_KIB},t={ITERATIONS},p={LANES}$"
 HASH_OF_NOBODY = f"{PARAMETERS}{'A' * 22}${'A' * 43}"  # well-formed, and of no known password
+
+
+class TooManyHashesError(Exception):
+    """As many passwords are being hashed as may be at once."""
+
+
+class Slots:
+    """Lets so many passwords be hashed at once. Nobody waits: a queue would hold the threads that serve tokens."""
+
+    def __init__(self, at_once: int) -> None:
+        self._free = BoundedSemaphore(at_once)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Raises TooManyHashesError."""
+        if not self._free.acquire(blocking=False):
+            raise TooManyHashesError
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 def hash_password(password: str) -> str:

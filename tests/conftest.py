@@ -15,6 +15,7 @@ from sqlalchemy import event
 from app import create_app
 from config import Settings
 from models import Scope, db
+from protocol import clock
 from tests.builders import ISSUER
 from tests.live import ENGINES, Postgres, new_database
 
@@ -97,6 +98,20 @@ def statements(app):
         event.listen(db.engine, "commit", lambda conn: seen.append("COMMIT"))
         event.listen(db.engine, "rollback", lambda conn: seen.append("ROLLBACK"))
     return seen
+
+
+@pytest.fixture
+def sleep(monkeypatch):
+    """The clock stands still, but for the seconds that a test sleeps."""
+    started_at = clock.now()
+    passed = 0
+
+    def sleep(seconds):
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(clock, "now", lambda: started_at + passed)
+    return sleep
 
 
 @pytest.fixture(scope="session")

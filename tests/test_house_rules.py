@@ -18,7 +18,7 @@ FLOORS = [
     "protocol database",
     "config models",
     "current store unit_of_work",
-    "client_auth grants browser front_door cors",
+    "client_auth grants browser front_door cors throttling",
     "endpoints pages commands",
     "my_oauth",
     "app",

@@ -84,7 +84,7 @@ def test_sign_in(http, seed, rows, count, races):
     answer = press(http, shown, "Sign in", email=EMAIL, password=PASSWORD)
     assert races.were_lost("POST /login")
     assert answer.status_code == 303
-    assert len(answer.headers.getlist("Set-Cookie")) == 1
+    assert len(answer.headers.getlist("Set-Cookie")) == 2  # the session and the known device, once each
     assert count(UserSession) == 1
     consent = http.get(answer.headers["Location"])  # the pending request came along
     assert page(consent).headings == ["Web asks for access"]
