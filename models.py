@@ -205,6 +205,7 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     scope: Mapped[str] = mapped_column(Text)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges so far
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 

@@ -114,6 +114,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         if row is None:
             self.refuse_replay(code_digest, client)
             return None
+        penalize(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
         presented = PresentedCode(row, self.request.form.get("redirect_uri"))
         # May be missing only where a challenge binds the code (OAuth 2.1 §10.2).
         if presented.redirect_uri_sent is None and row.code_challenge is None:

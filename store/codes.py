@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select
+from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from models import AuthorizationCode, db, table
 from store import sweep
@@ -15,6 +15,9 @@ FIND = select(codes).where(
     codes.c.expires_at > bindparam("now"),
 )
 CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
+FAILURES = 5  # refused exchanges; the last one burns the code
+BURN = delete(codes).where(codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1)
+COUNT = update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
 DELETE_SOME_EXPIRED = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
 
 
@@ -26,6 +29,12 @@ def find(code_digest: bytes, client_id: str, now: int) -> Row[Any] | None:
 def claim(code_digest: bytes) -> bool:
     """Spend the code. Exactly one of any number of callers gets True: the row count decides, never a check before."""
     return db.session.execute(CLAIM, {"digest": code_digest}).one_or_none() is not None
+
+
+def count_failure(code_digest: bytes) -> None:
+    """Penalty of an exchange that was refused: a mistake is forgiven, guessing a verifier is not."""
+    db.session.execute(BURN, {"digest": code_digest})
+    db.session.execute(COUNT, {"digest": code_digest})
 
 
 def issue(now: int, **values: Any) -> None:

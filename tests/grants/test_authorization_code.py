@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from models import AuthorizationCode, Token
 from protocol import clock
 from protocol.credentials import digest
+from store.codes import FAILURES
 from tests.builders import (
     VERIFIER,
     a_client,
@@ -132,6 +133,35 @@ def test_a_code_with_anything_wrong_is_merely_refused(http, seed, rows, changed)
     assert exchange(http).status_code == 200
     assert exchange(http, **changed).json["error"] == "invalid_grant"
     assert rows(COUNT_TOKENS) == [(1,)]
+
+
+@pytest.mark.threat("T038")
+@pytest.mark.parametrize("changed", [{"code_verifier": "w" * 43}, {"redirect_uri": "https://app.example/other"}])
+def test_mistakes_are_forgiven_but_guessing_burns_the_code(http, seed, rows, changed):
+    seed(a_user(), a_client(), a_code(CODE))
+    for _mistake in range(FAILURES - 1):
+        assert exchange(http, **changed).json["error"] == "invalid_grant"
+    assert rows(COUNT_CODES) == [(1,)]
+    assert exchange(http, **changed).json["error"] == "invalid_grant"
+    assert rows(COUNT_CODES) == [(0,)]
+    assert exchange(http).json["error"] == "invalid_grant"
+
+
+@pytest.mark.threat("T038")
+def test_the_last_try_may_be_right(http, seed):
+    seed(a_user(), a_client(), a_code(CODE))
+    for _mistake in range(FAILURES - 1):
+        exchange(http, code_verifier="w" * 43)
+    assert exchange(http).status_code == 200
+
+
+@pytest.mark.threat("T038")
+def test_a_client_that_proves_nothing_burns_no_code(http, seed, rows):
+    seed(a_user(), a_client(), a_client(client_id="other"), a_code(CODE))
+    for _time in range(FAILURES + 1):
+        assert exchange(http, auth=basic(secret="wrong")).status_code == 401
+        assert exchange(http, auth=basic("other")).json["error"] == "invalid_grant"
+    assert exchange(http).status_code == 200
 
 
 def test_the_code_of_another_client_is_refused_and_stays(http, seed, rows):

@@ -1,4 +1,4 @@
-"""Throttles: counters of failures.
+"""Failures are counted: throttles, and the refused exchanges of a code.
 
 Revision: 0002, after 0001.
 """
@@ -22,7 +22,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("bucket_digest", name=op.f("pk_throttle")),
     )
     op.create_index(op.f("ix_throttle_expires_at"), "throttle", ["expires_at"])
+    op.add_column(
+        "authorization_code", sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False)
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("authorization_code", "failures")
     op.drop_table("throttle")
