@@ -4,14 +4,14 @@ PORT ?= 8000
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run dev test test-long lint lock clean
+.PHONY: run dev test test-long test-next lint lock clean
 
-run: .venv/installed  ## Migrate the database, then serve on http://127.0.0.1:$(PORT)
-	@PORT=$(PORT) $(BIN)/flask db upgrade
+run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
+	@PORT=$(PORT) $(BIN)/flask demo --migrate
 	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
 
 dev: .venv/installed  ## The same in one process that reloads on changes
-	@PORT=$(PORT) $(BIN)/flask db upgrade
+	@PORT=$(PORT) $(BIN)/flask demo --migrate
 	@PORT=$(PORT) $(BIN)/flask run --reload --port $(PORT)
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
@@ -19,6 +19,9 @@ test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on Pos
 
 test-long: .venv/installed-dev  ## The longer forms of the race tests
 	@$(BIN)/pytest -m long $(ARGS)
+
+test-next: .venv-next/installed  ## The suite on the next SQLAlchemy, in an environment of its own
+	@.venv-next/bin/pytest $(ARGS)
 
 lint: .venv/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -28,15 +31,24 @@ lock:  ## Renew the pinned, hashed requirements (needs uv)
 	  --upgrade requirements.in --output-file requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --upgrade requirements-dev.in --constraint requirements.txt --output-file requirements-dev.txt
+	echo 'sqlalchemy>=2.1,<2.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
+	  --no-emit-index-url --no-emit-find-links --upgrade - --output-file requirements-next.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-next .pytest_cache .mypy_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt | .venv/bin/python
 	$(PIP_INSTALL) --requirement requirements.txt
+	@touch $@
+
+.venv-next/installed: requirements.txt requirements-dev.txt requirements-next.txt
+	$(PYTHON) -m venv .venv-next
+	.venv-next/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	.venv-next/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	.venv-next/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-next.txt
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed

@@ -22,12 +22,12 @@ from config import PROJECT, Settings
 from endpoints import authorize, discovery, health, introspect, me, revoke, token
 from errors import ConfigError
 from models import db
-from pages import assets, home, login, signup
+from pages import assets, demo, home, login, signup
 from protocol import passwords
 
 ENDPOINTS = [authorize, token, introspect, revoke, discovery, me, health]
 WITHOUT_FORMS = [token, introspect, revoke]  # programs call them: they have no session that a forged form could use
-PAGES = [assets, home, login, signup]
+PAGES = [assets, home, login, signup, demo]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
 

@@ -6,6 +6,7 @@ refused (DNS rebinding), and forwarded headers count from trusted proxies only.
 
 import ipaddress
 import logging
+import re
 import secrets
 from urllib.parse import urlsplit
 
@@ -22,9 +23,10 @@ csrf = CSRFProtect()
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 FORWARDED_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO")
 CSP = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
     "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
 )
+QUERY = re.compile(r"\?\S*")
 MAXIMUM_BODY = 64 * 1024
 MAXIMUM_FIELDS = 100
 
@@ -54,6 +56,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         check_origin(settings.issuer)
         return None
 
+    logging.getLogger("werkzeug").addFilter(without_query)
     csrf.init_app(app)  # its check comes after the one of the Host
 
     @app.after_request
@@ -65,7 +68,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         if settings.is_https:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         if not is_machine_path(request.path):
-            headers.setdefault("Content-Security-Policy", CSP.format(form_action=g.get("form_action", "'self'")))
+            policy = CSP.format(script=g.get("script", ""), form_action=g.get("form_action", "'self'"))
+            headers.setdefault("Content-Security-Policy", policy)
             headers.setdefault("X-Frame-Options", "DENY")
         if request.endpoint != "static":
             headers.setdefault("Cache-Control", "no-store")
@@ -104,12 +108,29 @@ def allow_form_action(source: str) -> None:
     g.form_action = f"'self' {source}"
 
 
+def allow_own_script() -> None:
+    """Let this page run a script file of this site, which may ask this site alone. Any other page runs none."""
+    g.script = "script-src 'self'; connect-src 'self'; "
+
+
 class RequestId(logging.Filter):
     """Gives every log record the id of its request, the one that an error page shows."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = g.get("request_id", "-") if has_request_context() else "-"
         return True
+
+
+class WithoutQuery(logging.Filter):
+    """Takes the query out of the development server's lines: it holds codes, tickets and states."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(QUERY.sub("", part) if isinstance(part, str) else part for part in record.args)
+        return True
+
+
+without_query = WithoutQuery()  # one for all apps: a logger takes the same filter once
 
 
 def configure_logging(settings: Settings) -> None:

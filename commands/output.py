@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any
 
 import click
+import flask_migrate
 from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,6 +31,14 @@ class Refused(click.ClickException):
     def __init__(self, *problems: str) -> None:
         several = "\n".join(["nothing was stored:", *(f"  - {problem}" for problem in problems)])
         super().__init__(problems[0] if len(problems) == 1 else several)
+
+
+def apply_migrations() -> None:
+    """What `flask db upgrade` does. Raises Refused where the database cannot be reached."""
+    try:
+        flask_migrate.upgrade()
+    except DBAPIError as error:
+        raise Refused(database_problem(error)) from None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ members of the client information response. The words of the shell are read in `
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import store.clients
@@ -60,8 +60,8 @@ def response(client: Client, client_secret: str | None = None) -> dict[str, Any]
     return members | client.extra_metadata
 
 
-def find_problems(client: Client) -> Iterator[str]:
-    """Everything that is wrong with this registration as a whole."""
+def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[str]:
+    """Everything that is wrong with this registration as a whole. `new_scopes` will be added along with it."""
     if not 1 <= len(client.client_name) <= MAXIMUM_NAME_LENGTH or not client.client_name.isprintable():
         yield f"the name must be printable text of 1 to {MAXIMUM_NAME_LENGTH} characters"
     if client.token_endpoint_auth_method not in server.auth_methods_supported():
@@ -72,7 +72,7 @@ def find_problems(client: Client) -> Iterator[str]:
     else:
         yield from problems_of_grants(client)
     yield from problems_of_redirect_uris(client)
-    yield from problems_of_scope(client.scope)
+    yield from problems_of_scope(client.scope, new_scopes)
     if client.is_public:
         yield from problems_of_a_public_client(client)
 
@@ -107,12 +107,12 @@ def problems_of_redirect_uris(client: Client) -> Iterator[str]:
             yield f"redirect URI {uri!r} {problem}"
 
 
-def problems_of_scope(scope: str) -> Iterator[str]:
+def problems_of_scope(scope: str, new_scopes: Collection[str]) -> Iterator[str]:
     words = split(scope)
     for word in words:
         if not is_scope_token(word):
             yield f"{word!r} cannot be a scope (RFC 6749 §3.3)"
-    wanted = [word for word in words if is_scope_token(word) and word != OFFLINE_ACCESS]
+    wanted = [word for word in words if is_scope_token(word) and word not in {OFFLINE_ACCESS, *new_scopes}]
     for word in store.clients.unknown_scopes(wanted):
         yield f"there is no scope {word!r}: add it with `flask scopes add`"
 

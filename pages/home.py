@@ -4,10 +4,16 @@ from flask import Blueprint, render_template
 
 from browser import signed_in
 from current import settings
+from pages.demo import find_client
 
 blueprint = Blueprint("home", __name__)
 
 
 @blueprint.get("/")
 def home() -> str:
-    return render_template("home.html", person=signed_in(), signup_is_open=settings.signup == "open")
+    return render_template(
+        "home.html",
+        person=signed_in(),
+        signup_is_open=settings.signup == "open",
+        has_demo=find_client() is not None,
+    )

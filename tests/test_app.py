@@ -1,5 +1,7 @@
 """The application as a whole: it starts, it tells that it lives, and it refuses to start wrongly."""
 
+import logging
+
 import pytest
 
 from app import create_app
@@ -65,3 +67,12 @@ def test_in_memory_sqlite_is_refused_under_a_server(monkeypatch):
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "true")
     with pytest.raises(ConfigError, match="in-memory"):
         create_app(Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY))
+
+
+def test_the_development_server_logs_no_query(app, caplog):
+    """Werkzeug logs whole request lines: they hold codes, tickets and states."""
+    with caplog.at_level("INFO", "werkzeug"):
+        line = '"GET /demo?code=SECRET&state=SECRET HTTP/1.1" 200 -'
+        logging.getLogger("werkzeug").info("%s - - [%s] %s\n", "127.0.0.1", "21/Nov/2026", line)
+    assert '"GET /demo HTTP/1.1" 200 -' in caplog.text
+    assert "SECRET" not in caplog.text

@@ -7,9 +7,11 @@ import re
 
 import pytest
 
-from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, REDIRECT_URI, a_client, a_user
+from config import Settings
+from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, REDIRECT_URI, a_client, a_public_client, a_user
 
 AUTHORIZE = AUTHORIZATION_REQUEST
+LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key="k" * 32)
 
 
 @pytest.fixture
@@ -40,6 +42,17 @@ def hidden(page, name):
 )
 def test_what_needs_no_storage_asks_for_none(http, expect_cost, path, budget):
     expect_cost(lambda: http.get(path), budget, 200)
+
+
+@pytest.mark.parametrize(("path", "budget"), [("/", 1), ("/demo", 1), ("/login", 0)])
+@pytest.mark.parametrize("settings", [LOOPBACK])
+def test_a_demo_costs_one_question_in_development(http, seed, expect_cost, path, budget):
+    seed(a_public_client(client_id="demo", redirect_uris=[f"{LOOPBACK.issuer}/demo"]))
+    expect_cost(lambda: http.get(path, base_url=LOOPBACK.issuer), budget, 200)
+
+
+def test_a_demo_costs_nothing_in_production(http, expect_cost):
+    expect_cost(lambda: http.get("/demo"), 0, 404)
 
 
 def test_metadata(http, expect_cost):

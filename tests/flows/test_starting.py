@@ -1,12 +1,18 @@
 """The shipped server refuses, before it listens, what the settings do not allow; and says so without a traceback or a value."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import requests
 
-from tests.live import PROJECT, free_port
+from tests.live import PROJECT, START_SECONDS, free_port
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"]
 
@@ -39,6 +45,43 @@ def test_it_refuses_to_start(options, settings, words):
     assert "Traceback" not in done.stderr
     assert "too short" not in done.stderr
     assert "Listening" not in done.stderr
+
+
+@contextmanager
+def make_run(tmp_path, port):
+    """`make run` on a database of its own, until it says that it is ready. Gives what it said."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")} | {
+        "PORT": str(port),
+        "OSTIARY_DATABASE_URL": f"sqlite:///{tmp_path / 'ostiary.sqlite3'}",
+        "OSTIARY_SECRET_KEY": "k" * 32,
+    }
+    said = tmp_path / "said"
+    with said.open("wb") as file:  # the dependencies are there: the tests run with them
+        command = ["make", f"BIN={Path(sys.executable).parent}", "--old-file=.venv/installed", "run"]
+        make = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file, start_new_session=True)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while "Ostiary is ready" not in said.read_text():
+            assert make.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+        yield said.read_text()
+    finally:
+        os.killpg(make.pid, signal.SIGTERM)
+        make.wait(15)
+
+
+def test_make_run_has_something_to_try(tmp_path):
+    """Once with a password; the second time, on another port, as it was left."""
+    first, second = free_port(), free_port()
+    with make_run(tmp_path, first) as said:
+        assert f"http://127.0.0.1:{first}/demo" in said
+        [password] = re.findall(r"Password +(\S+)", said)
+    with make_run(tmp_path, second) as said:
+        assert f"http://127.0.0.1:{second}/demo, as demo@example.com" in said
+        assert password not in said
+        home = requests.get(f"http://127.0.0.1:{second}/", timeout=10)
+        assert 'href="/demo"' in home.text
 
 
 def test_commands_refuse_as_cleanly():

@@ -1,4 +1,4 @@
-"""Throttles and the limit of password hashes on a real server: failures that come at once are all counted, tokens are not held up."""
+"""Throttles and the limit of password hashes on a real server: failures at once are all counted, tokens are not held up."""
 
 import re
 import threading

@@ -1,4 +1,7 @@
-"""What holds of every page: headers, well-formed and accessible HTML, no script, nothing from elsewhere."""
+"""What holds of every page: headers, well-formed and accessible HTML, no script, nothing from elsewhere.
+
+The demo's page, which is there on a loopback issuer only, has a script of this site: `test_demo.py`.
+"""
 
 import re
 from urllib.parse import urlsplit
@@ -79,6 +82,10 @@ def not_found(http):
     return http.get("/nowhere/<script>")
 
 
+def demo_of_production(http):
+    return http.get("/demo")
+
+
 def wrong_method(http):
     return http.delete("/login")
 
@@ -123,6 +130,7 @@ PAGES = {
     sign_out_page: 200,
     signed_out: 200,
     not_found: 404,
+    demo_of_production: 404,
     wrong_method: 405,
     form_out_of_date: 400,
     from_another_site: 400,

@@ -12,6 +12,7 @@ from flask import has_request_context, request
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
+from config import Settings
 from models import AuthorizationCode, AuthorizationTicket, Consent, Token, User, UserSession, db
 from protocol import credentials
 from tests.builders import (
@@ -19,6 +20,7 @@ from tests.builders import (
     a_client,
     a_code,
     a_machine,
+    a_public_client,
     a_refresh_token,
     a_token,
     a_user,
@@ -31,6 +33,7 @@ from unit_of_work import ATTEMPTS
 
 CODE = "ost_ac_" + "c" * 43
 ACCESS_TOKEN = "ost_at_" + "a" * 43
+LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key="k" * 32)
 
 
 def a_lost_race():
@@ -140,6 +143,16 @@ def test_home(http, seed, races):
     races.begin()
     assert page(http.get("/")).headings == ["Hello, Ada"]
     assert races.were_lost("GET /")
+
+
+@pytest.mark.parametrize("settings", [LOOPBACK])
+def test_the_demo(http, seed, races):
+    seed(a_public_client(client_id="demo", redirect_uris=[f"{LOOPBACK.issuer}/demo"]))
+    races.begin()
+    answer = http.get("/demo", base_url=LOOPBACK.issuer)
+    assert races.were_lost("GET /demo")
+    assert (answer.status_code, page(answer).headings) == (200, ["Try it"])
+    assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
 
 
 def test_a_request_before_the_sign_in(http, seed, count, races):
@@ -299,6 +312,15 @@ def test_a_page_says_to_try_again(http, seed, count, always_lost):
     assert count(UserSession) == 0
     always_lost.losses = 0
     assert page(http.get("/")).headings == ["One account for your applications"]
+
+
+@pytest.mark.parametrize("settings", [LOOPBACK])
+def test_a_page_that_was_not_shown_may_run_no_script(http, seed, always_lost):
+    seed(a_public_client(client_id="demo", redirect_uris=[f"{LOOPBACK.issuer}/demo"]))
+    always_lost.begin()
+    answer = http.get("/demo", base_url=LOOPBACK.issuer)
+    assert answer.status_code == 503
+    assert "script-src" not in answer.headers["Content-Security-Policy"]
 
 
 def test_a_sign_out_that_failed_leaves_the_person_signed_in(http, seed, always_lost):

@@ -1,0 +1,34 @@
+"""`/demo`: the demo client, an application that runs in the browser and shows each request and each answer of the code flow.
+
+Only on a loopback issuer, and only while its client is registered (`flask demo`). The one page with a script: a public client
+is one (OAuth 2.1 §2.1), so this is what it shows.
+"""
+
+from flask import Blueprint, abort, render_template
+
+import store.demo
+from current import issuer, settings
+from front_door import allow_own_script
+from models import Client
+
+blueprint = Blueprint("demo", __name__)
+
+
+def find_client() -> Client | None:
+    """The demo client, where there is a demo. No question to the database in production."""
+    return store.demo.find_client(issuer) if settings.is_development else None
+
+
+@blueprint.get(store.demo.PATH)
+def demo() -> str:
+    client = find_client()
+    if client is None:
+        abort(404)
+    allow_own_script()
+    return render_template(
+        "demo.html",
+        client=client,
+        issuer=issuer,
+        redirect_uri=store.demo.redirect_uri(issuer),
+        email=store.demo.EMAIL,
+    )
