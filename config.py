@@ -36,6 +36,15 @@ ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?")
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
+# What stands in for a value that depends on the place.
+DEFAULTS_IN_WORDS = {
+    "issuer": "`http://127.0.0.1:$PORT`",
+    "database_url": "on loopback the SQLite file `instance/ostiary.sqlite3`",
+    "secret_key": "on loopback `instance/secret_key`",
+    "signup": "`open` on loopback, else `closed`",
+}
+
+
 def from_seconds(value: Any) -> Any:
     """Durations are written in seconds, as text too; pydantic's own reading of "600" is another."""
     if isinstance(value, timedelta):
@@ -70,35 +79,76 @@ class Settings(BaseSettings):
     Raises ConfigError with every problem at once.
     """
 
-    model_config = SettingsConfigDict(env_prefix="OSTIARY_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="OSTIARY_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,  # they are what `flask config settings` and the README say
+    )
 
-    issuer: str  # RFC 8414 §2: https, no query, no fragment; here also no trailing slash
+    issuer: str
+    """Where this server is, as an origin: https, without a path or a trailing slash (RFC 8414 §2). Loopback means development."""
+
     database_url: str = Field(repr=False)  # it may hold a password
+    """`sqlite:///path` or `postgresql://…` (psycopg 3)."""
+
     secret_key: SecretKey
-    old_secret_keys: SecretKeys = ()  # verify and decrypt only
-    access_token_lifetime: PositiveSeconds = timedelta(minutes=10)  # RFC 9700 §2.2: short-lived
-    authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(
-        minutes=1
-    )  # RFC 6749 §4.1.2
-    refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)  # RFC 9700 §4.14.2: expire when unused
-    refresh_token_lifetime: PositiveSeconds = timedelta(days=365)  # from the sign-in, however often refreshed
-    refresh_leeway: Seconds = timedelta(seconds=10)  # a repeat gets the same pair, whatever was done with it
-    refresh_retry_lifetime: Seconds = timedelta(hours=24)  # a repeat is honoured while the successor is unused
-    max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1  # live tokens per person and client
-    failed_sign_ins_per_account_and_address: Failures = 10  # in a throttle period, as all of these
-    failed_sign_ins_per_account: Failures = (
-        50  # from wherever, but not from devices where the account was signed in before
-    )
-    failed_sign_ins_per_address: Failures = 100
-    failed_client_authentications_per_client: Failures = 20  # from one address
-    failed_client_authentications_per_address: Failures = 100
-    throttle_period: PositiveSeconds = timedelta(minutes=15)
-    password_hashes: Annotated[int, Field(ge=1, le=1_000)] = (
-        2  # at once in a worker process; each takes 19 MiB and a core
-    )
+    """At least 32 characters, the same on every node. On loopback made once and kept in a file of mode 0600."""
+
+    old_secret_keys: SecretKeys = ()
+    """Keys that were the secret key before, comma separated: they verify and decrypt only."""
+
+    access_token_lifetime: PositiveSeconds = timedelta(minutes=10)
+    """Short, because an access token cannot be called back from a resource server that does not ask (RFC 9700 §2.2)."""
+
+    authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(minutes=1)
+    """At most 600 (RFC 6749 §4.1.2)."""
+
+    refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)
+    """A refresh token that is not used for so long ends (RFC 9700 §4.14.2)."""
+
+    refresh_token_lifetime: PositiveSeconds = timedelta(days=365)
+    """From the sign-in on, however often refreshed."""
+
+    refresh_leeway: Seconds = timedelta(seconds=10)
+    """For so long a repeated refresh gets the same pair, whatever was done with it. 0 with the next one at 0: strict."""
+
+    refresh_retry_lifetime: Seconds = timedelta(hours=24)
+    """For so long a repeated refresh is honoured while what it got the first time is unused."""
+
+    max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Live tokens of a person at a client: a new sign-in replaces the oldest. Clients may have their own."""
+
     signup: Literal["open", "closed"]
+    """Whether people may make accounts themselves."""
+
+    failed_sign_ins_per_account_and_address: Failures = 10
+    """In a throttle period, from one address. The same number is for each device where the account was signed in before."""
+
+    failed_sign_ins_per_account: Failures = 50
+    """In a throttle period, from all addresses together; devices that are known are not held up."""
+
+    failed_sign_ins_per_address: Failures = 100
+    """In a throttle period, for all accounts together."""
+
+    failed_client_authentications_per_client: Failures = 20
+    """In a throttle period, from one address. The right secret is always answered."""
+
+    failed_client_authentications_per_address: Failures = 100
+    """In a throttle period, for all clients together."""
+
+    throttle_period: PositiveSeconds = timedelta(minutes=15)
+    """So long it takes until as many failures as are allowed are forgotten."""
+
+    password_hashes: Annotated[int, Field(ge=1, le=1_000)] = 2
+    """Passwords that a worker process hashes at once; each takes 19 MiB and a core. The rest is answered 503."""
+
+    trusted_proxies: Networks = ()
+    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count."""
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
-    trusted_proxies: Networks = ()  # addresses whose X-Forwarded-For and -Proto count
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     def __init__(self, **values: Any) -> None:
         try:

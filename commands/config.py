@@ -11,13 +11,14 @@ from typing import Any
 import click
 from flask.cli import AppGroup
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import store.schema
 from commands.output import MIGRATE, Answer, database_problem, details, json_option, show
-from config import Settings
+from config import DEFAULTS_IN_WORDS, Settings
 from current import settings
 from unit_of_work import transaction
 
@@ -58,6 +59,24 @@ def look_at_database() -> tuple[dict[str, bool], str | None]:
         return {"reachable": False, "migrated": False}, "the database is too busy"
     problem = None if is_migrated else f"the database is not migrated: run `{MIGRATE}`"
     return {"reachable": True, "migrated": is_migrated}, problem
+
+
+@config.command("settings")
+def describe_settings() -> None:
+    """Print every setting with its default and what it is for, as the Markdown table of the README."""
+    click.echo(
+        "\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, Settings.model_fields.items())])
+    )
+
+
+def table_row(item: tuple[str, FieldInfo]) -> str:
+    name, field = item
+    default = DEFAULTS_IN_WORDS.get(name) or f"`{value_in_words(field.default)}`"
+    return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {field.description} |"
+
+
+def value_in_words(value: Any) -> str:
+    return str(without_secret(value)) if value != () else ""
 
 
 def settings_in_force() -> dict[str, Any]:

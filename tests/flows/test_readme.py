@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from config import Settings
 from tests.live import PROJECT, live_server
 
 README = (PROJECT / "README.md").read_text()
@@ -39,8 +40,20 @@ def test_the_two_commands_stand_first():
     assert README.index("make run") < README.index("make test") < README.index("curl -sf")
 
 
-def test_every_setting_is_in_the_table():
-    from config import Settings
+def test_the_settings_are_those_of_the_class(app):
+    """The table is made by a command from the settings' own docstrings."""
+    table = app.test_cli_runner().invoke(args=["config", "settings"]).output
+    assert all(f"| `OSTIARY_{name.upper()}` |" in table for name in Settings.model_fields)
+    assert all(field.description for field in Settings.model_fields.values())
+    assert f"<!-- from `flask config settings` -->\n{table}<!-- end -->" in README
 
-    for name in Settings.model_fields:
-        assert f"`OSTIARY_{name.upper()}`" in README
+
+def test_links_lead_somewhere():
+    for document in [
+        PROJECT / "README.md",
+        *PROJECT.glob("docs/*.md"),
+        PROJECT / "CONTRIBUTING.md",
+        PROJECT / "SECURITY.md",
+    ]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), (document.name, target)

@@ -1,0 +1,178 @@
+"""What docs/operating.md tells operators to do is done here: the proxy's configuration, back-up and restore, the unit."""
+
+import http.client
+import re
+import shutil
+import ssl
+import subprocess
+import time
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.live import PROJECT, LiveServer, free_port, live_server
+
+GUIDE = (PROJECT / "docs/operating.md").read_text()
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+HOST = "login.example"
+
+
+def needs(*tools):
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    needs("openssl")
+    subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    key, chain = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-keyout",
+            key,
+            "-out",
+            chain,
+            *subject,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return chain
+
+
+class Proxy:
+    """nginx with the site of deploy/nginx.conf; what is changed are addresses, ports and paths."""
+
+    def __init__(self, folder, certificate, upstream_port):
+        self.port, plain_port = free_port(), free_port()
+        self.context = ssl.create_default_context(cafile=certificate)
+        site = (PROJECT / "deploy/nginx.conf").read_text()
+        for old, new in {
+            "listen 80;": f"listen 127.0.0.1:{plain_port};",
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
+            "    listen [::]:80;\n": "",
+            "    listen [::]:443 ssl;\n": "",
+            "/etc/ssl/login.example": str(certificate.parent),
+            "127.0.0.1:8000": f"127.0.0.1:{upstream_port}",
+        }.items():
+            assert site.count(old) >= 1, old
+            site = site.replace(old, new)
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = folder / "nginx.conf"
+        config.write_text(f"daemon off; pid {folder}/nginx.pid;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n")
+        self.command = ["nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(config)]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                self.ask("GET", "/healthz")
+                return self
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("nginx did not start")
+
+    def __exit__(self, *exception):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def ask(self, method, path, body=None, headers=None):
+        """The answer to a request that names the issuer's host; the connection goes to this machine."""
+        connection = http.client.HTTPSConnection(HOST, self.port, context=self.context, timeout=10)
+        connection._create_connection = lambda address, *rest: http.client.socket.create_connection(
+            ("127.0.0.1", self.port), *rest
+        )
+        try:
+            connection.request(method, path, body, {"Host": f"{HOST}:{self.port}"} | (headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
+        finally:
+            connection.close()
+
+
+def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
+    needs("nginx")
+    server = LiveServer(f"sqlite:///{tmp_path / 'proxied.sqlite3'}", tmp_path, trusted_proxies="127.0.0.1")
+    proxy = Proxy(tmp_path, certificate, server.port)
+    server.environment["OSTIARY_ISSUER"] = server.issuer = f"https://{HOST}:{proxy.port}"
+    try:
+        server.start()
+        robot = server.flask_json(
+            "clients", "add", "Robot", "--grant-type", "client_credentials", "--auth-method", "client_secret_post"
+        )
+        with proxy:
+            status, headers, body = proxy.ask("GET", "/.well-known/oauth-authorization-server")
+            assert status == 200
+            assert f'"issuer": "{server.issuer}"' in body or f'"issuer":"{server.issuer}"' in body
+            assert "max-age" in headers["Strict-Transport-Security"]
+
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            token = {name: robot[name] for name in ("client_id", "client_secret")} | {
+                "grant_type": "client_credentials"
+            }
+            assert proxy.ask("POST", "/oauth/token", urlencode(token), form)[0] == 200
+
+            status, headers, _body = proxy.ask("GET", "/login")
+            assert status == 200
+            assert headers["Set-Cookie"].startswith("__Host-ostiary=")
+
+            unknown = {"client_id": "nobody", "unknown": "x" * 15_000}
+            assert proxy.ask("GET", f"/oauth/authorize?{urlencode(unknown)}")[0] == 400  # read, and refused as a page
+            assert proxy.ask("GET", "/", headers={"Host": "evil.example"})[0] == 400
+            assert proxy.ask("POST", "/oauth/token", "x" * 100_000, form)[0] == 413
+
+            wrong = urlencode(token | {"client_secret": "wrong"})
+            forged = {"X-Forwarded-For": "192.0.2.1"}
+            statuses = [proxy.ask("POST", "/oauth/token", wrong, form | forged)[0] for _time in range(21)]
+            assert statuses == [401] * 20 + [429]  # the proxy's word counts, not the client's
+    finally:
+        server.stop()
+
+
+def test_back_up_while_it_runs_and_restore(tmp_path):
+    database, backup = tmp_path / "ostiary.sqlite3", tmp_path / "backup.sqlite3"
+    back_up, restore = BLOCKS
+    variables = {"DATABASE": str(database), "BACKUP": str(backup)}
+
+    def run(block, server):
+        subprocess.run(["bash", "-euc", block], cwd=PROJECT, env=server.environment | variables, check=True, timeout=30)
+
+    with live_server(f"sqlite:///{database}", tmp_path) as server:
+        server.flask("users", "add", "ada@example.com", "--password-stdin", input="correct horse battery")
+        run(back_up, server)
+        server.flask("users", "add", "eve@example.com", "--password-stdin", input="correct horse battery")
+    run(restore, server)
+    with live_server(f"sqlite:///{database}", tmp_path) as server:
+        assert [user["email"] for user in server.flask_json("users", "list")] == ["ada@example.com"]
+    assert database.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_unit_is_one(tmp_path):
+    """Its paths are this project's here, because systemd looks whether the commands are there."""
+    needs("systemd-analyze")
+    unit = (PROJECT / "deploy/ostiary.service").read_text().replace("/opt/ostiary", str(PROJECT))
+    file = tmp_path / "ostiary.service"
+    file.write_text(unit)
+    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, timeout=30)
+    about_it = [line for line in done.stderr.splitlines() if "ostiary.service" in line]
+    assert about_it == []
+
+
+def test_every_command_of_the_guide_exists(app):
+    """`flask users sign-out` and the like, as they are written in the text."""
+    known = {f"{noun} {verb}" for noun, group in app.cli.commands.items() for verb in getattr(group, "commands", [])}
+    named = set(re.findall(r"flask ((?:users|clients|tokens|config|db|scopes) [a-z-]+)", GUIDE))
+    assert named and named <= known
