@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import re
 import secrets
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, has_request_context, request
@@ -27,6 +28,7 @@ CSP = (
     "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
 )
 QUERY = re.compile(r"\?\S*")
+ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 MAXIMUM_BODY = 64 * 1024
 MAXIMUM_FIELDS = 100
 
@@ -45,6 +47,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.before_request
     def meet() -> Response | None:
         g.request_id = secrets.token_hex(8)
+        if has_odd_slashes(request.environ):
+            abort(404)
         if request.path not in ANY_HOST_PATHS:
             if request.headers.get("Host", "").lower() != own_host:
                 return Response(f"This server is at {settings.issuer}\n", 400, mimetype="text/plain")
@@ -78,6 +82,15 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.errorhandler(CSRFError)
     def form_expired(error: CSRFError) -> Response:
         return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
+
+
+def has_odd_slashes(environ: dict[str, Any]) -> bool:
+    """Whether a path only becomes one of ours on its way: `//oauth/token`, `/oauth%2ftoken` (RFC 3986 §6.2.2).
+
+    A rule that a proxy has for a path must not be passed by with another spelling of it.
+    """
+    path, raw_path = environ.get("PATH_INFO", ""), environ.get("RAW_URI", "").partition("?")[0]
+    return "//" in path or ENCODED_SLASH.search(raw_path) is not None
 
 
 def is_loopback(address: str | None) -> bool:

@@ -7,7 +7,7 @@ only when the client asks for more.
 
 from urllib.parse import urlencode
 
-from authlib.oauth2.rfc6749 import InvalidClientError, OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
@@ -26,6 +26,8 @@ from unit_of_work import refuse
 
 blueprint = Blueprint("authorize", __name__)
 
+MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
+
 
 @blueprint.route("/oauth/authorize", methods=["GET", "POST"])
 @csrf.exempt
@@ -37,7 +39,10 @@ def authorize() -> ResponseReturnValue:
         return decide(request.form["ticket"])
     if request.method == "POST":
         # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form is sent without.
-        query = urlencode(list(request.form.items(multi=True)))
+        # What its address says comes along, so that a parameter given in both places is one given twice.
+        query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
+        if len(query) > MAXIMUM_QUERY:
+            return refuse_with_page(InvalidRequestError("the request is too long"))
         return redirect(f"{url_for('authorize.authorize')}?{query}", 303)
     return consider(request.args.get("ticket"))
 
@@ -133,12 +138,10 @@ def refuse_authorization(error: OAuth2Error) -> ResponseReturnValue:
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
     refuse()
-    if isinstance(error, InvalidClientError):
-        text = "The application that sent you here is not known to this server."
-    else:
-        text = (
-            "The application that sent you here made a mistake in its request. Its developers can tell what is wrong."
-        )
+    text = (
+        "The application that sent you here is not known to this server, or it made a mistake in its request."
+        " Its developers can tell what is wrong."
+    )
     return page_error(400, "This link does not work", text)
 
 

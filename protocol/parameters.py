@@ -17,6 +17,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
 CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
+ANY_LETTERS = frozenset({"state", "client_secret"})
 REPEATABLE = frozenset({"resource", "audience"})  # RFC 8707 §2, RFC 8693 §2.1
 
 MAXIMUM_LENGTHS = {"state": 8_192, "redirect_uri": 2_000, "scope": 4_096}
@@ -39,7 +40,8 @@ def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]],
     pairs = list(form)
     check_parameters(pairs)
     names = {name for name, value in pairs if value}  # without a value it counts as left out (§3.2)
-    if authorization and names & {"client_secret", "client_assertion"}:
+    proofs = names & {"client_secret", "client_assertion"}
+    if len(proofs) + bool(authorization) > 1:
         raise InvalidRequestError("use one way of client authentication, not two")
     return names
 
@@ -58,8 +60,9 @@ def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
             continue  # RFC 6749 §3.1: unrecognized parameters are ignored
         if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
             raise InvalidRequestError(f"{name} is too long")
-        # What the client chose for itself comes back to it as it was; everything else is ASCII by its syntax.
-        refused = CONTROL.search(value) if name == "state" else not VISIBLE.fullmatch(value)
+        # What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401). Everything
+        # else is ASCII by its syntax.
+        refused = CONTROL.search(value) if name in ANY_LETTERS else not VISIBLE.fullmatch(value)
         if refused:
             raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
         if name == "scope" and value and not value.strip():

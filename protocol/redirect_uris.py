@@ -6,7 +6,7 @@ application cannot know in advance which one is free (RFC 8252 §7.3).
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 LOOPBACK_WITH_PORT = re.compile(
     r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.ASCII
@@ -15,7 +15,7 @@ URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 MAXIMUM_LENGTH = 2_000
 MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
-RESPONSE_PARAMETERS = re.compile(r"(?:^|&)(?:code|state|iss|error|error_description|error_uri)=")
+RESPONSE_PARAMETERS = {"code", "state", "iss", "error", "error_description", "error_uri"}
 
 
 def is_registered(requested: str, registered: list[str]) -> bool:
@@ -47,7 +47,7 @@ def find_problem(uri: str) -> str | None:
         return "has a host longer than any name can be"
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         return "must not hold a user name"
-    if RESPONSE_PARAMETERS.search(parts.query):
+    if RESPONSE_PARAMETERS & parameter_names(parts.query):
         return "must not hold a parameter that the answer will add (code, state, iss, error)"
     if parts.scheme == "https":
         return None if host else "has no host"
@@ -56,6 +56,11 @@ def find_problem(uri: str) -> str | None:
     if "." not in parts.scheme:  # RFC 8252 §7.1; it also leaves out javascript:, data: and whatever else a browser runs
         return "must use https, or a private-use scheme with a dot in it such as com.example.app"
     return None
+
+
+def parameter_names(query: str) -> set[str]:
+    """As the most lenient of clients reads them: decoded, with or without a value, `;` as good as `&`."""
+    return {name for name, _value in parse_qsl(query.replace(";", "&"), keep_blank_values=True)}
 
 
 def is_loopback_host(host: str) -> bool:

@@ -5,7 +5,9 @@ on PostgreSQL. The app context is closed before a test starts: an open one would
 """
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -115,18 +117,22 @@ def sleep(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """A function that gives this run's PostgreSQL server, started when the first test needs it."""
+def postgres():
+    """A function that gives this run's PostgreSQL server, started when the first test needs it.
+
+    In a folder of its own: every pytest session that starts closes the one that they share to PostgreSQL's user.
+    """
     servers = []
+    with tempfile.TemporaryDirectory(prefix="ostiary-postgres-") as folder:
 
-    def server():
-        if not servers:
-            servers.append(Postgres(tmp_path_factory.mktemp("postgres")))
-        return servers[0]
+        def server():
+            if not servers:
+                servers.append(Postgres(Path(folder)))
+            return servers[0]
 
-    yield server
-    for started in servers:
-        started.stop()
+        yield server
+        for started in servers:
+            started.stop()
 
 
 @pytest.fixture(params=ENGINES)

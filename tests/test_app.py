@@ -19,6 +19,7 @@ def test_it_is_not_ready_before_it_is_migrated(http):
     assert http.get("/readyz").status_code == 503
 
 
+@pytest.mark.threat("T160")
 def test_it_answers_for_its_own_host_only(http):
     answer = http.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
@@ -37,6 +38,7 @@ def test_a_loopback_issuer_serves_this_machine_only(settings):
     assert status(HTTP_X_FORWARDED_FOR="192.0.2.1") == 400
 
 
+@pytest.mark.threat("T161")
 @pytest.mark.parametrize(
     "cookie",
     [

@@ -101,6 +101,7 @@ def test_a_success_has_no_penalty(app, http, names):
     assert names() == []
 
 
+@pytest.mark.threat("T158")
 def test_a_bug_rolls_back_and_tells_an_id_only(app, http, names, caplog):
     app.config["PROPAGATE_EXCEPTIONS"] = False
 

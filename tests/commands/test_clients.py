@@ -164,6 +164,7 @@ def test_a_client_that_can_do_nothing_is_registered_with_a_warning(flask):
     assert "can do nothing yet" in done.stderr
 
 
+@pytest.mark.threat("T011", "T014")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -218,6 +219,7 @@ def test_add_refuses(refused, rows, options, words):
     assert rows(ORIGINS) == []
 
 
+@pytest.mark.threat("T105")
 @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\x1b[2J", "\udcff"])
 def test_add_refuses_a_name(refused, rows, name):
     assert "the name must be printable" in refused("clients", "add", name, *WEB)

@@ -24,6 +24,7 @@ def tokens_and_codes(seed):
         seed(a_code(f"{user_id} {client_id}", user_id=user_id, client_id=client_id))
 
 
+@pytest.mark.threat("T039", "T086")
 @pytest.mark.parametrize(
     ("options", "answer", "left", "codes_left"),
     [

@@ -156,6 +156,7 @@ def test_what_would_move_the_cursor_is_not_printed(flask, seed):
     assert "\x1b" not in flask("users", "list", "--json").stdout
 
 
+@pytest.mark.threat("T039", "T086", "T095")
 @pytest.mark.parametrize("command", ["set-password", "disable", "sign-out", "remove"])
 def test_it_ends_what_the_person_is_signed_in_to(flask_json, ada, rows, command):
     options = ("--password-stdin",) if command == "set-password" else ()

@@ -20,6 +20,7 @@ def vary(answer):
     return {word.strip() for word in answer.headers.get("Vary", "").split(",")}
 
 
+@pytest.mark.threat("T106")
 def test_a_page_of_a_public_client_reads_its_tokens(http, seed):
     seed(a_code(CODE, client_id="spa"))
     answer = http.post("/oauth/token", data=code_request(CODE, client_id="spa"), headers={"Origin": KNOWN})
@@ -29,6 +30,7 @@ def test_a_page_of_a_public_client_reads_its_tokens(http, seed):
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
+@pytest.mark.threat("T106")
 @pytest.mark.parametrize(("method", "path"), SHARED)
 @pytest.mark.parametrize(
     "origin",
@@ -83,6 +85,7 @@ def test_a_preflight(http, method, path):
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.threat("T106")
 @pytest.mark.parametrize("path", ["/oauth/introspect", "/oauth/authorize", "/login", "/", "/readyz"])
 def test_what_no_page_reads(http, path):
     for method in ("GET", "POST", "OPTIONS"):
@@ -90,6 +93,7 @@ def test_what_no_page_reads(http, path):
         assert ALLOW_ORIGIN not in answer.headers
 
 
+@pytest.mark.threat("T106")
 def test_metadata_is_everybodys(http):
     answer = http.get("/.well-known/oauth-authorization-server", headers={"Origin": UNKNOWN})
     assert answer.headers[ALLOW_ORIGIN] == "*"

@@ -1,8 +1,11 @@
 """Server metadata (RFC 8414): it says what is enforced, in the issuer's own name."""
 
+import pytest
+
 from tests.builders import ISSUER, a_machine
 
 
+@pytest.mark.threat("T162")
 def test_metadata_is_what_is_registered(http, seed):
     document = http.get("/.well-known/oauth-authorization-server").json
     assert document["issuer"] == ISSUER
@@ -32,12 +35,14 @@ def test_anybody_may_read_it_from_anywhere_and_keep_it(http):
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.threat("T160")
 def test_forwarded_headers_do_not_change_the_issuer(http):
     forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "Forwarded": "host=evil.example"}
     answer = http.get("/.well-known/oauth-authorization-server", headers=forwarded)
     assert answer.json["issuer"] == ISSUER
 
 
+@pytest.mark.threat("T162")
 def test_every_advertised_grant_type_is_understood(http, seed):
     seed(a_machine(grant_types=[]))
     for grant_type in http.get("/.well-known/oauth-authorization-server").json["grant_types_supported"]:

@@ -75,17 +75,20 @@ def test_a_client_learns_about_its_own_tokens(introspect, family):
     assert "token_type" not in of_refresh_token
 
 
+@pytest.mark.threat("T090")
 def test_and_not_about_those_of_others(introspect, family):
     assert introspect(client_id="other").json == INACTIVE
     assert introspect(family, client_id="other").json == INACTIVE
 
 
+@pytest.mark.threat("T089")
 @pytest.mark.parametrize("token", ["x", "ost_at_" + "b" * 43, "ost_rt_" + "a" * 77])
 def test_an_unknown_token(introspect, family, token):
     answer = introspect(token)
     assert (answer.status_code, answer.json) == (200, INACTIVE)
 
 
+@pytest.mark.threat("T089")
 def test_a_replaced_token(introspect, family, http):
     pair = http.post("/oauth/token", data=refresh_request(family), auth=basic()).json
     assert introspect().json == INACTIVE
@@ -94,6 +97,7 @@ def test_a_replaced_token(introspect, family, http):
     assert introspect(pair["refresh_token"], client_id="web").json["active"] is True
 
 
+@pytest.mark.threat("T089")
 @pytest.mark.parametrize(
     ("person", "token"),
     [({}, {"access_token_expires_at": 1}), ({"disabled_at": 1}, {}), ({"id": 2, "sub": "b"}, {})],
@@ -126,18 +130,21 @@ def test_looking_is_using(introspect, family, rows):
     assert rows(select(Token.used_at)) != [(None,)]
 
 
+@pytest.mark.threat("T090")
 @pytest.mark.parametrize("auth", [None, ("api", "wrong"), ("nobody", CLIENT_SECRET)])
 def test_without_authentication(http, family, auth):
     answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=auth)
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
 
 
+@pytest.mark.threat("T090")
 def test_a_public_client_is_refused(http, family, seed):
     seed(a_public_client())
     answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN, "client_id": "spa"})
     assert answer.status_code == 401
 
 
+@pytest.mark.threat("T054")
 def test_the_front_guard(http, family):
     for request in ({"data": {}}, {"json": {"token": "x"}}, {"data": {"token": "x"}, "query_string": "token=x"}):
         answer = http.post("/oauth/introspect", auth=basic("api"), **request)

@@ -40,6 +40,7 @@ def family(seed):
     return token
 
 
+@pytest.mark.threat("T091")
 def test_a_refresh_token_ends_the_sign_in(revoke, family, rows, http):
     answer = revoke(family)
     assert (answer.status_code, answer.json) == (200, {})
@@ -48,6 +49,7 @@ def test_a_refresh_token_ends_the_sign_in(revoke, family, rows, http):
     assert http.get("/api/me", headers={"Authorization": f"Bearer {ACCESS_TOKEN}"}).status_code == 401
 
 
+@pytest.mark.threat("T091")
 def test_an_access_token_ends_the_sign_in_too(revoke, family, rows):
     assert revoke(ACCESS_TOKEN).status_code == 200
     assert rows(COUNT_TOKENS) == [(0,)]
@@ -59,12 +61,14 @@ def test_an_ancestor_ends_the_sign_in_too(revoke, family, http, rows):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T091")
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "something else", ""])
 def test_a_hint_does_not_matter(revoke, family, rows, hint):
     assert revoke(family, token_type_hint=hint).status_code == 200
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T091")
 @pytest.mark.parametrize("token", ["x", "ost_rt_" + "a" * 77, "ost_at_" + "b" * 43])
 def test_an_unknown_token_is_200(revoke, family, rows, token):
     assert (revoke(token).status_code, rows(COUNT_TOKENS)) == (200, [(1,)])
@@ -75,6 +79,7 @@ def test_a_guess_with_the_right_family_ends_nothing(revoke, family, rows):
     assert (revoke(forged).status_code, rows(COUNT_TOKENS)) == (200, [(1,)])
 
 
+@pytest.mark.threat("T090")
 def test_another_clients_token_stays(revoke, family, seed, rows):
     seed(a_client(client_id="other"))
     for token in (family, ACCESS_TOKEN):
@@ -103,6 +108,7 @@ def test_a_public_client_names_itself(http, seed, rows):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T090")
 @pytest.mark.parametrize("auth", [("web", "wrong"), ("nobody", CLIENT_SECRET)])
 def test_wrong_authentication(revoke, family, rows, auth):
     answer = revoke(family, auth=auth)
@@ -110,11 +116,13 @@ def test_wrong_authentication(revoke, family, rows, auth):
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
+@pytest.mark.threat("T090")
 def test_no_authentication(http, family, rows):
     assert http.post("/oauth/revoke", data={"token": family}).status_code == 401
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
+@pytest.mark.threat("T054")
 def test_the_front_guard(http, family):
     def error(**request):
         answer = http.post("/oauth/revoke", auth=basic(), **request)
@@ -138,6 +146,7 @@ def test_statement_budget(revoke, family, statements):
     assert statements.count("COMMIT") == 1
 
 
+@pytest.mark.threat("T087")
 def test_200_is_not_said_without_effect(revoke, family, app, rows):
     def fail(connection):
         raise OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))

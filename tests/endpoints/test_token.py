@@ -32,11 +32,13 @@ def encoded(user_pass):
 # ---- the request as such ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T067")
 def test_no_grant_type(post, seed):
     seed(a_machine())
     assert post({"x": "y"}, auth=basic("robot")).json["error"] == "invalid_request"
 
 
+@pytest.mark.threat("T067")
 @pytest.mark.parametrize("grant_type", ["password", "implicit", "urn:x", 'quo"ted'])
 def test_an_unknown_grant_type(post, seed, grant_type):
     seed(a_machine())
@@ -60,6 +62,7 @@ def test_a_blank_scope_is_no_scope(post, seed):
     assert post(MACHINE | {"scope": "  "}, auth=basic("robot")).json["error"] == "invalid_scope"
 
 
+@pytest.mark.threat("T054")
 def test_parameters_in_the_url_are_refused(post, seed, rows):
     seed(a_machine())
     answer = post(MACHINE, auth=basic("robot"), query_string={"scope": "read"})
@@ -67,6 +70,7 @@ def test_parameters_in_the_url_are_refused(post, seed, rows):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T067", "T073")
 @pytest.mark.parametrize("name", ["grant_type", "scope", "client_id", "x"])
 def test_a_repeated_parameter_is_refused(post, seed, name):
     seed(a_machine())
@@ -75,6 +79,7 @@ def test_a_repeated_parameter_is_refused(post, seed, name):
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.threat("T072")
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=x", "text/plain", ""])
 def test_only_forms_are_read(post, seed, content_type):
     seed(a_machine())
@@ -82,6 +87,7 @@ def test_only_forms_are_read(post, seed, content_type):
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.threat("T072")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_only_post(http, method):
     answer = http.open("/oauth/token", method=method)
@@ -91,12 +97,14 @@ def test_only_post(http, method):
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.threat("T165")
 def test_a_large_body_is_413(post):
     answer = post({"grant_type": "x" * 100_000})
     assert answer.status_code == 413
     assert answer.json["error"] == "invalid_request"
 
 
+@pytest.mark.threat("T037")
 @pytest.mark.parametrize("value", ["\0", "a\0b", "a\nb", "\x7f", "é", "\ud800", "😀", "%ff", "x" * 5000])
 @pytest.mark.parametrize("name", ["code", "redirect_uri", "code_verifier", "client_id", "grant_type"])
 def test_strange_characters_are_a_registered_error(post, seed, name, value):
@@ -122,6 +130,7 @@ def test_strange_scopes_are_a_registered_error(post, seed, value):
 # ---- the client -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T049", "T052", "T053")
 @pytest.mark.parametrize(
     "header",
     [
@@ -150,6 +159,7 @@ def test_a_client_that_does_not_prove_itself(post, seed, rows, header):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T049")
 def test_unknown_and_wrong_are_told_alike(post, seed):
     seed(a_client())
     answers = [
@@ -158,6 +168,7 @@ def test_unknown_and_wrong_are_told_alike(post, seed):
     assert len({(answer.status_code, answer.text, answer.headers["WWW-Authenticate"]) for answer in answers}) == 1
 
 
+@pytest.mark.threat("T048")
 def test_no_authentication_by_a_confidential_client(post, seed):
     seed(a_user(), a_client(), a_code(CODE))
     answer = post(code_request(CODE, client_id="web"))
@@ -165,6 +176,7 @@ def test_no_authentication_by_a_confidential_client(post, seed):
     assert "WWW-Authenticate" not in answer.headers
 
 
+@pytest.mark.threat("T055", "T162")
 @pytest.mark.parametrize("registered", ["client_secret_basic", "client_secret_post", "none"])
 @pytest.mark.parametrize("used", ["client_secret_basic", "client_secret_post", "none"])
 def test_each_method_only_where_it_is_registered(post, seed, registered, used):
@@ -183,18 +195,21 @@ def test_each_method_only_where_it_is_registered(post, seed, registered, used):
     assert answer.status_code == (200 if used == registered else 401)
 
 
+@pytest.mark.threat("T050")
 def test_two_ways_at_once_are_refused(post, seed):
     seed(a_user(), a_client(), a_code(CODE))
     answer = post(code_request(CODE, client_id="web", client_secret=CLIENT_SECRET), auth=basic())
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.threat("T051")
 def test_client_id_in_the_body_must_be_that_of_the_header(post, seed):
     seed(a_user(), a_client(), a_public_client(), a_code(CODE))
     assert post(code_request(CODE, client_id="spa"), auth=basic()).status_code == 401
     assert post(code_request(CODE, client_id="web"), auth=basic()).status_code == 200
 
 
+@pytest.mark.threat("T052")
 def test_basic_is_form_encoded(post, seed):
     seed(a_machine(client_id="ro bot:1", client_secret_digest=None))
     answer = post(MACHINE, headers=with_header("Basic " + encoded("ro+bot%3A1:secret")))

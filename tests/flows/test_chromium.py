@@ -172,6 +172,7 @@ def test_a_sign_in_with_a_remembered_consent_leads_to_the_client(tab, server, au
     assert "code" in arrival(tab)
 
 
+@pytest.mark.threat("T104")
 def test_a_client_on_ipv6_loopback(tab, authorization_url):
     """An IPv6 address cannot be written in a policy."""
     tab.goto(authorization_url(host="::1"))
@@ -180,6 +181,7 @@ def test_a_client_on_ipv6_loopback(tab, authorization_url):
     assert "code" in arrival(tab)
 
 
+@pytest.mark.threat("T104")
 def test_a_client_that_redirects_on_to_another_origin_of_its_own(tab, authorization_url):
     """As an API that takes the code does for its front end: the policy still covers that redirect."""
     tab.goto(authorization_url(path="/hop"))
@@ -321,6 +323,7 @@ def test_a_page_of_a_registered_origin_does_everything_itself(script_tab, server
     assert fetch("/api/me", bearer=pair["json"]["access_token"])["status"] == 401
 
 
+@pytest.mark.threat("T106")
 def test_a_page_of_another_origin_reads_nothing_but_metadata(script_tab, server, callbacks):
     script_tab.goto(f"http://localhost:{callbacks['127.0.0.1']}/elsewhere")
     fetch = fetching(script_tab, server)

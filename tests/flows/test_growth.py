@@ -104,6 +104,7 @@ def test_who_adds_a_ticket_drops_expired_ones(app, counts, seed):
         assert counts()["authorization_ticket"] == left
 
 
+@pytest.mark.threat("T040")
 def test_who_adds_a_code_drops_expired_ones(app, http, seed, counts):
     seed(a_user(), a_client(), *(a_code(f"old {n}", expires_at=clock.now() - n) for n in range(10)))
     browser = signed_in_browser(app, "ada@example.com")

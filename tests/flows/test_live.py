@@ -4,6 +4,8 @@ import http.client
 import socket
 import time
 
+import pytest
+
 from tests.live import live_server
 
 
@@ -15,6 +17,7 @@ def test_it_starts_and_starts_again(database_url, tmp_path):
         assert "Traceback" not in server.log()
 
 
+@pytest.mark.threat("T160")
 def test_headers_do_not_move_the_application(tmp_path):
     """gunicorn would take SCRIPT_NAME and PATH_INFO from a peer on this machine."""
     with live_server(f"sqlite:///{tmp_path / 'headers.sqlite3'}", tmp_path) as server:

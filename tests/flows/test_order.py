@@ -67,6 +67,7 @@ def during_the_last_statement(app, sign_out_elsewhere):
     return arm
 
 
+@pytest.mark.threat("T039")
 @pytest.mark.parametrize("remembered", [False, True])
 def test_a_sign_out_during_a_consent(app, remembered, sign_out_elsewhere, during_the_last_statement):
     http = app.test_client()

@@ -47,6 +47,7 @@ def hasty_server(engine, tmp_path_factory, postgres):
         yield server
 
 
+@pytest.mark.threat("T034", "T081")
 @pytest.mark.parametrize(("race", "rounds"), cases(RACES))
 def test_race(server, race, rounds):
     race(server, rounds)
@@ -62,6 +63,7 @@ def test_both_processes_take_part(server):
     assert min(answered.values()) > CROWD // 2
 
 
+@pytest.mark.threat("T081", "T083")
 @pytest.mark.parametrize(("race", "rounds"), cases(LATE_RACES))
 def test_race_after_the_leeway(hasty_server, race, rounds):
     race(hasty_server, rounds)

@@ -129,6 +129,7 @@ def planted(http, seed):
     return secrets
 
 
+@pytest.mark.threat("T040", "T155", "T157")
 def test_no_secret_is_stored_or_logged(planted, dump, rows, log):
     assert len(planted) >= 10
     assert rows(select(Token.id)) and rows(select(AuthorizationCode.user_id))  # something is there to be searched
@@ -150,6 +151,7 @@ def test_the_search_finds_what_is_there(planted, dump, log):
     assert any(spelling in b"-- " + PASSWORD.encode().hex().encode() for spelling in spellings(PASSWORD))
 
 
+@pytest.mark.threat("T157")
 def test_an_old_refresh_token_is_stolen_property_and_said_so(planted, http, log):
     """The log names the client and the reason, and no token."""
     answer = http.post("/oauth/token", data=refresh_request(planted["refresh token 0"]), auth=basic())

@@ -98,6 +98,7 @@ def on_disk(server):
     return b"\n".join(bytes(v) if isinstance(v, bytes | memoryview) else str(v).encode() for v in values)
 
 
+@pytest.mark.threat("T040", "T155", "T157")
 def test_nothing_to_be_used_is_left(server):
     secrets = plant(server)
     assert len(secrets) >= 15

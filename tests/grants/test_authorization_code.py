@@ -27,6 +27,7 @@ def exchange(http, auth=None, **changed):
     return http.post("/oauth/token", data=code_request(CODE, **changed), auth=auth or basic())
 
 
+@pytest.mark.threat("T040")
 def test_a_code_becomes_a_pair(http, seed, rows):
     seed(a_user(), a_client(), a_code(CODE))
     answer = exchange(http)
@@ -98,6 +99,7 @@ def test_other_pairs_are_left_alone(http, seed, rows):
     assert rows(COUNT_TOKENS) == [(3,)]
 
 
+@pytest.mark.threat("T032")
 def test_a_replay_is_refused_and_ends_what_the_code_issued(http, seed, rows):
     seed(a_user(), a_client(), a_code(CODE))
     assert exchange(http).status_code == 200
@@ -106,6 +108,7 @@ def test_a_replay_is_refused_and_ends_what_the_code_issued(http, seed, rows):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T032")
 def test_a_replay_is_known_after_refreshes_too(http, seed, rows):
     seed(a_user(), a_client(), a_code(CODE))
     refresh_token = exchange(http).json["refresh_token"]
@@ -116,6 +119,7 @@ def test_a_replay_is_known_after_refreshes_too(http, seed, rows):
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T036", "T042")
 @pytest.mark.parametrize(
     "changed",
     [
@@ -164,6 +168,7 @@ def test_a_client_that_proves_nothing_burns_no_code(http, seed, rows):
     assert exchange(http).status_code == 200
 
 
+@pytest.mark.threat("T033")
 def test_the_code_of_another_client_is_refused_and_stays(http, seed, rows):
     seed(a_user(), a_client(), a_client(client_id="other"), a_code(CODE))
     assert exchange(http, auth=basic("other")).json["error"] == "invalid_grant"
@@ -172,11 +177,13 @@ def test_the_code_of_another_client_is_refused_and_stays(http, seed, rows):
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
+@pytest.mark.threat("T035")
 def test_an_expired_code_is_refused(http, seed):
     seed(a_user(), a_client(), a_code(CODE, expires_at=clock.now()))
     assert exchange(http).json["error"] == "invalid_grant"
 
 
+@pytest.mark.threat("T039")
 def test_a_disabled_person_gets_nothing(http, seed, rows):
     seed(a_user(disabled_at=1), a_client(), a_code(CODE))
     assert exchange(http).json["error"] == "invalid_grant"
@@ -188,6 +195,7 @@ def test_the_redirect_uri_may_be_left_out_where_a_challenge_binds_the_code(http,
     assert exchange(http, redirect_uri=None).status_code == 200
 
 
+@pytest.mark.threat("T036", "T043")
 def test_the_redirect_uri_is_needed_without_a_challenge(http, seed):
     seed(a_user(), a_client(require_pkce=False), a_code(CODE, code_challenge=None))
     assert exchange(http, redirect_uri=None, code_verifier=None).json["error"] == "invalid_grant"
@@ -208,6 +216,7 @@ def test_no_refresh_token_for_a_client_without_that_grant(http, seed, rows):
     assert rows(select(Token.family_digest, Token.refresh_token_digest)) == [(None, None)]
 
 
+@pytest.mark.threat("T068")
 def test_a_client_without_the_grant_is_refused(http, seed):
     seed(a_user(), a_client(grant_types=["client_credentials"]), a_code(CODE))
     assert exchange(http).json["error"] == "unauthorized_client"

@@ -57,6 +57,7 @@ def test_tokens_of_one_machine_live_side_by_side(ask, seed, rows):
     assert rows(COUNT_TOKENS) == [(5,)]
 
 
+@pytest.mark.threat("T025")
 @pytest.mark.parametrize("scope", ["openid", "offline_access", "read offline_access", "profile", "email"])
 def test_a_scope_that_needs_a_person_is_refused(ask, seed, rows, scope):
     seed(a_machine(scope="read profile email"))
@@ -69,11 +70,13 @@ def test_an_omitted_scope_leaves_those_out(ask, seed):
     assert ask().json["scope"] == "read"
 
 
+@pytest.mark.threat("T023")
 def test_an_unregistered_scope_is_refused(ask, seed):
     seed(a_machine())
     assert ask(scope="read write").json["error"] == "invalid_scope"
 
 
+@pytest.mark.threat("T068")
 def test_a_client_without_the_grant_is_refused(ask, seed):
     seed(a_client())
     assert ask("web").json["error"] == "unauthorized_client"

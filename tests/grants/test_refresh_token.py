@@ -100,6 +100,7 @@ def test_a_refresh_keeps_its_slot_and_leaves_other_devices_alone(refresh, seed, 
     assert all(refresh(token).status_code == 200 for token in tokens)
 
 
+@pytest.mark.threat("T085")
 def test_a_narrower_scope_does_not_shrink_the_grant(refresh, presented, rows):
     answer = refresh(presented, scope="email")
     assert answer.json["scope"] == "email"
@@ -107,6 +108,7 @@ def test_a_narrower_scope_does_not_shrink_the_grant(refresh, presented, rows):
     assert refresh(answer.json["refresh_token"]).json["scope"] == "profile email"
 
 
+@pytest.mark.threat("T085")
 def test_a_wider_scope_is_refused_and_ends_nothing(refresh, presented):
     assert refresh(presented, scope="profile email read").json["error"] == "invalid_scope"
     assert refresh(presented).status_code == 200
@@ -119,12 +121,14 @@ def test_a_public_client_refreshes(http, seed):
     assert answer.status_code == 200
 
 
+@pytest.mark.threat("T082")
 def test_the_token_of_another_client_is_refused_and_stays(refresh, presented, seed):
     seed(a_client(client_id="other"))
     assert refresh(presented, auth=basic("other")).json["error"] == "invalid_grant"
     assert refresh(presented).status_code == 200
 
 
+@pytest.mark.threat("T086")
 def test_a_disabled_person_gets_nothing(refresh, seed, rows):
     token = a_refresh_token()
     seed(a_user(disabled_at=1), a_client(), a_token(token))
@@ -132,6 +136,7 @@ def test_a_disabled_person_gets_nothing(refresh, seed, rows):
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
+@pytest.mark.threat("T086")
 def test_idle_and_absolute_life(refresh, presented, age, rows):
     family_end = rows(select(Token.family_expires_at))[0][0]
     assert family_end is None  # the builder's family has no absolute end
@@ -142,6 +147,7 @@ def test_idle_and_absolute_life(refresh, presented, age, rows):
     assert refresh(refreshed).json["error"] == "invalid_grant"
 
 
+@pytest.mark.threat("T086")
 def test_the_absolute_end_is_not_moved_by_refreshes(refresh, seed, rows):
     token = a_refresh_token()
     end = clock.now() + 100
@@ -203,6 +209,7 @@ def test_a_repeat_after_the_access_token_died_gets_a_fresh_pair(refresh, present
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T083")
 def test_a_repeat_after_the_leeway_of_a_used_successor_is_a_theft(refresh, presented, works, age, rows):
     first = refresh(presented).json
     age(11)
@@ -223,6 +230,7 @@ def test_a_use_within_the_leeway_counts_once_the_leeway_is_over(refresh, present
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T083")
 def test_a_repeat_after_the_retry_lifetime_is_a_theft(refresh, presented, age, rows):
     refresh(presented)
     age(24 * 3_600)
@@ -268,6 +276,7 @@ def test_a_repeat_with_another_way_of_authentication_is_refused_and_ends_nothing
 # ---- theft ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T083")
 @pytest.mark.parametrize("later", [0, 5, 11, 3_600])
 def test_an_ancestor_ends_the_family_whenever_it_comes(refresh, presented, works, age, rows, later):
     """The thief refreshed, and refreshed again: then the owner's token is an ancestor, within the leeway and after it."""
@@ -280,6 +289,7 @@ def test_an_ancestor_ends_the_family_whenever_it_comes(refresh, presented, works
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
+@pytest.mark.threat("T083")
 def test_any_ancestor_is_recognised(refresh, presented, rows):
     current = presented
     for _ in range(5):

@@ -62,6 +62,7 @@ UNREGISTERED = [
 ]
 
 
+@pytest.mark.threat("T001", "T002", "T003", "T004", "T018")
 @pytest.mark.parametrize(
     "changed",
     [*FOR_A_PAGE.values(), *({"redirect_uri": uri} for uri in UNREGISTERED)],
@@ -78,11 +79,13 @@ def test_a_page_and_no_redirect(browser, rows, changed, also_wrong):
     assert rows(COUNT_TICKETS) == [(0,)]
 
 
+@pytest.mark.threat("T003")
 def test_unknown_clients_and_unregistered_addresses_link_nowhere(browser):
     shown = page(browser.get(authorization_path(redirect_uri="https://evil.example")))
     assert {link["href"] for link in shown.all("a")} == {"/"}
 
 
+@pytest.mark.threat("T019")
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"])
 def test_a_repeated_parameter(browser, name):
     answer = browser.get(authorization_path() + f"&{name}=https://evil.example")
@@ -113,6 +116,7 @@ FOR_THE_CLIENT = {
 }
 
 
+@pytest.mark.threat("T021", "T023", "T027", "T044", "T045", "T046")
 @pytest.mark.parametrize(("changed", "error"), FOR_THE_CLIENT.values(), ids=FOR_THE_CLIENT)
 def test_a_redirect_with_error_state_and_iss(browser, rows, changed, error):
     """Before any sign-in page: nobody signs in for a request that cannot succeed."""
@@ -126,12 +130,14 @@ def test_a_redirect_with_error_state_and_iss(browser, rows, changed, error):
     assert rows(COUNT_TICKETS) == [(0,)]
 
 
+@pytest.mark.threat("T105")
 @pytest.mark.parametrize("parameter", ["scope", "response_type", "code_challenge_method"])
 def test_a_description_echoes_nothing(browser, parameter):
     answer = browser.get(authorization_path(**{parameter: "<script>evil"}))
     assert "evil" not in answer.headers["Location"]
 
 
+@pytest.mark.threat("T044")
 def test_a_client_that_is_exempted_from_pkce(http, seed):
     seed(a_user(), a_client(require_pkce=False))
     sign_in(http)
@@ -140,6 +146,7 @@ def test_a_client_that_is_exempted_from_pkce(http, seed):
     assert members["error"] == ["invalid_request"]
 
 
+@pytest.mark.threat("T029")
 @pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH"])
 def test_other_methods(browser, rows, method):
     answer = browser.open(authorization_path(), method=method)
@@ -148,6 +155,7 @@ def test_other_methods(browser, rows, method):
     assert rows(COUNT_TICKETS) == [(0,)]
 
 
+@pytest.mark.threat("T022")
 @pytest.mark.parametrize("mode", ["fragment", "form_post", "query.jwt", "bogus"])
 def test_a_response_mode_that_is_not_advertised(browser, mode):
     members = answer_to_client(browser.get(authorization_path(response_mode=mode)))
@@ -155,12 +163,14 @@ def test_a_response_mode_that_is_not_advertised(browser, mode):
     assert "error" not in browser.get(authorization_path(response_mode="query")).headers.get("Location", "")
 
 
+@pytest.mark.threat("T026")
 def test_unknown_parameters_are_ignored(browser):
     answer = browser.get(authorization_path(foo="bar", request="x", claims="{}"))
     assert answer.status_code == (303 if "Location" in answer.headers else 200)
     assert "error" not in answer.headers.get("Location", "")
 
 
+@pytest.mark.threat("T106")
 def test_no_answer_is_for_other_origins_scripts(browser):
     answer = browser.get(authorization_path(), headers={"Origin": "https://app.example"})
     assert not [name for name, _value in answer.headers if name.startswith("Access-Control")]

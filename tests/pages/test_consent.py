@@ -51,6 +51,7 @@ def test_it_says_who_asks_for_what_and_where_the_answer_goes(ada):
     assert list(shown.form("Allow").buttons) == ["Allow", "Deny"]
 
 
+@pytest.mark.threat("T024")
 def test_what_was_shown_is_what_is_granted(ada, app, rows):
     """A registration that is widened between the page and the button widens nothing."""
     with app.app_context(), transaction():
@@ -97,6 +98,7 @@ def test_the_place_of_the_answer_in_words(http, seed, redirect_uri, words):
     assert f"Answer goes to {words}" in page(ask(http, redirect_uri=redirect_uri)).text
 
 
+@pytest.mark.threat("T024", "T102")
 def test_the_form_holds_the_ticket_and_nothing_of_the_request(ada, rows):
     """What was shown is what is granted: there is nothing in the form that could be changed on the way."""
     shown = ask(ada)
@@ -111,6 +113,7 @@ def test_the_form_holds_the_ticket_and_nothing_of_the_request(ada, rows):
 # ---- Allow and Deny ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T027")
 def test_allow_gives_a_code_that_becomes_a_token(ada, rows):
     members = answer_to_client(press(ada, ask(ada), "Allow"))
     assert set(members) == {"code", "state", "iss"}
@@ -121,6 +124,7 @@ def test_allow_gives_a_code_that_becomes_a_token(ada, rows):
     assert (answer.status_code, answer.json["scope"]) == (200, "profile")
 
 
+@pytest.mark.threat("T027", "T102")
 def test_deny_tells_the_client_and_spends_the_ticket(ada, rows):
     shown = ask(ada)
     members = answer_to_client(press(ada, shown, "Deny"))
@@ -149,12 +153,14 @@ def test_anything_else_is_no_decision(ada, rows, decision):
 STATES = ["x", "ä ö+ü%26&=/?#", "a" * 4_000, '"><script>', "%00", " "]
 
 
+@pytest.mark.threat("T028")
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("button", ["Allow", "Deny"])
 def test_state_comes_back_as_it_was(ada, state, button):
     assert answer_to_client(press(ada, ask(ada, state=state), button))["state"] == [state]
 
 
+@pytest.mark.threat("T028")
 @pytest.mark.parametrize("button", ["Allow", "Deny"])
 def test_no_state_no_state(ada, button):
     assert "state" not in answer_to_client(press(ada, ask(ada, state=None), button))
@@ -167,6 +173,7 @@ def test_a_registered_query_is_kept(http, seed):
     assert answer.headers["Location"].startswith("https://app.example/cb?a=b%2Fc&code=")
 
 
+@pytest.mark.threat("T018")
 def test_the_only_registered_uri_may_be_left_out(ada, rows):
     shown = ask(ada, redirect_uri=None)
     assert "Answer goes to app.example" in page(shown).text
@@ -177,6 +184,7 @@ def test_the_only_registered_uri_may_be_left_out(ada, rows):
 # ---- tickets -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T100", "T102")
 def test_a_ticket_is_spent_once(ada, rows):
     shown = ask(ada)
     answer_to_client(press(ada, shown, "Allow"))
@@ -186,6 +194,7 @@ def test_a_ticket_is_spent_once(ada, rows):
     assert rows(COUNT_CODES) == [(1,)]
 
 
+@pytest.mark.threat("T099", "T102")
 def test_a_ticket_is_of_one_browser(ada, new_browser, rows):
     """Even of the same person: a link that was sent to somebody does not continue there."""
     ticket = ticket_of(ask(ada))
@@ -197,6 +206,7 @@ def test_a_ticket_is_of_one_browser(ada, new_browser, rows):
     assert rows(COUNT_CODES) == [(0,)]
 
 
+@pytest.mark.threat("T100")
 def test_a_ticket_ends_with_the_session(ada, rows):
     shown = ask(ada)
     sign_out(ada)
@@ -215,6 +225,7 @@ def test_a_ticket_expires(ada, app):
     assert is_closed(press(ada, shown, "Allow"))
 
 
+@pytest.mark.threat("T102")
 @pytest.mark.parametrize("ticket", ["", "x", "\0", "a" * 5_000, "é"])
 def test_a_ticket_that_never_was(ada, ticket):
     form = page(ask(ada)).form("Allow").filled("Allow")
@@ -233,6 +244,7 @@ def test_what_a_client_may_do_is_looked_at_again_when_the_person_decides(ada, ap
     assert rows(COUNT_CODES) == rows(select(func.count()).select_from(Consent)) == [(0,)]
 
 
+@pytest.mark.threat("T101")
 def test_two_tabs_each_get_their_own_answer(ada, seed, rows):
     seed(a_client(client_id="second", client_name="Second", redirect_uris=["https://second.example/cb"]))
     first = ask(ada, state="first")
@@ -248,6 +260,7 @@ def test_two_tabs_each_get_their_own_answer(ada, seed, rows):
     ]
 
 
+@pytest.mark.threat("T101")
 def test_two_tabs_before_the_sign_in(http, seed):
     """Both wait for a sign-in; it happens in one of them, and the other one goes on when it is reloaded."""
     seed(a_user(), a_client(scope="profile email"))
@@ -263,6 +276,7 @@ def test_two_tabs_before_the_sign_in(http, seed):
 # ---- another account ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T097")
 def test_another_account_goes_on_with_the_same_request(ada, seed, rows):
     seed(a_user(id=2, sub="b", email="bo@example.com", name="Bo"))
     kept, left = ask(ada, state="kept"), ask(ada, state="left")
@@ -315,6 +329,7 @@ def test_a_deny_of_more_keeps_what_was_allowed(ada, rows):
     assert "code" in answer_to_client(ask(ada, scope="email"))
 
 
+@pytest.mark.threat("T097")
 def test_consent_is_of_one_person_and_one_client(ada, new_browser, seed):
     seed(a_user(id=2, sub="b", email="bo@example.com"), a_client(client_id="second"))
     answer_to_client(press(ada, ask(ada), "Allow"))
@@ -337,6 +352,7 @@ def form_action(answer):
     return answer.headers["Content-Security-Policy"].partition("form-action ")[2].partition(";")[0].split()
 
 
+@pytest.mark.threat("T104")
 def test_the_forms_may_end_at_the_client_and_other_pages_forms_may_not(http, seed):
     """Browsers check a form's redirects too: the sign-in form's, because a remembered consent answers at once."""
     seed(a_user(), a_client())

@@ -61,12 +61,14 @@ def is_refused(answer):
     return answer.status_code == 400 and "Location" not in answer.headers and page(answer).headings
 
 
+@pytest.mark.threat("T030")
 def test_the_form_works(http, form):
     path, data = form
     answer = http.post(path, data=data, headers={"Sec-Fetch-Site": "same-origin", "Origin": ISSUER})
     assert answer.status_code == 303
 
 
+@pytest.mark.threat("T098", "T100")
 @pytest.mark.parametrize("token", [None, "", "x", "a.b.c"])
 def test_no_token_no_effect(http, form, state, token):
     path, data = form
@@ -76,6 +78,7 @@ def test_no_token_no_effect(http, form, state, token):
     assert state() == before
 
 
+@pytest.mark.threat("T098", "T100")
 def test_the_token_of_another_browser_does_not_count(http, new_browser, form, state):
     path, data = form
     before = state()
@@ -84,6 +87,7 @@ def test_the_token_of_another_browser_does_not_count(http, new_browser, form, st
     assert state() == before
 
 
+@pytest.mark.threat("T098")
 def test_a_token_in_the_address_does_not_count(http, form, state):
     path, data = form
     before = state()
@@ -91,6 +95,7 @@ def test_a_token_in_the_address_does_not_count(http, form, state):
     assert state() == before
 
 
+@pytest.mark.threat("T098")
 def test_a_form_without_its_cookie_is_refused(new_browser, form, state):
     path, data = form
     before = state()
@@ -98,6 +103,7 @@ def test_a_form_without_its_cookie_is_refused(new_browser, form, state):
     assert state() == before
 
 
+@pytest.mark.threat("T098", "T100")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -134,6 +140,7 @@ def test_our_own_form_is_taken(http, form, headers):
     assert http.post(path, data=data, headers=headers).status_code == 303
 
 
+@pytest.mark.threat("T098")
 def test_a_form_from_before_the_sign_in_is_out_of_date_after_it(http, seed, state):
     seed(a_user(), a_client())
     old = login_form(http)
@@ -145,6 +152,7 @@ def test_a_form_from_before_the_sign_in_is_out_of_date_after_it(http, seed, stat
     assert state() == before
 
 
+@pytest.mark.threat("T097", "T100")
 def test_a_consent_page_from_before_a_change_of_person_is_out_of_date(http, seed, rows):
     """Whoever signs in next does not answer with a click on the old page."""
     seed(a_user(), a_user(id=2, sub="b", email="bo@example.com"), a_client())
@@ -155,6 +163,7 @@ def test_a_consent_page_from_before_a_change_of_person_is_out_of_date(http, seed
     assert rows(select(AuthorizationCode.user_id)) == []
 
 
+@pytest.mark.threat("T030")
 def test_a_clients_own_page_may_post_an_authorization_request(http, seed):
     """RFC 6749 §3.1: it comes back by GET, where it decides nothing by itself."""
     seed(a_user(), a_client())

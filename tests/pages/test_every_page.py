@@ -155,6 +155,7 @@ def answer(request, http, seed):
     return answer
 
 
+@pytest.mark.threat("T103", "T104", "T107", "T159")
 def test_headers(answer):
     headers = answer.headers
     policy = dict(directive.split(" ", 1) for directive in headers["Content-Security-Policy"].split("; "))
@@ -176,6 +177,7 @@ def test_headers(answer):
     assert "Access-Control-Allow-Origin" not in headers
 
 
+@pytest.mark.threat("T104", "T107")
 def test_no_script_and_nothing_from_elsewhere(answer):
     shown = page(answer)
     assert not {"script", "style", "iframe", "object", "embed", "base", "svg"} & {tag for tag, _ in shown.elements}
@@ -189,6 +191,7 @@ def test_no_script_and_nothing_from_elsewhere(answer):
             assert parts.path.startswith("/"), (tag, attributes)
 
 
+@pytest.mark.threat("T105")
 def test_what_others_wrote_is_text(answer):
     assert "<script" not in answer.text
     assert "<img src=x" not in answer.text
@@ -242,6 +245,7 @@ def test_an_error_page_gives_the_number_that_the_log_has(answer):
         assert answer.headers["Request-Id"] in page(answer).text
 
 
+@pytest.mark.threat("T105")
 def test_names_cannot_turn_our_words_around(http, seed):
     """Marks of writing direction in a client's name stay inside of it."""
     seed(a_user(), a_client(client_name=HOSTILE))
@@ -250,6 +254,7 @@ def test_names_cannot_turn_our_words_around(http, seed):
     assert "\u2068Evil\u202e" in page(shown).title
 
 
+@pytest.mark.threat("T160")
 def test_under_another_name_there_are_no_pages(http):
     answer = http.get("/login", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.content_type) == (400, "text/plain; charset=utf-8")
@@ -258,6 +263,7 @@ def test_under_another_name_there_are_no_pages(http):
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.threat("T159")
 def test_answers_differ_by_cookie(http, seed):
     """A shared cache must not give one person's page to another, even if it forgets no-store."""
     seed(a_user())

@@ -34,6 +34,7 @@ def is_signed_in(http):
     return "You are signed in" in page(http.get("/")).text
 
 
+@pytest.mark.threat("T030")
 def test_the_right_password_signs_in(http, seed, rows):
     seed(a_user())
     answer = try_to_sign_in(http)
@@ -78,6 +79,7 @@ def form_without_what_was_typed(answer, email):
     return html.replace(token, "TOKEN").replace(f' value="{email}"', "")
 
 
+@pytest.mark.threat("T115")
 @pytest.mark.parametrize("typed", FAILURES.values(), ids=FAILURES)
 def test_every_failure_looks_the_same(http, rows, accounts, typed):
     answer = try_to_sign_in(http, **typed)
@@ -123,6 +125,7 @@ class CountingArgon2id:
         return self.genuine.verify_phc_encoded(password, encoded)
 
 
+@pytest.mark.threat("T115", "T117")
 @pytest.mark.parametrize("typed", FAILURES.values(), ids=FAILURES)
 def test_every_failure_costs_one_derivation(http, accounts, monkeypatch, typed):
     counting = CountingArgon2id(passwords.Argon2id)
@@ -200,6 +203,7 @@ def test_the_cookie_on_loopback_http(http, seed, settings):
     assert "Strict-Transport-Security" not in answer.headers
 
 
+@pytest.mark.threat("T093")
 def test_nothing_of_the_old_session_is_left_after_signing_in_or_out(http, seed):
     seed(a_user())
     http.get("/login?next=/oauth/authorize?ticket%3Dx")
@@ -217,6 +221,7 @@ def test_nothing_of_the_old_session_is_left_after_signing_in_or_out(http, seed):
     assert session_ids[1] != session_ids[2]
 
 
+@pytest.mark.threat("T095")
 def test_a_session_cookie_is_dead_after_sign_out(new_browser, http, seed, rows):
     seed(a_user())
     sign_in(http)
@@ -229,6 +234,7 @@ def test_a_session_cookie_is_dead_after_sign_out(new_browser, http, seed, rows):
     assert rows(COUNT_SESSIONS) == [(0,)]
 
 
+@pytest.mark.threat("T097")
 def test_signing_in_again_ends_the_session_before(new_browser, http, seed, rows):
     seed(a_user(), a_user(id=2, sub="b", email="bo@example.com", name="Bo"))
     sign_in(http)
@@ -239,6 +245,7 @@ def test_signing_in_again_ends_the_session_before(new_browser, http, seed, rows)
     assert rows(select(UserSession.user_id)) == [(2,)]
 
 
+@pytest.mark.threat("T093")
 def test_a_cookie_planted_before_the_sign_in_is_worth_nothing_after_it(new_browser, http, seed):
     seed(a_user())
     http.get("/login")
@@ -247,6 +254,7 @@ def test_a_cookie_planted_before_the_sign_in_is_worth_nothing_after_it(new_brows
     assert not is_signed_in(new_browser(planted))
 
 
+@pytest.mark.threat("T095")
 def test_a_disabled_person_is_signed_out_at_once(http, seed, app):
     seed(a_user())
     sign_in(http)
@@ -255,6 +263,7 @@ def test_a_disabled_person_is_signed_out_at_once(http, seed, app):
     assert not is_signed_in(http)
 
 
+@pytest.mark.threat("T161")
 @pytest.mark.parametrize("cookie", ["", "x", "eyJhIjoxfQ.aaaa.bbbb", "." * 4_000, "\u00e9"])
 def test_a_broken_cookie_is_nobody(new_browser, cookie):
     assert new_browser(cookie).get("/").status_code == 200

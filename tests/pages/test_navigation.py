@@ -46,6 +46,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.threat("T108")
 @pytest.mark.parametrize("path", ["/login", "/signup"])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_next_never_leaves_the_site(http, seed, path, attack):
@@ -61,6 +62,7 @@ def test_next_never_leaves_the_site(http, seed, path, attack):
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
 
 
+@pytest.mark.threat("T108")
 @pytest.mark.parametrize("raw", ["/%09/evil.example", "/%5C/evil.example", "/%2F/evil.example", "/%0d%0aX:y", "/@evil"])
 def test_what_stays_encoded_is_a_path_of_this_site(raw):
     """A browser does not decode a path before it resolves it."""

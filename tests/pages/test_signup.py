@@ -46,6 +46,7 @@ def test_name_and_address_are_stored_in_one_form(http, rows):
     assert rows(select(User.name, User.email)) == [("Grace", "grace@example.com")]
 
 
+@pytest.mark.threat("T117")
 @pytest.mark.parametrize("length", [12, 1_024])
 def test_a_password_of_the_right_length(http, length):
     password = ("passwort-ü" * 200)[:length]
@@ -75,6 +76,7 @@ INVALID = [
 ]
 
 
+@pytest.mark.threat("T117")
 @pytest.mark.parametrize(("name", "value"), INVALID)
 def test_what_is_wrong_is_said_at_its_field(http, rows, name, value):
     answer = sign_up(http, **{name: value})

@@ -14,6 +14,7 @@ from protocol.redirect_uris import (
 REGISTERED = ["https://app.example/cb", "https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "http://[::1]:80/cb"]
 
 
+@pytest.mark.threat("T013")
 @pytest.mark.parametrize(
     "uri",
     [*REGISTERED, "http://127.0.0.1:5000/cb", "http://127.0.0.1:65535/cb", "http://[::1]/cb", "http://[::1]:9/cb"],
@@ -22,6 +23,7 @@ def test_registered(uri):
     assert is_registered(uri, REGISTERED)
 
 
+@pytest.mark.threat("T013")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -76,6 +78,7 @@ def test_may_be_registered(uri):
     assert find_problem(uri) is None
 
 
+@pytest.mark.threat("T011", "T012", "T014", "T016")
 @pytest.mark.parametrize(
     "uri",
     [

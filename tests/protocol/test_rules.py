@@ -56,6 +56,7 @@ def test_the_example_of_rfc_7636():
     assert pkce.s256(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
+@pytest.mark.threat("T042", "T043", "T045")
 @pytest.mark.parametrize(
     ("verifier", "challenge", "expected"),
     [
@@ -94,6 +95,7 @@ def test_passwords():
     assert passwords.needs_rehash(stored.replace("t=2", "t=1"))
 
 
+@pytest.mark.threat("T117")
 @pytest.mark.parametrize(
     ("password", "good"),
     [("x" * 11, False), ("x" * 12, True), ("x" * 1_024, True), ("x" * 1_025, False), ("x" * 12 + "\0", False)],
@@ -102,6 +104,7 @@ def test_which_passwords_may_be_chosen(password, good):
     assert (passwords.find_problem(password) is None) is good
 
 
+@pytest.mark.threat("T117")
 def test_long_passwords_are_not_cut():
     stored = passwords.hash_password("x" * 72 + "a")
     assert not passwords.is_right("x" * 72 + "b", stored)

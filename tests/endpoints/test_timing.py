@@ -1,0 +1,62 @@
+"""How long a look-up takes tells nothing of how near a guess came: what is compared is a digest, and no part of it is right."""
+
+import pytest
+
+from protocol.credentials import digest
+from tests.builders import a_client, a_code, a_refresh_token, a_token, a_user, basic, code_request, refresh_request
+from tests.pages.test_timing import assert_alike, medians
+
+ACCESS_TOKEN = "ost_at_" + "a" * 43
+CODE = "ost_ac_" + "c" * 43
+
+short_and_long = pytest.mark.parametrize(
+    ("tries", "within"),
+    [(200, 0.2), pytest.param(10_000, 0.05, marks=[pytest.mark.long, pytest.mark.timeout(900)])],
+)
+
+
+def guesses(right):
+    """Wrong in the first character behind the prefix, in the middle, in the last; and nearly everywhere."""
+    start, half, end = len("ost_at_"), len(right) // 2, len(right) - 1
+    kinds = {f"wrong at {at}": f"{right[:at]}0{right[at + 1 :]}" for at in (start, half, end)}
+    return kinds | {"far off": right[:start] + "0" * (len(right) - start)}
+
+
+def take_as_long(use, right, tries, within):
+    kinds = {kind: lambda guess=guess: use(guess) for kind, guess in guesses(right).items()}
+    assert_alike(medians(tries, kinds), within)
+
+
+@pytest.fixture
+def refresh_token(seed):
+    """Of a sign-in whose access token is ACCESS_TOKEN; the code CODE is on its way."""
+    token = a_refresh_token()
+    seed(a_user(), a_client(), a_token(token, access_token_digest=digest(ACCESS_TOKEN)), a_code(CODE))
+    return token
+
+
+@pytest.mark.threat("T156")
+@short_and_long
+def test_access_tokens(http, refresh_token, tries, within):
+    def use(token):
+        assert http.get("/api/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+
+    take_as_long(use, ACCESS_TOKEN, tries, within)
+
+
+@pytest.mark.threat("T156")
+@short_and_long
+def test_codes(http, refresh_token, tries, within):
+    def exchange(code):
+        assert http.post("/oauth/token", data=code_request(code), auth=basic()).json["error"] == "invalid_grant"
+
+    take_as_long(exchange, CODE, tries, within)
+
+
+@pytest.mark.threat("T156")
+@short_and_long
+def test_refresh_tokens(http, refresh_token, tries, within):
+    def refresh(token):
+        assert http.post("/oauth/token", data=refresh_request(token), auth=basic()).json["error"] == "invalid_grant"
+
+    take_as_long(refresh, refresh_token, tries, within)

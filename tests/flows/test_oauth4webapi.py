@@ -1,0 +1,314 @@
+"""Clients of others as judges: npm's oauth4webapi and openid-client, all their checks on, against a live server on each engine.
+
+Two scripts in `tests/node/` take the client's part and tell in a line of JSON for each step what the library read from the answer,
+or how it refused it; that is compared here. The person's part is the tests' browser. Skipped where Node is missing, or the packages
+are and there is no network to fetch them from; in CI neither is an excuse.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+from subprocess import PIPE
+
+import pytest
+
+from models import Scope
+from protocol import credentials
+from tests.builders import REDIRECT_URI, a_client, a_machine, a_public_client, a_user
+from tests.flows.browser_journey import EMAIL, PATIENCE_SECONDS, Browser
+from tests.flows.driving import Driver
+from tests.live import ENGINES, PROJECT, live_server, new_database
+
+NODE_FOLDER = PROJECT / "tests/node"
+NPM_CI = ["npm", "ci", "--prefix", NODE_FOLDER]
+NPM_SECONDS = 60
+NO_NETWORK = set(
+    "EAI_AGAIN ECONNREFUSED ECONNRESET EHOSTUNREACH ENETUNREACH ENOTFOUND ERR_SOCKET_TIMEOUT ETIMEDOUT FETCH_ERROR".split()
+)
+
+
+# ---- what each step has to come to ------------------------------------------------------------------------------------
+
+
+def token_facts(scope, has_refresh_token):
+    return {"token_type": "bearer", "expires_in": 600, "scope": scope, "has_refresh_token": has_refresh_token}
+
+
+def same_tokens(both):
+    return {"same_access_token": both, "same_refresh_token": both}
+
+
+def body_error(error, status=400):
+    return {"kind": "ResponseBodyError", "status": status, "error": error}
+
+
+def challenged(status, **challenge):
+    return {"kind": "WWWAuthenticateChallengeError", "status": status, "challenges": [{"realm": "ostiary"} | challenge]}
+
+
+def sent_back(error):
+    return {"kind": "AuthorizationResponseError", "error": error}
+
+
+def activity(client_id, scope):
+    """What introspection tells of a live access token."""
+    return {"active": True, "client_id": client_id, "scope": scope, "token_type": "Bearer", "is_ours": True}
+
+
+SCOPE = "profile email"
+TOKENS_OF_A_PERSON = token_facts(SCOPE, has_refresh_token=True)
+TOKEN_OF_A_MACHINE = token_facts("read", has_refresh_token=False)
+INACTIVE = {"active": False}
+ANSWER_WITH_A_CODE = ["code", "iss", "state"]
+BAD_TOKEN = challenged(401, scheme="bearer", error="invalid_token")
+NOT_FOR_MACHINES = challenged(403, scheme="bearer", error="insufficient_scope")
+BAD_BASIC = challenged(401, scheme="basic")
+BAD_CLIENT = body_error("invalid_client", 401)
+BAD_GRANT = body_error("invalid_grant")
+
+
+def sign_in(client_id):
+    return {
+        "authorize": ANSWER_WITH_A_CODE,
+        "exchange": TOKENS_OF_A_PERSON,
+        "use": {"email": EMAIL},
+        "introspect": activity(client_id, SCOPE),
+        "refresh": same_tokens(False),
+        "refresh again": same_tokens(True),
+        "use what was replaced": BAD_TOKEN,
+        "refresh what came of it": same_tokens(False),
+        "introspect what was replaced": INACTIVE,
+        "revoke": "done",
+        "revoke again": "done",
+        "introspect what was revoked": INACTIVE,
+        "use what was revoked": BAD_TOKEN,
+        "refresh what was revoked": BAD_GRANT,
+    }
+
+
+def machine(client_id, other_secret):
+    return {
+        "ask": TOKEN_OF_A_MACHINE,
+        "ask for a scope": TOKEN_OF_A_MACHINE,
+        "introspect": activity(client_id, "read"),
+        "introspect its own": activity(client_id, "read"),
+        "use where a person is needed": NOT_FOR_MACHINES,
+        "ask for a scope it may not have": body_error("invalid_scope"),
+        "ask with another secret": other_secret,
+        "introspect with another secret": other_secret,
+        "revoke with another secret": other_secret,
+        "revoke": "done",
+        "introspect what was revoked": INACTIVE,
+    }
+
+
+OAUTH4WEBAPI = {
+    "discovery": {"discover": "done"},
+    "client_secret_basic": sign_in("web-basic"),
+    "client_secret_post": sign_in("web-post"),
+    "none": sign_in("spa"),
+    "machine, client_secret_basic": machine("robot-basic", BAD_BASIC),
+    "machine, client_secret_post": machine("robot-post", BAD_CLIENT),
+    "refused authorization": {
+        "the person denies": sent_back("access_denied"),
+        "a scope it may not have": sent_back("invalid_scope"),
+    },
+    "refused codes": {
+        "authorize": ANSWER_WITH_A_CODE,
+        "an invented code": BAD_GRANT,
+        "another verifier": BAD_GRANT,
+        "another client": BAD_GRANT,
+        "exchange": TOKENS_OF_A_PERSON,
+        "the same code": BAD_GRANT,
+        "use what it made": BAD_TOKEN,
+    },
+    "refused clients": {
+        "authorize": ANSWER_WITH_A_CODE,
+        "exchange": TOKENS_OF_A_PERSON,
+        "refresh as a client that there is not": BAD_CLIENT,
+        "refresh as another client": BAD_GRANT,
+        "revoke as another client": BAD_GRANT,
+        "introspect as a public client": BAD_CLIENT,
+        "be a machine as a public client": BAD_CLIENT,
+        "be a machine as a web client": body_error("unauthorized_client"),
+        "introspect as another client": INACTIVE,
+        "introspect a refresh token": INACTIVE,
+        "use after all": {"email": EMAIL},
+    },
+}
+
+
+def short_sign_in():
+    return {
+        "discover": "done",
+        "authorize and exchange": TOKENS_OF_A_PERSON,
+        "use": {"email": EMAIL},
+        "refresh": TOKENS_OF_A_PERSON,
+        "use what was replaced": BAD_TOKEN,
+        "revoke": "done",
+        "use what was revoked": BAD_TOKEN,
+        "refresh what was revoked": BAD_GRANT,
+    }
+
+
+def short_machine(client_id):
+    return {
+        "discover": "done",
+        "ask": TOKEN_OF_A_MACHINE,
+        "introspect": {"active": True, "client_id": client_id},
+        "use where a person is needed": NOT_FOR_MACHINES,
+        "revoke": "done",
+        "introspect what was revoked": INACTIVE,
+    }
+
+
+OPENID_CLIENT = {
+    "client_secret_basic": short_sign_in(),
+    "client_secret_post": short_sign_in(),
+    "none": short_sign_in(),
+    "machine, client_secret_basic": short_machine("robot-basic"),
+    "machine, client_secret_post": short_machine("robot-post"),
+    "denied": {"discover": "done", "the person denies": sent_back("access_denied")},
+}
+
+SCRIPTS = {"oauth4webapi.mjs": OAUTH4WEBAPI, "openid-client.mjs": OPENID_CLIENT}
+STEPS = [
+    (script, journey, step)
+    for script, journeys in SCRIPTS.items()
+    for journey, steps in journeys.items()
+    for step in steps
+]
+
+
+# ---- Node and its packages --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def node():
+    """The Node to run the scripts with, its packages installed."""
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            do_without(f"{tool} is not installed")
+    with (NODE_FOLDER / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the suite would take each other's packages away
+        install(lock.read())
+    return shutil.which("node")
+
+
+def install(wanted):
+    """Once, and again when the lock file changed. wanted: its content."""
+    installed = NODE_FOLDER / "node_modules/.installed"
+    if installed.exists() and installed.read_bytes() == wanted:
+        return
+    done = subprocess.run(NPM_CI, capture_output=True, text=True, timeout=NPM_SECONDS)
+    if NO_NETWORK & set(re.findall(r"code (\w+)", done.stderr)):
+        do_without("the packages of tests/node are not installed, and the registry of npm is out of reach")
+    assert done.returncode == 0, done.stderr
+    installed.write_bytes(wanted)
+
+
+def do_without(reason):
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+# ---- the journeys -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request, tmp_path_factory, postgres, node):
+    folder = tmp_path_factory.mktemp("strangers")
+    with live_server(new_database(request.param, folder, postgres), folder) as server:
+        yield server
+        assert "Traceback" not in server.log()
+        assert "bug:" not in server.log()
+
+
+@pytest.fixture(scope="module")
+def clients(server):
+    """Clients of every kind, by their client_id, as they know themselves."""
+    by_post = {"token_endpoint_auth_method": "client_secret_post"}
+    rows = [
+        a_client(client_id="web-basic"),
+        a_client(client_id="web-post", **by_post),
+        a_client(client_id="asker"),
+        a_public_client(),
+        a_machine(client_id="robot-basic"),
+        a_machine(client_id="robot-post", **by_post),
+        a_client(client_id="api", is_resource_server=True, grant_types=[], redirect_uris=[]),
+    ]
+    clients = {}
+    for row in rows:
+        client = {name: getattr(row, name) for name in ("client_id", "token_endpoint_auth_method", "scope")}
+        if not row.is_public:
+            client["client_secret"] = credentials.new_client_secret()
+            row.client_secret_digest = credentials.digest(client["client_secret"])
+        clients[row.client_id] = client
+    with Driver(server) as driver:
+        driver.store(a_user(email=EMAIL), Scope(name="read", description="Read your notes"), *rows)
+    return clients
+
+
+@pytest.fixture(scope="module")
+def reports(node, server, clients, tmp_path_factory):
+    """What each script told of its steps."""
+    given = {
+        "issuer": server.issuer,
+        "resource": f"{server.issuer}/api/me",
+        "redirectUri": REDIRECT_URI,
+        "clients": clients,
+    }
+    errors = tmp_path_factory.mktemp("node") / "stderr"
+    with Browser(server.issuer) as browser:
+        return {script: list(run([node, script, json.dumps(given)], browser, errors)) for script in SCRIPTS}
+
+
+def run(command, browser, errors):
+    """Run a script, and be its person; yields what else it tells."""
+    environment = {"PATH": os.environ["PATH"]}
+    with (
+        errors.open("w") as stderr,
+        subprocess.Popen(
+            command, cwd=NODE_FOLDER, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=stderr
+        ) as script,
+    ):
+        try:
+            for line in script.stdout:
+                report = json.loads(line)
+                if "opens" in report:
+                    script.stdin.write(decide(browser, report["opens"], report["presses"]) + "\n")
+                    script.stdin.flush()
+                else:
+                    yield report
+            script.wait(PATIENCE_SECONDS)
+        finally:
+            script.kill()  # where it is still there
+    assert script.returncode == 0, errors.read_text()
+
+
+def decide(browser, url, button):
+    """The person's part: sign in if asked, decide if asked. Returns the address that the browser was sent to."""
+    browser.open(url)
+    if browser.page and browser.page.title.startswith("Sign in"):
+        browser.sign_in()
+    if browser.page:
+        browser.press(button)
+    assert browser.left_for, f"the person is stuck at {browser.page.title!r}"
+    return browser.left_for
+
+
+@pytest.mark.parametrize(("script", "journey", "step"), STEPS, ids=lambda part: part.removesuffix(".mjs"))
+def test_step(reports, script, journey, step):
+    told = {report["step"]: report["outcome"] for report in reports[script] if report["journey"] == journey}
+    assert step in told, f"the journey ended at {list(told)[-1:]}"
+    assert told[step] == SCRIPTS[script][journey][step]
+
+
+def test_every_step_is_compared(reports):
+    told = [(script, report["journey"], report["step"]) for script in SCRIPTS for report in reports[script]]
+    assert [step for step in told if step not in STEPS] == []
+    assert len(told) == len(set(told))
