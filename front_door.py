@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, g, has_request_context, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.http import parse_date
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
@@ -23,6 +24,7 @@ csrf = CSRFProtect()
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 FORWARDED_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO")
+DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
     "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
@@ -49,6 +51,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         g.request_id = secrets.token_hex(8)
         if has_odd_slashes(request.environ):
             abort(404)
+        drop_impossible_dates(request.environ)
         if request.path not in ANY_HOST_PATHS:
             if request.headers.get("Host", "").lower() != own_host:
                 return Response(f"This server is at {settings.issuer}\n", 400, mimetype="text/plain")
@@ -90,7 +93,16 @@ def has_odd_slashes(environ: dict[str, Any]) -> bool:
     A rule that a proxy has for a path must not be passed by with another spelling of it.
     """
     path, raw_path = environ.get("PATH_INFO", ""), environ.get("RAW_URI", "").partition("?")[0]
-    return "//" in path or ENCODED_SLASH.search(raw_path) is not None
+    return not path.startswith("/") or "//" in path or ENCODED_SLASH.search(raw_path) is not None
+
+
+def drop_impossible_dates(environ: dict[str, Any]) -> None:
+    """A date that cannot be read counts as left out (RFC 9110 §13.1.3). Werkzeug 3.1 raises OverflowError for some."""
+    for name in DATE_HEADERS & environ.keys():
+        try:
+            parse_date(environ[name])
+        except OverflowError:
+            del environ[name]
 
 
 def is_loopback(address: str | None) -> bool:

@@ -5,24 +5,27 @@ Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this fil
 
 import os
 
+from gunicorn.http import message
 from gunicorn.workers import gthread
 
 from app import check_database_fits
 from config import Settings
 from errors import ConfigError
 from front_door import configure_logging
+from patient_worker import PatientWorker
 from protocol.redirect_uris import is_loopback_host
 
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 threads = 4
-worker_class = "gthread"
+worker_connections = 800  # a process; files and database connections need room too below the usual limit of 1024
+worker_class = "patient_worker.PatientWorker"  # a slow client holds no thread
 preload_app = False  # a pool must not be shared across fork
 control_socket_disable = True
 timeout = 30
 graceful_timeout = 10
 keepalive = 75
-limit_request_line = 8190
+limit_request_line = 16 * 1024  # authorization requests carry a state, and some clients put much into it
 forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
 forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
@@ -39,6 +42,10 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         check_database_fits(settings, is_served=True)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
+    if server.cfg.is_ssl and issubclass(server.worker_class, PatientWorker):
+        raise SystemExit(
+            "End TLS in a proxy in front; or take --worker-class gthread, where each slow client holds a thread."
+        )
     addresses = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     if settings.is_development and not all(is_loopback_host(host) for host in addresses):
         raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
@@ -46,9 +53,9 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     configure_logging(Settings())
-    # A new connection holds a thread until its first byte, for 5 s in gunicorn 27: a few silent ones would stall everybody.
-    # After a moment they are left to the poller, as idle kept-alive connections are. There is no setting for it.
-    gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05
+    # gunicorn has no settings for these two.
+    message.MAX_REQUEST_LINE = limit_request_line  # it would take 8190 instead
+    gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05  # how long a thread waits for a body that was refused unread
 
 
 def when_ready(server):  # type: ignore[no-untyped-def]

@@ -46,7 +46,10 @@ def test_a_few_accounts_are_known_and_the_oldest_is_forgotten():
     assert len(cookie) < 400
 
 
-@pytest.mark.parametrize("cookie", ["~~~~~~~~~", ".", "\x00.\ud800~é", "x" * 8_000, "a.b~" * 2_000, "$" * 22 + "." + ">" * 43, '"><script>.x'])
+@pytest.mark.parametrize(
+    "cookie",
+    ["~~~~~~~~~", ".", "\x00.\ud800~é", "x" * 8_000, "a.b~" * 2_000, "$" * 22 + "." + ">" * 43, '"><script>.x'],
+)
 def test_what_a_stranger_made_up_is_neither_known_nor_carried_on(cookie):
     assert find_entry(cookie, ADA, [KEY]) is None
     assert remember(cookie, ADA, [KEY]).count("~") == 0
