@@ -69,12 +69,15 @@ def missing(received: bytearray) -> Iterator[bytes]:
     if end < 0:
         return
     head, body = bytes(received[: end + 2]).lower(), end + 4
+    is_chunked = b"\r\ntransfer-encoding:" in head
+    if head.count(b"\r\ncontent-length:") + is_chunked > 1:
+        return  # gunicorn refuses two lengths
     length = CONTENT_LENGTH.search(head)
     size = int(length[1]) if length else 0
-    if b"\r\ntransfer-encoding:" not in head:
-        rest = missing_bytes(received, body + size if size <= MAXIMUM_BODY else body)
+    if is_chunked:
+        rest = missing_chunks(received, body)
     else:
-        rest = missing_chunks(received, body) if not length else iter(())  # both: gunicorn refuses that
+        rest = missing_bytes(received, body + size if size <= MAXIMUM_BODY else body)
     for nothing in rest:
         yield CONTINUE if len(received) == body and EXPECTS_CONTINUE.match(head) else nothing
 

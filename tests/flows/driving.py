@@ -178,7 +178,7 @@ class Driver:
     # ---- HTTP -----------------------------------------------------------------------------------------------------
 
     def connect(self):
-        """A connection that has been used: a new one holds a thread of the server until it says something."""
+        """A connection that has been used: a new one has to be accepted first."""
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE_SECONDS)
         connection.request("GET", "/healthz")
         connection.getresponse().read()

@@ -512,6 +512,13 @@ def test_what_is_no_http_is_quoted_nowhere(server, line, status):
 
 
 @pytest.mark.threat("T167")
+def test_two_lengths_are_refused_before_the_body(server):
+    for case in ("both lengths", "two lengths", "the same length twice"):
+        status, seconds = ask(server, post(server, b"", ODD_HEADS[case]))
+        assert (status, seconds < PROMPT_SECONDS) == (400, True)
+
+
+@pytest.mark.threat("T167")
 def test_lines_that_end_otherwise_are_refused_at_once(server):
     for request in (get(server, "/healthz").replace(b"\r\n", b"\n"), b"GET / HTTP/1.1\n", b"\n\n"):
         status, seconds = ask(server, request)
