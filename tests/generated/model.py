@@ -1,8 +1,8 @@
 """What must happen to the tokens of people and machines, as plain Python: no Flask, no SQL, no digests.
 
 Enters: what a client, a person or an operator does, in the order in which it is done. Leaves: an `Expected` answer, and in
-`Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`), not from the code that
-keeps them, and simple where the product is fast: a family that has ended is a flag, an ancestor is an object.
+`Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`); where they are silent, as
+about which of two refusals comes first, it says what the server does. A family that has ended is a flag here, an ancestor an object.
 """
 
 from dataclasses import dataclass

@@ -690,7 +690,7 @@ def digest_of(token):
 # The suppressed check is about the time that it takes to choose steps, which is long on a busy machine.
 COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 SHORT = settings(COMMON, max_examples=8, stateful_step_count=50)
-LONG = settings(COMMON, max_examples=60, stateful_step_count=60)
+LONG = settings(COMMON, max_examples=25, stateful_step_count=60)
 SECONDS_TO_SHRINK = 420  # a failure is made small before it is shown, for up to five minutes
 
 # Each with a seed of its own: Hypothesis makes most runs out of others, so a few small starts see more than one large one.
@@ -733,6 +733,7 @@ def test_no_difference_from_the_model_in_many_more_steps(number, lifetimes):
 
 
 BROKEN = {
+    "nothing": [],
     "repeat although used": [
         mutations.Replacement("protocol/refresh.py", " and family.used_at is None", ""),
     ],
@@ -745,15 +746,15 @@ BROKEN = {
 
 
 @pytest.mark.long
+@pytest.mark.timeout(SECONDS_TO_SHRINK)
 @pytest.mark.parametrize("replacements", BROKEN.values(), ids=BROKEN.keys())
 def test_the_short_form_notices(replacements, tmp_path):
-    """In a changed copy of the project, where this file is the program: see its last lines."""
+    """In a changed copy of the project, where this file is the program (see its last lines). One that is whole passes."""
     copy = mutations.mutated_copy(replacements, tmp_path / "copy")
     shutil.copytree(PROJECT / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "tests.generated.test_machine"]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 1
-    assert "AssertionError" in done.stderr
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=SECONDS_TO_SHRINK)
+    assert ("AssertionError" in done.stderr, done.returncode) == ((True, 1) if replacements else (False, 0))
 
 
 if __name__ == "__main__":
