@@ -2,7 +2,7 @@
 
 Enters: what a client, a person or an operator does, in the order in which it is done. Leaves: an `Expected` answer, and in
 `Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`); where they are silent, as
-about which of two refusals comes first, it says what the server does. A family that ended is a flag here, an ancestor an object.
+about which of two refusals comes first, it says what the server does. Here an ended family is a flag, an ancestor an object.
 """
 
 from dataclasses import dataclass
