@@ -189,10 +189,12 @@ class PatientWorker(ThreadWorker):
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """What is no HTTP is refused without a word of it. gunicorn would quote it, in the answer and in the log, or say 501."""
-        if not isinstance(exc, ParseException) or isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
-            return super().handle_error(req, client, addr, exc)
-        status = STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
-        self.log.info("Refused what %s sent: %s", addr, type(exc).__name__)
+        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+            status = STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
+            self.log.info("Refused what %s sent: %s", addr, type(exc).__name__)
+        else:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            self.log.error("Could not answer %s: %s", addr, type(exc).__name__)
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
 

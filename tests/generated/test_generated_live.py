@@ -50,9 +50,6 @@ def home_of_hypothesis(tmp_path_factory):
 @pytest.fixture
 def server(engine, tmp_path, postgres):
     server = LiveServer(new_database(engine, tmp_path, postgres), tmp_path, **PATIENT)
-    server.environment["MALLOC_MMAP_THRESHOLD_"] = (
-        "1000000"  # else glibc may keep what passwords were hashed in: 19 MiB each
-    )
     try:
         yield server.start()
     finally:
