@@ -30,7 +30,8 @@ from tests.builders import (
 from tests.generated.raw import Parts, pairs
 
 SPA_ORIGIN = "https://spa.example"
-ADA, BYSTANDER, CAROL, DAN = 1, 2, 3, 4  # Carol signs in again and again; Dan has allowed the client everything
+# Carol signs in again and again; Dan has allowed the client everything. Ids that PostgreSQL will not soon give to somebody else.
+ADA, BYSTANDER, CAROL, DAN = range(1_000_001, 1_000_005)
 AUTHORIZATION = AUTHORIZATION_REQUEST | {
     "scope": "profile",
     "state": "the state",
