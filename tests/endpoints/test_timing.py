@@ -18,7 +18,9 @@ short_and_long = pytest.mark.parametrize(
 def guesses(right):
     """Wrong in the first character behind the prefix, in the middle, in the last; and nearly everywhere."""
     start, half, end = len("ost_at_"), len(right) // 2, len(right) - 1
-    kinds = {f"wrong at {at}": f"{right[:at]}0{right[at + 1 :]}" for at in (start, half, end)}
+    kinds = {
+        f"wrong at {at}": right[:at] + ("1" if right[at] == "0" else "0") + right[at + 1 :] for at in (start, half, end)
+    }
     return kinds | {"far off": right[:start] + "0" * (len(right) - start)}
 
 

@@ -154,7 +154,7 @@ def test_the_document_is_a_whole_example_and_the_environment_stays_outside(host)
             import {", ".join(SAME_NAMES[:2])}
             assert {{pathlib.Path(module.__file__).parent for module in ({", ".join(SAME_NAMES[:2])})}} == {{here}}
             assert not {{"my_oauth", "unit_of_work", "gunicorn"}} & set(sys.modules)
-            assert not any(path.startswith("{PROJECT}") and "/.venv/" not in path for path in sys.path)
+            assert not any(path.startswith("{PROJECT}") and "/.venv" not in path for path in sys.path)
         """,
     )
     outside = {name: value for name, value in HOSTILE.items() if not name.endswith("_proxy")}
