@@ -8,11 +8,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
 	@PORT=$(PORT) $(BIN)/flask demo --migrate
-	@PORT=$(PORT) $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
+	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
 
 dev: .venv/installed  ## The same in one process that reloads on changes
 	@PORT=$(PORT) $(BIN)/flask demo --migrate
-	@PORT=$(PORT) $(BIN)/flask run --reload --port $(PORT)
+	@PORT=$(PORT) exec $(BIN)/flask run --reload --port $(PORT)
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
 	@$(BIN)/pytest $(ARGS)

@@ -19,15 +19,23 @@ import front_door
 import my_oauth
 import unit_of_work
 from config import PROJECT, Settings
-from endpoints import authorize, discovery, health, introspect, me, revoke, token
+from courier import Courier
+from endpoints import authorize, discovery, health, introspect, jwks, logout, me, revoke, token, userinfo
 from errors import ConfigError
+from fetching import Documents, Fetcher
+from keyring import Keyring
 from models import db
-from pages import assets, demo, home, login, signup
+from pages import accounts, assets, demo, home, login, signup
 from protocol import passwords
 
-ENDPOINTS = [authorize, token, introspect, revoke, discovery, me, health]
-WITHOUT_FORMS = [token, introspect, revoke]  # programs call them: they have no session that a forged form could use
-PAGES = [assets, home, login, signup, demo]
+ENDPOINTS = [authorize, token, userinfo, introspect, revoke, logout, discovery, jwks, me, health]
+WITHOUT_FORMS = [
+    token,
+    userinfo,
+    introspect,
+    revoke,
+]  # programs call them: they have no session that a forged form could use
+PAGES = [assets, home, login, signup, accounts, demo]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
 
@@ -54,6 +62,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     browser.init_app(app, settings)
     errors.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)
+    app.extensions["ostiary.keyring"] = Keyring(settings)
+    app.extensions["ostiary.fetcher"] = Fetcher(settings)
+    app.extensions["ostiary.documents"] = Documents(app.extensions["ostiary.fetcher"])
+    app.extensions["ostiary.courier"] = Courier(app)
+    if is_served():
+        app.before_request(app.extensions["ostiary.courier"].start)
     app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)

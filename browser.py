@@ -4,20 +4,24 @@ Enters: a request of a person. Leaves: who is signed in, and which pending autho
 names a row of `user_session`, so ending a session anywhere ends it here. Machine endpoints open no session at all.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, current_user, login_user
 
+import session_end
 import store.tickets
 import store.user_sessions
 from config import Settings
 from errors import is_machine_path
 from protocol import clock, credentials, known_device
+from protocol.claims import AMR_PASSWORD
 from store.user_sessions import SignedIn
 from unit_of_work import lock_owner
 
+MAXIMUM_ACCOUNTS = 8  # signed in at once; the cookie holds a value for each
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
 
@@ -25,8 +29,8 @@ class SessionOnlyLogins(LoginManager):
     """Flask-Login without its second cookie: we never set it, and reading a forged one raises TypeError (0.6.3)."""
 
     def _load_user(self) -> None:
-        session_id = session.get("_user_id")
-        self._update_request_context_with_user(load_signed_in(session_id) if session_id is not None else None)
+        cookie_value = session.get("_user_id")
+        self._update_request_context_with_user(load_signed_in(cookie_value) if cookie_value is not None else None)
 
 
 class PageSessions(SecureCookieSessionInterface):
@@ -77,21 +81,40 @@ def init_app(app: Flask, settings: Settings) -> None:
         return response
 
 
-def load_signed_in(session_id: str) -> SignedIn | None:
-    return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now())
+def load_signed_in(cookie_value: str) -> SignedIn | None:
+    return store.user_sessions.find_signed_in(cookie_value, clock.now())
 
 
 def signed_in() -> SignedIn | None:
-    """Who this browser is signed in as."""
+    """Who this browser is signed in as, where several are: whom they chose last."""
     return current_user._get_current_object() if current_user.is_authenticated else None
 
 
-def signed_in_for_good() -> SignedIn | None:
-    """Who is signed in, locked to the end of the transaction: a sign-out from elsewhere comes wholly before or wholly after it."""
-    session_id = session.get("_user_id")
+def accounts() -> list[SignedIn]:
+    """Everybody who is signed in with this browser, the present account first. One SELECT, none for nobody."""
+    if "accounts" not in g:
+        g.accounts = store.user_sessions.find_all_signed_in(cookie_values(), clock.now())
+    found: list[SignedIn] = g.accounts
+    return found
+
+
+def has_others() -> bool:
+    """Whether this browser claims more than one account; asks nobody."""
+    return bool(session.get("others"))
+
+
+def cookie_values() -> list[str]:
+    """The sessions that this browser claims to have, the present one first."""
+    present = session.get("_user_id")
+    return [*([present] if present is not None else []), *session.get("others", [])]
+
+
+def find_for_good(session_id: int | None) -> SignedIn | None:
+    """Who is signed in here with this session, locked to the end of the transaction: a sign-out from elsewhere comes wholly
+    before or wholly after it. None when it is not one of this browser's, or has ended."""
     if session_id is None:
         return None
-    return store.user_sessions.find_signed_in(session_id, credentials.digest(session_id), clock.now(), lock=True)
+    return store.user_sessions.find_among(cookie_values(), session_id, clock.now())
 
 
 def known_device_cookie_name() -> str:
@@ -117,40 +140,58 @@ def browser_digest() -> bytes:
     return credentials.digest(session["browser"])
 
 
-def sign_in(user_id: int, password_hash: str) -> bool:
-    """Begin a new session under new ids, so that nobody can have planted them. What this browser had pending comes along.
+def sign_in(user_id: int, password_hash: str, ticket: str | None = None) -> bool:
+    """Begin a session, or renew the one that this person has here, under new ids, so that nobody can have planted them.
 
-    False when the person was disabled or got another password since this one was checked: under the lock that such a change
-    takes too, a sign-in comes wholly before it, and its session ends with the others, or wholly after it.
+    What this browser had pending comes along, and other accounts stay signed in beside it. `ticket`: of the request that this
+    sign-in is for. False when the person was disabled or got another password since this one was checked: under the lock that
+    such a change takes too, a sign-in comes wholly before it, and its session ends with the others, or wholly after it.
     """
     owner = lock_owner(user_id)
     if owner is None or owner.password_hash != password_hash:
         return False
-    end_current_session()
-    old_browser = browser_digest()
-    session.clear()
-    store.tickets.hand_over(old_browser, browser_digest())
-    session_id = credentials.random_text()
-    store.user_sessions.start(
-        credentials.digest(session_id),
-        user_id,
-        clock.now(),
-        request.headers.get("User-Agent", ""),
-        request.remote_addr or "",
-    )
-    login_user(load_signed_in(session_id))
+    here = accounts()
+    mine = next((account for account in here if account.id == user_id), None)
+    cookie_value = credentials.random_text()
+    how = (clock.now(), AMR_PASSWORD, request.headers.get("User-Agent", ""), request.remote_addr or "")
+    if mine is None:
+        if surplus := store.user_sessions.find_surplus(user_id, clock.now()):
+            session_end.end_sessions(user_id, surplus)
+        session_id = store.user_sessions.start(cookie_value, user_id, *how)
+    else:
+        session_id = mine.session_id
+        store.user_sessions.renew(session_id, cookie_value, *how)
+    carry_on(cookie_value, [account.cookie_value for account in here if account.id != user_id], ticket, session_id)
+    login_user(load_signed_in(cookie_value))
     return True
 
 
-def sign_out(ticket_digest: bytes | None = None) -> None:
-    """End this browser's session. Of its pending requests only the named one stays, for somebody else to sign in for."""
-    end_current_session()
+def choose(person: SignedIn, ticket: str | None = None) -> None:
+    """Go on as another of the accounts that are signed in here; `ticket`: with this request."""
+    others = [other.cookie_value for other in accounts() if other.session_id != person.session_id]
+    carry_on(person.cookie_value, others, ticket, person.session_id)
+
+
+def sign_out(people: Sequence[SignedIn]) -> None:
+    """End these sessions of this browser. What was pending stays for those who are left; with nobody left, it is gone."""
+    left = [account for account in accounts() if account not in people]
+    for person in sorted(
+        people, key=lambda person: person.id
+    ):  # everybody who locks several people does it in this order
+        session_end.end_sessions(person.id, [person.session_id])
+    if left:
+        carry_on(left[0].cookie_value, [account.cookie_value for account in left[1:]])
+    else:
+        session.clear()
+        g.pop("accounts", None)
+
+
+def carry_on(present: str, others: list[str], ticket: str | None = None, session_id: int | None = None) -> None:
+    """New ids for this browser, with these sessions in it; what it had pending follows, and `ticket` is for `session_id`."""
     old_browser = browser_digest()
     session.clear()
-    if ticket_digest is not None:
-        store.tickets.hand_over(old_browser, browser_digest(), ticket_digest)
-
-
-def end_current_session() -> None:
-    if "_user_id" in session:
-        store.user_sessions.end(credentials.digest(session["_user_id"]))
+    g.pop("accounts", None)
+    session["_user_id"] = present
+    if others:
+        session["others"] = others[: MAXIMUM_ACCOUNTS - 1]
+    store.tickets.hand_over(old_browser, browser_digest(), ticket, session_id)

@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError
 
 from errors import ConfigError
 from protocol import redirect_uris
+from protocol.signing_keys import MAXIMUM_JWT_LIFETIME, Schedule
 
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"
@@ -41,6 +42,7 @@ DEFAULTS_IN_WORDS = {
     "issuer": "`http://127.0.0.1:$PORT`",
     "database_url": "on loopback the SQLite file `instance/ostiary.sqlite3`",
     "secret_key": "on loopback `instance/secret_key`",
+    "allow_private_addresses": "`true` on loopback, else `false`",
     "signup": "`open` on loopback, else `closed`",
 }
 
@@ -117,6 +119,15 @@ class Settings(BaseSettings):
     refresh_retry_lifetime: Seconds = timedelta(hours=24)
     """For so long a repeated refresh is honoured while what it got the first time is unused."""
 
+    id_token_lifetime: Annotated[PositiveSeconds, Field(le=MAXIMUM_JWT_LIFETIME)] = timedelta(hours=1)
+    """How long an ID token may be taken for a sign-in, at most a day (OpenID Connect Core §2)."""
+
+    signing_key_lifetime: PositiveSeconds = timedelta(days=90)
+    """For so long a key signs; its successor is published beforehand."""
+
+    jwks_cache_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(days=1))] = timedelta(minutes=5)
+    """How long clients and resource servers may keep the JWKS. A new key signs only when older copies have expired."""
+
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Live tokens of a person at a client: a new sign-in replaces the oldest. Clients may have their own."""
 
@@ -144,6 +155,9 @@ class Settings(BaseSettings):
     password_hashes: Annotated[int, Field(ge=1, le=1_000)] = 2
     """Passwords that a worker process hashes at once; each takes 19 MiB and a core. The rest is answered 503."""
 
+    allow_private_addresses: bool
+    """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses, and by plain http."""
+
     trusted_proxies: Networks = ()
     """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count."""
 
@@ -165,10 +179,23 @@ class Settings(BaseSettings):
                 INSTANCE.mkdir(mode=0o700, exist_ok=True)
                 values["database_url"] = f"sqlite:///{INSTANCE / 'ostiary.sqlite3'}"
             values.setdefault("signup", "open")
+            values.setdefault("allow_private_addresses", True)
             if "secret_key" not in values:
                 values["secret_key"] = development_secret_key(INSTANCE / "secret_key")
         values.setdefault("signup", "closed")
+        values.setdefault("allow_private_addresses", False)
         return values
+
+    @model_validator(mode="after")
+    def check_key_lifetime(self) -> "Settings":
+        """A key that is announced for longer than it signs would never be the newest one."""
+        schedule = Schedule(self.signing_key_lifetime, self.jwks_cache_lifetime)
+        if self.signing_key_lifetime.total_seconds() < 2 * schedule.announcement:
+            raise ValueError(
+                "OSTIARY_SIGNING_KEY_LIFETIME must be at least twice OSTIARY_JWKS_CACHE_LIFETIME and two minutes more:"
+                " each key is published before it signs"
+            )
+        return self
 
     @field_validator("issuer")
     @classmethod

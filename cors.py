@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 import store.clients
 from unit_of_work import answer
 
-SHARED = {"/oauth/token": "POST", "/oauth/revoke": "POST", "/api/me": "GET"}
+SHARED = {"/oauth/token": "POST", "/oauth/revoke": "POST", "/oauth/userinfo": "GET, POST", "/api/me": "GET"}
 PREFLIGHT_SECONDS = 600
 
 

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -175,16 +175,28 @@ class LockFile:
         arrived.wait()
 
 
-def insert_or_change(dialect: str, into: Table, key: str, change: Callable[[Any], dict[str, Any]]) -> Any:
+def insert_or_change(
+    dialect: str, into: Table, key: str | Sequence[str], change: Callable[[Any], dict[str, Any]]
+) -> Any:
     """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does the same.
 
-    change: from the row that would have been inserted to the columns to set.
+    key: a column, or several that are unique together. change: from the row that would have been inserted to the columns to set.
     """
     if dialect in ("mysql", "mariadb"):
         upsert = mysql.insert(into)
         return upsert.on_duplicate_key_update(change(upsert.inserted))
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(into)
-    return insert.on_conflict_do_update(index_elements=[key], set_=change(insert.excluded))
+    return insert.on_conflict_do_update(
+        index_elements=[key] if isinstance(key, str) else key, set_=change(insert.excluded)
+    )
+
+
+def insert_if_new(dialect: str, into: Table, key: str) -> Any:
+    """An INSERT that does nothing where `key` is there already; then RETURNING returns no row."""
+    if dialect in ("mysql", "mariadb"):
+        return mysql.insert(into).prefix_with("IGNORE")
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(into)
+    return insert.on_conflict_do_nothing(index_elements=[key])
 
 
 def prepare_for_migrations(connection: Connection) -> None:

@@ -17,7 +17,17 @@ from werkzeug.exceptions import HTTPException
 
 log = logging.getLogger("ostiary.errors")
 
-MACHINE_PATHS = ("/oauth/token", "/oauth/introspect", "/oauth/revoke", "/api/", "/.well-known/", "/healthz", "/readyz")
+MACHINE_PATHS = (
+    "/oauth/token",
+    "/oauth/introspect",
+    "/oauth/revoke",
+    "/oauth/userinfo",
+    "/oauth/jwks",
+    "/api/",
+    "/.well-known/",
+    "/healthz",
+    "/readyz",
+)
 RETRY_AFTER_SECONDS = 2
 
 

@@ -124,8 +124,9 @@ def check_origin(issuer: str) -> None:
 
 
 def is_foreign_by_design() -> bool:
-    """An authorization request may come by POST from a client's page (RFC 6749 §3.1); it decides nothing."""
-    return request.path == "/oauth/authorize" and "ticket" not in request.form
+    """What a client's page may send by POST (RFC 6749 §3.1, RP-Initiated Logout §2); it decides nothing."""
+    decision = {"/oauth/authorize": "ticket", "/oauth/logout": "who"}.get(request.path)
+    return decision is not None and decision not in request.form
 
 
 def allow_form_action(source: str) -> None:

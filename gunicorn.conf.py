@@ -60,6 +60,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     configure_logging(Settings())
     give_large_blocks_back()
+    worker.wsgi.extensions["ostiary.courier"].start()  # before anybody asks: it may have been left something
     # gunicorn has no settings for these two.
     message.MAX_REQUEST_LINE = limit_request_line  # it would take 8190 instead
     gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05  # how long a thread waits for a body that was refused unread

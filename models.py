@@ -35,6 +35,7 @@ from protocol import credentials, redirect_uris, scopes
 Id = BigInteger().with_variant(Integer, "sqlite")
 Digest = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
 SUB_LENGTH = 43
+SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
 NEVER = 0  # a client's lifetime of 0 seconds: this credential does not expire
 
@@ -69,6 +70,12 @@ class User(db.Model):  # type: ignore[name-defined]
     created_at: Mapped[int] = mapped_column(BigInteger)
     email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
     disabled_at: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[int | None] = mapped_column(BigInteger)  # when what clients are told of them last changed
+    # Always filled; nullable only because SQLite adds no other column to a table that is there.
+    claims: Mapped[dict[str, Any]] = mapped_column(
+        JSON, default=dict, nullable=True
+    )  # OpenID members that nothing queries
+    pairwise_secret: Mapped[bytes] = mapped_column(Digest, default=credentials.random_secret, nullable=True)
 
 
 class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
@@ -79,6 +86,7 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     client_name: Mapped[str] = mapped_column(String(200))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
+    sealed_client_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # for client_secret_jwt, whose key it is
     client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
     token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
     grant_types: Mapped[list[str]] = mapped_column(JSON)
@@ -131,6 +139,10 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
             return int(default.total_seconds())
         return None if own == NEVER else own
 
+    def member(self, name: str, default: Any = None) -> Any:
+        """A registration member that has no column of its own."""
+        return self.extra_metadata.get(name, default)
+
     @property
     def is_public(self) -> bool:
         return self.token_endpoint_auth_method == "none"  # noqa: S105 - RFC 7591's word for no authentication
@@ -155,17 +167,54 @@ class Scope(db.Model):  # type: ignore[name-defined]
 
 
 class UserSession(db.Model):  # type: ignore[name-defined]
-    """One browser that a person signed in with. The cookie holds the value whose digest is the key."""
+    """One browser that a person signed in with. The cookie holds the value whose digest is here; signing in again renews both."""
 
     __tablename__ = "user_session"
-    __table_args__ = (Index(None, "user_id", "created_at"),)
+    __table_args__ = (Index(None, "user_id", "created_at"), {"sqlite_autoincrement": True})
 
-    session_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    session_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
-    created_at: Mapped[int] = mapped_column(BigInteger)  # auth_time: when the password was given
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    auth_time: Mapped[int] = mapped_column(BigInteger)  # when the person last proved who they are, by
+    amr: Mapped[str] = mapped_column(String(100))  # these methods, separated by blanks (RFC 8176)
     expires_at: Mapped[int] = mapped_column(BigInteger)
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     remote_addr: Mapped[str] = mapped_column(String(45), default="")
+
+
+class ClientSession(db.Model):  # type: ignore[name-defined]
+    """A client that a person was sent back to from one of their sessions: the `sid` of its ID tokens (Back-Channel Logout §2.1)."""
+
+    __tablename__ = "client_session"
+    __table_args__ = (UniqueConstraint("session_id", "client_id"),)
+
+    sid: Mapped[str] = mapped_column(String(SID_LENGTH), primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey(UserSession.id, ondelete="CASCADE"))
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class LogoutNotice(db.Model):  # type: ignore[name-defined]
+    """A client that is to be told of a session's end, and what became of it (Back-Channel Logout §2.5).
+
+    Stored in the transaction that ended the session; delivered afterwards. It stays as the receipt, the newest of each person.
+    """
+
+    __tablename__ = "logout_notice"
+    __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    # None: the person was removed, and the clients are told all the same.
+    user_id: Mapped[int | None] = mapped_column(ForeignKey(User.id, ondelete="SET NULL"))
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the person
+    sid: Mapped[str] = mapped_column(String(SID_LENGTH))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    next_attempt_at: Mapped[int | None] = mapped_column(BigInteger, index=True)  # None: there will be none
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    delivered_at: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str] = mapped_column(String(100), default="")  # of the last attempt, in words
 
 
 class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
@@ -176,7 +225,8 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    parameters: Mapped[dict[str, str]] = mapped_column(JSON)
+    sealed_parameters: Mapped[bytes] = mapped_column(LargeBinary)  # the ticket opens them
+    session_id: Mapped[int | None] = mapped_column(Id)  # the session that was begun, renewed or chosen for this request
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
@@ -205,6 +255,8 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     scope: Mapped[str] = mapped_column(Text)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
+    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
+    sealed_openid: Mapped[bytes | None] = mapped_column(LargeBinary)  # what ID tokens need to know; the code opens it
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges so far
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
@@ -242,6 +294,10 @@ class Token(db.Model):  # type: ignore[name-defined]
     issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; of this pair, so a refresh renews it
     used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
     auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the person last gave a password
+    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))  # of the session that it came from
+    openid: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # what ID tokens and userinfo need to know
 
     # The family and its refresh tokens; all None where the client has none.
     family_digest: Mapped[bytes | None] = mapped_column(Digest, unique=True)
@@ -263,6 +319,31 @@ class Throttle(db.Model):  # type: ignore[name-defined]
     __tablename__ = "throttle"
 
     bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class SigningKey(db.Model):  # type: ignore[name-defined]
+    """A key that signs ID tokens and the like, from `active_from` until its successor does (`protocol/signing_keys.py`)."""
+
+    __tablename__ = "signing_key"
+    __table_args__ = (UniqueConstraint("alg", "generation"),)
+
+    kid: Mapped[str] = mapped_column(String(43), primary_key=True)
+    alg: Mapped[str] = mapped_column(String(10))
+    generation: Mapped[int] = mapped_column(Integer)  # of its alg: two nodes that make the next one at once make one
+    public_jwk: Mapped[dict[str, Any]] = mapped_column(JSON)
+    sealed_private_key: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    active_from: Mapped[int] = mapped_column(BigInteger)
+    last_presented_at: Mapped[int | None] = mapped_column(BigInteger)  # when something it signed was last shown to us
+
+
+class SpentAssertion(db.Model):  # type: ignore[name-defined]
+    """The `jti` of a client assertion that was used: it is good once (RFC 7523 §3)."""
+
+    __tablename__ = "spent_assertion"
+
+    jti_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the client and its jti
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 

@@ -5,6 +5,7 @@ Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentica
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -19,17 +20,19 @@ from werkzeug.datastructures import MultiDict
 import store.clients
 import store.tokens
 import throttling
-from client_auth import client_secret, none
+from client_auth import client_assertion, client_secret, none
 from config import Settings
 from current import settings as current_settings
+from endpoints import authorization_response
 from endpoints.bearer import RequireOAuth
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
+from grants.openid import IdToken
 from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
 from models import Client, Token, db, table
-from protocol import clock, credentials, redirect_uris, scopes
+from protocol import clock, credentials, scopes
 from protocol.pkce import S256CodeChallenge
 from protocol.refresh import Verdict, judge
 from protocol.seal import seal, unseal
@@ -38,8 +41,8 @@ from unit_of_work import lock_owner, penalize, refuse
 log = logging.getLogger("ostiary.oauth")
 
 GRANTS: list[tuple[Any, list[Any]]] = [
-    (AuthorizationCodeGrant, [S256CodeChallenge()]),
-    (RefreshTokenGrant, []),
+    (AuthorizationCodeGrant, [S256CodeChallenge(), IdToken()]),
+    (RefreshTokenGrant, [IdToken()]),
     (ClientCredentialsGrant, []),
 ]
 
@@ -48,6 +51,8 @@ ENDPOINTS = [RevocationEndpoint, IntrospectionEndpoint]
 CLIENT_AUTH = {
     "client_secret_basic": client_secret.authenticate_basic,
     "client_secret_post": client_secret.authenticate_post,
+    "private_key_jwt": client_assertion.authenticate_private_key,
+    "client_secret_jwt": client_assertion.authenticate_client_secret,
     "none": none.authenticate,
 }
 
@@ -213,6 +218,8 @@ def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
     if code := request.authorization_code:
         row.update(
             auth_time=code.auth_time,
+            sid=code.sid,
+            openid=without_nonce(code.openid),
             code_digest=code.code_digest,
             redirect_uri_digest=credentials.digest(code.redirect_uri),
             code_challenge=code.code_challenge,
@@ -222,9 +229,16 @@ def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
     return row
 
 
+def without_nonce(openid: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A nonce belongs to one ID token only (OpenID Connect Core §12.2)."""
+    return None if openid is None else {name: value for name, value in openid.items() if name != "nonce"}
+
+
 CARRIED_THROUGH_REFRESHES = (
     "scope",
     "auth_time",
+    "sid",
+    "openid",
     "family_digest",
     "family_expires_at",
     "code_digest",
@@ -408,10 +422,22 @@ class Server(AuthorizationServer):
             raise UnsupportedGrantType(None) from None
 
     def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
-        """A refusal is rolled back, also when it leaves as a redirect. `access_denied` is a decision: it commits."""
-        if error.error != "access_denied":
-            refuse()
-        client = getattr(request, "client", None)
+        """A refusal is rolled back. One of an authorization request goes back to the client where that is known to be safe."""
+        if error.redirect_uri:
+            return self.refuse_authorization(error, request.payload.data)
+        self.note_refusal(error, getattr(request, "client", None))
+        response: Response = super().handle_error_response(request, error)
+        return response
+
+    def refuse_authorization(self, error: OAuth2Error, parameters: dict[str, str]) -> Response:
+        """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked for."""
+        self.note_refusal(error, store.clients.find(parameters["client_id"]))
+        mode = parameters.get("response_mode")
+        return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))
+
+    @staticmethod
+    def note_refusal(error: OAuth2Error, client: Client | None) -> None:
+        refuse()
         log.info(
             "refused: error=%s reason=%s client_id=%s path=%s",
             error.error,
@@ -419,18 +445,12 @@ class Server(AuthorizationServer):
             client.client_id if client else "-",
             flask_request.path,
         )
-        if error.redirect_uri:
-            return self.handle_response(*self.redirect_to_client(error.redirect_uri, error.get_body()))
-        response: Response = super().handle_error_response(request, error)
-        return response
 
-    def redirect_to_client(self, redirect_uri: str, answer: list[tuple[str, str]]) -> tuple[int, str, dict[str, str]]:
-        """An authorization response (RFC 6749 §4.1.2) with `iss` (RFC 9207 §2): the arguments of `handle_response`.
-
-        303, so that a browser never sends the consent form on (RFC 9700 §4.12).
-        """
-        location = redirect_uris.with_answer(redirect_uri, [*answer, ("iss", self.settings.issuer)])
-        return 303, "", {"Location": location, "Cache-Control": "no-store"}
+    def answer_to_client(
+        self, redirect_uri: str, answer: Iterable[tuple[str, str]], response_mode: str | None
+    ) -> authorization_response.Response:
+        """An authorization response (RFC 6749 §4.1.2): the arguments of `handle_response`."""
+        return authorization_response.build(redirect_uri, list(answer), response_mode or "query", self.settings.issuer)
 
 
 def init_app(app: Flask, settings: Settings) -> None:

@@ -29,11 +29,7 @@ ATTEMPTS = 3
 BACKOFF_SECONDS = 0.01
 
 people = table(User)
-LOCK_OWNER = (
-    select(people.c.id, people.c.sub, people.c.password_hash, people.c.disabled_at)
-    .where(people.c.id == bindparam("user_id"))
-    .with_for_update(key_share=True)
-)
+LOCK_OWNER = select(people).where(people.c.id == bindparam("user_id")).with_for_update(key_share=True)
 
 
 def settle(view: Callable[[], ResponseReturnValue]) -> Response:
@@ -50,9 +46,11 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
             response = answer(view)
             if g.refused or response.status_code >= 400:
                 db.session.rollback()
+                g.after_commit = []
                 for penalty, arguments in g.penalties:
                     penalty(*arguments)
             db.session.commit()
+            run_after_commit()
             return response
         except DBAPIError as error:
             db.session.rollback()
@@ -89,6 +87,7 @@ class Snapshot:
         g.__dict__.update(self._g)
         g.refused = False
         g.penalties = []
+        g.after_commit = []
         request_ctx.flashes = None
         if session.modified != self._modified or dict(session) != self._session:
             session.clear()
@@ -104,6 +103,16 @@ def refuse() -> None:
 def penalize(penalty: Callable[..., Any], *arguments: Any) -> None:
     """Run `penalty(*arguments)` after the rollback of this refused request. Plain values only: rows have expired by then."""
     g.penalties.append((penalty, arguments))
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run `callback()` when this transaction is committed; not for a try that was undone. It stores nothing and never raises."""
+    g.setdefault("after_commit", []).append(callback)
+
+
+def run_after_commit() -> None:
+    for callback in g.pop("after_commit", []):
+        callback()
 
 
 def lock_owner(user_id: int) -> Row[Any] | None:
@@ -124,7 +133,9 @@ def transaction() -> Iterator[None]:
         db.session.commit()
     except BaseException:
         db.session.rollback()
+        g.pop("after_commit", None)
         raise
+    run_after_commit()
 
 
 @contextmanager

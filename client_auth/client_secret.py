@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from models import Client
-from protocol import parameters
+from protocol import client_assertion, parameters
 
 QueryClient = Callable[[str], Client | None]
 
@@ -31,7 +31,9 @@ def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
 def presented_client_id(request: Any) -> str:
     """Who a request says it comes from, whether it proves it or not; "" when it does not say."""
     credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
-    return credentials[0] if credentials else str(request.form.get("client_id", ""))
+    if credentials is not None:
+        return credentials[0]
+    return request.form.get("client_id") or client_assertion.claimed_client_id(request.form.get("client_assertion", ""))
 
 
 def with_right_secret(client: Client | None, secret: str) -> Client | None:

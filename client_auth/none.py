@@ -9,6 +9,10 @@ from models import Client
 def authenticate(query_client: QueryClient, request: Any) -> Client | None:
     """The client that `client_id` names, where the request carries nothing that would prove more."""
     client_id = request.form.get("client_id")
-    if not client_id or "client_secret" in request.form or "Authorization" in request.headers:
+    if (
+        not client_id
+        or {"client_secret", "client_assertion"} & request.form.keys()
+        or "Authorization" in request.headers
+    ):
         return None
     return query_client(client_id)

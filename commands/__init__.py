@@ -5,11 +5,19 @@ Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `command
 
 from flask import Flask
 
-from commands import clients, config, demo, scopes, seed, tokens, users
+from commands import clients, config, demo, keys, logout_notices, scopes, seed, tokens, users
 
 
 def init_app(app: Flask) -> None:
-    for noun in (users.users, clients.clients, scopes.scopes, tokens.tokens, config.config):
+    for noun in (
+        users.users,
+        clients.clients,
+        scopes.scopes,
+        tokens.tokens,
+        keys.keys,
+        logout_notices.notices,
+        config.config,
+    ):
         app.cli.add_command(noun)
     app.cli.add_command(demo.demo)
     app.cli.add_command(seed.seed)

@@ -1,28 +1,42 @@
 """`flask clients …`: registering clients and changing what they are registered for (RFC 7591 as commands).
 
 Enters: options. Leaves: a stored registration and, with `--json`, the response of RFC 7591 §3.2.1. A secret is made here, shown
-once and stored as its digest. What may be registered is in `commands/registration.py`.
+once and stored as its digest; that of a client that signs with it is stored sealed. What may be registered is in
+`commands/registration.py`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
 
 import store.clients
+from commands import sealed
 from commands.lookup import find_client, lock_client, lock_people_of
+from commands.members import read_members, several, without_nulls
 from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
-from commands.registration import find_problems, read_members, response
+from commands.registration import NOT_BY_SET, find_problems, problems_of_sector, response
+from current import settings
 from models import NEVER, Client
-from protocol import clock, credentials, scopes
+from protocol import claims, client_metadata, clock, credentials, scopes
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
 EMPTIED = [""]  # what an empty value given to a repeatable option becomes
+WITHOUT_SECRET = ("none", client_metadata.SIGNS_ITS_KEYS)
+SECTOR_COLUMNS = frozenset({"redirect_uris", "extra_metadata"})
+LASTING_COLUMNS = frozenset({"access_token_lifetime", "extra_metadata"})
+LONG_JWT = 3600
 KEEP_THE_SECRET = "Keep the client secret now: it is not shown again."  # noqa: S105 - says so, is none
 WITHOUT_PKCE = (
     "Warning: without PKCE a stolen code can be used; this client must check state or nonce (RFC 9700 §2.1.1)."
 )
+AUDIENCE_INJECTION = (
+    "Warning: an assertion that is good for the token endpoint's URL can be got from this client by another server that claims"
+    " that URL for itself. Use it only where the client cannot send the issuer (draft-ietf-oauth-rfc7523bis)."
+)
+LASTING_JWT = "Warning: a JWT access token cannot be called back before it expires: an hour is long (RFC 9700 §2.2)."
+OTHER_SUBS = "Warning: from now on this client knows its people by another sub: to it they are other people."
 WITHOUT_USE = (
     "Warning: this client can do nothing yet. Give it a redirect URI, a grant type, or make it a resource server."
 )
@@ -42,10 +56,6 @@ class Lifetime(click.IntRange):
         return NEVER if value == "never" else super().convert(value, param, ctx)
 
 
-def several(option: str, name: str, metavar: str, text: str) -> Callable[..., Any]:
-    return click.option(option, name, multiple=True, metavar=metavar, help=f"{text} May be given several times.")
-
-
 OPTIONS = (
     several("--redirect-uri", "redirect_uris", "URI", "Where authorization answers may go."),
     several("--post-logout-redirect-uri", "post_logout_redirect_uris", "URI", "Where people may go after signing out."),
@@ -55,7 +65,8 @@ OPTIONS = (
         "--auth-method",
         "token_endpoint_auth_method",
         metavar="M",
-        help="client_secret_basic (the default), client_secret_post, or none for a public client.",
+        help="client_secret_basic (the default), client_secret_post, client_secret_jwt, private_key_jwt,"
+        " or none for a public client.",
     ),
     click.option(
         "--max-sessions",
@@ -107,7 +118,7 @@ def add(name: str, **options: Any) -> Answer:
     client = Client(
         client_id=credentials.new_client_id(), client_name=name.strip(), client_id_issued_at=clock.now(), **columns
     )
-    refuse_if_any([*problems, *find_problems(client)])
+    refuse_if_any([*problems, *find_problems(client), *problems_of_sector(client)])
     client_secret = bring_secret_in_line(client)
     store.clients.add(client)
     return registration_answer(client, f"Registered {client.client_id}.", warnings_about(client, given), client_secret)
@@ -129,13 +140,35 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
         given["client_name"] = client_name.strip()
     if not given and not problems:
         raise click.UsageError("Nothing to change: give at least one option.")
+    if touches_sector := SECTOR_COLUMNS & given.keys():
+        fetch_sector(client_id, given)
     client = lock_client(client_id)
+    sector_before = sector_of(client)
     for name, value in given.items():
         setattr(client, name, changed(getattr(client, name), value))
-    refuse_if_any([*problems, *find_problems(client)])
+    problems += find_problems(client)
+    refuse_if_any([*problems, *(problems_of_sector(client) if touches_sector else ())])
     client_secret = bring_secret_in_line(client)
     store.clients.set_origins(client)
-    return registration_answer(client, f"Changed {client.client_id}.", warnings_about(client, given), client_secret)
+    warnings = warnings_about(client, given)
+    if sector_of(client) != sector_before:
+        warnings.append(OTHER_SUBS)
+    return registration_answer(client, f"Changed {client.client_id}.", warnings, client_secret)
+
+
+def fetch_sector(client_id: str, given: dict[str, Any]) -> None:
+    """A slow document must hold nobody up: it is fetched before the lock. What is wrong with it is told after all is checked."""
+    now = find_client(client_id)
+    preview = Client(
+        redirect_uris=[], extra_metadata=changed(now.extra_metadata, given.get("extra_metadata", dict[str, Any]()))
+    )
+    list(problems_of_sector(preview))
+
+
+def sector_of(client: Client) -> str | None:
+    """What decides by which `sub` this client knows people; None where it is everybody's."""
+    uris = client.redirect_uris or client.member("sector_identifier_uri")
+    return claims.sector_identifier(client) if uris and client.member("subject_type") == "pairwise" else None
 
 
 def changed(old: Any, new: Any) -> Any:
@@ -145,11 +178,6 @@ def changed(old: Any, new: Any) -> Any:
     return [] if new == EMPTIED else new
 
 
-def without_nulls(members: dict[str, Any]) -> dict[str, Any]:
-    """RFC 7591 §2: a member that is null is the same as one that is left out."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
 def columns_given(
     members: Iterable[str], post_logout_redirect_uris: Iterable[str], scopes_given: Iterable[str], **options: Any
 ) -> tuple[dict[str, Any], list[str]]:
@@ -157,7 +185,7 @@ def columns_given(
     given = {name: as_list_or_value(value) for name, value in options.items() if value is not None and value != ()}
     if scopes_given:
         given["scope"] = scopes.join(scopes.split(" ".join(scopes_given)))
-    metadata, problems = read_members(members)
+    metadata, problems = read_members(members, NOT_BY_SET)
     if post_logout_redirect_uris:
         metadata["post_logout_redirect_uris"] = as_list_or_value(post_logout_redirect_uris)
     if metadata:
@@ -171,27 +199,57 @@ def as_list_or_value(value: Any) -> Any:
 
 
 def bring_secret_in_line(client: Client) -> str | None:
-    """A public client has no secret, any other has one. Returns one that was made now."""
-    if client.is_public:
+    """Give the client what its auth method needs, and take away the rest. Returns a secret that was made now."""
+    method = client.token_endpoint_auth_method
+    if method != client_metadata.SIGNS_ITS_SECRET:
+        client.sealed_client_secret = None
+    if method in (client_metadata.SIGNS_ITS_SECRET, *WITHOUT_SECRET):
         client.client_secret_digest = None
-    elif client.client_secret_digest is None:
-        return renew_secret(client)
-    return None
+    if method in WITHOUT_SECRET or client.client_secret_digest or client.sealed_client_secret:
+        return None
+    return renew_secret(client)
 
 
 def renew_secret(client: Client) -> str:
-    client_secret = credentials.new_client_secret()
-    client.client_secret_digest = credentials.digest(client_secret)
+    signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
+    client_secret = (
+        credentials.CLIENT_SECRET + credentials.random_text(64) if signs else credentials.new_client_secret()
+    )
+    keep_secret(client, client_secret)
     return client_secret
+
+
+def keep_secret(client: Client, client_secret: str) -> None:
+    """As a digest; sealed where it is the key of signatures, which only the secret itself can verify (RFC 7518 §3.2)."""
+    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
+        client.client_secret_digest = credentials.digest(client_secret)
+        return
+    vault, now = sealed.client_secrets(), client.sealed_client_secret
+    if now is None or vault.open(now, client.client_id) != client_secret.encode():
+        client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id)
 
 
 def warnings_about(client: Client, given: dict[str, Any]) -> list[str]:
     warnings = []
+    members = given.get("extra_metadata", {})
     if given.get("require_pkce") is False:
         warnings.append(WITHOUT_PKCE)
     if not client.grant_types and not client.is_resource_server:
         warnings.append(WITHOUT_USE)
-    return warnings
+    if members.get("assertion_audience") == "token_endpoint":
+        warnings.append(AUDIENCE_INJECTION)
+    if client.member("access_token_format") == "jwt" and LASTING_COLUMNS & given.keys():
+        default = settings.access_token_lifetime
+        if (client.lifetime(client.access_token_lifetime, default) or 0) > LONG_JWT:
+            warnings.append(LASTING_JWT)
+    return [*warnings, *warnings_about_unknown(members)]
+
+
+def warnings_about_unknown(members: dict[str, Any]) -> Iterator[str]:
+    """RFC 7591 §2 lets a server ignore what it does not know. Whoever misspelt a member should hear of it."""
+    for name, alike in client_metadata.find_unknown(without_nulls(members)):
+        guess = f" Was {alike} meant?" if alike else ""
+        yield f"Warning: {name} means nothing to this server: it is kept and shown, no more.{guess}"
 
 
 def registration_answer(
@@ -226,6 +284,8 @@ def rotate_secret(client_id: str) -> Answer:
     client = lock_client(client_id)
     if client.is_public:
         raise Refused(f"{client.client_id} is a public client: it has no secret")
+    if client.token_endpoint_auth_method in WITHOUT_SECRET:
+        raise Refused(f"{client.client_id} has no secret: it signs with its own keys, which it renews itself")
     return registration_answer(client, f"{client.client_id} has a new secret.", client_secret=renew_secret(client))
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import store.schema
+from commands import sealed
 from commands.output import MIGRATE, Answer, database_problem, details, json_option, show
 from config import DEFAULTS_IN_WORDS, Settings
 from current import settings
@@ -33,9 +34,9 @@ config = AppGroup("config", help="The settings in force.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
-    database, problem = look_at_database()
+    database, problem, database_warnings = look_at_database()
     problems = [problem] if problem else []
-    warnings = list(find_warnings())
+    warnings = [*find_warnings(), *database_warnings]
     shown = settings_in_force()
     verdict = {"ok": not problems, "settings": shown, "database": database, "problems": problems, "warnings": warnings}
     messages = (
@@ -48,17 +49,27 @@ def check(context: click.Context, as_json: bool) -> None:
         context.exit(1)
 
 
-def look_at_database() -> tuple[dict[str, bool], str | None]:
-    """Whether it answers and has the tables of this version; and what to do where that is not so."""
+def look_at_database() -> tuple[dict[str, bool], str | None, list[str]]:
+    """Whether it answers and has the tables of this version; what to do where that is not so; what is odd in it."""
     try:
         with transaction():
             is_migrated = store.schema.is_migrated()
+            warnings = list(warnings_about_sealed()) if is_migrated else []
     except DBAPIError as error:
-        return {"reachable": False, "migrated": False}, database_problem(error)
+        return {"reachable": False, "migrated": False}, database_problem(error), []
     except PoolTimeoutError:
-        return {"reachable": False, "migrated": False}, "the database is too busy"
+        return {"reachable": False, "migrated": False}, "the database is too busy", []
     problem = None if is_migrated else f"the database is not migrated: run `{MIGRATE}`"
-    return {"reachable": True, "migrated": is_migrated}, problem
+    return {"reachable": True, "migrated": is_migrated}, problem, warnings
+
+
+def warnings_about_sealed() -> Iterator[str]:
+    """What would be lost with an old secret key, and what is lost already."""
+    boxes = list(sealed.all_boxes())
+    if old := [box for box in boxes if box.state == "old"]:
+        yield f"{sealed.in_words(old)}: sealed under an old secret key, run `flask keys rewrap`"
+    if unreadable := [box for box in boxes if box.state == "unreadable"]:
+        yield sealed.unreadable_in_words(unreadable)
 
 
 @config.command("settings")

@@ -15,8 +15,12 @@ from unit_of_work import lock_owner
 def find_person(email: str) -> User:
     person = store.users.find_by_email(email)
     if person is None:
-        raise Refused(f"nobody has the address {email!r}")
+        raise nobody(email)
     return person
+
+
+def nobody(email: str) -> Refused:
+    return Refused(f"nobody has the address {email!r}")
 
 
 def lock_person(email: str) -> User:
@@ -24,6 +28,15 @@ def lock_person(email: str) -> User:
     person = find_person(email)
     lock_owner(person.id)
     return person
+
+
+def lock_person_afresh(email: str) -> User:
+    """The same, as the row is once it is locked: for a change that rests on what is there, such as that of a person's claims."""
+    person = lock_person(email)
+    now = store.users.find_afresh(person.id)
+    if now is None:
+        raise nobody(email)
+    return now
 
 
 def find_client(client_id: str) -> Client:

@@ -22,6 +22,7 @@ from database import is_unavailable, lost_a_race
 from errors import StorageBusyError
 from unit_of_work import ATTEMPTS, describe, transaction
 
+INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
 MIGRATE = ".venv/bin/flask db upgrade"
 
 
@@ -134,13 +135,18 @@ def in_words(name: str, value: Any) -> str:
         text = "-"
     elif isinstance(value, bool):
         text = "yes" if value else "no"
-    elif isinstance(value, int) and value and name.endswith("_at"):
-        text = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    elif isinstance(value, int) and value and name.endswith(INSTANTS):
+        text = iso(value)
     elif isinstance(value, list) and all(isinstance(item, str) for item in value):
         text = " ".join(value)
     else:
         text = value if isinstance(value, str) else json.dumps(value)
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def iso(instant: int) -> str:
+    """Epoch seconds as `2026-01-31T12:00:00Z`."""
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def counted(number: int, thing: str) -> str:

@@ -1,23 +1,24 @@
 """What a client may be registered as, and how a registration is told (RFC 7591 §2, §3.2.1).
 
 Enters: a `Client` with all its columns filled, stored or not. Leaves: every problem at once, in words for the operator; or the
-members of the client information response. The words of the shell are read in `commands/clients.py`.
+members of the client information response. The words of the shell are read in `commands/clients.py`; what members without a
+column may say is in `protocol/client_metadata.py`.
 """
 
-import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import store.clients
-from current import server
+from current import documents, server, settings
+from fetching import FetchError
 from models import NEVER, Client
-from protocol import redirect_uris
+from protocol import client_metadata, redirect_uris
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
 
 MAXIMUM_NAME_LENGTH = 200
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
 # RFC 7591 §3.2.1 and RFC 7592 §3: made by the server, never chosen.
-MADE_BY_THE_SERVER = frozenset(
+MADE_BY_THE_SERVER = (
     "client_id client_secret client_id_issued_at client_secret_expires_at response_types"
     " registration_access_token registration_client_uri".split()
 )
@@ -33,6 +34,9 @@ WITH_AN_OPTION = {
     "rotate_refresh_tokens": "--no-rotation",
     "max_sessions": "--max-sessions",
 } | {name: "--" + name.replace("_", "-") for name in LIFETIMES}
+NOT_BY_SET = {name: f"use {option}" for name, option in WITH_AN_OPTION.items()} | dict.fromkeys(
+    MADE_BY_THE_SERVER, "the server makes it"
+)
 
 
 def response(client: Client, client_secret: str | None = None) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def response(client: Client, client_secret: str | None = None) -> dict[str, Any]
 
 
 def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[str]:
-    """Everything that is wrong with this registration as a whole. `new_scopes` will be added along with it."""
+    """Everything that is wrong with this registration, but for its sector. `new_scopes` will be added along with it."""
     if not 1 <= len(client.client_name) <= MAXIMUM_NAME_LENGTH or not client.client_name.isprintable():
         yield f"the name must be printable text of 1 to {MAXIMUM_NAME_LENGTH} characters"
     if client.token_endpoint_auth_method not in server.auth_methods_supported():
@@ -75,6 +79,27 @@ def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[
     yield from problems_of_scope(client.scope, new_scopes)
     if client.is_public:
         yield from problems_of_a_public_client(client)
+    yield from client_metadata.find_problems(client, surroundings())
+
+
+def surroundings() -> client_metadata.Surroundings:
+    return client_metadata.Surroundings(
+        settings.is_development, settings.allow_private_addresses, settings.access_token_lifetime
+    )
+
+
+def problems_of_sector(client: Client) -> Iterator[str]:
+    """What the document at `sector_identifier_uri` lacks. It is fetched, so this comes before any lock; kept for a while."""
+    uri = client.member("sector_identifier_uri")
+    if uri is None or client_metadata.problem_of_member("sector_identifier_uri", uri, surroundings()):
+        return
+    try:
+        document = documents.get(uri).content
+    except FetchError as error:
+        yield f"sector_identifier_uri: {error}"
+        return
+    if problem := client_metadata.problem_of_sector(document, client.redirect_uris):
+        yield problem
 
 
 def problems_of_a_resource_server(client: Client) -> Iterator[str]:
@@ -125,36 +150,3 @@ def problems_of_a_public_client(client: Client) -> Iterator[str]:
         yield "--no-pkce is not for public clients"
     if not client.rotate_refresh_tokens:
         yield "--no-rotation is not for public clients"
-
-
-def read_members(texts: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """`MEMBER=JSON` texts as metadata, and what is wrong with them. A null takes the member away (RFC 7592 §2.2)."""
-    members: dict[str, Any] = {}
-    problems = []
-    for text in texts:
-        name, _equals, value = text.partition("=")
-        if problem := problem_of_member(name, members):
-            problems.append(f"--set {name!r}: {problem}")
-            continue
-        try:
-            members[name] = strict_json(value)
-        except (ValueError, RecursionError):
-            problems.append(f"--set {name!r}: write NAME=JSON, with text in double quotes")
-    return members, problems
-
-
-def problem_of_member(name: str, others: Iterable[str]) -> str | None:
-    if not name or not name.isascii() or not name.isprintable() or " " in name:
-        return "write NAME=JSON"
-    if name in WITH_AN_OPTION:
-        return f"use {WITH_AN_OPTION[name]}"
-    if name in MADE_BY_THE_SERVER:
-        return "the server makes it"
-    return "give it once" if name in others else None
-
-
-def strict_json(text: str) -> Any:
-    """Raises ValueError, also for NaN, Infinity and 1e999: Python reads them, and JSON has no such values (RFC 8259 §6)."""
-    value = json.loads(text)
-    json.dumps(value, allow_nan=False)
-    return value

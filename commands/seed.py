@@ -13,7 +13,7 @@ from typing import Annotated, Any, BinaryIO, NamedTuple, TypeVar
 
 import click
 from flask.cli import with_appcontext
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 import store.clients
 import store.scopes
@@ -25,22 +25,22 @@ from commands.clients import (
     LARGEST_MAX_SESSIONS,
     bring_secret_in_line,
     default_grant_types,
+    keep_secret,
     warnings_about,
 )
-from commands.lookup import lock_person
+from commands.lookup import lock_person_afresh
+from commands.members import without_nulls
 from commands.output import Answer, Refused, apply_migrations, counted, json_option, refuse_if_any, settle, show, table
 from current import settings
 from models import CLIENT_ID_LENGTH, NEVER, SUB_LENGTH, Client, User
-from protocol import clock, credentials, passwords
+from protocol import client_metadata, clock, passwords, person_claims
 from protocol.scopes import OFFLINE_ACCESS, join, split
 
 MAXIMUM_SECRET_LENGTH = 255
 UNRESERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")  # the same text in a URL, a Basic header and a command line
 VISIBLE = re.compile(r"[\x21-\x7E]+")
-# Members of RFC 7591 §2 that nothing queries, and what RP-initiated logout adds to them.
-METADATA = frozenset(
-    "post_logout_redirect_uris client_uri logo_uri tos_uri policy_uri contacts software_id software_version".split()
-)
+# A key must have as many octets as the digest (RFC 7518 §3.2); a client that is not registered for one may use the longest.
+MINIMUM_KEY_LENGTHS = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 
 # ---- what the file may say --------------------------------------------------------------------------------------------
@@ -74,6 +74,7 @@ class UserEntry(Entry):
     name: str = ""
     sub: str | None = None
     is_admin: bool = False
+    claims: dict[str, Any] = {}
 
 
 class ClientEntry(Entry):
@@ -94,23 +95,28 @@ class ClientEntry(Entry):
     access_token_lifetime: Annotated[int, Field(ge=1, le=LARGEST_LIFETIME)] | None = None
     refresh_token_idle_lifetime: Lifetime | None = None
     refresh_token_lifetime: Lifetime | None = None
-    client_uri: str | None = None
-    logo_uri: str | None = None
-    tos_uri: str | None = None
-    policy_uri: str | None = None
-    contacts: list[str] | None = None
-    software_id: str | None = None
-    software_version: str | None = None
+    extra_metadata: dict[str, Any] = {}  # the other members; not a member itself
+
+    @model_validator(mode="before")
+    @classmethod
+    def gather_metadata(cls, element: Any) -> Any:
+        """Members that have no column are put together; what they say is for the rules of `protocol/client_metadata.py`."""
+        if not isinstance(element, dict):
+            return element
+        if "extra_metadata" in element:
+            raise ValueError("extra_metadata is unknown: its members stand beside the others")
+        metadata = {name: value for name, value in element.items() if client_metadata.is_known(name)}
+        return {name: element[name] for name in element.keys() - metadata.keys()} | {"extra_metadata": metadata}
 
     def columns(self) -> dict[str, Any]:
         """Every column of a client but its identifier, its secret and its age."""
-        given = self.model_dump(exclude={"client_id", "client_secret", *METADATA})
+        given = self.model_dump(exclude={"client_id", "client_secret", "post_logout_redirect_uris"})
         given["client_name"] = (self.client_id if self.client_name is None else self.client_name).strip()
         given["scope"] = join(split(self.scope))
         if self.grant_types is None:
             given["grant_types"] = default_grant_types(given)
-        metadata = self.model_dump(include=set(METADATA), exclude_none=True)
-        return given | {"extra_metadata": metadata}
+        metadata = {"post_logout_redirect_uris": self.post_logout_redirect_uris, **self.extra_metadata}
+        return given | {"extra_metadata": without_nulls(metadata)}
 
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
@@ -209,6 +215,7 @@ def problems_of_scope(entry: ScopeEntry) -> Iterator[str]:
 def problems_of_user(entry: UserEntry) -> Iterator[str]:
     normal = address(entry)
     yield from users.find_problems(entry.email, normal, entry.name.strip(), entry.password)
+    yield from person_claims.find_problems(without_nulls(entry.claims))
     if entry.sub is None:
         return
     if len(entry.sub) > SUB_LENGTH or not UNRESERVED.fullmatch(entry.sub):
@@ -224,11 +231,22 @@ def problems_of_client(entry: ClientEntry, new_scopes: Collection[str]) -> Itera
         yield f"{entry.client_id!r} cannot be a client_id: use {limits}"
     client = Client(client_id=entry.client_id, **entry.columns())
     yield from registration.find_problems(client, new_scopes)
-    if entry.client_secret is None:
-        return
+    yield from registration.problems_of_sector(client)
+    if entry.client_secret is not None:
+        yield from problems_of_secret(client, entry.client_secret)
+
+
+def problems_of_secret(client: Client, client_secret: str) -> Iterator[str]:
     if client.is_public:
         yield "a public client has no secret"
-    if len(entry.client_secret) > MAXIMUM_SECRET_LENGTH or not VISIBLE.fullmatch(entry.client_secret):
+    if client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_KEYS:
+        yield "a client that signs with its own keys has no secret"
+    if client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET:
+        alg = client.member("token_endpoint_auth_signing_alg")
+        minimum = MINIMUM_KEY_LENGTHS.get(alg if isinstance(alg, str) else "", max(MINIMUM_KEY_LENGTHS.values()))
+        if len(client_secret) < minimum:
+            yield f"the client_secret is a signing key here: it must have at least {minimum} characters (RFC 7518 §3.2)"
+    if len(client_secret) > MAXIMUM_SECRET_LENGTH or not VISIBLE.fullmatch(client_secret):
         yield f"the client_secret must be 1 to {MAXIMUM_SECRET_LENGTH} visible ASCII characters"
 
 
@@ -255,8 +273,8 @@ def sow(sheet: Sheet) -> Answer:
     numbers = (counted(len(people), "user"), counted(len(registered), "client"), counted(len(sheet.scopes), "scope"))
     warnings = [
         f"{client.client_id}: {warning}"
-        for client, _secret in registered
-        for warning in warnings_about(client, {"require_pkce": client.require_pkce})
+        for (client, _secret), entry in zip(registered, sheet.clients.values(), strict=True)
+        for warning in warnings_about(client, entry.columns())
     ]
     text = table(data["clients"], ("client_id", "client_secret", "client_name")) if registered else ""
     return Answer(data, text, (f"In line with the file: {', '.join(numbers)}.", *warnings))
@@ -280,14 +298,15 @@ def put_scope(entry: ScopeEntry) -> None:
 def put_user(entry: UserEntry, password_hash: str | None) -> User:
     """The person; a new password signs one who was there already out, as `flask users set-password` does."""
     if store.users.find_by_email(entry.email) is None:
-        person = store.users.add(address(entry) or "", "", password_hash or "", is_verified=True)
+        person = store.users.add(address(entry) or "", entry.name.strip(), password_hash or "", is_verified=True)
         person.sub = entry.sub or person.sub
     else:
-        person = lock_person(entry.email)
+        person = lock_person_afresh(entry.email)
         if password_hash is not None:
             store.users.set_password_hash(person.id, password_hash)
             users.signed_out_answer(person, "has a new password")
-    person.name, person.is_admin = entry.name.strip(), entry.is_admin
+    person.is_admin = entry.is_admin
+    users.change_profile(person, entry.name.strip(), without_nulls(entry.claims))
     return person
 
 
@@ -299,7 +318,7 @@ def put_client(entry: ClientEntry) -> tuple[Client, str | None]:
     for name, value in entry.columns().items():
         setattr(client, name, value)
     if entry.client_secret is not None:
-        client.client_secret_digest = credentials.digest(entry.client_secret)
+        keep_secret(client, entry.client_secret)
     secret = bring_secret_in_line(client) or entry.client_secret
     if is_new:
         store.clients.add(client)

@@ -10,14 +10,17 @@ import click
 
 import store.codes
 import store.tokens
-import store.user_sessions
 import store.users
-from commands.lookup import find_person, lock_person
+from commands.lookup import find_person, lock_person, lock_person_afresh
+from commands.members import read_members, several, without_nulls
 from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
 from models import User
-from protocol import clock, passwords
+from protocol import clock, passwords, person_claims
+from session_end import end_sessions
 
 MAXIMUM_NAME_LENGTH = 200
+CANNOT_BE_SET = "it cannot be set"
+NOT_BY_SET = {"name": "use --name"} | dict.fromkeys(("sub", "email", "email_verified", "updated_at"), CANNOT_BE_SET)
 
 users = Noun("users", help="People who can sign in.")
 
@@ -44,32 +47,70 @@ password_option = click.option(
 )
 
 
+set_option = several(
+    "--set", "members", "CLAIM=JSON", "A claim of OpenID Connect, such as given_name='\"Ada\"'; null takes it away."
+)
+
+
 @users.command("add")
 @click.argument("email")
 @click.option("--name", default="", help="How the person is addressed.")
 @click.option("--admin", "is_admin", is_flag=True, help="May administer this server.")
+@set_option
 @password_option
-def add(email: str, name: str, is_admin: bool, password: str) -> Answer:
+def add(email: str, name: str, is_admin: bool, members: tuple[str, ...], password: str) -> Answer:
     """Add a person; the address counts as verified."""
     normal = store.users.normal_email(email)
-    refuse_if_any(find_problems(email, normal, name.strip(), password))
+    given, problems = read_members(members, NOT_BY_SET)
+    claims = without_nulls(given)
+    problems += [*find_problems(email, normal, name.strip(), password), *person_claims.find_problems(claims)]
+    refuse_if_any(problems)
     assert normal is not None  # noqa: S101 - it would have been a problem
     password_hash = passwords.hash_password(password)
     if store.users.find_by_email(normal) is not None:
         raise Refused(f"there is somebody with the address {normal} already")
     person = store.users.add(normal, name.strip(), password_hash, is_admin=is_admin, is_verified=True)
+    person.claims = claims
     return Answer(public_members(person), messages=(f"Added {normal}.",))
 
 
+@users.command("set")
+@click.argument("email")
+@click.option("--name", help="How the person is addressed.")
+@set_option
+def set_(email: str, name: str | None, members: tuple[str, ...]) -> Answer:
+    """Change what clients are told of a person: the name, or the claims that are given and no others."""
+    if name is None and not members:
+        raise click.UsageError("Nothing to change: give --name or --set.")
+    given, problems = read_members(members, NOT_BY_SET)
+    person = lock_person_afresh(email)
+    name = person.name if name is None else name.strip()
+    claims = without_nulls((person.claims or {}) | given)
+    refuse_if_any([*problems, *problems_of_name(name), *person_claims.find_problems(claims)])
+    what = "Changed" if change_profile(person, name, claims) else "Nothing is new about"
+    return Answer(public_members(person), messages=(f"{what} {person.email}.",))
+
+
+def change_profile(person: User, name: str, claims: dict[str, Any]) -> bool:
+    """Whether anything is new; `updated_at` says when that was last so (OpenID Connect Core §5.1)."""
+    if (person.name, person.claims or {}) == (name, claims):
+        return False
+    person.name, person.claims, person.updated_at = name, claims, clock.now()
+    return True
+
+
 def find_problems(email: str, normal: str | None, name: str, password: str) -> list[str]:
-    problems = []
-    if normal is None:
-        problems.append(f"{email!r} is not an email address")
-    if len(name) > MAXIMUM_NAME_LENGTH or not name.isprintable():
-        problems.append(f"the name must be printable text of at most {MAXIMUM_NAME_LENGTH} characters")
+    problems = [] if normal is not None else [f"{email!r} is not an email address"]
+    problems += problems_of_name(name)
     if problem := passwords.find_problem(password):
         problems.append(f"the password will not do: {problem}")
     return problems
+
+
+def problems_of_name(name: str) -> list[str]:
+    if len(name) > MAXIMUM_NAME_LENGTH or not name.isprintable():
+        return [f"the name must be printable text of at most {MAXIMUM_NAME_LENGTH} characters"]
+    return []
 
 
 @users.command("list")
@@ -142,13 +183,16 @@ def remove(email: str) -> Answer:
 
 def signed_out_answer(person: User, what_happened: str) -> Answer:
     """End what the person is signed in to, at this server and at every client, and say how much that was."""
+    of_sessions = end_sessions(person.id)  # first: clients are told of sessions that are there
     ended = {
-        "sessions": store.user_sessions.end_of_user(person.id),
-        "codes": store.codes.end_pending(user_id=person.id),
-        "tokens": store.tokens.end_of_user(person.id),
+        "sessions": of_sessions.sessions,
+        "codes": of_sessions.codes + store.codes.end_pending(user_id=person.id),
+        "tokens": of_sessions.tokens + store.tokens.end_of_user(person.id),
+        "notices": of_sessions.notices,
     }
     words = (counted(ended["sessions"], "session"), counted(ended["codes"], "code"), counted(ended["tokens"], "token"))
-    message = f"{person.email} {what_happened}. Ended: {', '.join(words)}."
+    told = f" Clients that will be told: {ended['notices']}." if ended["notices"] else ""
+    message = f"{person.email} {what_happened}. Ended: {', '.join(words)}.{told}"
     return Answer({"email": person.email, "sub": person.sub} | ended, messages=(message,))
 
 
@@ -162,4 +206,6 @@ def public_members(person: User) -> dict[str, Any]:
         "created_at": person.created_at,
         "email_verified_at": person.email_verified_at,
         "disabled_at": person.disabled_at,
+        "updated_at": person.updated_at,
+        "claims": person.claims or {},
     }

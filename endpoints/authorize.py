@@ -1,27 +1,27 @@
 """`/oauth/authorize` (RFC 6749 §3.1): a client's request is checked, put before a person, and answered by a redirect.
 
 A pending request is kept under a ticket of its own, bound to this browser, while the person signs in and decides. The form of
-the consent page carries the ticket and nothing else, so what was shown is what is granted. A remembered consent is asked again
-only when the client asks for more.
+the consent page carries the ticket and nothing else, so what was shown is what is granted, to whom it was shown. A remembered
+consent is asked again only when the client asks for more, or for the question.
 """
 
 from urllib.parse import urlencode
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-import store.clients
 import store.consents
-import store.scopes
 import store.tickets
-from browser import browser_digest, signed_in, signed_in_for_good
+from browser import browser_digest, find_for_good
 from current import server
+from endpoints.interaction import Interaction, RequestGoneError
 from errors import page_error
-from front_door import allow_form_action, csrf
-from protocol import clock, credentials, redirect_uris, scopes
-from protocol.parameters import KNOWN, check_parameters
+from front_door import csrf
+from protocol import clock
+from protocol.parameters import check_parameters, known
+from store.tickets import Ticket
 from unit_of_work import refuse
 
 blueprint = Blueprint("authorize", __name__)
@@ -48,43 +48,26 @@ def authorize() -> ResponseReturnValue:
 
 
 def consider(ticket: str | None) -> ResponseReturnValue:
-    """A request on its way: to the sign-in page, to the consent page, or with a remembered consent straight back."""
+    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to the client."""
     try:
         check_parameters(request.args.items(multi=True))
     except OAuth2Error as error:
         return refuse_with_page(error)
-    parameters = find_parameters(ticket) if ticket else known_parameters()
-    if parameters is None:
+    kept = find_kept(ticket) if ticket else None
+    if ticket and kept is None:
         return no_such_request()
+    parameters = kept.parameters if kept is not None else known(request.args.items())
     try:
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
-        return refuse_authorization(error)
-    person, client, scope = signed_in(), grant.request.client, grant.request.scope
-    if (
-        scope
-    ):  # what was left out is decided now: what is shown is what is granted, whatever becomes of the registration
-        parameters = parameters | {"scope": scope}
-    if person is None:
-        return ask_to_sign_in(ticket or keep(parameters, client.client_id))
-    allowed = store.consents.find_scope(person.id, client.client_id)
-    if allowed is not None and scopes.is_within(scope, allowed):
-        person = signed_in_for_good()
-        if person is None:
-            return ask_to_sign_in(ticket or keep(parameters, client.client_id))
-        if ticket and not store.tickets.claim(credentials.digest(ticket)):
-            return no_such_request()
-        return server.create_authorization_response(grant.request, grant_user=person, grant=grant)
-    allow_form_action(redirect_uris.form_action_source(grant.redirect_uri))
-    return render_template(
-        "consent.html",
-        ticket=ticket or keep(parameters, client.client_id),
-        client=client,
-        redirect_host=redirect_uris.display_host(grant.redirect_uri),
-        scopes=store.scopes.descriptions(scopes.split(scope)),
-        already_allowed=scopes.split(allowed),
-        person=person,
-    )
+        return refuse_authorization(error, parameters)
+    try:
+        return Interaction(grant, parameters, ticket, kept).go_on()
+    except RequestGoneError:
+        return no_such_request()
+    except OAuth2Error as error:
+        error.redirect_uri, error.state = grant.redirect_uri, parameters.get("state")
+        return refuse_authorization(error, parameters)
 
 
 def decide(ticket: str) -> ResponseReturnValue:
@@ -92,16 +75,18 @@ def decide(ticket: str) -> ResponseReturnValue:
     decision = request.form.get("decision")
     if decision not in ("allow", "deny"):
         abort(400)
-    person = signed_in_for_good()
+    kept = find_kept(ticket)
+    if kept is None:
+        return no_such_request()
+    person = find_for_good(kept.session_id)
     if person is None:
-        return ask_to_sign_in(ticket)
-    parameters = find_parameters(ticket)
-    if parameters is None or not store.tickets.claim(credentials.digest(ticket)):
+        return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
+    if not store.tickets.claim(ticket):
         return no_such_request()
     try:
-        grant = server.get_consent_grant(server.kept_request(parameters))
+        grant = server.get_consent_grant(server.kept_request(kept.parameters))
     except OAuth2Error as error:
-        return refuse_authorization(error)
+        return refuse_authorization(error, kept.parameters)
     if decision == "allow":
         store.consents.remember(person.id, grant.request.client.client_id, grant.request.scope, clock.now())
     return server.create_authorization_response(
@@ -109,31 +94,15 @@ def decide(ticket: str) -> ResponseReturnValue:
     )
 
 
-def keep(parameters: dict[str, str], client_id: str) -> str:
-    """Store a request that was found valid; returns its ticket."""
-    ticket = credentials.random_text()
-    store.tickets.add(credentials.digest(ticket), browser_digest(), client_id, parameters, clock.now())
-    return ticket
+def find_kept(ticket: str) -> Ticket | None:
+    return store.tickets.find(ticket, browser_digest(), clock.now())
 
 
-def find_parameters(ticket: str) -> dict[str, str] | None:
-    row = store.tickets.find(credentials.digest(ticket), browser_digest(), clock.now())
-    return None if row is None else row.parameters
-
-
-def known_parameters() -> dict[str, str]:
-    """What we understand of the request. Unrecognized parameters, and those without a value, count as left out (§3.1)."""
-    return {name: value for name, value in request.args.items() if value and name in KNOWN}
-
-
-def ask_to_sign_in(ticket: str) -> ResponseReturnValue:
-    """To the sign-in page, and from there back to the pending request."""
-    return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
-
-
-def refuse_authorization(error: OAuth2Error) -> ResponseReturnValue:
+def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:
     """To the client where its redirect URI is known to be its own, else as a page (RFC 6749 §4.1.2.1)."""
-    return server.handle_error_response(None, error) if error.redirect_uri else refuse_with_page(error)
+    if not error.redirect_uri:
+        return refuse_with_page(error)
+    return server.refuse_authorization(error, parameters)
 
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:

@@ -6,10 +6,11 @@ One SELECT; on the token's first use one UPDATE more, because a refresh may be r
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
-from authlib.oauth2.rfc6749 import OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from authlib.oauth2.rfc6749.errors import MissingAuthorizationError, UnsupportedTokenTypeError
 from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError
 from flask import Response, abort, json
+from flask import request as flask_request
 from sqlalchemy import Row
 
 import store.tokens
@@ -69,6 +70,18 @@ class RequireOAuth(ResourceProtector):
     def __init__(self) -> None:
         super().__init__()
         self.register_token_validator(Validator(realm=REALM))
+
+    def parse_request_authorization(self, request: Any) -> tuple[Any, str]:
+        """The token of the header (RFC 6750 §2.1) or of the form (§2.2); never of the URL (RFC 9700 §4.3.2)."""
+        sent = flask_request.form.getlist("access_token")
+        if "access_token" in flask_request.args:
+            raise InvalidRequestError("a token does not belong into the URL")
+        if len(sent) + ("Authorization" in flask_request.headers) > 1:
+            raise InvalidRequestError("send the token once")
+        if sent:
+            return self.get_token_validator(Validator.TOKEN_TYPE), sent[0]
+        parsed: tuple[Any, str] = super().parse_request_authorization(request)
+        return parsed
 
     def raise_error_response(self, error: OAuth2Error) -> None:
         """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error code (§3.1)."""

@@ -1,4 +1,8 @@
-"""`GET /.well-known/oauth-authorization-server` (RFC 8414): what this server does, read from what is registered."""
+"""`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0):
+what this server does, read from the lists that enforce it.
+"""
+
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
@@ -6,6 +10,8 @@ import store.scopes
 from current import server, settings
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
+from protocol import claims, jwt
+from protocol.authentication_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from protocol.scopes import OFFLINE_ACCESS
 
 blueprint = Blueprint("discovery", __name__)
@@ -14,24 +20,53 @@ CACHE_SECONDS = 3600
 
 
 @blueprint.get("/.well-known/oauth-authorization-server")
+@blueprint.get("/.well-known/openid-configuration")
 def metadata() -> Response:
-    issuer = settings.issuer
-    response = jsonify(
-        issuer=issuer,
-        authorization_endpoint=f"{issuer}/oauth/authorize",
-        token_endpoint=f"{issuer}/oauth/token",
-        introspection_endpoint=f"{issuer}/oauth/introspect",
-        introspection_endpoint_auth_methods_supported=IntrospectionEndpoint.CLIENT_AUTH_METHODS,
-        revocation_endpoint=f"{issuer}/oauth/revoke",
-        revocation_endpoint_auth_methods_supported=RevocationEndpoint.CLIENT_AUTH_METHODS,
-        scopes_supported=[*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
-        response_types_supported=["code"],
-        response_modes_supported=["query"],
-        grant_types_supported=server.grant_types_supported(),
-        token_endpoint_auth_methods_supported=server.auth_methods_supported(),
-        code_challenge_methods_supported=["S256"],
-        authorization_response_iss_parameter_supported=True,
-    )
+    """One document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3 and the other way round."""
+    response = jsonify(oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response
+
+
+def oauth_members() -> dict[str, Any]:
+    issuer = str(settings.issuer)
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/oauth/authorize",
+        "token_endpoint": f"{issuer}/oauth/token",
+        "introspection_endpoint": f"{issuer}/oauth/introspect",
+        "introspection_endpoint_auth_methods_supported": IntrospectionEndpoint.CLIENT_AUTH_METHODS,
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "revocation_endpoint_auth_methods_supported": RevocationEndpoint.CLIENT_AUTH_METHODS,
+        "scopes_supported": [*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
+        "response_types_supported": ["code"],
+        "response_modes_supported": list(RESPONSE_MODES),
+        "grant_types_supported": server.grant_types_supported(),
+        "token_endpoint_auth_methods_supported": server.auth_methods_supported(),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "ui_locales_supported": ["en"],
+    }
+
+
+def openid_members() -> dict[str, Any]:
+    issuer = str(settings.issuer)
+    return {
+        "userinfo_endpoint": f"{issuer}/oauth/userinfo",
+        "end_session_endpoint": f"{issuer}/oauth/logout",
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
+        "jwks_uri": f"{issuer}/oauth/jwks",
+        "subject_types_supported": list(claims.SUBJECT_TYPES),
+        "id_token_signing_alg_values_supported": list(jwt.SIGNING),
+        "userinfo_signing_alg_values_supported": list(jwt.SIGNING),
+        "claim_types_supported": ["normal"],
+        "claims_supported": list(claims.SUPPORTED),
+        "claims_parameter_supported": True,
+        "acr_values_supported": list(claims.ACR_VALUES),
+        "prompt_values_supported": list(PROMPTS),
+        "display_values_supported": list(DISPLAYS),
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+    }

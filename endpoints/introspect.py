@@ -20,7 +20,7 @@ blueprint = Blueprint("introspect", __name__)
 
 
 class IntrospectionEndpoint(Rfc7662):
-    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
+    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
@@ -48,7 +48,7 @@ class IntrospectionEndpoint(Rfc7662):
             "iss": str(settings.issuer),
             "client_id": row.client_id,
             "scope": token.get_scope(),
-            "sub": row.sub,
+            "sub": (row.openid or {}).get("sub", row.sub),  # as the token's own client knows the person
             "token_type": None if token.is_refresh_token else "Bearer",
             "iat": row.issued_at // MICROSECONDS,
             "exp": token.expires_at(),

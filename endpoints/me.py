@@ -19,7 +19,11 @@ def me() -> dict[str, Any]:
         if row.sub is None:
             raise InsufficientScopeError("this needs the token of a person")
     granted = scopes.split(row.access_token_scope)
-    answer = {"sub": row.sub, "client_id": row.client_id, "scope": row.access_token_scope}
+    answer = {
+        "sub": (row.openid or {}).get("sub", row.sub),
+        "client_id": row.client_id,
+        "scope": row.access_token_scope,
+    }
     if "profile" in granted:
         answer["name"] = row.name
     if "email" in granted:

@@ -19,7 +19,7 @@ blueprint = Blueprint("revoke", __name__)
 
 
 class RevocationEndpoint(Rfc7009):
-    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""

@@ -20,10 +20,13 @@ from authlib.oauth2.rfc6749 import (
 from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
+import store.client_sessions
 import store.codes
 import store.tokens
 from models import Client
-from protocol import clock, credentials, pkce
+from protocol import authentication_request, claims, clock, credentials, pkce, scopes
+from protocol.claims import ACR_PASSWORD
+from protocol.seal import seal, unseal
 from unit_of_work import lock_owner, penalize
 
 
@@ -37,7 +40,13 @@ class UnsupportedResponseType(UnsupportedResponseTypeError):
 
 
 class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+    TOKEN_ENDPOINT_AUTH_METHODS = [
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt",
+        "client_secret_jwt",
+        "none",
+    ]
 
     # ---- the authorization endpoint -------------------------------------------------------------------------------
 
@@ -61,8 +70,9 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
                 raise InvalidRequestError("response_type is missing")
             if payload.response_type != "code":
                 raise UnsupportedResponseType(payload.response_type)
-            if payload.data.get("response_mode", "query") != "query":
-                raise InvalidRequestError("response_mode must be query")
+            self.authentication = authentication_request.parse(payload.data, client)
+            if self.authentication.response_mode == "form_post" and not redirect_uri.startswith("http"):
+                raise InvalidRequestError("response_mode form_post needs a web address as redirect URI")
             if client.get_allowed_scope(payload.scope) is None:
                 raise InvalidScopeError("the client is not registered for this scope")
         except OAuth2Error as error:
@@ -80,13 +90,16 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 
     def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> Any:
         """The person's decision as a redirect: status, body, headers. `grant_user` is None for Deny."""
+        state = [("state", self.request.payload.state)] if self.request.payload.state else []
         if grant_user is None:
-            raise AccessDeniedError(redirect_uri=redirect_uri)
-        self.request.user = grant_user
-        code = self.generate_authorization_code()
-        self.save_authorization_code(code, self.request)
-        state = self.request.payload.state
-        return self.server.redirect_to_client(redirect_uri, [("code", code), *([("state", state)] if state else [])])
+            error = AccessDeniedError()
+            answer = [*error.get_body(), *state]
+        else:
+            self.request.user = grant_user
+            code = self.generate_authorization_code()
+            self.save_authorization_code(code, self.request)
+            answer = [("code", code), *state]
+        return self.server.answer_to_client(redirect_uri, answer, self.authentication.response_mode)
 
     def generate_authorization_code(self) -> str:
         return credentials.new_authorization_code()
@@ -102,8 +115,25 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             scope=request.scope,
             code_challenge=request.payload.data.get("code_challenge"),
             auth_time=request.user.auth_time,
+            sid=store.client_sessions.find_or_make_sid(request.user.session_id, request.client.client_id, now),
+            sealed_openid=seal(needs, code) if (needs := self.what_the_id_token_needs()) else None,
             expires_at=now + self.server.code_lifetime(),
         )
+
+    def what_the_id_token_needs(self) -> dict[str, Any] | None:
+        """Kept with the code, and but for the nonce with the tokens after it (OpenID Connect Core §12.2)."""
+        person, client, asked = self.request.user, self.request.client, self.authentication
+        needs: dict[str, Any] = {}
+        if (sub := claims.subject(client, person.sub, person.pairwise_secret)) != person.sub:
+            needs["sub"] = sub
+        if scopes.OPENID not in scopes.split(self.request.scope):
+            return needs or None
+        needs |= {"acr": ACR_PASSWORD, "amr": list(person.amr)}
+        if asked.nonce is not None:
+            needs["nonce"] = asked.nonce
+        if asked.claims:
+            needs["claims"] = asked.claims
+        return needs
 
     # ---- the token endpoint ---------------------------------------------------------------------------------------
 
@@ -115,7 +145,8 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             self.refuse_replay(code_digest, client)
             return None
         penalize(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
-        presented = PresentedCode(row, self.request.form.get("redirect_uri"))
+        openid = unseal(row.sealed_openid, code) if row.sealed_openid else None
+        presented = PresentedCode(row, openid, self.request.form.get("redirect_uri"))
         # May be missing only where a challenge binds the code (OAuth 2.1 §10.2).
         if presented.redirect_uri_sent is None and row.code_challenge is None:
             raise InvalidGrantError("redirect_uri is missing")
@@ -151,13 +182,15 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 class PresentedCode:
     """The row of a code, with the methods that Authlib asks of it."""
 
-    def __init__(self, row: Row[Any], redirect_uri_sent: str | None) -> None:
+    def __init__(self, row: Row[Any], openid: dict[str, Any] | None, redirect_uri_sent: str | None) -> None:
         self.code_digest: bytes = row.code_digest
         self.user_id: int = row.user_id
         self.redirect_uri: str = row.redirect_uri
         self.scope: str = row.scope
         self.code_challenge: str | None = row.code_challenge
         self.auth_time: int = row.auth_time
+        self.sid: str | None = row.sid
+        self.openid = openid
         self.redirect_uri_sent = redirect_uri_sent
 
     def get_redirect_uri(self) -> str | None:

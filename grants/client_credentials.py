@@ -9,7 +9,7 @@ from protocol import scopes
 
 
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
+    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
 
     def validate_requested_scope(self) -> None:
         """An omitted scope is all that is registered and needs no person; naming one that does is refused."""

@@ -17,7 +17,13 @@ from unit_of_work import lock_owner, penalize
 
 
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "none"]
+    TOKEN_ENDPOINT_AUTH_METHODS = [
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt",
+        "client_secret_jwt",
+        "none",
+    ]
 
     def authenticate_refresh_token(self, refresh_token: str) -> "PresentedRefreshToken":
         """Raises InvalidGrantError for a token that this server never issued, or whose family has ended.

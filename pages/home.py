@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from browser import signed_in
+from browser import has_others, signed_in
 from current import settings
 from pages.demo import find_client
 
@@ -14,6 +14,7 @@ def home() -> str:
     return render_template(
         "home.html",
         person=signed_in(),
+        has_others=has_others(),
         signup_is_open=settings.signup == "open",
         has_demo=find_client() is not None,
     )

@@ -10,12 +10,12 @@ from wtforms import PasswordField, StringField
 
 import store.users
 import throttling
-from browser import find_known_device, remember_device, sign_in, sign_out, signed_in
+from browser import accounts, find_known_device, remember_device, sign_in, sign_out, signed_in
 from current import password_hashes, settings
 from models import User
-from pages.navigation import find_pending, next_path
+from pages.navigation import find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
-from protocol import credentials, passwords
+from protocol import passwords
 
 blueprint = Blueprint("login", __name__)
 
@@ -38,7 +38,7 @@ def login() -> ResponseReturnValue:
         user, password_hash = check_password(account, form.password.data or "")
     except passwords.TooManyHashesError:
         return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
-    if user is None or not sign_in(user.id, user.password_hash or ""):
+    if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket()):
         throttling.count_failure(failures)
         return show(form, "This address and password do not belong together."), 400
     if password_hash != user.password_hash:
@@ -48,12 +48,19 @@ def login() -> ResponseReturnValue:
 
 
 def show(form: SignInForm, problem: str | None = None) -> str:
+    pending, person = find_pending(), signed_in()
+    must_sign_in = "again" in request.args  # the client asks for a sign-in now, whoever is signed in already
+    if request.method != "POST":
+        form.email.data = (
+            pending.login_hint if pending and pending.login_hint else person.email if person and must_sign_in else ""
+        )
     return render_template(
         "login.html",
         form=form,
         problem=problem,
-        pending=find_pending(),
-        person=signed_in(),
+        pending=pending,
+        person=person,
+        must_sign_in=must_sign_in,
         signup_is_open=settings.signup == "open",
     )
 
@@ -76,11 +83,9 @@ def check_password(account: str, password: str) -> tuple[User | None, str]:
 
 @blueprint.route("/logout", methods=["GET", "POST"])
 def logout() -> ResponseReturnValue:
-    """GET asks, or says that it is done; POST signs out. With a ticket, another account may go on with its request."""
+    """GET asks, or says that it is done; POST signs out: everybody here, or only the present account."""
+    here = accounts()
     if request.method != "POST":
-        return render_template("logout.html", person=signed_in())
-    ticket = request.form.get("ticket")
-    sign_out(credentials.digest(ticket) if ticket else None)
-    if ticket:
-        return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
+        return render_template("logout.html", people=here)
+    sign_out(here[:1] if request.form.get("who") == "present" else here)
     return redirect(url_for("login.logout"), 303)

@@ -10,7 +10,7 @@ import store.clients
 import store.tickets
 from browser import browser_digest
 from front_door import allow_form_action
-from protocol import clock, credentials, redirect_uris
+from protocol import clock, redirect_uris
 
 # One slash and then neither a slash nor a backslash: browsers read //host and /\host as another site.
 LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*")
@@ -35,18 +35,25 @@ class Pending:
     ticket: str
     client_name: str
     redirect_host: str
+    login_hint: str
+
+
+def pending_ticket() -> str | None:
+    """The ticket of the request that `next` resumes."""
+    path = local_path(request.args.get("next"))
+    if path is None or urlsplit(path).path != url_for("authorize.authorize"):
+        return None
+    return parse_qs(urlsplit(path).query).get("ticket", [None])[0]
 
 
 def find_pending() -> Pending | None:
     """The request that `next` resumes, if it is this browser's. Lets the page's form end in a redirect to its client."""
-    path = local_path(request.args.get("next"))
-    if path is None or urlsplit(path).path != url_for("authorize.authorize"):
-        return None
-    ticket = parse_qs(urlsplit(path).query).get("ticket", [""])[0]
-    row = store.tickets.find(credentials.digest(ticket), browser_digest(), clock.now())
+    ticket = pending_ticket()
+    row = store.tickets.find(ticket, browser_digest(), clock.now()) if ticket is not None else None
     client = store.clients.find(row.client_id) if row is not None else None
-    if row is None or client is None:
+    if ticket is None or row is None or client is None:
         return None
     redirect_uri = row.parameters.get("redirect_uri") or client.get_default_redirect_uri() or ""
     allow_form_action(redirect_uris.form_action_source(redirect_uri))
-    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri))
+    hint = row.parameters.get("login_hint", "")
+    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri), hint if "@" in hint else "")

@@ -9,7 +9,7 @@ import store.users
 import throttling
 from browser import remember_device, sign_in
 from current import password_hashes, settings
-from pages.navigation import find_pending, next_path
+from pages.navigation import find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords
 
@@ -45,7 +45,7 @@ def signup() -> ResponseReturnValue:
         throttling.count_failure(failures)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     user = store.users.add(email, (form.name.data or "").strip(), password_hash)
-    sign_in(user.id, password_hash)
+    sign_in(user.id, password_hash, pending_ticket())
     remember_device(email)
     return redirect(next_path(), 303)
 

@@ -34,6 +34,11 @@ def random_text(octets: int = 32) -> str:
     return secrets.token_urlsafe(octets)
 
 
+def random_secret() -> bytes:
+    """32 random bytes."""
+    return secrets.token_bytes(32)
+
+
 def digest(value: str) -> bytes:
     """What is stored in place of a random value: 32 bytes. Text that is not UTF-8 (a lone surrogate) has a digest too."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()

@@ -17,15 +17,42 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
 CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
-ANY_LETTERS = frozenset({"state", "client_secret"})
+ANY_LETTERS = frozenset({"state", "client_secret", "claims"})
 REPEATABLE = frozenset({"resource", "audience"})  # RFC 8707 §2, RFC 8693 §2.1
 
-MAXIMUM_LENGTHS = {"state": 8_192, "redirect_uri": 2_000, "scope": 4_096}
+MAXIMUM_LENGTHS = {
+    "state": 8_192,
+    "id_token_hint": 8_192,
+    "claims": 8_192,
+    "client_assertion": 16_384,
+    "request": 16_384,
+    "redirect_uri": 2_000,
+    "scope": 4_096,
+}
 DEFAULT_MAXIMUM_LENGTH = 4_096
-KNOWN = frozenset(
-    "grant_type code redirect_uri client_id client_secret code_verifier refresh_token scope response_type response_mode"
-    " state code_challenge code_challenge_method nonce ticket decision token token_type_hint".split()
+JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
+AUTHORIZATION = frozenset(
+    "response_type client_id redirect_uri scope state response_mode code_challenge code_challenge_method nonce"
+    " prompt max_age id_token_hint acr_values display claims request request_uri".split()
 )
+KNOWN = AUTHORIZATION | frozenset(
+    "grant_type code client_secret client_assertion client_assertion_type code_verifier refresh_token ticket decision token"
+    " token_type_hint post_logout_redirect_uri logout_hint".split()
+)
+# What may help, and is left out where it is of no use: too long, or with characters that no such value has.
+HINTS = frozenset({"login_hint", "ui_locales", "claims_locales"})
+MAXIMUM_HINT_LENGTH = 254
+
+
+def known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What we understand of a request that was checked. Unrecognized parameters, and those without a value, count as left out."""
+    return {
+        name: value for name, value in parameters if value and (name in KNOWN or (name in HINTS and is_of_use(value)))
+    }
+
+
+def is_of_use(hint: str) -> bool:
+    return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint)
 
 
 def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> set[str]:
@@ -43,6 +70,8 @@ def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]],
     proofs = names & {"client_secret", "client_assertion"}
     if len(proofs) + bool(authorization) > 1:
         raise InvalidRequestError("use one way of client authentication, not two")
+    if names & {"client_assertion", "client_assertion_type"}:
+        check_assertion(dict(pairs))
     return names
 
 
@@ -67,6 +96,14 @@ def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
             raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
         if name == "scope" and value and not value.strip():
             raise InvalidScopeError("the scope is blank")
+
+
+def check_assertion(form: dict[str, str]) -> None:
+    """Of its two parameters neither stands alone (RFC 7521 §4.2)."""
+    if not form.get("client_assertion"):
+        raise InvalidRequestError("client_assertion is missing")
+    if form.get("client_assertion_type") != JWT_BEARER:
+        raise InvalidRequestError("client_assertion_type must be the one for JWTs (RFC 7523)")
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:

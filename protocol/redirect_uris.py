@@ -12,6 +12,9 @@ LOOPBACK_WITH_PORT = re.compile(
     r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.ASCII
 )
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
+WITH_FRAGMENT = re.compile(  # any other address that is registered or told
+    r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+(#[A-Za-z0-9\-._~:/?@!$&'()*+,;=%]*)?"
+)
 MAXIMUM_LENGTH = 2_000
 MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4

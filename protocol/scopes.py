@@ -5,6 +5,8 @@ import re
 # They say something about a person, or act for one while it is away: a machine has none of that.
 NEED_A_PERSON = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 
+OPENID = "openid"  # asks for an ID token (OpenID Connect Core §3.1.2.1)
+
 # OpenID Connect Core §11. Every client with the code grant may ask for it; a refresh token does not depend on it.
 OFFLINE_ACCESS = "offline_access"
 OFFLINE_ACCESS_DESCRIPTION = "Stay connected while you are away"

@@ -1,5 +1,6 @@
 """Authorization codes: kept until they are spent or expire, found and claimed by their digest (RFC 6749 §4.1.2)."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, select, update
@@ -46,6 +47,12 @@ def issue(now: int, **values: Any) -> None:
 def users_with_codes(client_id: str) -> list[int]:
     """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
     return sorted(db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct()))
+
+
+def end_of_sids(user_id: int, sids: Collection[str]) -> int:
+    """A person's unspent codes from sessions that have ended. Returns how many. As `end_pending`, it comes before the tokens."""
+    statement = delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
+    return len(db.session.execute(statement).all())
 
 
 def end_pending(user_id: int | None = None, client_id: str | None = None) -> int:

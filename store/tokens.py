@@ -4,17 +4,27 @@ Who ends a person's tokens locks the person's row first (`unit_of_work.lock_owne
 would miss the row that the refresh is about to insert.
 """
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Row, and_, bindparam, case, delete, func, not_, select, update
 
 from models import Token, User, db, table
+from protocol.scopes import OFFLINE_ACCESS, OPENID
 
 tokens, people = table(Token), table(User)
 
-WITH_PERSON = select(tokens, people.c.sub, people.c.name, people.c.email, people.c.disabled_at).outerjoin(
-    people, people.c.id == tokens.c.user_id
-)
+WITH_PERSON = select(
+    tokens,
+    people.c.sub,
+    people.c.name,
+    people.c.email,
+    people.c.email_verified_at,
+    people.c.claims,
+    people.c.created_at,
+    people.c.updated_at,
+    people.c.disabled_at,
+).outerjoin(people, people.c.id == tokens.c.user_id)
 BEARER = WITH_PERSON.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
 FAMILY_AND_PERSON = WITH_PERSON.where(tokens.c.family_digest == bindparam("family_digest"))
 FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest"))
@@ -81,6 +91,21 @@ def end_of_user(user_id: int, client_id: str | None = None) -> int:
     if client_id is not None:
         condition = and_(condition, Token.client_id == client_id)
     return len(db.session.execute(delete(Token).where(condition).returning(Token.id)).all())
+
+
+def end_of_sids(user_id: int, sids: Collection[str]) -> int:
+    """A person's tokens from sessions that have ended, but for those with `offline_access`. Returns how many.
+
+    That is what a client asks this scope for: access when the person is not there (OpenID Connect Core §11).
+    """
+    words = " " + tokens.c.scope + " "
+    ended = delete(tokens).where(
+        tokens.c.user_id == user_id,
+        tokens.c.sid.in_(sids),
+        words.contains(f" {OPENID} "),
+        not_(words.contains(f" {OFFLINE_ACCESS} ", autoescape=True)),
+    )
+    return len(db.session.execute(ended.returning(tokens.c.id)).all())
 
 
 def end_of_client(client_id: str) -> int:

@@ -28,6 +28,11 @@ def find(user_id: int) -> User | None:
     return db.session.get(User, user_id)
 
 
+def find_afresh(user_id: int) -> User | None:
+    """As the row is now, whatever was read of it before."""
+    return db.session.get(User, user_id, populate_existing=True)
+
+
 def all_by_email() -> list[User]:
     return list(db.session.scalars(select(User).order_by(User.email)))
 

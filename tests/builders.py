@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from models import AuthorizationCode, Client, Token, User
+from models import AuthorizationCode, Client, ClientSession, LogoutNotice, Token, User, UserSession
 from protocol import clock, credentials, passwords, pkce
 
 ISSUER = "https://op.example"
@@ -118,3 +118,29 @@ def refresh_request(refresh_token, **changed):
 
 def basic(client_id="web", secret=CLIENT_SECRET):
     return (client_id, secret)
+
+
+def a_session(number=1, **changed):
+    """A browser that user 1 is signed in with."""
+    now = clock.now()
+    values = {
+        "id": number,
+        "session_digest": credentials.digest(f"session {number}"),
+        "user_id": 1,
+        "created_at": now,
+        "auth_time": now,
+        "amr": "pwd",
+        "expires_at": now + 3600,
+    }
+    return UserSession(**values | changed)
+
+
+def a_client_session(sid="sid-1", **changed):
+    """Client "web" in session 1."""
+    return ClientSession(**{"sid": sid, "session_id": 1, "client_id": "web", "created_at": clock.now()} | changed)
+
+
+def a_notice(**changed):
+    """To "web", of a session of user 1, due now."""
+    values = {"user_id": 1, "client_id": "web", "sub": "sub-of-ada", "sid": "sid-1"}
+    return LogoutNotice(**values | {"created_at": clock.now(), "next_attempt_at": clock.now()} | changed)

@@ -1,9 +1,10 @@
 """A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file or on PostgreSQL.
 
-`LiveServer` starts the project's own files in a process of their own and is stopped by its pid. `commands` is `flask …` on the
+`LiveServer` starts the project's own files in a process of their own and is stopped by its pid. Its `flask` runs commands on the
 same database. `source` may be a changed copy of the project: that is how the tests of the tests run (`tests/flows/mutations.py`).
 """
 
+import filecmp
 import http.client
 import json
 import os
@@ -17,7 +18,11 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
+
+from app import create_app
+from config import Settings
+from models import db
 
 PROJECT = Path(__file__).resolve().parent.parent
 SECRET_KEY = "live server secret key, 32 characters or more"
@@ -31,7 +36,7 @@ def free_port():
 
 
 class LiveServer:
-    """A running Ostiary: `issuer`, `database_url`, `log()`, and `flask(…)` for its commands."""
+    """A running Ostiary: `issuer`, `database_url`, `log()`, and `flask(…)` for its commands. It needs no start for those."""
 
     def __init__(self, database_url, folder, source=PROJECT, workers=2, **settings):
         self.port = free_port()
@@ -52,7 +57,7 @@ class LiveServer:
         self.process = None
 
     def start(self):
-        self.flask("db", "upgrade")
+        self.migrate()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"],
@@ -64,6 +69,12 @@ class LiveServer:
             )
         self.wait_until_ready()
         return self
+
+    def migrate(self):
+        """By the migrations of `source`, which a changed copy may have changed."""
+        versions = filecmp.dircmp(PROJECT / "migrations/versions", self.source / "migrations/versions")
+        run = self.flask_process if versions.diff_files else self.flask
+        run("db", "upgrade")
 
     def wait_until_ready(self):
         """All workers answer: `/readyz` alone would do with the first of them."""
@@ -86,21 +97,50 @@ class LiveServer:
         finally:
             connection.close()
 
+    def kill(self):
+        """End it at once, with all its processes."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(5)
+        self.process = None
+
     def stop(self):
+        """Ask it to end, as an operator does; that takes a second."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(5)
+                self.kill()
         self.process = None
 
     def log(self):
         return self.log_file.read_text() if self.log_file.exists() else ""
 
+    def settings(self):
+        """What the server's own processes read from its environment."""
+        given = {
+            name.removeprefix("OSTIARY_").lower(): value
+            for name, value in self.environment.items()
+            if name.startswith("OSTIARY_")
+        }
+        return Settings(**{"issuer": self.issuer} | given)
+
     def flask(self, *arguments, input=None, check=True):
-        """Run `flask …` on this server's database; returns the finished process."""
+        """Run `flask …` on this server's database; returns the finished process.
+
+        In this process, by the project's own files, and never two at once: `flask_process` takes a second longer.
+        """
+        app = create_app(self.settings())
+        result = app.test_cli_runner().invoke(args=arguments, input=input, catch_exceptions=False)
+        with app.app_context():
+            db.engine.dispose()
+        return self.checked(
+            subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr), check
+        )
+
+    def flask_process(self, *arguments, input=None, check=True):
+        """The same in a process of its own, as operators run it, by the files of `source`."""
         done = subprocess.run(
             [sys.executable, "-m", "flask", *arguments],
             cwd=self.source,
@@ -110,8 +150,12 @@ class LiveServer:
             text=True,
             timeout=60,
         )
+        return self.checked(done, check)
+
+    @staticmethod
+    def checked(done, check):
         if check and done.returncode != 0:
-            raise AssertionError(f"flask {' '.join(arguments)} exited {done.returncode}:\n{done.stderr}")
+            raise AssertionError(f"{done.args} exited {done.returncode}:\n{done.stderr}")
         return done
 
     def flask_json(self, *arguments, **rest):
@@ -133,7 +177,7 @@ def live_server(database_url, folder, **options):
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 class Postgres:
@@ -150,17 +194,23 @@ class Postgres:
                 self.embedded = get_server(folder / "pgdata", cleanup_mode="stop")
             url = self.embedded.get_uri()
         self.url = "postgresql+psycopg://" + url.partition("://")[2]
+        if self.embedded:
+            self.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # nobody will cut the power
 
     def new_database(self):
         """The URL of a fresh, empty database."""
         name = f"ostiary_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def execute(self, *statements):
         engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
-                connection.execute(text(f"CREATE DATABASE {name}"))
+                for statement in statements:
+                    connection.execute(text(statement))
         finally:
             engine.dispose()
-        return engine.url.set(database=name).render_as_string(hide_password=False)
 
     def stop(self):
         if self.embedded is not None:

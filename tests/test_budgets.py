@@ -71,10 +71,10 @@ def test_the_way_through_sign_in_and_consent(http, seed, expect_cost):
     # ticket, client, session, consent; scopes
     page = expect_cost(lambda: http.get(to_consent), 5, 200)
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
-    # session, ticket, its claim, client; consent and its row; expired codes, the new one
-    expect_cost(lambda: http.post("/oauth/authorize", data=form), 8, 303)
-    # client, session, consent; the session again, locked; expired codes, the new one
-    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 6, 303)
+    # ticket, session, claim of the ticket, client; consent and its row; the client's sid; expired codes, the new one
+    expect_cost(lambda: http.post("/oauth/authorize", data=form), 9, 303)
+    # client, session, consent; the session again, locked; the client's sid; expired codes, the new one
+    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 7, 303)
     assert back.location.startswith(REDIRECT_URI)
 
 

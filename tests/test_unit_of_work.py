@@ -36,7 +36,7 @@ def add(name):
 @pytest.fixture
 def names(rows):
     """The scopes that were stored by a test's views."""
-    return lambda: [name for (name,) in rows(NAMES) if name not in ("profile", "email", "read")]
+    return lambda: [name for (name,) in rows(NAMES) if name not in ("openid", "profile", "email", "read")]
 
 
 @pytest.fixture

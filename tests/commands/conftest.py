@@ -8,12 +8,20 @@ from flask_migrate import upgrade
 
 from app import create_app
 from config import Settings
-from models import db
+from models import SigningKey, db
+from protocol import clock
 from tests.builders import ISSUER, SECRET_KEY
 
 
 def settings_on(path):
     return Settings(issuer=ISSUER, database_url=f"sqlite:///{path}", secret_key=SECRET_KEY)
+
+
+def a_signing_key(kid, **changed):
+    """A key that signs since yesterday; nothing can be signed with it."""
+    yesterday = clock.now() - 24 * 3600
+    values = {"alg": "RS256", "generation": 1, "public_jwk": {"kid": kid}, "sealed_private_key": b"not even sealed"}
+    return SigningKey(**{"kid": kid, "created_at": yesterday, "active_from": yesterday} | values | changed)
 
 
 @pytest.fixture(scope="session")

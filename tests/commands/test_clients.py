@@ -26,6 +26,7 @@ COUNT_CLIENTS = select(func.count()).select_from(Client)
 ORIGINS = select(ClientOrigin.origin).order_by(ClientOrigin.origin)
 WEB = ("--redirect-uri", REDIRECT_URI)
 MACHINE = ("--grant-type", "client_credentials")
+POLICY = '"https://app.example/policy"'
 PUBLIC = (*WEB, "--auth-method", "none")
 
 
@@ -170,7 +171,16 @@ def test_a_client_that_can_do_nothing_is_registered_with_a_warning(flask):
     [
         ((*WEB, "--grant-type", "password"), "unknown grant type 'password'"),
         ((*WEB, "--grant-type", "implicit", "--grant-type", "authorization_code"), "unknown grant type 'implicit'"),
-        ((*WEB, "--auth-method", "private_key_jwt"), "unknown auth method 'private_key_jwt'"),
+        ((*WEB, "--auth-method", "tls_client_auth"), "unknown auth method 'tls_client_auth'"),
+        ((*WEB, "--auth-method", "private_key_jwt"), "auth method private_key_jwt needs jwks or jwks_uri"),
+        ((*WEB, "--set", 'logo_uri="http://app.example/logo"'), "logo_uri must be an https URL"),
+        ((*WEB, "--set", "policy_uri=1"), "policy_uri must be an https URL"),
+        ((*WEB, "--set", 'request_uris=["https://a.example/"]'), "request_uris cannot be registered"),
+        ((*WEB, "--set", 'subject_type="pairwise"', "--redirect-uri", "https://b.example/"), "sector_identifier_uri"),
+        (("--set", 'subject_type="pairwise"', *MACHINE), "needs a redirect URI or a sector_identifier_uri"),
+        ((*WEB, "--set", 'jwks_uri="http://app.example/jwks"'), "jwks_uri cannot be called: it must use https"),
+        ((*WEB, "--set", 'application_type="web"', "--redirect-uri", "a.b:/cb"), "not for application_type web"),
+        ((*WEB, "--access-token-lifetime", "90000", "--set", 'access_token_format="jwt"'), "at most 86400 seconds"),
         ((*WEB, "--auth-method", ""), "unknown auth method ''"),
         (("--redirect-uri", "http://app.example/cb"), "must use https"),
         (("--redirect-uri", "https://app.example/cb#x"), "is not a URI"),
@@ -265,7 +275,16 @@ def test_what_is_not_understood_is_a_usage_error(flask, rows, options):
 def test_set_changes_only_what_is_given(flask_json, seed, rows):
     seed(a_client(extra_metadata={"logo_uri": "https://app.example/logo", "tos_uri": "https://app.example/tos"}))
     before = flask_json("clients", "show", "web")
-    options = ("--access-token-lifetime", "60", "--name", "New", "--set", "logo_uri=null", "--set", "policy_uri=1")
+    options = (
+        "--access-token-lifetime",
+        "60",
+        "--name",
+        "New",
+        "--set",
+        "logo_uri=null",
+        "--set",
+        f"policy_uri={POLICY}",
+    )
     after = flask_json("clients", "set", "web", *options)
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == {
         "access_token_lifetime",
@@ -275,7 +294,8 @@ def test_set_changes_only_what_is_given(flask_json, seed, rows):
         "tokens",
     }
     assert "logo_uri" not in after
-    assert (after["access_token_lifetime"], after["client_name"], after["policy_uri"]) == (60, "New", 1)
+    assert (after["access_token_lifetime"], after["client_name"]) == (60, "New")
+    assert after["policy_uri"] == json.loads(POLICY)
     assert columns_of(rows, "web", "client_secret_digest") == (digest(CLIENT_SECRET),)
     assert "client_secret" not in after
 

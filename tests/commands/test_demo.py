@@ -1,5 +1,6 @@
 """`flask demo`: what is made on an empty database of a loopback issuer, once; and that it is not made anywhere else."""
 
+import json
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -175,6 +176,8 @@ def test_several_at_once_make_one(database_url, tmp_path):
     server = LiveServer(database_url, tmp_path)
     server.flask("db", "upgrade")
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: server.flask_json("demo"), range(3)))
+        made = [
+            json.loads(done.stdout) for done in pool.map(lambda _: server.flask_process("demo", "--json"), range(3))
+        ]
     assert [len(answer) for answer in sorted(made, key=len)] == [1, 1, 3]
     assert server.rows("SELECT count(*) FROM end_user") == server.rows("SELECT count(*) FROM client") == [(1,)]

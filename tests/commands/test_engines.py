@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app import create_app
 from config import Settings
 from models import AuthorizationCode, Client, Token, User, db
+from protocol.seal import Vault
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
 from tests.live import new_database
 
@@ -51,17 +52,25 @@ def test_an_operators_day(flask_json, flask, refused):
     flask_json("scopes", "add", "read", "--description", "Read your notes")
     assert "exists already" in refused("scopes", "add", "read", "--description", "Read your notes")
     web = flask_json("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--scope", "read")["client_id"]
-    flask_json("clients", "set", web, "--auth-method", "none", "--set", 'logo_uri="https://a.example/\\ud800"')
+    flask_json("clients", "set", web, "--auth-method", "none", "--set", 'x_note="\\ud800"')
     assert "client_secret" in flask_json("clients", "set", web, "--auth-method", "client_secret_post")
     assert "client_secret" in flask_json("clients", "rotate-secret", web)
     flask_json("users", "set-password", "ada@example.com", "--password-stdin", input=PASSWORD)
+    claims = ("--set", 'address={"country":"France"}', "--set", "phone_number=null")
+    assert flask_json("users", "set", "ada@example.com", *claims)["claims"] == {"address": {"country": "France"}}
     for command in ("disable", "enable", "sign-out"):
         flask_json("users", command, "ada@example.com")
     shown = flask_json("clients", "show", web)
-    assert (shown["scope"], shown["logo_uri"], shown["tokens"]) == ("read", "https://a.example/\ud800", 0)
+    assert (shown["scope"], shown["x_note"], shown["tokens"]) == ("read", "\ud800", 0)
     assert flask_json("users", "show", "ada@example.com")["disabled_at"] is None
     assert flask_json("tokens", "revoke", "--client", web) == {"codes": 0, "tokens": 0}
     assert flask_json("tokens", "revoke", "--user", "ada@example.com", "--client", web) == {"codes": 0, "tokens": 0}
+    signs = ("--auth-method", "client_secret_jwt", "--set", 'token_endpoint_auth_signing_alg="HS512"')
+    assert "client_secret" in flask_json("clients", "set", web, *signs)
+    [key] = flask_json("keys", "rotate", "--alg", "ES256")
+    assert flask_json("keys", "rewrap") == {"sealed_anew": 0, "unreadable": 0}
+    assert flask_json("keys", "retire", key["kid"], "--force")["kid"] == key["kid"]
+    assert [key["state"] for key in flask_json("keys", "list")] == ["active"]
     assert flask_json("config", "check")["ok"] is True
     assert web in refused("scopes", "remove", "read")
     flask_json("clients", "remove", web)
@@ -185,3 +194,36 @@ def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, fl
     assert done.exit_code == 1
     assert "--no-pkce is not for public clients" in done.stderr
     assert rows(select(Client.token_endpoint_auth_method)) == [("client_secret_basic",)]
+
+
+def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settings, rows):
+    """Without the lock the old secret would come back, sealed anew."""
+    sealed = {secret: Vault([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")}
+
+    def rotate_secret(session):
+        client = session.get(Client, "robot", with_for_update={"key_share": True})
+        client.sealed_client_secret = sealed[b"new"]
+        session.flush()
+        yield
+
+    new_key = "another secret key of a server !"
+    in_flight.seed(a_client(client_id="robot", client_secret_digest=None, sealed_client_secret=sealed[b"old"]))
+    app = create_app(Settings(**{**settings.model_dump(), "secret_key": new_key, "old_secret_keys": [SECRET_KEY]}))
+    done = in_flight.beside(rotate_secret, lambda: app.test_cli_runner().invoke(args=("keys", "rewrap")))
+    with app.app_context():
+        db.engine.dispose()
+    assert done.exit_code == 0
+    [(box,)] = rows(select(Client.sealed_client_secret).where(Client.client_id == "robot"))
+    assert Vault([new_key], "client secrets").open(box, "robot") == b"new"
+
+
+def test_two_changes_of_a_persons_claims_are_both_kept(in_flight, flask, rows):
+    def give_a_nickname(session):
+        person = session.get(User, 1, with_for_update={"key_share": True})
+        person.claims = {"nickname": "A."}
+        session.flush()
+        yield
+
+    command = ("users", "set", "ada@example.com", "--set", 'gender="female"')
+    assert in_flight.beside(give_a_nickname, lambda: flask(*command)).exit_code == 0
+    assert rows(select(User.claims)) == [({"nickname": "A.", "gender": "female"},)]

@@ -22,30 +22,30 @@ def first_line(done):
 def server(database_url, tmp_path):
     """Migrated, and not started: commands need no server."""
     server = LiveServer(database_url, tmp_path)
-    server.flask("db", "upgrade")
+    server.flask_process("db", "upgrade")
     return server
 
 
 def test_json_goes_to_stdout_and_the_rest_to_stderr(server):
-    added = server.flask("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--no-pkce", "--json")
+    added = server.flask_process("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--no-pkce", "--json")
     members = json.loads(added.stdout)
     assert first_line(added) == f"Registered {members['client_id']}."
     assert "RFC 9700" in added.stderr
     assert members["client_secret"] not in added.stderr
-    refused = server.flask("users", "add", "nobody", "--password-stdin", "--json", input=PASSWORD, check=False)
+    refused = server.flask_process("users", "add", "nobody", "--password-stdin", "--json", input=PASSWORD, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert first_line(refused) == "Error: 'nobody' is not an email address"
-    misunderstood = server.flask("users", "add", "--json", check=False)
+    misunderstood = server.flask_process("users", "add", "--json", check=False)
     assert (misunderstood.returncode, misunderstood.stdout) == (2, "")
     assert server.rows("SELECT count(*) FROM end_user") == [(0,)]
 
 
 def test_a_database_that_is_not_migrated(database_url, tmp_path):
     server = LiveServer(database_url, tmp_path)
-    listed = server.flask("users", "list", "--json", check=False)
+    listed = server.flask_process("users", "list", "--json", check=False)
     assert (listed.returncode, listed.stdout) == (1, "")
     assert first_line(listed) == f"Error: the database is not migrated: run {MIGRATE} first"
-    checked = server.flask("config", "check", check=False)
+    checked = server.flask_process("config", "check", check=False)
     assert checked.returncode == 1
     assert MIGRATE in checked.stderr
     assert "Traceback" not in listed.stderr + checked.stderr
@@ -57,7 +57,7 @@ def test_settings_that_cannot_be_used(tmp_path, command):
     server = LiveServer(
         "oracle://owner:the-password@host/db", tmp_path, issuer="http://op.example", max_sessions="many"
     )
-    done = server.flask(*command, check=False)
+    done = server.flask_process(*command, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
@@ -68,7 +68,7 @@ def test_settings_that_cannot_be_used(tmp_path, command):
 
 def test_one_address_added_by_several_at_once_is_added_once(server):
     def add(number):
-        return server.flask("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD, check=False)
+        return server.flask_process("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD, check=False)
 
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(add, range(3)))
@@ -81,7 +81,7 @@ def test_one_address_added_by_several_at_once_is_added_once(server):
 def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):
     """While a command waits for its stdin it has no connection, so no transaction that another one could wait for."""
     server = LiveServer(new_database("postgresql", tmp_path, postgres), tmp_path)
-    server.flask("db", "upgrade")
+    server.flask_process("db", "upgrade")
     slow = subprocess.Popen(
         [sys.executable, "-m", "flask", "users", "add", "ada@example.com", "--password-stdin"],
         cwd=server.source,
@@ -92,7 +92,7 @@ def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):
         text=True,
     )
     try:
-        server.flask("users", "list")  # takes as long as the slow one needs to come to its stdin
+        server.flask_process("users", "list")  # takes as long as the slow one needs to come to its stdin
         connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ostiary'"
         assert server.rows(f"{connections} AND datname = current_database()") == [(0,)]
         assert slow.poll() is None

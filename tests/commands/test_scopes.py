@@ -6,7 +6,7 @@ from sqlalchemy import select
 from models import Scope
 from tests.builders import a_client
 
-FROM_THE_START = [("email",), ("profile",)]
+FROM_THE_START = [("address",), ("email",), ("openid",), ("phone",), ("profile",)]
 NAMES = select(Scope.name).order_by(Scope.name)
 
 
@@ -49,13 +49,13 @@ def test_a_description_is_needed(flask):
 
 
 def test_list(flask, flask_json):
-    assert [scope["name"] for scope in flask_json("scopes", "list")] == ["email", "profile"]
+    assert [(scope["name"],) for scope in flask_json("scopes", "list")] == FROM_THE_START
     assert flask("scopes", "list").stdout.splitlines()[0].split() == ["NAME", "DESCRIPTION"]
 
 
 def test_remove(flask_json, rows):
     assert flask_json("scopes", "remove", "email") == {"name": "email"}
-    assert rows(NAMES) == [("profile",)]
+    assert rows(NAMES) == [name for name in FROM_THE_START if name != ("email",)]
 
 
 def test_a_scope_in_use_stays(refused, seed, rows):

@@ -4,13 +4,15 @@ import json
 from itertools import count
 
 import pytest
+from joserfc.jwk import ECKey
 from sqlalchemy import func, select
 
 from app import create_app
 from config import Settings
 from models import NEVER, Client, ClientOrigin, Scope, Token, User, UserSession, db
-from protocol import passwords
+from protocol import clock, passwords
 from protocol.credentials import digest
+from protocol.seal import Vault
 from tests.builders import PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_token, a_user, basic
 from tests.commands.conftest import settings_on
 from tests.live import PROJECT
@@ -20,12 +22,14 @@ LOOPBACK = "http://127.0.0.1:8000"
 TABLES = (Scope, User, Client, ClientOrigin)
 ADA = {"email": "ada@example.com", "password": PASSWORD}
 WEB = {"client_id": "web", "redirect_uris": [REDIRECT_URI]}
+SIGNS = WEB | {"token_endpoint_auth_method": "client_secret_jwt"}
+KEY = "k" * 64
 
 
 @pytest.fixture
 def settings(settings):
     """Those of the other commands' tests, on a loopback issuer."""
-    return settings.model_copy(update={"issuer": LOOPBACK})
+    return settings.model_copy(update={"issuer": LOOPBACK, "allow_private_addresses": True})
 
 
 @pytest.fixture
@@ -49,6 +53,11 @@ def everything(rows):
         return [sorted(rows(select(model.__table__)), key=repr) for model in TABLES]
 
     return everything
+
+
+def a_session():
+    times = {"created_at": 1, "auth_time": 1, "expires_at": 2**40}
+    return UserSession(session_digest=digest("session"), user_id=1, amr="pwd", **times)
 
 
 # ---- what is stored ---------------------------------------------------------------------------------------------------
@@ -110,6 +119,50 @@ def test_every_member_of_a_client(flask_json, rows, write):
     [seeded] = flask_json("seed", write(clients=[client]))["clients"]
     assert {name: seeded[name] for name in client} == client
     assert rows(select(Client.refresh_token_lifetime, Client.max_sessions)) == [(NEVER, 3)]
+
+
+def test_members_of_openid_connect(flask_json, rows, write):
+    members = {
+        "jwks": {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]},
+        "token_endpoint_auth_signing_alg": "ES256",
+        "id_token_signed_response_alg": "EdDSA",
+        "subject_type": "pairwise",
+        "default_max_age": 0,
+        "require_auth_time": True,
+        "backchannel_logout_uri": "http://127.0.0.1:5000/logout",
+        "client_name#de": "Notizen",
+        "access_token_format": "jwt",
+    }
+    client = WEB | {"token_endpoint_auth_method": "private_key_jwt"} | members
+    [seeded] = flask_json("seed", write(clients=[client | {"tos_uri": None}]))["clients"]
+    assert {name: seeded[name] for name in members} == members
+    assert "client_secret" not in seeded
+    assert rows(select(Client.extra_metadata, Client.client_secret_digest)) == [(members, None)]
+
+
+def test_a_secret_to_sign_with_is_sealed(flask_json, rows, write):
+    client = WEB | {"token_endpoint_auth_method": "client_secret_jwt", "client_secret": KEY}
+    path = write(clients=[client])
+    [seeded] = flask_json("seed", path)["clients"]
+    assert seeded["client_secret"] == KEY
+    [(client_secret_digest, box)] = rows(select(Client.client_secret_digest, Client.sealed_client_secret))
+    assert client_secret_digest is None
+    assert Vault([SECRET_KEY], "client secrets").open(box, "web") == KEY.encode()
+    flask_json("seed", path)
+    assert rows(select(Client.sealed_client_secret)) == [(box,)]
+
+
+def test_claims_of_people(flask_json, rows, write, sleep):
+    claims = {"given_name": "Ada", "address": {"country": "France"}, "phone_number": "+33 1 23 45 67 89"}
+    path = write(users=[ADA | {"claims": claims | {"nickname": None}}])
+    [seeded] = flask_json("seed", path)["users"]
+    assert seeded["claims"] == claims
+    before = rows(select(User.claims, User.updated_at))
+    sleep(60)
+    flask_json("seed", path)
+    assert rows(select(User.claims, User.updated_at)) == before
+    flask_json("seed", write(users=[ADA | {"claims": {"given_name": "Ada"}}]))
+    assert rows(select(User.claims, User.updated_at)) == [({"given_name": "Ada"}, clock.now())]
 
 
 def test_what_is_left_out_is_as_clients_add_has_it(flask_json, rows, write):
@@ -202,7 +255,7 @@ def test_a_client_that_becomes_public_loses_its_secret(flask_json, seed, rows, w
 @pytest.mark.parametrize(("password", "left"), [(PASSWORD, 1), ("another horse battery", 0)])
 def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left):
     seed(a_user(), a_client(), a_token())
-    seed(UserSession(session_digest=digest("session"), user_id=1, created_at=1, expires_at=2**40))
+    seed(a_session())
     flask_json("seed", write(users=[ADA | {"password": password}]))
     [(stored_hash,)] = rows(select(User.password_hash))
     assert passwords.is_right(password, stored_hash)
@@ -212,6 +265,7 @@ def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left)
 # ---- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T061", "T130")
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -264,6 +318,25 @@ def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left)
         ),
         ({"clients": [WEB | {"refresh_token_lifetime": 0}]}, "clients[0].refresh_token_lifetime: must be a number of"),
         ({"clients": [WEB | {"refresh_token_idle_lifetime": True}]}, "must be a number of seconds"),
+        ({"clients": [WEB | {"logo_uri": 1}]}, "clients[0]: logo_uri must be an https URL"),
+        ({"clients": [WEB | {"jwks": {"keys": []}}]}, "clients[0]: jwks must be a JWK Set"),
+        ({"clients": [WEB | {"request_uris": []}]}, "clients[0].request_uris: is unknown"),
+        ({"clients": [WEB | {"x_team": 1}]}, "clients[0].x_team: is unknown"),
+        ({"clients": [WEB | {"extra_metadata": {}}]}, "clients[0]: extra_metadata is unknown"),
+        ({"clients": [WEB | {"token_endpoint_auth_method": "private_key_jwt"}]}, "clients[0]: auth method private_key"),
+        ({"clients": [SIGNS | {"client_secret": KEY[:63]}]}, "clients[0]: the client_secret is a signing key here"),
+        ({"clients": [SIGNS | {"client_secret": ""}]}, "at least 64 characters (RFC 7518 §3.2)"),
+        (
+            {"clients": [SIGNS | {"client_secret": KEY[:31], "token_endpoint_auth_signing_alg": "HS256"}]},
+            "at least 32 characters",
+        ),
+        (
+            {"clients": [SIGNS | {"token_endpoint_auth_method": "private_key_jwt", "client_secret": KEY}]},
+            "a client that signs with its own keys has no secret",
+        ),
+        ({"users": [ADA | {"claims": []}]}, "users[0].claims: should be a valid dictionary"),
+        ({"users": [ADA | {"claims": {"birthdate": "today"}}]}, "users[0]: birthdate must be a date"),
+        ({"users": [ADA | {"claims": {"email": "x@example.com"}}]}, "users[0]: email is no claim"),
         ({"clients": [WEB, WEB]}, "clients[1].client_id: is that of clients[0] too"),
     ],
 )

@@ -1,12 +1,14 @@
 """`flask users …`."""
 
-import pytest
-from sqlalchemy import event, func, insert, select
+import json
+import re
 
-from models import AuthorizationCode, Consent, Token, User, UserSession, db, table
+import pytest
+from sqlalchemy import event, func, insert, null, select
+
+from models import AuthorizationCode, Consent, LogoutNotice, Token, User, UserSession, db, table
 from protocol import clock, passwords
-from protocol.credentials import digest
-from tests.builders import PASSWORD, a_client, a_code, a_token, a_user, password_hash
+from tests.builders import PASSWORD, a_client, a_client_session, a_code, a_session, a_token, a_user, password_hash
 
 NEW_PASSWORD = "another horse battery"
 COUNT_PEOPLE = select(func.count()).select_from(User)
@@ -17,19 +19,12 @@ WHAT_A_PERSON_HAS = select(
 )
 
 
-def a_session(value="session", **changed):
-    now = clock.now()
-    return UserSession(
-        **{"session_digest": digest(value), "user_id": 1, "created_at": now, "expires_at": now + 60} | changed
-    )
-
-
 @pytest.fixture
 def ada(seed):
     """Ada, signed in at the server and at a client, with a code on its way; and Bob, who has the same."""
     seed(a_user(), a_user(id=2, sub="sub-of-bob", email="bob@example.com"), a_client())
     for user_id, slot in ((1, 0), (1, 1), (2, 0)):
-        seed(a_token(user_id=user_id, slot=slot), a_session(f"session {user_id} {slot}", user_id=user_id))
+        seed(a_token(user_id=user_id, slot=slot), a_session(10 * user_id + slot, user_id=user_id))
     seed(a_code("code of ada"), a_code("code of bob", user_id=2))
 
 
@@ -116,6 +111,100 @@ def test_the_password_is_never_an_argument(flask, seed, command):
     assert "--password-stdin" in done.stderr
 
 
+# ---- claims of OpenID Connect -----------------------------------------------------------------------------------------
+
+
+def set_options(**claims):
+    return [text for name, value in claims.items() for text in ("--set", f"{name}={json.dumps(value)}")]
+
+
+CLAIMS = {
+    "given_name": "Ada",
+    "birthdate": "1815-12-10",
+    "zoneinfo": "Europe/London",
+    "phone_number": "+44 20 7946 0000",
+    "phone_number_verified": True,
+    "address": {"country": "United Kingdom"},
+}
+
+
+def test_add_with_claims(flask_json, rows):
+    options = ("--name", "Ada", *set_options(**CLAIMS, nickname=None))
+    added = flask_json("users", "add", "ada@example.com", *options, "--password-stdin", input=PASSWORD)
+    assert added["claims"] == CLAIMS
+    assert rows(select(User.claims, User.updated_at)) == [(CLAIMS, None)]
+    assert flask_json("users", "show", "ada@example.com")["claims"] == CLAIMS
+
+
+def test_set_changes_what_is_given_and_says_when(flask_json, flask, seed, rows, sleep):
+    seed(a_user(claims={"given_name": "Ada", "nickname": "A."}))
+    sleep(60)
+    options = ("--name", "Ada King", *set_options(nickname=None, family_name="King"))
+    changed = flask_json("users", "set", "ADA@example.com", *options)
+    assert (changed["name"], changed["claims"]) == ("Ada King", {"given_name": "Ada", "family_name": "King"})
+    assert rows(select(User.updated_at)) == [(clock.now(),)]
+    assert re.search(r"^claims +.*King", flask("users", "show", "ada@example.com").stdout, re.MULTILINE)
+
+
+def test_set_of_what_is_there_already_changes_nothing(flask, seed, rows):
+    seed(a_user(claims={"given_name": "Ada"}))
+    done = flask("users", "set", "ada@example.com", "--name", "Ada", *set_options(given_name="Ada", nickname=None))
+    assert (done.exit_code, done.stderr) == (0, "Nothing is new about ada@example.com.\n")
+    assert rows(select(User.updated_at)) == [(None,)]
+
+
+def test_a_person_from_before_has_no_claims(flask_json, seed, rows):
+    """Their column is null until the migration has filled it."""
+    seed(a_user(claims=null()))
+    assert rows(select(User.claims)) == [(None,)]
+    assert flask_json("users", "show", "ada@example.com")["claims"] == {}
+    assert flask_json("users", "set", "ada@example.com", *set_options(gender="x"))["claims"] == {"gender": "x"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set", "nickname"), "write NAME=JSON"),
+        (("--set", "nickname=Ada"), "write NAME=JSON"),
+        (("--set", "nickname=1"), "nickname must be printable text"),
+        (("--set", "nickname=1", "--set", "nickname=2"), "give it once"),
+        (("--set", 'name="Ada"'), "use --name"),
+        (("--set", 'sub="ada"'), "it cannot be set"),
+        (("--set", 'email="eve@example.com"'), "it cannot be set"),
+        (("--set", "email_verified=true"), "it cannot be set"),
+        (("--set", "updated_at=1"), "it cannot be set"),
+        (("--set", "shoe_size=1"), "no claim that this server has"),
+        (("--set", 'password_hash="x"'), "no claim that this server has"),
+        (("--set", "phone_number_verified=true"), "needs a phone_number"),
+        (("--set", 'address={"country":"a\\u001b[2J"}'), "address must have printable text"),
+        (("--name", "x" * 201), "at most 200 characters"),
+    ],
+)
+@pytest.mark.parametrize("command", ["add", "set"])
+def test_claims_that_are_refused(refused, seed, rows, command, options, words):
+    seed(a_user())
+    before = rows(select(table(User)))
+    if command == "add":
+        told = refused("users", "add", "eve@example.com", *options, "--password-stdin", input=PASSWORD)
+    else:
+        told = refused("users", "set", "ada@example.com", *options)
+    assert words in told
+    assert rows(select(table(User))) == before
+
+
+def test_problems_of_a_person_are_told_together(refused):
+    told = refused("users", "add", "x", *set_options(birthdate="now", locale=1), "--password-stdin", input="short")
+    assert [word for word in ("'x' is not", "birthdate", "locale", "at least 12") if word not in told] == []
+
+
+def test_set_of_nothing_is_a_usage_error(flask, seed):
+    seed(a_user())
+    assert flask("users", "set", "ada@example.com").exit_code == 2
+
+
+# ---- list, show -------------------------------------------------------------------------------------------------------
+
+
 def test_list(flask, flask_json, seed):
     seed(a_user(), a_user(id=2, sub="b", email="bob@example.com", name="", disabled_at=1))
     assert [(person["email"], person["disabled_at"]) for person in flask_json("users", "list")] == [
@@ -133,7 +222,7 @@ def test_list_of_nobody(flask, flask_json):
 
 
 def test_show(flask, flask_json, ada, seed):
-    seed(a_session("over", expires_at=clock.now()))
+    seed(a_session(3, expires_at=clock.now()))
     shown = flask_json("users", "show", "ADA@example.com")
     assert (shown["email"], shown["sub"]) == ("ada@example.com", "sub-of-ada")
     assert (shown["sessions"], shown["tokens"]) == (2, 2)
@@ -161,7 +250,8 @@ def test_what_would_move_the_cursor_is_not_printed(flask, seed):
 def test_it_ends_what_the_person_is_signed_in_to(flask_json, ada, rows, command):
     options = ("--password-stdin",) if command == "set-password" else ()
     ended = flask_json("users", command, "Ada@example.com", *options, input=NEW_PASSWORD)
-    assert ended == {"email": "ada@example.com", "sub": "sub-of-ada", "sessions": 2, "codes": 1, "tokens": 2}
+    counts = {"sessions": 2, "codes": 1, "tokens": 2, "notices": 0}
+    assert ended == {"email": "ada@example.com", "sub": "sub-of-ada"} | counts
     assert rows(WHAT_A_PERSON_HAS) == [(1, 1, 1)]
     assert rows(select(Token.user_id)) == [(2,)]
 
@@ -172,8 +262,19 @@ def test_it_is_one_transaction_and_the_lock_comes_first(flask, ada, statements, 
     statements.clear()
     flask("users", command, "ada@example.com", *options, input=NEW_PASSWORD)
     first_change = next(n for n, sql in enumerate(statements) if sql.startswith(("UPDATE", "DELETE")))
-    assert statements[first_change - 1].startswith("SELECT end_user.id, end_user.sub, end_user.password_hash")
+    assert any(
+        sql.startswith("SELECT end_user.id") and "WHERE end_user.id =" in sql for sql in statements[:first_change]
+    )
     assert statements.count("COMMIT") == 1
+
+
+def test_its_clients_will_be_told(flask, ada, rows, seed):
+    client = a_client(client_id="told", extra_metadata={"backchannel_logout_uri": "https://told.example/"})
+    seed(client, a_client_session(client_id="told", session_id=10), a_client_session("sid-2", session_id=10))
+    done = flask("users", "sign-out", "ada@example.com")
+    words = "Ended: 2 sessions, 1 code, 2 tokens. Clients that will be told: 1."
+    assert done.stderr == f"ada@example.com is signed out. {words}\n"
+    assert rows(select(LogoutNotice.client_id, LogoutNotice.sid)) == [("told", "sid-1")]
 
 
 def test_set_password(flask, ada, rows):
@@ -216,10 +317,10 @@ def test_remove_takes_all_that_belongs_to_the_person(flask, ada, seed, rows):
     assert rows(select(Consent.user_id)) == []
 
 
-@pytest.mark.parametrize("command", ["show", "set-password", "disable", "enable", "sign-out", "remove"])
+@pytest.mark.parametrize("command", ["show", "set", "set-password", "disable", "enable", "sign-out", "remove"])
 @pytest.mark.parametrize("email", ["eve@example.com", "no address", "", "\udcff@example.com"])
 def test_nobody_has_the_address(refused, seed, rows, command, email):
     seed(a_user())
-    options = ("--password-stdin",) if command == "set-password" else ()
+    options = {"set-password": ("--password-stdin",), "set": ("--name", "Eve")}.get(command, ())
     assert "nobody has the address" in refused("users", command, email, *options, "--json", input=NEW_PASSWORD)
     assert rows(COUNT_PEOPLE) == [(1,)]

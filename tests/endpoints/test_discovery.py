@@ -4,6 +4,8 @@ import pytest
 
 from tests.builders import ISSUER, a_machine
 
+WITH_A_PROOF = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
+
 
 @pytest.mark.threat("T162")
 def test_metadata_is_what_is_registered(http, seed):
@@ -12,17 +14,13 @@ def test_metadata_is_what_is_registered(http, seed):
     assert document["authorization_endpoint"] == f"{ISSUER}/oauth/authorize"
     assert document["token_endpoint"] == f"{ISSUER}/oauth/token"
     assert document["introspection_endpoint"] == f"{ISSUER}/oauth/introspect"
-    assert document["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    assert document["introspection_endpoint_auth_methods_supported"] == WITH_A_PROOF
     assert document["revocation_endpoint"] == f"{ISSUER}/oauth/revoke"
-    assert document["revocation_endpoint_auth_methods_supported"] == [
-        "client_secret_basic",
-        "client_secret_post",
-        "none",
-    ]
+    assert document["revocation_endpoint_auth_methods_supported"] == [*WITH_A_PROOF, "none"]
     assert document["grant_types_supported"] == ["authorization_code", "refresh_token", "client_credentials"]
     assert document["response_types_supported"] == ["code"]
     assert document["code_challenge_methods_supported"] == ["S256"]
-    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
+    assert document["token_endpoint_auth_methods_supported"] == [*WITH_A_PROOF, "none"]
     assert document["authorization_response_iss_parameter_supported"] is True
     assert {"profile", "email", "offline_access"} <= set(document["scopes_supported"])
 

@@ -97,6 +97,7 @@ def test_the_token_of_a_disabled_person_is_401(me, seed, app):
     assert me().status_code == 401
 
 
-def test_a_token_in_the_url_does_not_count(http, seed):
+def test_a_token_in_the_url_is_refused(http, seed):
     seed(a_user(), a_client(), a_known_token())
-    assert http.get("/api/me", query_string={"access_token": ACCESS_TOKEN}).status_code == 401
+    answer = http.get("/api/me", query_string={"access_token": ACCESS_TOKEN})
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")

@@ -42,7 +42,7 @@ def race_server(database_url, folder, **options):
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @dataclass(frozen=True)

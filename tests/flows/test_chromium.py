@@ -5,7 +5,6 @@ after Deny, and after a sign-in whose remembered consent answers at once. Skippe
 """
 
 import ipaddress
-import shutil
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,20 +14,12 @@ import pytest
 
 from tests.builders import CHALLENGE, VERIFIER
 from tests.flows.browser_journey import EMAIL, PASSWORD, add_client, add_person
+from tests.flows.chromium import CHROMIUM
 from tests.live import live_server
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-ARGUMENTS = [
-    "--no-sandbox",  # it cannot run as root otherwise, as it is in containers
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = {"phone": (360, 740), "desktop": (1280, 860)}
 PATIENCE_MILLISECONDS = 10_000
 TAP_TARGET = 44  # pixels
@@ -78,14 +69,6 @@ def server(tmp_path_factory):
     with live_server(f"sqlite:///{folder / 'ostiary.sqlite3'}", folder) as server:
         add_person(server)
         yield server
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

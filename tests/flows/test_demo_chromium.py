@@ -10,7 +10,7 @@ import secrets
 import pytest
 
 from tests.flows.browser_journey import PASSWORD, add_person
-from tests.flows.test_chromium import ARGUMENTS, CHROMIUM, PATIENCE_MILLISECONDS, SIZES, TAP_TARGET, playwright
+from tests.flows.test_chromium import CHROMIUM, PATIENCE_MILLISECONDS, SIZES, TAP_TARGET, playwright
 from tests.live import LiveServer, live_server
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -38,14 +38,6 @@ def printed(server):
     """The address of the demo, the account and its password, as the terminal shows them."""
     shown = server.flask("demo").stdout
     return [re.search(rf"{name} +(\S+)", shown)[1] for name in ("Try it", "Email address", "Password")]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -281,4 +273,4 @@ def test_another_name_and_port_of_this_machine(new_tab, tmp_path):
         button(tab, "Start again").wait_for()
         assert tab.locator(".steps > .done").count() == 7
     finally:
-        server.stop()
+        server.kill()

@@ -11,7 +11,10 @@ from tests.live import live_server
 
 def test_it_starts_and_starts_again(database_url, tmp_path):
     with live_server(database_url, tmp_path) as server:
-        assert server.rows("SELECT name FROM scope ORDER BY name") == [("email",), ("profile",)]
+        assert server.rows("SELECT name FROM scope ORDER BY name") == [
+            (name,) for name in ("address", "email", "openid", "phone", "profile")
+        ]
+        server.stop()
     with live_server(database_url, tmp_path) as server:
         assert server.rows("SELECT count(*) FROM scope") == [(2,)]
         assert "Traceback" not in server.log()

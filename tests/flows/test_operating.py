@@ -139,7 +139,7 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
             statuses = [proxy.ask("POST", "/oauth/token", wrong, form | forged)[0] for _time in range(21)]
             assert statuses == [401] * 20 + [429]  # the proxy's word counts, not the client's
     finally:
-        server.stop()
+        server.kill()
 
 
 def test_back_up_while_it_runs_and_restore(tmp_path):
@@ -154,6 +154,7 @@ def test_back_up_while_it_runs_and_restore(tmp_path):
         server.flask("users", "add", "ada@example.com", "--password-stdin", input="correct horse battery")
         run(back_up, server)
         server.flask("users", "add", "eve@example.com", "--password-stdin", input="correct horse battery")
+        server.stop()
     run(restore, server)
     with live_server(f"sqlite:///{database}", tmp_path) as server:
         assert [user["email"] for user in server.flask_json("users", "list")] == ["ada@example.com"]

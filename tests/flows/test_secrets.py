@@ -27,7 +27,11 @@ from tests.builders import (
     refresh_request,
 )
 
-AUTHORIZE = AUTHORIZATION_REQUEST | {"state": "the state of the client"}
+AUTHORIZE = AUTHORIZATION_REQUEST | {
+    "state": "the state of the client",
+    "nonce": "the nonce of the client",
+    "scope": "openid profile email",
+}
 
 
 def spellings(secret):
@@ -75,8 +79,10 @@ def dump(app):
 @pytest.fixture
 def planted(http, seed):
     """Go through everything that handles a secret, the failures too; what was planted, by kind."""
-    seed(a_user(), a_client(), a_machine())
+    seed(a_user(), a_client(scope="openid profile email"), a_machine())
     secrets = {
+        "state": AUTHORIZE["state"],
+        "nonce": AUTHORIZE["nonce"],
         "secret key": SECRET_KEY,
         "password": PASSWORD,
         "wrong password": "a wrong password that was typed",
@@ -119,10 +125,10 @@ def planted(http, seed):
         pair = token(refresh_request(pair["refresh_token"]), auth=basic())
     secrets["access token"], secrets["refresh token"] = pair["access_token"], pair["refresh_token"]
     again = token(refresh_request(secrets["refresh token 2"]), auth=basic())  # the clock may have gone on meanwhile
-    assert 595 <= again["expires_in"] <= 600 and again == pair | {"expires_in": again["expires_in"]}
+    made_anew = {name: again[name] for name in ("expires_in", "id_token")}
+    assert 595 <= again["expires_in"] <= 600 and again == pair | made_anew
+    secrets["ID token"] = pair["id_token"]
     secrets["machine token"] = token({"grant_type": "client_credentials"}, auth=basic("robot"))["access_token"]
-    page = http.get("/signup")
-    http.post("/logout", data={"csrf_token": field(page, "csrf_token")})
     page = http.get("/signup")
     form = {"name": "Eve", "email": "eve@example.com", "password": secrets["new password"]}
     assert http.post("/signup", data=form | {"csrf_token": field(page, "csrf_token")}).status_code == 303

@@ -57,7 +57,7 @@ def impatient(tmp_path_factory):
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def server(engine, tmp_path, postgres):
     try:
         yield server.start()
     finally:
-        server.stop()
+        server.kill()
 
 
 @pytest.fixture

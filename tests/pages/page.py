@@ -39,7 +39,9 @@ class Page(HTMLParser):
         self.text = ""
         self.headings = []
         self.open_tags = []
+        self.links = {}  # their words → where they lead
         self._button = None
+        self._link = None
         self.feed(html)
         self.text = " ".join(self.text.split())
 
@@ -54,6 +56,8 @@ class Page(HTMLParser):
             self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
         elif tag == "button":
             self._button = ((attributes["name"], attributes["value"]) if "name" in attributes else None, [])
+        elif tag == "a":
+            self._link = (attributes["href"], [])
         elif tag == "h1":
             self.headings.append("")
 
@@ -63,6 +67,10 @@ class Page(HTMLParser):
             sends, words = self._button
             self.forms[-1].buttons["".join(words).strip()] = sends
             self._button = None
+        if tag == "a":
+            address, words = self._link
+            self.links["".join(words).strip()] = urljoin(self.url, address)
+            self._link = None
 
     def handle_data(self, data):
         if "title" in self.open_tags:
@@ -71,6 +79,8 @@ class Page(HTMLParser):
         self.text += data
         if self._button:
             self._button[1].append(data)
+        if self._link:
+            self._link[1].append(data)
         if "h1" in self.open_tags:
             self.headings[-1] += data
 

@@ -18,6 +18,11 @@ def press(http, answer, button, headers=None, **fields):
     return http.open(form.url, method=form.method.upper(), data=form.filled(button, **fields), headers=headers)
 
 
+def go(http, answer, link):
+    """Follow the link of `answer` with these words."""
+    return follow(http, http.get(page(answer).links[link]))
+
+
 def sign_in(http, email=EMAIL, password=PASSWORD):
     answer = press(http, http.get("/login"), "Sign in", email=email, password=password)
     assert answer.status_code == 303

@@ -156,7 +156,7 @@ def test_other_methods(browser, rows, method):
 
 
 @pytest.mark.threat("T022")
-@pytest.mark.parametrize("mode", ["fragment", "form_post", "query.jwt", "bogus"])
+@pytest.mark.parametrize("mode", ["fragment", "form_post.jwt", "query.jwt", "bogus"])
 def test_a_response_mode_that_is_not_advertised(browser, mode):
     members = answer_to_client(browser.get(authorization_path(response_mode=mode)))
     assert members["error"] == ["invalid_request"]

@@ -37,7 +37,12 @@ def consent_form(http):
 
 def another_account_form(http):
     sign_in(http)
-    return page(ask(http)).form("Use another account").filled("Use another account")
+    return page(http.get("/accounts")).form("Ada ada@example.com").filled("Ada ada@example.com")
+
+
+def end_session_form(http):
+    sign_in(http)
+    return page(http.get("/oauth/logout")).form("Sign out").filled("Sign out")
 
 
 FORMS = {
@@ -45,7 +50,8 @@ FORMS = {
     "sign up": ("/signup", signup_form),
     "sign out": ("/logout", logout_form),
     "consent": ("/oauth/authorize", consent_form),
-    "another account": ("/logout", another_account_form),
+    "another account": ("/accounts", another_account_form),
+    "sign out for a client": ("/oauth/logout", end_session_form),
 }
 
 

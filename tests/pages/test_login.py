@@ -234,15 +234,25 @@ def test_a_session_cookie_is_dead_after_sign_out(new_browser, http, seed, rows):
     assert rows(COUNT_SESSIONS) == [(0,)]
 
 
-@pytest.mark.threat("T097")
-def test_signing_in_again_ends_the_session_before(new_browser, http, seed, rows):
-    seed(a_user(), a_user(id=2, sub="b", email="bo@example.com", name="Bo"))
+@pytest.mark.threat("T093", "T097")
+def test_signing_in_again_renews_the_session(new_browser, http, seed, rows):
+    seed(a_user())
     sign_in(http)
     stolen = cookie_of(http)
+    sign_in(http)
+    assert is_signed_in(http)
+    assert not is_signed_in(new_browser(stolen))
+    assert rows(COUNT_SESSIONS) == [(1,)]
+
+
+@pytest.mark.threat("T097")
+def test_somebody_else_signs_in_beside(http, seed, rows):
+    """Each has a session of their own; the present one is who signed in last."""
+    seed(a_user(), a_user(id=2, sub="b", email="bo@example.com", name="Bo"))
+    sign_in(http)
     sign_in(http, email="bo@example.com")
     assert "Hello, Bo" in page(http.get("/")).headings
-    assert not is_signed_in(new_browser(stolen))
-    assert rows(select(UserSession.user_id)) == [(2,)]
+    assert rows(select(UserSession.user_id).order_by(UserSession.user_id)) == [(1,), (2,)]
 
 
 @pytest.mark.threat("T093")

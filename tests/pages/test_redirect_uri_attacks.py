@@ -12,12 +12,13 @@ from sqlalchemy import func, select
 
 from grants.authorization_code import AuthorizationCodeGrant
 from models import AuthorizationCode, AuthorizationTicket
-from protocol import parameters
+from protocol import authentication_request, claims, parameters
 from protocol.pkce import S256CodeChallenge
-from tests.builders import CHALLENGE, VERIFIER, a_client, a_public_client, a_user, code_request
+from tests.builders import CHALLENGE, REDIRECT_URI, VERIFIER, a_client, a_public_client, a_user, code_request
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
 
 EVIL = "https://evil.example/cb"
+APP = "com.example.app:/cb"
 STORED = select(
     select(func.count()).select_from(AuthorizationTicket).scalar_subquery(),
     select(func.count()).select_from(AuthorizationCode).scalar_subquery(),
@@ -295,6 +296,9 @@ RAISE_SITES = [
     *raised_in(parameters.check_parameters),
     *raised_in(AuthorizationCodeGrant.validate_authorization_request),
     *raised_in(AuthorizationCodeGrant.validate_authorization_redirect_uri),
+    *raised_in(authentication_request.parse),
+    *raised_in(authentication_request.parse_max_age),
+    *dict.fromkeys([*raised_in(claims.parse_parameter), *raised_in(claims.check_wish)]),
     *raised_in(S256CodeChallenge.validate_code_challenge),
 ]
 # By raise site: a request that gets there, and the error that its client is told; None where only a page may say it.
@@ -307,7 +311,22 @@ REQUESTS = {
     "redirect_uri is missing or not registered for this client": ("", {"redirect_uri": EVIL}, None),
     "response_type is missing": ("", {"response_type": None}, "invalid_request"),
     "UnsupportedResponseType": ("", {"response_type": "token"}, "unsupported_response_type"),
-    "response_mode must be query": ("", {"response_mode": "fragment"}, "invalid_request"),
+    "response_mode form_post needs a web address as redirect URI": (
+        "",
+        {"response_mode": "form_post", "redirect_uri": APP},
+        "invalid_request",
+    ),
+    "response_mode must be query or form_post": ("", {"response_mode": "fragment"}, "invalid_request"),
+    "prompt has a value that is not known here": ("", {"prompt": "ask"}, "invalid_request"),
+    "prompt none must stand alone": ("", {"prompt": "none login"}, "invalid_request"),
+    "display has a value that is not known here": ("", {"display": "wall"}, "invalid_request"),
+    "max_age must be a number of seconds": ("", {"max_age": "-1"}, "invalid_request"),
+    "claims must be a JSON object": ("", {"claims": "[]"}, "invalid_request"),
+    "claims asks in a way that its syntax does not allow, or for too much": (
+        "",
+        {"claims": '{"userinfo": {"name": 1}}'},
+        "invalid_request",
+    ),
     "the client is not registered for this scope": ("", {"scope": "admin"}, "invalid_scope"),
     "code_challenge is missing (RFC 7636 section 4.3)": (
         "",
@@ -333,7 +352,7 @@ def test_the_table_has_every_raise_site():
 @pytest.mark.parametrize("site", REQUESTS)
 @pytest.mark.parametrize("by_post", [False, True], ids=["GET", "POST"])
 def test_no_error_of_the_endpoint_redirects_to_an_address_that_is_not_registered(http, seed, site, by_post):
-    seed(a_user(), a_client())
+    seed(a_user(), a_client(redirect_uris=[REDIRECT_URI, APP]))
     raw, changed, _error = REQUESTS[site]
     path, _mark, query = (authorization_path(**changed | {"redirect_uri": EVIL}) + raw).partition("?")
     if by_post:
@@ -351,13 +370,13 @@ def test_no_error_of_the_endpoint_redirects_to_an_address_that_is_not_registered
 @pytest.mark.parametrize("site", REQUESTS)
 def test_each_request_of_the_table_gets_to_its_raise_site(http, seed, site):
     """With the registered address the answer says which error it was; a page says nothing, but sends nobody anywhere."""
-    seed(a_user(), a_client())
+    seed(a_user(), a_client(redirect_uris=[REDIRECT_URI, APP]))
     raw, changed, error = REQUESTS[site]
     answer = http.get(authorization_path(**changed) + raw)
     if error is None:
         assert (answer.status_code, page(answer).headings) == (400, ["This link does not work"])
         return
-    members = answer_to_client(answer)
+    members = answer_to_client(answer, changed.get("redirect_uri", REDIRECT_URI))
     assert members["error"] == [error]
     assert members["error_description"] == [site] or site == "UnsupportedResponseType"
 

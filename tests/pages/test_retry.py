@@ -13,7 +13,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
 from config import Settings
-from models import AuthorizationCode, AuthorizationTicket, Consent, Token, User, UserSession, db
+from models import AuthorizationCode, AuthorizationTicket, Consent, SigningKey, Token, User, UserSession, db
 from protocol import credentials
 from tests.builders import (
     PASSWORD,
@@ -28,7 +28,18 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
-from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, follow, page, press, sign_in, sign_out
+from tests.pages.steps import (
+    EMAIL,
+    answer_to_client,
+    ask,
+    authorization_path,
+    follow,
+    go,
+    page,
+    press,
+    sign_in,
+    sign_out,
+)
 from unit_of_work import ATTEMPTS
 
 CODE = "ost_ac_" + "c" * 43
@@ -99,7 +110,7 @@ def test_sign_in_again_as_somebody_else(http, seed, rows, races):
     shown = http.get("/login")
     races.begin()
     assert press(http, shown, "Sign in", email="bo@example.com", password=PASSWORD).status_code == 303
-    assert rows(select(UserSession.user_id)) == [(2,)]
+    assert rows(select(UserSession.user_id).order_by(UserSession.user_id)) == [(1,), (2,)]
     assert "Hello, Bo" in page(http.get("/")).headings
 
 
@@ -131,10 +142,14 @@ def test_another_account(http, seed, count, races):
     sign_in(http)
     shown = ask(http)
     races.begin()
-    shown = follow(http, press(http, shown, "Use another account"))
-    assert count(UserSession) == 0
+    shown = go(http, shown, "Use another account")
     shown = follow(http, press(http, shown, "Sign in", email="bo@example.com", password=PASSWORD))
     assert "Your account Bo" in page(shown).text
+    shown = go(http, shown, "Use another account")
+    assert page(shown).headings == ["Choose an account"]
+    shown = follow(http, press(http, shown, "Ada ada@example.com"))
+    assert "Your account Ada" in page(shown).text
+    assert count(UserSession) == 2
 
 
 def test_home(http, seed, races):
@@ -267,11 +282,39 @@ def test_an_introspection(http, seed, rows, races):
     assert rows(select(Token.used_at)) != [(None,)]
 
 
-def test_metadata(http, races):
+@pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
+def test_metadata(http, races, path):
     races.begin()
-    answer = http.get("/.well-known/oauth-authorization-server")
-    assert races.were_lost("GET /.well-known/oauth-authorization-server")
+    answer = http.get(path)
+    assert races.were_lost(f"GET {path}")
     assert "profile" in answer.json["scopes_supported"]
+
+
+def test_the_first_keys(http, count, races):
+    races.begin()
+    answer = http.get("/oauth/jwks")
+    assert races.were_lost("GET /oauth/jwks")
+    assert len(answer.json["keys"]) == count(SigningKey) == 3
+
+
+def test_userinfo(http, seed, rows, races):
+    token = a_token(access_token_digest=credentials.digest(ACCESS_TOKEN), access_token_scope="openid")
+    seed(a_user(), a_client(), token)
+    races.begin()
+    answer = http.get("/oauth/userinfo", headers={"Authorization": f"Bearer {ACCESS_TOKEN}"})
+    assert races.were_lost("GET /oauth/userinfo")
+    assert answer.json == {"sub": "sub-of-ada"}
+    assert rows(select(Token.used_at)) != [(None,)]
+
+
+def test_a_client_sends_somebody_to_sign_out(http, seed, count, races):
+    seed(a_user(), a_client())
+    sign_in(http)
+    races.begin()
+    shown = http.get("/oauth/logout")
+    answer = press(http, shown, "Sign out")
+    assert races.were_lost("GET /oauth/logout", "POST /oauth/logout")
+    assert (answer.status_code, count(UserSession)) == (303, 0)
 
 
 def test_readiness(http, races):
@@ -282,7 +325,7 @@ def test_readiness(http, races):
 def test_no_view_was_forgotten(app):
     """Each address is in a test of this file; those left out ask nothing of the database."""
     source = Path(__file__).read_text()
-    through_steps = {"/login", "/logout", "/signup", "/oauth/authorize"}
+    through_steps = {"/accounts", "/login", "/logout", "/signup", "/oauth/authorize"}
     without_database = {"/healthz", "/static/<path:filename>"}
     for rule in app.url_map.iter_rules():
         path = str(rule)

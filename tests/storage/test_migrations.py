@@ -77,6 +77,26 @@ def test_a_migration_may_take_longer_than_a_request(app):
         assert db.session.scalar(db.text("SHOW statement_timeout")) == "5s"
 
 
-def test_two_scopes_exist_from_the_start(app):
+def test_the_scopes_of_openid_exist_from_the_start(app):
     upgrade()
-    assert db.session.execute(db.text("SELECT name FROM scope ORDER BY name")).scalars().all() == ["email", "profile"]
+    names = db.session.execute(db.text("SELECT name FROM scope ORDER BY name")).scalars().all()
+    assert names == ["address", "email", "openid", "phone", "profile"]
+
+
+def test_what_was_there_is_there_after_the_upgrade(app):
+    """With its consents and codes: nothing that refers to a person goes by the way."""
+    upgrade(revision="0002")
+    for statement in (
+        "INSERT INTO end_user (id, sub, email, name, is_admin, created_at) VALUES (1, 's', 'a@example.com', 'Ada', false, 1)",
+        "INSERT INTO client (client_id, client_name, client_id_issued_at, token_endpoint_auth_method, grant_types, redirect_uris,"
+        " scope, is_resource_server, require_pkce, rotate_refresh_tokens, extra_metadata)"
+        " VALUES ('c', 'C', 1, 'none', '[]', '[]', '', false, true, true, '{}')",
+        "INSERT INTO consent (user_id, client_id, scope, granted_at) VALUES (1, 'c', 'email', 1)",
+        "INSERT INTO scope (name, description) VALUES ('openid', 'our own words')",
+    ):
+        with transaction():
+            db.session.execute(db.text(statement))
+    upgrade()
+    count = "SELECT count(*) FROM consent c JOIN end_user u ON u.id = c.user_id WHERE length(u.pairwise_secret) = 32"
+    assert db.session.scalar(db.text(count)) == 1
+    assert db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'openid'")) == "our own words"

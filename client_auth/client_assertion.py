@@ -1,0 +1,89 @@
+"""`private_key_jwt` and `client_secret_jwt`: the client signs a short-lived assertion (RFC 7523 §2.2, OpenID Connect Core §9).
+
+With its own key, of which only the public part is known here; or with its secret, which never travels. An assertion is good once:
+its `jti` is spent in the request's transaction, and spent all the same when the request is refused for another reason.
+"""
+
+import logging
+from typing import Any
+
+from joserfc.jwk import OctKey
+
+import store.spent_assertions
+from client_auth import client_keys
+from client_auth.client_keys import Keys
+from client_auth.client_secret import QueryClient
+from current import issuer, settings
+from models import Client
+from protocol import client_assertion, clock, jwt
+from protocol.jwt import InvalidJwtError
+from protocol.seal import Vault
+from unit_of_work import penalize
+
+log = logging.getLogger("ostiary.client_auth")
+
+PRIVATE_KEY_JWT = "private_key_jwt"
+CLIENT_SECRET_JWT = "client_secret_jwt"  # noqa: S105 - RFC 7591's word for a method
+ALGORITHMS = {PRIVATE_KEY_JWT: jwt.ASYMMETRIC, CLIENT_SECRET_JWT: jwt.SYMMETRIC}
+
+
+def authenticate_private_key(query_client: QueryClient, request: Any) -> Client | None:
+    """The client whose registered key has signed `client_assertion`."""
+    return authenticate(PRIVATE_KEY_JWT, query_client, request)
+
+
+def authenticate_client_secret(query_client: QueryClient, request: Any) -> Client | None:
+    """The client whose secret has signed `client_assertion`."""
+    return authenticate(CLIENT_SECRET_JWT, query_client, request)
+
+
+def authenticate(method: str, query_client: QueryClient, request: Any) -> Client | None:
+    """A `client_id` in the body must be the one of the assertion (RFC 7521 §4.2)."""
+    assertion = request.form.get("client_assertion", "")
+    client_id = client_assertion.claimed_client_id(assertion)
+    if not client_id or request.form.get("client_id", client_id) != client_id:
+        return None
+    client = query_client(client_id)
+    if client is None or not client.check_endpoint_auth_method(method, "token"):
+        return None
+    try:
+        spend(verify(assertion, method, client))
+    except InvalidJwtError as error:
+        log.info("a client assertion was refused: client_id=%s reason=%s", client_id, error)
+        return None
+    return client
+
+
+def verify(assertion: str, method: str, client: Client) -> dict[str, Any]:
+    """Its claims. They are looked at before the signature too, so that no key is fetched for nothing. Raises InvalidJwtError."""
+    now, audiences = clock.now(), audiences_of(client)
+    client_assertion.check_claims(jwt.read_unverified(assertion), client.client_id, audiences, now)
+    keys = client_keys.find(client, assertion) if method == PRIVATE_KEY_JWT else secret_of(client)
+    registered = client.member("token_endpoint_auth_signing_alg")
+    algorithms = [alg for alg in ALGORITHMS[method] if registered in (None, alg)]
+    return jwt.decode(assertion, keys, algorithms, client_assertion.TYP)
+
+
+def audiences_of(client: Client) -> set[str]:
+    """The token endpoint is for clients that cannot do otherwise, and are registered so (`assertion_audience`)."""
+    audiences = {str(issuer)}
+    if client.member("assertion_audience") == "token_endpoint":
+        audiences.add(f"{issuer}/oauth/token")
+    return audiences
+
+
+def secret_of(client: Client) -> Keys:
+    """The secret as a key; none where it does not open: the server's secret key is another one."""
+    if client.sealed_client_secret is None:
+        return ()
+    secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
+    secret = Vault(secret_keys, "client secrets").open(client.sealed_client_secret, client.client_id)
+    return ((None, OctKey.import_key(secret)),) if secret else ()
+
+
+def spend(claims: dict[str, Any]) -> None:
+    """Raises InvalidJwtError for an assertion that was used before."""
+    spent = client_assertion.digest_of_jti(claims), client_assertion.remember_until(claims), clock.now()
+    if not store.spent_assertions.spend(*spent):
+        raise InvalidJwtError("it was used before")
+    penalize(store.spent_assertions.spend, *spent)

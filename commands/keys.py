@@ -1,0 +1,161 @@
+"""`flask keys …`: the server's signing keys, and what is sealed under the secret key.
+
+Keys follow each other by themselves (`protocol/signing_keys.py`). These commands are for a change before its time, for a key that
+has leaked, and for a new secret key; `docs/operating.md` says in which order.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+from sqlalchemy import Row
+
+import store.clients
+import store.signing_keys
+from commands import sealed
+from commands.output import Answer, Noun, Refused, counted, iso, table
+from current import keyring, settings
+from protocol import clock, signing_keys
+from protocol.jwt import SIGNING
+from store.user_sessions import LIFETIME_SECONDS as SESSION_SECONDS
+
+DAY = 24 * 3600
+COLUMNS = (*("kid", "alg", "state", "created_at", "signs_from", "signs_until", "published_until", "last_presented_at"),)
+
+keys = Noun("keys", help="Signing keys, and what is sealed under the secret key.")
+
+
+# ---- list -------------------------------------------------------------------------------------------------------------
+
+
+@keys.command("list")
+def list_() -> Answer:
+    """List the signing keys, by algorithm and age."""
+    rows = store.signing_keys.all_keys()
+    known = [public_members(row, rows) for row in rows]
+    hint = () if known else ("There is none yet: the first are made when they are needed.",)
+    return Answer(known, table(known, COLUMNS), hint)
+
+
+def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
+    following = signing_keys.successor(row, rows)
+    return {
+        "kid": row.kid,
+        "alg": row.alg,
+        "state": signing_keys.state(row, rows, clock.now()),
+        "created_at": row.created_at,
+        "signs_from": row.active_from,
+        "signs_until": None if following is None else following.active_from,
+        "published_until": signing_keys.published_until(row, rows, keyring.schedule),
+        "last_presented_at": row.last_presented_at,
+    }
+
+
+# ---- rotate -----------------------------------------------------------------------------------------------------------
+
+
+@keys.command("rotate")
+@click.option("--alg", type=click.Choice(SIGNING), help="Of this algorithm alone.")
+def rotate(alg: str | None) -> Answer:
+    """Announce the next keys now. They sign when every cached JWKS has them."""
+    announced = [announce(each) for each in SIGNING if alg in (None, each)]
+    return Answer([members for members, _text in announced], messages=tuple(text for _members, text in announced))
+
+
+def announce(alg: str) -> tuple[dict[str, Any], str]:
+    """Of two commands at once the second violates the unique key, is run again, and finds what the first announced."""
+    now = clock.now()
+    rows = [row for row in store.signing_keys.all_keys() if row.alg == alg]
+    newest = rows[-1] if rows else None
+    if newest is not None and newest.active_from > now:
+        text = f"{alg}: {newest.kid} is announced already, and signs from {iso(newest.active_from)} on."
+        return {"alg": alg, "kid": newest.kid, "signs_from": newest.active_from, "is_new": False}, text
+    signs_from = now + keyring.schedule.announcement if newest else now
+    kid = keyring.make(alg, newest.generation + 1 if newest else 1, signs_from)
+    text = f"{alg}: {kid} is announced, and signs from {iso(signs_from)} on."
+    return {"alg": alg, "kid": kid, "signs_from": signs_from, "is_new": True}, text
+
+
+# ---- retire -----------------------------------------------------------------------------------------------------------
+
+
+@keys.command("retire", context_settings={"ignore_unknown_options": True})  # one kid in 64 begins with a dash
+@click.argument("kid")
+@click.option("--force", is_flag=True, help="Also where something depends on it.")
+def retire(kid: str, force: bool) -> Answer:
+    """Take a key out at once: what it signed is refused from now on. For an orderly change use `flask keys rotate`."""
+    rows = store.signing_keys.all_keys()
+    row = next((row for row in rows if row.kid == kid), None)
+    if row is None:
+        raise Refused(f"there is no signing key {kid!r}")
+    if not force and (reasons := list(reasons_against(row, rows))):
+        raise Refused(f"{kid} is in use: {', and '.join(reasons)}. If it has leaked, use --force")
+    following = replace(row, rows) if signing_keys.state(row, rows, clock.now()) == "active" else None
+    store.signing_keys.remove([kid])
+    cached = int(settings.jwks_cache_lifetime.total_seconds())
+    known = int(signing_keys.READ_AGAIN.total_seconds())
+    messages = [
+        f"Took out {kid}. Every node knows it within {counted(known, 'second')}.",
+        f"Copies of the JWKS that others have cached still hold it for up to {counted(cached, 'second')}.",
+    ]
+    if following is not None:
+        messages.append(
+            f"{following} signs from now on; those copies may lack it for as long: sign-ins may fail meanwhile."
+        )
+    return Answer({"kid": kid, "alg": row.alg, "successor": following}, messages=tuple(messages))
+
+
+def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
+    now = clock.now()
+    state = signing_keys.state(row, rows, now)
+    until = signing_keys.published_until(row, rows, keyring.schedule)
+    if state == "active":
+        yield f"it is the one that signs {row.alg} now"
+    if state == "retired" and until is not None and now < until:
+        yield f"what it signed may be alive until {iso(until)}"
+    if row.last_presented_at is not None and now - row.last_presented_at < DAY:
+        shown_at = iso(row.last_presented_at)
+        yield f"something that it signed was shown to this server at {shown_at}: resource servers still ask for it"
+
+
+def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
+    """The `kid` that signs in place of the active key from now on: the announced one, or one that is made."""
+    following = signing_keys.successor(row, rows)
+    if following is None:
+        return keyring.make(row.alg, row.generation + 1, clock.now())
+    store.signing_keys.set_active_from(following.kid, clock.now())
+    return str(following.kid)
+
+
+# ---- rewrap -----------------------------------------------------------------------------------------------------------
+
+
+@keys.command("rewrap")
+def rewrap() -> Answer:
+    """Seal anew, under the present secret key, what is sealed under an old one."""
+    sealed.lock_clients()
+    boxes = list(sealed.all_boxes())
+    old = [box for box in boxes if box.state == "old"]
+    unreadable = [box for box in boxes if box.state == "unreadable"]
+    for box in old:
+        box.seal_anew()
+    messages = [f"Sealed anew: {sealed.in_words(old) or 'nothing'}."]
+    if unreadable:
+        messages.append(f"Warning: {sealed.unreadable_in_words(unreadable)}")
+    elif settings.old_secret_keys:
+        messages.append(what_old_keys_are_for())
+    return Answer({"sealed_anew": len(old), "unreadable": len(unreadable)}, messages=tuple(messages))
+
+
+def what_old_keys_are_for() -> str:
+    """Cookies and refresh tokens carry a signature under the secret key of their time."""
+    clients = [client for client in store.clients.all_by_name() if "refresh_token" in client.grant_types]
+    lives = {
+        client.client_id: client.lifetime(client.refresh_token_lifetime, settings.refresh_token_lifetime)
+        for client in clients
+    }
+    days = -(-max([SESSION_SECONDS, *(life for life in lives.values() if life is not None)]) // DAY)
+    text = f"The old key may leave OSTIARY_OLD_SECRET_KEYS {counted(days, 'day')} after the change: until then it knows sessions"
+    text += " and refresh tokens. Whoever still has one of these afterwards signs in again."
+    endless = [client_id for client_id, life in lives.items() if life is None]
+    return f"{text} Refresh tokens without an end: {', '.join(endless)}." if endless else text

@@ -1,0 +1,73 @@
+"""What the database holds sealed under the secret key: signing keys, and the secrets of clients that sign with them.
+
+Enters: nothing. Leaves: a `Box` for each, which tells whether the present key opens it and can be sealed anew. `flask keys rewrap`
+and `flask config check` ask here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import store.clients
+import store.signing_keys
+from commands.output import counted
+from current import keyring, settings
+from protocol.seal import Vault
+
+
+@dataclass(frozen=True)
+class Box:
+    kind: str
+    label: str  # the row that it is sealed for
+    content: bytes
+    vault: Vault
+    put: Callable[[bytes], None]
+
+    @property
+    def state(self) -> str:
+        """`current`, `old` or `unreadable`."""
+        if self.vault.is_current(self.content, self.label):
+            return "current"
+        return "unreadable" if self.vault.open(self.content, self.label) is None else "old"
+
+    def seal_anew(self) -> None:
+        opened = self.vault.open(self.content, self.label)
+        assert opened is not None  # noqa: S101 - its state says so
+        self.put(self.vault.seal(opened, self.label))
+
+
+def client_secrets() -> Vault:
+    """For the secrets of `client_secret_jwt`: they are HMAC keys, so a digest will not do."""
+    secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
+    return Vault(secret_keys, "client secrets")
+
+
+def all_boxes() -> Iterator[Box]:
+    for row in store.signing_keys.all_keys():
+        put_key = partial(store.signing_keys.set_sealed_private_key, row.kid)
+        yield Box("signing key", row.kid, row.sealed_private_key, keyring.vault, put_key)
+    vault = client_secrets()
+    for client in store.clients.all_by_name():
+        if client.sealed_client_secret is not None:
+            put = partial(setattr, client, "sealed_client_secret")
+            yield Box("client secret", client.client_id, client.sealed_client_secret, vault, put)
+
+
+def lock_clients() -> None:
+    """Before a change: a secret that is renewed meanwhile must not be overwritten by the one before."""
+    sealed = [client.client_id for client in store.clients.all_by_name() if client.sealed_client_secret is not None]
+    for client_id in sorted(sealed):
+        store.clients.lock(client_id)
+
+
+def in_words(boxes: list[Box]) -> str:
+    """`3 signing keys, 1 client secret`."""
+    return ", ".join(counted(number, kind) for kind, number in Counter(box.kind for box in boxes).items())
+
+
+def unreadable_in_words(boxes: list[Box]) -> str:
+    return (
+        f"no known secret key opens {in_words(boxes)}: put the key of that time into OSTIARY_OLD_SECRET_KEYS."
+        " Without it, signing keys are replaced by themselves, and a client secret by `flask clients rotate-secret`"
+    )

@@ -1,0 +1,172 @@
+"""What has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1, §3.1.2.3).
+
+Enters: a valid request, its ticket if it has one already, and whoever is signed in with this browser. Leaves: a redirect to the
+sign-in page or the choice of an account, the consent page, the answer; or an error for the client, where it forbade to ask.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from authlib.oauth2.rfc6749 import InvalidRequestError
+from authlib.oidc.core.errors import AccountSelectionRequiredError, ConsentRequiredError, LoginRequiredError
+from flask import redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+import store.client_sessions
+import store.consents
+import store.scopes
+import store.tickets
+import store.users
+from browser import accounts, browser_digest, find_for_good
+from current import server, settings
+from endpoints import id_token_hint
+from front_door import allow_form_action
+from models import Client
+from protocol import claims, clock, credentials, redirect_uris, scopes
+from protocol.authentication_request import AuthenticationRequest, UnmetAuthenticationRequirementsError
+from protocol.claims import ACR_PASSWORD
+from store.tickets import Ticket
+from store.user_sessions import SignedIn
+
+
+class RequestGoneError(Exception):
+    """The request was answered by somebody faster: another tab."""
+
+
+class Interaction:
+    """A request that was found valid, and what has to happen before it can be answered."""
+
+    def __init__(self, grant: Any, parameters: dict[str, str], ticket: str | None, kept: Ticket | None) -> None:
+        self.grant = grant
+        self.client: Client = grant.request.client
+        self.asked: AuthenticationRequest = grant.authentication
+        # What was left out is decided now: what is shown is what is granted, whatever becomes of the registration.
+        self.scope: str = grant.request.scope
+        self.parameters = parameters | ({"scope": self.scope} if self.scope else {})
+        self.ticket = ticket
+        self.assigned_to: int | None = kept.session_id if kept is not None else None
+        self.created_at: int = kept.created_at if kept is not None else clock.now() + 1
+
+    def go_on(self) -> ResponseReturnValue:
+        """The next step; raises OAuth2Error where the client must hear of it."""
+        if "create" in self.asked.prompt and self.assigned_to is None:
+            return self.lead_to("signup.signup" if settings.signup == "open" else "login.login")
+        person = self.find_person()
+        if person is None:
+            return self.ask_to_sign_in()
+        if self.must_prove_again(person):
+            return self.ask_to_sign_in(again=True)
+        if "select_account" in self.asked.prompt and self.assigned_to != person.session_id:
+            return self.lead_to("accounts.choose_account")
+        if self.names_somebody() and not self.is_named(person):
+            raise LoginRequiredError("another person is signed in than the request names")
+        if self.asked.unmet(self.subject_of(person), ACR_PASSWORD):
+            raise UnmetAuthenticationRequirementsError()
+        allowed = store.consents.find_scope(person.id, self.client.client_id)
+        if allowed is None or not scopes.is_within(self.scope, allowed) or self.must_consent_again(person):
+            return self.ask_for_consent(person, allowed)
+        return self.answer(person)
+
+    # ---- who --------------------------------------------------------------------------------------------------------
+
+    def find_person(self) -> SignedIn | None:
+        """Whose request this is: never another person's by accident.
+
+        It is theirs who signed in or was chosen for it, else theirs whom the client names, else theirs who is here. Where several
+        are, the present one is asked for consent even if it was given before: that page says whose account it is.
+        """
+        here = accounts()
+        assigned = next((account for account in here if account.session_id == self.assigned_to), None)
+        if assigned is not None or not here:
+            return assigned
+        if self.names_somebody():
+            return next((account for account in here if self.is_named(account)), None)
+        if len(here) > 1 and not self.asked.may_ask:
+            known = store.client_sessions.sessions_with(self.client.client_id, [account.session_id for account in here])
+            if len(known) != 1:
+                raise AccountSelectionRequiredError("several people are signed in")
+            return next(account for account in here if account.session_id in known)
+        return here[0]
+
+    def names_somebody(self) -> bool:
+        return bool(self.asked.id_token_hint or self.asked.subs() or self.hinted_email())
+
+    def is_named(self, person: SignedIn) -> bool:
+        """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for it may overrule."""
+        subject = self.subject_of(person)
+        if self.asked.id_token_hint and subject != self.hinted_sub:
+            return False
+        if self.asked.subs() and subject not in self.asked.subs():
+            return False
+        hinted = self.hinted_email()
+        return hinted is None or hinted == person.email or self.assigned_to == person.session_id
+
+    @cached_property
+    def hinted_sub(self) -> str:
+        """The subject of the `id_token_hint`, which may have expired (§3.1.2.1). Raises InvalidRequestError."""
+        claims = id_token_hint.read(self.asked.id_token_hint or "")
+        if claims is None or not id_token_hint.is_for(claims, self.client.client_id):
+            raise InvalidRequestError("id_token_hint is not an ID token that was issued to this client")
+        return str(claims["sub"])
+
+    def hinted_email(self) -> str | None:
+        return store.users.normal_email(self.asked.login_hint) if self.asked.login_hint else None
+
+    def subject_of(self, person: SignedIn) -> str:
+        return claims.subject(self.client, person.sub, person.pairwise_secret)
+
+    def must_prove_again(self, person: SignedIn) -> bool:
+        """`prompt=login` and `max_age` are satisfied by a sign-in that this request has led to."""
+        if self.assigned_to == person.session_id and person.auth_time >= self.created_at:
+            return False
+        return "login" in self.asked.prompt or self.asked.is_old(person.auth_time, clock.now())
+
+    def must_consent_again(self, person: SignedIn) -> bool:
+        is_ambiguous = len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
+        return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask)
+
+    # ---- where to ---------------------------------------------------------------------------------------------------
+
+    def ask_to_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
+        if not self.asked.may_ask:
+            raise LoginRequiredError("nobody is signed in whom the request would accept")
+        return self.lead_to("login.login", **({"again": 1} if again else {}))
+
+    def lead_to(self, endpoint: str, **values: Any) -> ResponseReturnValue:
+        """To a page of ours, and from there back to this request."""
+        ticket = self.ticket or self.keep()
+        return redirect(url_for(endpoint, next=url_for("authorize.authorize", ticket=ticket), **values), 303)
+
+    def ask_for_consent(self, person: SignedIn, allowed: str | None) -> ResponseReturnValue:
+        """The decision is bound to the session that it was asked of."""
+        if not self.asked.may_ask:
+            raise ConsentRequiredError("the person has not allowed this yet")
+        if self.ticket is None:
+            self.ticket = self.keep(person.session_id)
+        elif self.assigned_to != person.session_id:
+            store.tickets.assign(self.ticket, person.session_id)
+        allow_form_action(redirect_uris.form_action_source(self.grant.redirect_uri))
+        return render_template(
+            "consent.html",
+            ticket=self.ticket,
+            client=self.client,
+            redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
+            scopes=store.scopes.descriptions(scopes.split(self.scope)),
+            already_allowed=scopes.split(allowed),
+            person=person,
+            others=len(accounts()) > 1,
+        )
+
+    def keep(self, session_id: int | None = None) -> str:
+        """Store the request; returns its ticket."""
+        ticket = credentials.random_text()
+        store.tickets.add(ticket, browser_digest(), self.client.client_id, self.parameters, clock.now(), session_id)
+        return ticket
+
+    def answer(self, person: SignedIn) -> ResponseReturnValue:
+        locked = find_for_good(person.session_id)
+        if locked is None:
+            return self.ask_to_sign_in()
+        if self.ticket and not store.tickets.claim(self.ticket):
+            raise RequestGoneError
+        return server.create_authorization_response(self.grant.request, grant_user=locked, grant=self.grant)

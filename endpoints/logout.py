@@ -1,0 +1,149 @@
+"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): a client sends a person here to sign out, and takes them back after.
+
+With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed out at once. Without,
+the person is asked: a link on any page could lead here (§6). Nobody is sent to an address that is not registered for the client.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from flask import Blueprint, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+import store.client_sessions
+import store.clients
+from browser import accounts, sign_out
+from endpoints import id_token_hint
+from errors import page_error
+from front_door import allow_form_action, csrf
+from models import Client
+from protocol import claims, redirect_uris
+from protocol.parameters import check_parameters
+from store.user_sessions import SignedIn
+from unit_of_work import refuse
+
+blueprint = Blueprint("end_session", __name__)
+
+MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
+PARAMETERS = ("client_id", "post_logout_redirect_uri", "state")
+
+
+@blueprint.route("/oauth/logout", methods=["GET", "POST"])
+@csrf.exempt
+def end_session() -> ResponseReturnValue:
+    if request.method == "POST" and "who" in request.form:
+        csrf.protect()
+        return confirmed()
+    if request.method == "POST":
+        # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is sent without.
+        query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
+        if len(query) > MAXIMUM_QUERY:
+            return refuse_with_page()
+        return redirect(f"{url_for('end_session.end_session')}?{query}", 303)
+    try:
+        check_parameters(request.args.items(multi=True))
+        wish = read_wish(request.args)
+    except OAuth2Error:
+        return refuse_with_page()
+    here = accounts()
+    meant = wish.find_meant(here)
+    if meant is None and here:
+        return ask(wish, here)
+    if meant is not None:
+        sign_out([meant])
+    return back(wish)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A valid request: the client, where it wants the person back, and whom its hint names."""
+
+    client: Client | None
+    redirect_uri: str | None
+    state: str | None
+    sub: str | None = None
+    sid: str | None = None
+
+    def find_meant(self, here: list[SignedIn]) -> SignedIn | None:
+        """Who of those signed in here the hint names, by the session or else by the person; nobody without a hint."""
+        if self.client is None or self.sub is None:
+            return None
+        session = store.client_sessions.find(self.sid) if self.sid else None
+        by_session = [person for person in here if session is not None and person.session_id == session.session_id]
+        named = [
+            person
+            for person in by_session or here
+            if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
+        ]
+        return named[0] if named else None
+
+
+def read_wish(parameters: dict[str, str]) -> Wish:
+    """Raises InvalidRequestError for a hint that is none, a client that is unknown, or an address that is not registered."""
+    hint = None
+    if parameters.get("id_token_hint"):
+        hint = id_token_hint.read(parameters["id_token_hint"])
+        if hint is None:
+            raise InvalidRequestError("id_token_hint is no ID token of this server")
+    client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
+    if hint is not None and not id_token_hint.is_for(hint, str(client_id)):
+        raise InvalidRequestError("client_id and id_token_hint do not belong together")
+    client = store.clients.find(client_id) if client_id else None
+    if client_id and client is None:
+        raise InvalidRequestError("client_id is unknown")
+    redirect_uri = parameters.get("post_logout_redirect_uri") or None
+    if redirect_uri is not None:
+        registered = client.member("post_logout_redirect_uris", []) if client is not None else []
+        if redirect_uri not in registered:
+            raise InvalidRequestError("post_logout_redirect_uri is not registered for this client")
+    state = parameters.get("state") or None
+    if hint is None:
+        return Wish(client, redirect_uri, state)
+    return Wish(client, redirect_uri, state, hint["sub"], hint.get("sid"))
+
+
+def ask(wish: Wish, here: list[SignedIn]) -> str:
+    """Nothing says who is meant, so the person does. The form carries what the answer needs; it is checked again."""
+    if wish.redirect_uri:
+        allow_form_action(redirect_uris.form_action_source(wish.redirect_uri))
+    kept = {"post_logout_redirect_uri": wish.redirect_uri, "state": wish.state}
+    if wish.client is not None:
+        kept["client_id"] = wish.client.client_id
+    return render_template(
+        "end_session.html",
+        people=here,
+        client=wish.client,
+        back_to=redirect_uris.display_host(wish.redirect_uri) if wish.redirect_uri else None,
+        kept={name: value for name, value in kept.items() if value},
+    )
+
+
+def confirmed() -> ResponseReturnValue:
+    """The person pressed one of the buttons: everybody, the present account, or nobody."""
+    try:
+        check_parameters(request.form.items(multi=True))
+        wish = read_wish({name: request.form.get(name, "") for name in PARAMETERS})
+    except OAuth2Error:
+        return refuse_with_page()
+    who, here = request.form["who"], accounts()
+    if who == "nobody":
+        return redirect(url_for("home.home"), 303)
+    sign_out(here[:1] if who == "present" else here)
+    return back(wish)
+
+
+def back(wish: Wish) -> ResponseReturnValue:
+    if wish.redirect_uri is None:
+        return redirect(url_for("login.logout"), 303)
+    answer = [("state", wish.state)] if wish.state else []
+    return redirect(redirect_uris.with_answer(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303)
+
+
+def refuse_with_page() -> ResponseReturnValue:
+    refuse()
+    text = (
+        "The application that sent you here made a mistake in its request, so nobody was signed out."
+        " You can sign out of this server by yourself."
+    )
+    return page_error(400, "This link does not work", text)

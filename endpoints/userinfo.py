@@ -1,0 +1,27 @@
+"""`/oauth/userinfo` (OpenID Connect Core §5.3): the claims that an access token with the scope `openid` is good for.
+
+The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); never in the URL, and never twice. The answer is JSON,
+or for a client that registered `userinfo_signed_response_alg` a signed JWT.
+"""
+
+from flask import Blueprint, Response, jsonify
+
+import store.clients
+from current import keyring, require_oauth, settings
+from protocol import claims, scopes
+
+blueprint = Blueprint("userinfo", __name__)
+
+
+@blueprint.route("/oauth/userinfo", methods=["GET", "POST"])
+def userinfo() -> Response:
+    with require_oauth.acquire(scopes.OPENID) as token:
+        row = token.row
+    openid = row.openid or {}
+    members = claims.userinfo(row, openid.get("sub", row.sub), row.access_token_scope, openid)
+    client = store.clients.find(row.client_id)
+    alg = client.member("userinfo_signed_response_alg") if client is not None else None
+    if alg is None:
+        return jsonify(members)
+    signed = keyring.sign({"iss": str(settings.issuer), "aud": row.client_id, **members}, alg)
+    return Response(signed, mimetype="application/jwt")

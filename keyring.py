@@ -1,0 +1,138 @@
+"""The server's signing keys, as this process knows them: parsed once, read again every half minute, made when they are due.
+
+Enters: rows of `signing_key`. Leaves: the key that signs for an `alg` now, the public keys for the JWKS, and those that a token
+of ours is verified with. Which is which is decided in `protocol/signing_keys.py` by the clock; no node waits for another.
+"""
+
+import json
+import logging
+import time
+from typing import Any, NamedTuple
+
+from flask import g
+from joserfc.jwk import Key
+from sqlalchemy import Row
+
+import store.signing_keys
+from config import Settings
+from protocol import clock, jwt, signing_keys
+from protocol.seal import Vault
+from protocol.signing_keys import READ_AGAIN, Schedule
+
+log = logging.getLogger("ostiary.keyring")
+
+
+class Ring(NamedTuple):
+    """The keys at one moment, and when that was on this process's own clock."""
+
+    rows: list[Row[Any]]
+    read_at: float
+
+
+class Keyring:
+    """One for each app. Threads share it: what it holds is replaced as a whole, never changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
+        self.vault = Vault(secret_keys, "signing keys")
+        self.issuer = settings.issuer
+        self.schedule = Schedule(settings.signing_key_lifetime, settings.jwks_cache_lifetime)
+        self._ring: Ring | None = None
+        self._parsed: dict[tuple[str, bool], Key] = {}
+
+    # ---- what is asked of it ------------------------------------------------------------------------------------------
+
+    def sign(self, claims: dict[str, Any], alg: str, typ: str = "JWT") -> str:
+        """A token signed by the key that is active for `alg`."""
+        now = clock.now()
+        usable = [row for row in self.rows() if row.alg == alg and self._private(row) is not None]
+        row = signing_keys.find_active(alg, usable, now) or self._replace_unreadable(alg)
+        key = self._private(row)
+        assert key is not None  # noqa: S101 - that is how it was chosen
+        return jwt.encode(claims, key, alg, row.kid, typ)
+
+    def jwks(self) -> dict[str, Any]:
+        """RFC 7517 §5: the public keys that may sign, will sign soon, or have signed what is still alive."""
+        rows, now = self.rows(), clock.now()
+        published = [row for row in rows if signing_keys.is_published(row, rows, now, self.schedule)]
+        return {"keys": [row.public_jwk for row in published]}
+
+    def read_own(self, token: str, typ: set[str | None]) -> dict[str, Any]:
+        """The claims of a token that this server signed, whatever it was for: see to `aud` and times. Raises InvalidJwtError."""
+        rows = self.rows()
+        claims = jwt.decode(token, [(row.kid, self._public(row)) for row in rows], jwt.SIGNING, typ)
+        if claims.get("iss") != self.issuer:
+            raise jwt.InvalidJwtError("another issuer's")
+        store.signing_keys.note_presentation(jwt.read_header(token)["kid"], clock.now())
+        return claims
+
+    # ---- rows, read and made ------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row[Any]]:
+        """All keys. Makes those that are due; they count for this request, and for others once it is committed."""
+        if "signing_keys" in g:
+            made: list[Row[Any]] = g.signing_keys
+            return made
+        ring = self._ring
+        if ring is None or time.monotonic() - ring.read_at >= READ_AGAIN.total_seconds():
+            ring = self._ring = Ring(store.signing_keys.all_keys(), time.monotonic())
+        now = clock.now()
+        due = signing_keys.find_due(ring.rows, now, self.schedule)
+        if not due:
+            return ring.rows
+        self._ring = None  # should another node be faster, the next try must see its keys
+        for alg, generation, active_from in due:
+            self.make(alg, generation, active_from)
+        forgotten = [row.kid for row in ring.rows if signing_keys.is_forgotten(row, ring.rows, now)]
+        store.signing_keys.remove(forgotten)
+        return self.read_again()
+
+    def read_again(self) -> list[Row[Any]]:
+        """The rows as this transaction sees them. What it made is not kept: it may yet be undone."""
+        self._ring = None
+        g.signing_keys = store.signing_keys.all_keys()
+        rows: list[Row[Any]] = g.signing_keys
+        return rows
+
+    def make(self, alg: str, generation: int, active_from: int) -> str:
+        """Store a new key; returns its `kid`."""
+        kid, public_jwk, private_key = signing_keys.generate(alg)
+        store.signing_keys.add(
+            kid=kid,
+            alg=alg,
+            generation=generation,
+            public_jwk=public_jwk,
+            sealed_private_key=self.vault.seal(private_key, kid),
+            created_at=clock.now(),
+            active_from=active_from,
+        )
+        log.info("made a signing key: alg=%s kid=%s", alg, kid)
+        return kid
+
+    def _replace_unreadable(self, alg: str) -> Row[Any]:
+        """No key opens: the secret key is another one, and the one before is not among the old ones. Begin anew."""
+        log.error(
+            "no private signing key opens under OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made another, alg=%s",
+            alg,
+        )
+        newest = max(row.generation for row in self.rows() if row.alg == alg)
+        kid = self.make(alg, newest + 1, clock.now())
+        return next(row for row in self.read_again() if row.kid == kid)
+
+    # ---- parsed once --------------------------------------------------------------------------------------------------
+
+    def _public(self, row: Row[Any]) -> Key:
+        cached = self._parsed.get((row.kid, False))
+        if cached is None:
+            cached = self._parsed[row.kid, False] = signing_keys.read(row.alg, row.public_jwk)
+        return cached
+
+    def _private(self, row: Row[Any]) -> Key | None:
+        """None where the secret key that it was sealed under is not known here."""
+        cached = self._parsed.get((row.kid, True))
+        if cached is None:
+            opened = self.vault.open(row.sealed_private_key, row.kid)
+            if opened is None:
+                return None
+            cached = self._parsed[row.kid, True] = signing_keys.read(row.alg, json.loads(opened))
+        return cached

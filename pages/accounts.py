@@ -1,0 +1,24 @@
+"""`/accounts`: several people, or one person's several accounts, signed in with one browser; which of them is meant?"""
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from browser import accounts, choose
+from pages.navigation import find_pending, next_path, pending_ticket
+
+blueprint = Blueprint("accounts", __name__)
+
+
+@blueprint.route("/accounts", methods=["GET", "POST"])
+def choose_account() -> ResponseReturnValue:
+    """GET shows who is signed in here; POST goes on as one of them, with the request that `next` resumes if there is one."""
+    here = accounts()
+    if request.method != "POST":
+        if not here:
+            return redirect(url_for("login.login", next=request.args.get("next")), 303)
+        return render_template("accounts.html", people=here, pending=find_pending())
+    chosen = next((person for person in here if str(person.session_id) == request.form.get("account")), None)
+    if chosen is None:
+        abort(400)
+    choose(chosen, pending_ticket())
+    return redirect(next_path(), 303)

@@ -1,0 +1,187 @@
+"""What clients are told of a person (OpenID Connect Core §5): the claims that a scope or the `claims` parameter asks for.
+
+Enters: a person's columns, a granted scope, a client's wishes. Leaves: members for the ID token or for userinfo. A claim that the
+person has not filled in is left out, never null (§5.3.2).
+"""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from authlib.oauth2.rfc6749 import InvalidRequestError
+
+from protocol import jwt, scopes
+
+SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
+    "profile": (
+        "name",
+        "family_name",
+        "given_name",
+        "middle_name",
+        "nickname",
+        "preferred_username",
+        "profile",
+        "picture",
+        "website",
+        "gender",
+        "birthdate",
+        "zoneinfo",
+        "locale",
+        "updated_at",
+    ),
+    "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": ("phone_number", "phone_number_verified"),
+}
+PERSON_CLAIMS = tuple(name for names in SCOPE_CLAIMS.values() for name in names)
+SUPPORTED = (
+    "sub",
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+    "azp",
+    "at_hash",
+    "sid",
+    *PERSON_CLAIMS,
+)
+SUBJECT_TYPES = ("public", "pairwise")
+MAXIMUM_CLAIMS = 100
+MAXIMUM_DEPTH = 5
+
+ACR_PASSWORD = "urn:ostiary:acr:password"  # noqa: S105 - a name: signed in with a password
+ACR_VALUES = (ACR_PASSWORD,)
+AMR_PASSWORD = "pwd"  # noqa: S105 - RFC 8176 §2
+
+
+class Person(Protocol):
+    """The columns of `end_user` that claims are made of."""
+
+    sub: str
+    name: str
+    email: str
+    email_verified_at: int | None
+    claims: dict[str, Any]
+    created_at: int
+    updated_at: int | None
+
+
+class Registration(Protocol):
+    """What of a client decides which `sub` it gets."""
+
+    redirect_uris: list[str]
+
+    def member(self, name: str, default: Any = None) -> Any: ...
+
+
+def of_person(person: Person, names: Iterable[str]) -> dict[str, Any]:
+    """The values of those claims that the person has."""
+    own = {
+        "name": person.name or None,
+        "email": person.email,
+        "email_verified": person.email_verified_at is not None,
+        "updated_at": person.updated_at or person.created_at,
+    }
+    known = (person.claims or {}) | {name: value for name, value in own.items() if value is not None}
+    return {name: known[name] for name in names if name in known}
+
+
+def names_of_scope(scope: str) -> list[str]:
+    """§5.4."""
+    return [name for word in scopes.split(scope) for name in SCOPE_CLAIMS.get(word, ())]
+
+
+def userinfo(person: Person, sub: str, scope: str, openid: dict[str, Any] | None) -> dict[str, Any]:
+    """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization request."""
+    names = [*names_of_scope(scope), *requested(openid, "userinfo")]
+    return {"sub": sub} | of_person(person, dict.fromkeys(name for name in names if name in PERSON_CLAIMS))
+
+
+def requested(openid: dict[str, Any] | None, member: str) -> dict[str, Any]:
+    """What the `claims` parameter asked for in `id_token` or `userinfo` (§5.5)."""
+    wishes: dict[str, Any] = ((openid or {}).get("claims") or {}).get(member) or {}
+    return wishes
+
+
+def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
+    """The `sub` that this client knows the person by (§8): everybody's, or one that only its sector knows.
+
+    Made from a secret of the person's own, so that it stays when keys of the server change (§8.1).
+    """
+    if client.member("subject_type", "public") == "public":
+        return sub
+    mac = hmac.digest(pairwise_secret, sector_identifier(client).encode(), "sha256")
+    return urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def sector_identifier(client: Registration) -> str:
+    """§8.1: the host that a group of clients shares. Registration made sure that there is one."""
+    uri = client.member("sector_identifier_uri") or client.redirect_uris[0]
+    return urlsplit(uri).hostname or uri
+
+
+def at_hash(access_token: str, alg: str) -> str:
+    """§3.1.3.6: the left half of the digest that belongs to the `alg` of the ID token's signature."""
+    name = "sha512" if alg == "EdDSA" else "sha" + alg[-3:]
+    digest = hashlib.new(name, access_token.encode("ascii")).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+
+
+def parse_parameter(text: str) -> dict[str, Any]:
+    """The `claims` parameter (§5.5), cut down to what this server has. Raises InvalidRequestError.
+
+    Members and claims that it does not know are ignored, as §5.5 has it; a value must be null or an object.
+    """
+    try:
+        wishes = jwt.strict_object(text.encode())
+    except jwt.InvalidJwtError:
+        raise InvalidRequestError("claims must be a JSON object") from None
+    kept: dict[str, Any] = {}
+    for member in ("id_token", "userinfo"):
+        asked = wishes.get(member)
+        if asked is None:
+            continue
+        if not isinstance(asked, dict) or len(asked) > MAXIMUM_CLAIMS:
+            raise InvalidRequestError("claims asks in a way that its syntax does not allow, or for too much")
+        for name, wish in asked.items():
+            check_wish(wish)
+            if name in SUPPORTED:
+                kept.setdefault(member, {})[name] = wish
+    return kept
+
+
+def check_wish(wish: Any) -> None:
+    """§5.5.1: null, or an object with `essential`, `value` and `values`."""
+    if wish is None:
+        return
+    well_formed = isinstance(wish, dict) and isinstance(wish.get("essential", False), bool)
+    if not well_formed or not isinstance(wish.get("values", []), list) or depth(wish) > MAXIMUM_DEPTH:
+        raise InvalidRequestError("claims asks in a way that its syntax does not allow, or for too much")
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+def wanted_values(wish: Any) -> list[Any]:
+    """The values that an individual claim request names, most wanted first; [] when any will do."""
+    if not isinstance(wish, dict):
+        return []
+    return [wish["value"]] if "value" in wish else list(wish.get("values", []))
+
+
+def is_essential(wish: Any) -> bool:
+    return isinstance(wish, dict) and wish.get("essential", False) is True
+
+
+def as_text(claims: dict[str, Any]) -> str:
+    return json.dumps(claims, separators=(",", ":"))

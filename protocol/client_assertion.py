@@ -1,0 +1,68 @@
+"""What a client assertion must say (RFC 7523 §3, OpenID Connect Core §9): a short-lived JWT in which a client names itself.
+
+Enters: the token that came as `client_assertion`. Leaves: who it claims to come from, and after its signature was found right,
+whether its claims will do. The issuer is the one audience (draft-ietf-oauth-rfc7523bis): one that named several servers could be
+taken by each of them to the others.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from protocol import credentials, jwt
+from protocol.jwt import InvalidJwtError
+from protocol.parameters import VISIBLE
+
+TYP = frozenset({None, "jwt", "client-authentication+jwt"})
+MAXIMUM_LIFETIME = 600  # seconds; the `jti` is remembered for so long
+CLOCK_SKEW = 60
+MAXIMUM_JTI_LENGTH = 256
+MAXIMUM_CLIENT_ID_LENGTH = 255
+
+
+def claimed_client_id(assertion: str) -> str:
+    """Who it says it comes from, which nothing proves yet; "" where it is no assertion of anybody."""
+    try:
+        client_id = jwt.read_unverified(assertion).get("iss")
+    except InvalidJwtError:
+        return ""
+    if not isinstance(client_id, str) or len(client_id) > MAXIMUM_CLIENT_ID_LENGTH:
+        return ""
+    return client_id if VISIBLE.fullmatch(client_id) else ""
+
+
+def check_claims(claims: dict[str, Any], client_id: str, audiences: Collection[str], now: int) -> None:
+    """Raises InvalidJwtError."""
+    if claims.get("iss") != client_id or claims.get("sub") != client_id:
+        raise InvalidJwtError("iss and sub are not both the client_id")
+    audience = claims.get("aud")
+    if not isinstance(audience, str) or audience not in audiences:
+        raise InvalidJwtError("the aud is not this server alone")
+    check_times(claims, now)
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not 1 <= len(jti) <= MAXIMUM_JTI_LENGTH:
+        raise InvalidJwtError("the jti is no short text")
+
+
+def check_times(claims: dict[str, Any], now: int) -> None:
+    expires_at = claims.get("exp")
+    if not jwt.is_numeric_date(expires_at):
+        raise InvalidJwtError("the exp is missing")
+    if expires_at <= now:
+        raise InvalidJwtError("it has expired")
+    if expires_at > now + MAXIMUM_LIFETIME:
+        raise InvalidJwtError("it lives for too long")
+    for name in ("nbf", "iat"):
+        begins_at = claims.get(name, now)
+        if not jwt.is_numeric_date(begins_at) or begins_at > now + CLOCK_SKEW:
+            raise InvalidJwtError("it is not good yet")
+
+
+def digest_of_jti(claims: dict[str, Any]) -> bytes:
+    """Of client and jti: two clients may well have the same one."""
+    return credentials.digest(json.dumps([claims["iss"], claims["jti"]]))
+
+
+def remember_until(claims: dict[str, Any]) -> int:
+    """A node whose clock is behind still takes it for alive."""
+    return int(claims["exp"]) + CLOCK_SKEW

@@ -1,0 +1,301 @@
+"""Registration members that have no column: which values they may have, and what they need of each other and of the rest.
+
+Enters: a registration with all its columns filled. Leaves: everything that is wrong with it, in words for the operator.
+RFC 7591 §2, OpenID Connect Registration §2, Back-Channel Logout §2.2, RFC 9101 §10.5, RFC 9701 §6, and two of our own. What is
+accepted is enforced or shown. What this server knows of and does not do is refused: ignored, it would promise something.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from protocol import client_jwks, outbound, redirect_uris
+from protocol.authentication_request import MAXIMUM_AGE
+from protocol.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
+from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
+
+MAXIMUM_TEXT_LENGTH = 500
+MAXIMUM_ITEMS = 20
+MAXIMUM_SIZE = 32_768  # of all members as JSON: they are read with the client, at every request
+SIGNS_ITS_KEYS = "private_key_jwt"
+SIGNS_ITS_SECRET = "client_secret_jwt"  # noqa: S105 - RFC 7591's word for a method
+ASSERTION_ALGORITHMS = {SIGNS_ITS_KEYS: ASYMMETRIC, SIGNS_ITS_SECRET: SYMMETRIC}
+IN_LANGUAGES = re.compile(  # with a BCP 47 tag
+    r"(?P<name>client_name|client_uri|logo_uri|policy_uri|tos_uri)#[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}"
+)
+
+Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that go on after the member's name
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What of the server's settings the rules depend on."""
+
+    is_development: bool
+    allow_private_addresses: bool
+    access_token_lifetime: timedelta
+
+
+class Registration(Protocol):
+    """The columns that members must fit."""
+
+    token_endpoint_auth_method: str
+    grant_types: list[str]
+    redirect_uris: list[str]
+    access_token_lifetime: int | None
+    extra_metadata: dict[str, Any]
+
+
+# ---- single values ----------------------------------------------------------------------------------------------------
+
+
+def boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def text(value: Any) -> str | None:
+    is_text = isinstance(value, str) and value.isprintable() and 1 <= len(value.strip()) <= MAXIMUM_TEXT_LENGTH
+    return None if is_text else f"must be printable text of 1 to {MAXIMUM_TEXT_LENGTH} characters, in double quotes"
+
+
+def texts(value: Any) -> str | None:
+    is_list = isinstance(value, list) and len(value) <= MAXIMUM_ITEMS and not any(map(text, value))
+    return None if is_list else f"must be a list of at most {MAXIMUM_ITEMS} texts"
+
+
+def acr_values(value: Any) -> str | None:
+    """They are sent with blanks between them (OpenID Connect Core §3.1.2.1)."""
+    return texts(value) or ("must hold no blanks" if any(" " in item for item in value) else None)
+
+
+def age(value: Any) -> str | None:
+    is_age = type(value) is int and 0 <= value <= MAXIMUM_AGE
+    return None if is_age else f"must be a number of seconds, 0 to {MAXIMUM_AGE} (0: sign in each time)"
+
+
+def web_page(value: Any) -> str | None:
+    """An address that people's browsers go to; this server does not."""
+    if (
+        not isinstance(value, str)
+        or len(value) > redirect_uris.MAXIMUM_LENGTH
+        or not redirect_uris.WITH_FRAGMENT.fullmatch(value)
+    ):
+        return "must be an https URL in ASCII, in double quotes"
+    try:
+        parts = urlsplit(value)
+        is_web_page = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+    except ValueError:
+        is_web_page = False
+    return None if is_web_page else "must be an https URL with a host and without a user name"
+
+
+def one_of(*allowed: str, hint: str = "") -> Rule:
+    def rule(value: Any) -> str | None:
+        return None if isinstance(value, str) and value in allowed else f"must be one of {', '.join(allowed)}{hint}"
+
+    return rule
+
+
+RULES: dict[str, Rule] = {
+    "application_type": one_of("web", "native"),
+    "contacts": texts,
+    "client_name": text,  # with a language tag; without one it is a column
+    "client_uri": web_page,
+    "logo_uri": web_page,
+    "policy_uri": web_page,
+    "tos_uri": web_page,
+    "software_id": text,
+    "software_version": text,
+    "jwks": client_jwks.find_problem,
+    "subject_type": one_of("public", "pairwise"),
+    "id_token_signed_response_alg": one_of(*SIGNING, hint=": an ID token that is not signed proves nothing"),
+    "userinfo_signed_response_alg": one_of(*SIGNING, hint=": leave it out for an answer in plain JSON"),
+    "introspection_signed_response_alg": one_of(*SIGNING, hint=": leave it out for an answer in plain JSON"),
+    "request_object_signing_alg": one_of(
+        *ASYMMETRIC, hint=": a request object must be signed with the client's own key"
+    ),
+    "require_signed_request_object": boolean,
+    "token_endpoint_auth_signing_alg": one_of(*ASYMMETRIC, *SYMMETRIC),
+    "default_max_age": age,
+    "require_auth_time": boolean,
+    "default_acr_values": acr_values,
+    "initiate_login_uri": web_page,
+    "backchannel_logout_session_required": boolean,
+    "access_token_format": one_of("opaque", "jwt"),
+    "assertion_audience": one_of("issuer", "token_endpoint"),
+}
+CALLED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})  # this server itself goes there
+WITH_OWN_OPTION = "post_logout_redirect_uris"
+
+# Members that are registered with IANA, or will be, and that this server has nothing behind.
+NOT_SUPPORTED = {  # by name, with * for the rest of it
+    "*_encrypted_response_alg": "encrypted tokens are not supported",
+    "*_encrypted_response_enc": "encrypted tokens are not supported",
+    "request_object_encryption_*": "encrypted tokens are not supported",
+    "frontchannel_logout_*": "front-channel logout is not supported, browsers break it: use backchannel_logout_uri",
+    "request_uris": "request objects by reference are not supported: send them by value",
+    "authorization_signed_response_alg": "signed authorization responses are not supported",
+    "tls_client_*": "mutual TLS is not supported",
+    "use_mtls_*": "mutual TLS is not supported",
+    "dpop_bound_access_tokens": "DPoP is not supported",
+    "require_pushed_authorization_requests": "pushed authorization requests are not supported",
+    "authorization_details_types": "rich authorization requests are not supported",
+    "backchannel_token_delivery_mode": "CIBA is not supported",
+    "backchannel_client_notification_endpoint": "CIBA is not supported",
+    "backchannel_user_code_parameter": "CIBA is not supported",
+    "backchannel_authentication_request_signing_alg": "CIBA is not supported",
+    "claims_redirect_uris": "this is not supported",
+    "nfv_*": "this is not supported",
+    "client_registration_types": "this is not supported",
+    "software_statement": "software statements are not supported",
+}
+
+
+def is_known(name: str) -> bool:
+    """Whether the rules here speak of a member."""
+    tagged = IN_LANGUAGES.fullmatch(name)
+    return tagged is not None or name in CALLED or (name in RULES and name != "client_name")
+
+
+def reason_against(name: str) -> str | None:
+    """Why a member is refused whatever its value."""
+    return next((reason for pattern, reason in NOT_SUPPORTED.items() if fnmatchcase(name, pattern)), None)
+
+
+def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Members that this server keeps and shows and makes nothing of, each with the known one that it looks like."""
+    for name in names:
+        if not is_known(name) and name != WITH_OWN_OPTION:
+            alike = difflib.get_close_matches(name, [*RULES, *CALLED], n=1, cutoff=0.8)
+            yield name, next(iter(alike), None)
+
+
+# ---- a registration as a whole ----------------------------------------------------------------------------------------
+
+
+def find_problems(client: Registration, surroundings: Surroundings) -> Iterator[str]:
+    """Everything that is wrong, but for what the document at `sector_identifier_uri` says."""
+    members = client.extra_metadata
+    if len(json.dumps(members)) > MAXIMUM_SIZE:
+        yield f"the members together have more than {MAXIMUM_SIZE} characters"
+    problems = {name: problem_of_member(name, value, surroundings) for name, value in members.items()}
+    yield from (f"{name} {problem}" for name, problem in problems.items() if problem)
+    sound = {name: value for name, value in members.items() if problems[name] is None}
+    yield from problems_of_application_type(client, sound, surroundings)
+    yield from problems_of_keys(client, members, sound)
+    yield from problems_of_assertions(client, sound)
+    yield from problems_of_subject(client, members, sound)
+    yield from problems_of_logout(client, sound)
+    yield from problems_of_access_tokens(client, sound, surroundings)
+
+
+def problem_of_member(name: str, value: Any, surroundings: Surroundings) -> str | None:
+    if reason := reason_against(name):
+        return f"cannot be registered: {reason}"
+    if name in CALLED:
+        return problem_of_called_url(value, surroundings.allow_private_addresses)
+    tagged = IN_LANGUAGES.fullmatch(name)
+    rule = RULES.get(tagged["name"] if tagged else name)
+    return rule(value) if rule else None
+
+
+def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
+    """Said now, what would otherwise be a line in the log later. A name is resolved only when it is called."""
+    if not isinstance(value, str):
+        return "must be an https URL, in double quotes"
+    try:
+        target = outbound.read_url(value, allow_private)
+        if outbound.read_address(target.host) is not None:
+            outbound.check_addresses([target.host], allow_private)
+    except outbound.NotCallableError as error:
+        return f"cannot be called: {error}"
+    return None
+
+
+def problems_of_application_type(
+    client: Registration, sound: Mapping[str, Any], surroundings: Surroundings
+) -> Iterator[str]:
+    """OpenID Connect Registration §2. A native application may have them all (RFC 8252 §7), and so may one that says nothing."""
+    if sound.get("application_type") != "web":
+        return
+    allowed = ("https", "http") if surroundings.is_development else ("https",)  # http is for loopback addresses alone
+    for uri in client.redirect_uris:
+        if not redirect_uris.find_problem(uri) and urlsplit(uri).scheme not in allowed:
+            yield f"redirect URI {uri!r} is not for application_type web: it must use https"
+
+
+def problems_of_keys(client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]) -> Iterator[str]:
+    """Where the client's signatures can be checked, and whether its keys make those that it is registered for."""
+    if "jwks" in members and "jwks_uri" in members:
+        yield "jwks and jwks_uri exclude each other: register one of them (RFC 7591 §2)"
+    has_keys = "jwks" in members or "jwks_uri" in members
+    if client.token_endpoint_auth_method == SIGNS_ITS_KEYS and not has_keys:
+        yield f"auth method {SIGNS_ITS_KEYS} needs jwks or jwks_uri"
+    if (sound.get("require_signed_request_object") or "request_object_signing_alg" in sound) and not has_keys:
+        yield "signed request objects need jwks or jwks_uri"
+    if "jwks" not in sound:
+        return
+    able = client_jwks.algorithms(sound["jwks"])
+    wanted = {"request_object_signing_alg": sound.get("request_object_signing_alg")}
+    if client.token_endpoint_auth_method == SIGNS_ITS_KEYS:
+        wanted["token_endpoint_auth_signing_alg"] = sound.get("token_endpoint_auth_signing_alg")
+    for name, alg in wanted.items():
+        if alg is not None and alg not in able:
+            yield f"{name} is {alg}, and jwks has no key for it"
+
+
+def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> Iterator[str]:
+    """OpenID Connect Core §9."""
+    algorithms = ASSERTION_ALGORITHMS.get(client.token_endpoint_auth_method)
+    for name in ("token_endpoint_auth_signing_alg", "assertion_audience"):
+        if algorithms is None and name in sound:
+            yield f"{name} is of use with auth methods {' and '.join(ASSERTION_ALGORITHMS)} only"
+    alg = sound.get("token_endpoint_auth_signing_alg")
+    if algorithms is not None and alg is not None and alg not in algorithms:
+        method = client.token_endpoint_auth_method
+        yield f"token_endpoint_auth_signing_alg {alg} does not fit auth method {method}: use {', '.join(algorithms)}"
+
+
+def problems_of_subject(client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]) -> Iterator[str]:
+    """OpenID Connect Core §8.1: the people of a pairwise client are known by the host of its sector."""
+    if sound.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
+        return
+    hosts = {urlsplit(uri).hostname or uri for uri in client.redirect_uris if not redirect_uris.find_problem(uri)}
+    if not client.redirect_uris:
+        yield "subject_type pairwise needs a redirect URI or a sector_identifier_uri"
+    elif len(hosts) > 1:
+        yield "subject_type pairwise needs a sector_identifier_uri where redirect URIs have several hosts"
+
+
+def problems_of_logout(client: Registration, sound: Mapping[str, Any]) -> Iterator[str]:
+    if "backchannel_logout_uri" in sound and "authorization_code" not in client.grant_types:
+        yield "backchannel_logout_uri is of use with grant type authorization_code only"
+    if sound.get("backchannel_logout_session_required") and "backchannel_logout_uri" not in sound:
+        yield "backchannel_logout_session_required is of use with backchannel_logout_uri only"
+
+
+def problems_of_access_tokens(
+    client: Registration, sound: Mapping[str, Any], surroundings: Surroundings
+) -> Iterator[str]:
+    """A signing key stays published for as long as a JWT may live, and no longer."""
+    longest = int(MAXIMUM_JWT_LIFETIME.total_seconds())
+    lifetime = client.access_token_lifetime or int(surroundings.access_token_lifetime.total_seconds())
+    if sound.get("access_token_format") == "jwt" and lifetime > longest:
+        yield f"access_token_format jwt needs an access token lifetime of at most {longest} seconds"
+
+
+# ---- the document of a sector -----------------------------------------------------------------------------------------
+
+
+def problem_of_sector(document: Any, uris: list[str]) -> str | None:
+    """OpenID Connect Registration §5: what is at `sector_identifier_uri` names every redirect URI."""
+    if not isinstance(document, list) or not all(isinstance(item, str) for item in document):
+        return "sector_identifier_uri: its document is no JSON list of URIs"
+    missing = [uri for uri in uris if uri not in document]
+    return f"sector_identifier_uri: its document lacks {', '.join(map(repr, missing))}" if missing else None

@@ -1,0 +1,133 @@
+"""The standard claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1).
+
+Enters: claims by name, as an operator gave them or as they are stored. Leaves: everything that is wrong with them, in words. What
+clients are told of them, and for which scope, is in `protocol/claims.py`.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import available_timezones
+
+from protocol import redirect_uris
+
+MAXIMUM_TEXT_LENGTH = 200
+MAXIMUM_ADDRESS_LENGTH = 500
+ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
+SEVERAL_LINES = frozenset({"formatted", "street_address"})  # §5.1.1
+BIRTHDATE = re.compile(r"(?P<year>\d{4})(-(?P<month>\d\d)-(?P<day>\d\d))?", re.ASCII)
+A_LEAP_YEAR = 2000
+ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
+LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")  # BCP 47
+PHONE_NUMBER = re.compile(r"\+?[0-9(][0-9 ().-]{0,30}(;ext=[0-9]{1,10})?")  # RFC 3966 §5.3 for the extension
+E164 = re.compile(r"\+[1-9]([ ().-]*[0-9]){1,14}(;ext=[0-9]{1,10})?")  # with the blanks and brackets of §5.1's examples
+
+Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that go on after the claim's name
+
+
+def text(value: Any) -> str | None:
+    is_text = isinstance(value, str) and value.isprintable() and 1 <= len(value.strip()) <= MAXIMUM_TEXT_LENGTH
+    return None if is_text else f"must be printable text of 1 to {MAXIMUM_TEXT_LENGTH} characters, in double quotes"
+
+
+def boolean(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def url(value: Any) -> str | None:
+    try:
+        parts = urlsplit(value if isinstance(value, str) and redirect_uris.WITH_FRAGMENT.fullmatch(value) else "")
+        is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in parts.netloc
+        is_url = is_url and parts.port != 0 and len(value) <= redirect_uris.MAXIMUM_LENGTH
+    except ValueError:
+        is_url = False
+    return None if is_url else "must be a URL in ASCII, such as https://ada.example/"
+
+
+def birthdate(value: Any) -> str | None:
+    """The year 0000 means that it is not told."""
+    match = BIRTHDATE.fullmatch(value) if isinstance(value, str) else None
+    try:
+        if match is None or (match["month"] is None and match["year"] == "0000"):
+            raise ValueError
+        date(int(match["year"]) or A_LEAP_YEAR, int(match["month"] or 1), int(match["day"] or 1))
+    except ValueError:
+        return "must be a date: YYYY-MM-DD, YYYY, or 0000-MM-DD without the year"
+    return None
+
+
+def zone(value: Any) -> str | None:
+    is_name = isinstance(value, str) and ZONE.fullmatch(value) is not None
+    if not is_name or (known_zones() and value not in known_zones()):
+        return "must be the name of a time zone, such as Europe/Paris"
+    return None
+
+
+@cache
+def known_zones() -> frozenset[str]:
+    """The time zones that this machine knows; a lean one knows none, and then any name of the right form will do."""
+    return frozenset(available_timezones())
+
+
+def locale(value: Any) -> str | None:
+    is_tag = isinstance(value, str) and LOCALE.fullmatch(value) is not None
+    return None if is_tag else "must be a language tag, such as fr-CA"
+
+
+def phone_number(value: Any) -> str | None:
+    is_number = isinstance(value, str) and PHONE_NUMBER.fullmatch(value) is not None
+    return None if is_number else "must be a phone number, best as +1 425 555 1212 (E.164)"
+
+
+def address(value: Any) -> str | None:
+    if not isinstance(value, dict) or not value or not set(value) <= set(ADDRESS_MEMBERS):
+        return f"must be an object with any of {', '.join(ADDRESS_MEMBERS)}"
+    wrong = [name for name, part in value.items() if not is_part_of_address(name, part)]
+    limits = f"printable text of 1 to {MAXIMUM_ADDRESS_LENGTH} characters"
+    return f"must have {limits} in {', '.join(wrong)}" if wrong else None
+
+
+def is_part_of_address(name: str, part: Any) -> bool:
+    if not isinstance(part, str) or not 1 <= len(part.strip()) <= MAXIMUM_ADDRESS_LENGTH:
+        return False
+    lines = part.replace("\r\n", "\n").split("\n") if name in SEVERAL_LINES else [part]
+    return all(line.isprintable() for line in lines)
+
+
+RULES: dict[str, Rule] = {
+    "given_name": text,
+    "family_name": text,
+    "middle_name": text,
+    "nickname": text,
+    "preferred_username": text,
+    "profile": url,
+    "picture": url,
+    "website": url,
+    "gender": text,
+    "birthdate": birthdate,
+    "zoneinfo": zone,
+    "locale": locale,
+    "phone_number": phone_number,
+    "phone_number_verified": boolean,
+    "address": address,
+}
+
+
+def find_problems(claims: Mapping[str, Any]) -> Iterator[str]:
+    """Everything that is wrong with a person's claims as a whole."""
+    for name, value in claims.items():
+        rule = RULES.get(name)
+        if rule is None:
+            yield f"{name} is no claim that this server has: use {', '.join(RULES)}"
+        elif problem := rule(value):
+            yield f"{name} {problem}"
+    if "phone_number_verified" not in claims:
+        return
+    number = claims.get("phone_number")
+    if number is None:
+        yield "phone_number_verified needs a phone_number"
+    elif claims["phone_number_verified"] is True and isinstance(number, str) and not E164.fullmatch(number):
+        yield "a phone_number that is verified must be as in +1 425 555 1212 (E.164)"

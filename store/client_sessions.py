@@ -1,0 +1,78 @@
+"""The clients that people were sent back to from their sessions, each under a `sid` of its own (Back-Channel Logout §2.1).
+
+A row lives as long as its session and ends with it. `session_end.py` asks for the clients before that and tells them.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, bindparam, select
+
+from database import insert_or_change
+from models import Client, ClientSession, User, UserSession, db, table
+from protocol import credentials
+
+client_sessions, sessions, people = table(ClientSession), table(UserSession), table(User)
+
+SID_OCTETS = 16
+FIND = (
+    select(client_sessions, sessions.c.user_id)
+    .join(sessions, sessions.c.id == client_sessions.c.session_id)
+    .where(client_sessions.c.sid == bindparam("sid"))
+)
+
+
+def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
+    """The `sid` of this client in this session, made when it is first sent back to. One statement, whoever else does the same.
+
+    A session that has ended meanwhile violates the foreign key: the request is run again and sees it.
+    """
+    keep = insert_or_change(
+        db.engine.dialect.name,
+        client_sessions,
+        key=("session_id", "client_id"),
+        change=lambda _new: {"sid": client_sessions.c.sid},
+    )
+    sid = credentials.random_text(SID_OCTETS)
+    values = {"sid": sid, "session_id": session_id, "client_id": client_id, "created_at": now}
+    kept: str = db.session.scalars(keep.values(values).returning(client_sessions.c.sid)).one()
+    return kept
+
+
+def find(sid: str) -> Row[Any] | None:
+    """The session and the client that a `sid` stands for, and the person; None once the session has ended."""
+    return db.session.execute(FIND, {"sid": sid}).one_or_none()
+
+
+def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
+    """Those of the sessions from which people were sent back to this client."""
+    statement = select(ClientSession.session_id).where(
+        ClientSession.client_id == client_id, ClientSession.session_id.in_(session_ids)
+    )
+    return set(db.session.scalars(statement))
+
+
+def clients_of(session_id: int) -> list[Row[Any]]:
+    """`sid`, `created_at` and `Client` of each client of a session, the oldest first. One SELECT."""
+    statement = (
+        select(ClientSession.sid, ClientSession.created_at, Client)
+        .join(Client, Client.client_id == ClientSession.client_id)
+        .where(ClientSession.session_id == session_id)
+        .order_by(ClientSession.created_at, ClientSession.sid)
+    )
+    return list(db.session.execute(statement))
+
+
+def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[Row[Any]]:
+    """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these sessions. One SELECT."""
+    statement = (
+        select(ClientSession.sid, Client, people.c.sub, people.c.pairwise_secret)
+        .join(Client, Client.client_id == ClientSession.client_id)
+        .join(sessions, sessions.c.id == ClientSession.session_id)
+        .join(people, people.c.id == sessions.c.user_id)
+        .where(sessions.c.user_id == user_id)
+        .order_by(ClientSession.created_at, ClientSession.sid)
+    )
+    if session_ids is not None:
+        statement = statement.where(sessions.c.id.in_(session_ids))
+    return list(db.session.execute(statement))

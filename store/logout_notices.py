@@ -1,0 +1,164 @@
+"""Notices of logout: an outbox, and the receipts of what came of it (Back-Channel Logout §2.5).
+
+A notice is *due* from `next_attempt_at` on. It is *finished* without one: delivered, or given up. Whoever claims it counts an
+attempt and moves its next one on, so that an attempt whose process died is made again; the number of the attempt decides whose
+result counts. The newest PER_PERSON of each person are kept.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, bindparam, case, delete, func, insert, null, or_, select, update
+
+from models import Client, LogoutNotice, User, db, table
+
+notices, clients, people = table(LogoutNotice), table(Client), table(User)
+
+PER_PERSON = 100
+WAITING_PER_PERSON = 1_000  # those that are not finished, too: they have a bound as well
+RECENT = 500
+ATTEMPTS = 6
+ATTEMPT_SECONDS = 20  # after that an attempt counts as lost; it has 5 s for the network
+UNFINISHED = "the attempt was not finished"
+OUTCOME_LENGTH = 100
+NEVER = -1
+
+
+class Lane(Enum):
+    """First attempts at clients that nothing is known against have a lane to themselves."""
+
+    FAST = "fast"
+    SLOW = "slow"
+
+
+# ---- written with the end of a session --------------------------------------------------------------------------------
+
+
+def add(user_id: int, now: int, told: Sequence[Mapping[str, str]]) -> None:
+    """A notice, due at once, for each of `told` (`client_id`, `sub`, `sid`). One INSERT and one DELETE, nothing for nobody."""
+    if not told:
+        return
+    common = {"user_id": user_id, "created_at": now, "next_attempt_at": now, "attempts": 0, "outcome": ""}
+    db.session.execute(insert(notices), [common | dict(client) for client in told])
+    db.session.execute(TRIM, {"of_user": user_id})
+
+
+def oldest_to_keep(number: int) -> Select[Any]:
+    """The id of the person's newest notice but `number`; the derived table keeps the LIMIT out of where some refuse it."""
+    older = (
+        select(notices.c.id)
+        .where(notices.c.user_id == bindparam("of_user"))
+        .order_by(notices.c.id.desc())
+        .offset(number)
+        .limit(1)
+        .subquery(f"after_{number}")
+    )
+    return select(older.c.id)
+
+
+# Those of people who were removed are kept until somebody else's are written. COALESCE keeps SQLite from looking for them among
+# everybody's that are finished.
+TRIM = delete(notices).where(
+    or_(
+        and_(
+            notices.c.user_id == bindparam("of_user"),
+            notices.c.next_attempt_at.is_(None),
+            notices.c.id <= oldest_to_keep(PER_PERSON).scalar_subquery(),
+        ),
+        and_(
+            notices.c.user_id == bindparam("of_user"),
+            notices.c.id <= oldest_to_keep(WAITING_PER_PERSON).scalar_subquery(),
+        ),
+        and_(notices.c.user_id.is_(None), func.coalesce(notices.c.next_attempt_at, NEVER) == NEVER),
+    )
+)
+
+
+# ---- delivered --------------------------------------------------------------------------------------------------------
+
+IS_ANY_DUE = select(notices.c.id).where(notices.c.next_attempt_at <= bindparam("now")).limit(1)
+
+# Clients that an attempt is under way to, or whose last one failed: what waits for them must not make others wait.
+struggling = table(LogoutNotice).alias("struggling")
+STRUGGLING = select(struggling.c.client_id).where(struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0)
+IN_LANE = {
+    Lane.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
+    Lane.SLOW: or_(notices.c.attempts > 0, notices.c.client_id.in_(STRUGGLING)),
+}
+
+
+def is_any_due(now: int) -> bool:
+    """One SELECT on an index; on SQLite it waits for no writer."""
+    return db.session.scalar(IS_ANY_DUE, {"now": now}) is not None
+
+
+def claim_due(now: int, limit: int, lane: Lane | None = None, busy: Collection[str] = ()) -> list[Row[Any]]:
+    """Claim the next attempts that are due, those that have waited longest first. One UPDATE: nobody else gets the same.
+
+    lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts this one.
+    """
+    due = (
+        select(notices.c.id)
+        .where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
+        .order_by(notices.c.next_attempt_at, notices.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if lane is not None:
+        due = due.where(IN_LANE[lane])
+    # As a CTE it is run once. As a subquery PostgreSQL may run it for each row, and claim more than `limit`.
+    some = due.cte("due")
+    attempt = notices.c.attempts + 1
+    claim = (
+        update(notices)
+        .where(notices.c.id.in_(select(some.c.id)))
+        .values(
+            attempts=attempt,
+            next_attempt_at=case((attempt < ATTEMPTS, now + ATTEMPT_SECONDS), else_=null()),
+            outcome=UNFINISHED,
+        )
+        .returning(notices)
+    )
+    return list(db.session.execute(claim))
+
+
+def record(
+    notice_id: int, attempt: int, outcome: str, *, delivered_at: int | None = None, next_attempt_at: int | None = None
+) -> bool:
+    """What came of an attempt. False where it counts no more: another one was begun since, or the notice is gone."""
+    statement = (
+        update(notices)
+        .where(notices.c.id == notice_id, notices.c.attempts == attempt, notices.c.delivered_at.is_(None))
+        .values(delivered_at=delivered_at, next_attempt_at=next_attempt_at, outcome=outcome[:OUTCOME_LENGTH])
+        .returning(notices.c.id)
+    )
+    return db.session.execute(statement).one_or_none() is not None
+
+
+# ---- receipts ---------------------------------------------------------------------------------------------------------
+
+RECEIPTS = (
+    select(notices, clients.c.client_name, people.c.email)
+    .join(clients, clients.c.client_id == notices.c.client_id)
+    .outerjoin(people, people.c.id == notices.c.user_id)
+    .order_by(notices.c.id.desc())
+)
+
+
+def of_user(user_id: int) -> list[Row[Any]]:
+    """The receipts of a person, the newest first, with `client_name` and `email`. One SELECT."""
+    return list(db.session.execute(RECEIPTS.where(notices.c.user_id == user_id).limit(PER_PERSON)))
+
+
+def all_recent(*, undelivered: bool = False) -> list[Row[Any]]:
+    """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what waits or was given up."""
+    statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS
+    return list(db.session.execute(statement.limit(RECENT)))
+
+
+def state_of(notice: Row[Any]) -> str:
+    """`delivered`, `waiting` for its next attempt, or `undelivered` for good."""
+    if notice.delivered_at is not None:
+        return "delivered"
+    return "waiting" if notice.next_attempt_at is not None else "undelivered"

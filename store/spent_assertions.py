@@ -1,0 +1,16 @@
+"""Client assertions that were used: a row for each `jti` until nobody would take it any more."""
+
+import store.sweep
+from database import insert_if_new
+from models import SpentAssertion, db, table
+
+spent = table(SpentAssertion)
+SWEEP = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest)
+
+
+def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
+    """Whether it was good still. Of several that come at once one is told so; the others wait until that one is committed."""
+    db.session.execute(SWEEP, {"now": now})
+    claim = insert_if_new(db.engine.dialect.name, spent, key="jti_digest")
+    row = {"jti_digest": jti_digest, "expires_at": expires_at}
+    return db.session.execute(claim.returning(spent.c.jti_digest), row).one_or_none() is not None
