@@ -25,7 +25,7 @@ from errors import ConfigError
 from fetching import Documents, Fetcher
 from keyring import Keyring
 from models import db
-from pages import accounts, assets, demo, home, login, signup
+from pages import account, account_applications, account_password, accounts, assets, demo, home, login, signup
 from protocol import passwords
 
 ENDPOINTS = [authorize, token, userinfo, introspect, revoke, logout, discovery, jwks, me, health]
@@ -35,7 +35,7 @@ WITHOUT_FORMS = [
     introspect,
     revoke,
 ]  # programs call them: they have no session that a forged form could use
-PAGES = [assets, home, login, signup, accounts, demo]
+PAGES = [assets, home, login, signup, accounts, account, account_applications, account_password, demo]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
 

@@ -1,4 +1,4 @@
-"""The browser's session: a signed cookie that holds random ids only, and what signing in and out does to it.
+"""The browser's session: a signed cookie that holds ids and a word to show once, and what signing in and out does to it.
 
 Enters: a request of a person. Leaves: who is signed in, and which pending authorization requests are this browser's. The cookie
 names a row of `user_session`, so ending a session anywhere ends it here. Machine endpoints open no session at all.
@@ -10,8 +10,10 @@ from typing import Any
 from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import LoginManager, current_user, login_user
+from sqlalchemy import Row
 
 import session_end
+import store.logout_notices
 import store.tickets
 import store.user_sessions
 from config import Settings
@@ -23,6 +25,8 @@ from unit_of_work import lock_owner
 
 MAXIMUM_ACCOUNTS = 8  # signed in at once; the cookie holds a value for each
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
+MAXIMUM_RECEIPTS = 50
+RECEIPT_SECONDS = 300  # whoever uses this browser next should not learn for long what the last person used
 
 
 class SessionOnlyLogins(LoginManager):
@@ -57,7 +61,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         SECRET_KEY_FALLBACKS=[
             credentials.derive_key(key.get_secret_value(), "browser session") for key in settings.old_secret_keys
         ],
-        SESSION_COOKIE_NAME="__Host-ostiary" if settings.is_https else "ostiary",
+        # By its path, because servers of one host have no other way to tell their cookies apart: `__Host-` needs Path=/.
+        SESSION_COOKIE_NAME=("__Host-ostiary" if settings.is_https else "ostiary") + settings.path.replace("/", "."),
         SESSION_COOKIE_SECURE=settings.is_https,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -172,18 +177,30 @@ def choose(person: SignedIn, ticket: str | None = None) -> None:
     carry_on(person.cookie_value, others, ticket, person.session_id)
 
 
-def sign_out(people: Sequence[SignedIn]) -> None:
-    """End these sessions of this browser. What was pending stays for those who are left; with nobody left, it is gone."""
+def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
+    """End these sessions of this browser. What was pending stays for those who are left; with nobody left, it is gone.
+
+    everywhere: all sessions of these people.
+    """
+    receipts: list[int] = []
     left = [account for account in accounts() if account not in people]
     for person in sorted(
         people, key=lambda person: person.id
     ):  # everybody who locks several people does it in this order
-        session_end.end_sessions(person.id, [person.session_id])
+        ended = session_end.end_sessions(person.id, None if everywhere else [person.session_id])
+        receipts += store.logout_notices.newest_ids(person.id, ended.notices)
     if left:
         carry_on(left[0].cookie_value, [account.cookie_value for account in left[1:]])
     else:
         session.clear()
         g.pop("accounts", None)
+        if receipts:
+            session["receipts"] = receipts[:MAXIMUM_RECEIPTS]
+
+
+def receipts_of_sign_out() -> list[Row[Any]]:
+    """What became of the notices of the sign-out that left nobody here, for a while. Nothing is asked where there were none."""
+    return store.logout_notices.find_recent(session.get("receipts", []), clock.now() - RECEIPT_SECONDS)
 
 
 def carry_on(present: str, others: list[str], ticket: str | None = None, session_id: int | None = None) -> None:

@@ -33,7 +33,10 @@ from protocol.signing_keys import MAXIMUM_JWT_LIFETIME, Schedule
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"
 MINIMUM_SECRET_LENGTH = 32
-ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?")
+ISSUER = re.compile(
+    r"(?P<origin>https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)"
+    r"(?P<path>(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)"  # RFC 3986 §2.3: what has one spelling; no dot segments
+)
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
@@ -90,7 +93,7 @@ class Settings(BaseSettings):
     )
 
     issuer: str
-    """Where this server is, as an origin: https, without a path or a trailing slash (RFC 8414 §2). Loopback means development."""
+    """Where this server is: https, with a path where the host has others, no trailing slash (RFC 8414 §2). Loopback means development."""
 
     database_url: str = Field(repr=False)  # it may hold a password
     """`sqlite:///path` or `postgresql://…` (psycopg 3)."""
@@ -200,17 +203,18 @@ class Settings(BaseSettings):
     @field_validator("issuer")
     @classmethod
     def check_issuer(cls, issuer: str) -> str:
-        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with it."""
+        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with it; and a path."""
         if issuer.endswith("/"):
             raise ValueError("must not end in a slash: clients compare it as text")
+        parts = ISSUER.fullmatch(issuer)
         try:
             spelling = redirect_uris.origin(issuer)
         except ValueError:
             spelling = None
-        if spelling != issuer or not ORIGIN.fullmatch(issuer):
+        if not parts or spelling != parts["origin"]:
             raise ValueError(
-                "must be like https://login.example or https://login.example:8443: lower case, without a path, query, fragment,"
-                " user or default port (RFC 8414 §2)"
+                "must be like https://login.example, https://login.example:8443 or https://example.com/login: the host in lower"
+                " case, no query, fragment, user or default port, in the path no encoded characters (RFC 8414 §2)"
             )
         if not issuer.startswith("https:") and not is_loopback_issuer(issuer):
             raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
@@ -230,6 +234,16 @@ class Settings(BaseSettings):
         if parsed.drivername not in ("sqlite", *DRIVERS.values()):
             raise ValueError("must begin with sqlite:// or postgresql://")
         return parsed.render_as_string(hide_password=False)
+
+    @property
+    def origin(self) -> str:
+        """The issuer without its path: what browsers send as Origin."""
+        return self.issuer.removesuffix(self.path)
+
+    @property
+    def path(self) -> str:
+        """The issuer's path: empty, or from its slash on."""
+        return urlsplit(self.issuer).path
 
     @property
     def is_development(self) -> bool:

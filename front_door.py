@@ -1,4 +1,4 @@
-"""What every request meets before its view, and every response after it: Host, proxies, origins, headers.
+"""What every request meets before its view, and every response after it: Host, proxies, the issuer's path, origins, headers.
 
 Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not the issuer's is
 refused (DNS rebinding), and forwarded headers count from trusted proxies only.
@@ -23,6 +23,8 @@ from protocol.redirect_uris import is_loopback_host
 csrf = CSRFProtect()
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
+METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+OUTSIDE = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
 FORWARDED_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO")
 DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
 CSP = (
@@ -43,13 +45,15 @@ def init_app(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
         WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see check_origin
     )
+    if settings.path:
+        app.wsgi_app = Mounted(app.wsgi_app, settings.path)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
     own_host = urlsplit(settings.issuer).netloc.lower()
 
     @app.before_request
     def meet() -> Response | None:
         g.request_id = secrets.token_hex(8)
-        if has_odd_slashes(request.environ):
+        if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE):
             abort(404)
         drop_impossible_dates(request.environ)
         if request.path not in ANY_HOST_PATHS:
@@ -60,7 +64,7 @@ def init_app(app: Flask, settings: Settings) -> None:
                 return Response(text, 400, mimetype="text/plain")
             if settings.is_development and not is_loopback(request.remote_addr):
                 return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
-        check_origin(settings.issuer)
+        check_origin(settings.origin)
         return None
 
     logging.getLogger("werkzeug").addFilter(without_query)
@@ -110,7 +114,7 @@ def is_loopback(address: str | None) -> bool:
     return not address or is_loopback_host(address)
 
 
-def check_origin(issuer: str) -> None:
+def check_origin(own: str) -> None:
     """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to work.
 
     Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the truth.
@@ -119,7 +123,7 @@ def check_origin(issuer: str) -> None:
         return
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin", "null")
-    if site not in ("same-origin", "none") or origin not in ("null", issuer):
+    if site not in ("same-origin", "none") or origin not in ("null", own):
         abort(page_error(400, "Not from here", "This form was sent by another site."))
 
 
@@ -190,3 +194,29 @@ class TrustedProxies:
         except ValueError:
             return False
         return any(peer in network for network in self.networks)
+
+
+class Mounted:
+    """Serves the application under the issuer's path: `url_for` writes that path, `request.path` is without it.
+
+    Asked at the root of the host are only the metadata, with the path behind the document's name (RFC 8414 §3.1), and health.
+    """
+
+    def __init__(self, app: object, path: str) -> None:
+        self.app = app
+        self.path = path
+        self.at_root = {name + path: name for name in METADATA_PATHS} | {name: name for name in ANY_HOST_PATHS}
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        asked = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        inside = self.find_inside(asked)
+        environ["SCRIPT_NAME"] = self.path
+        environ["PATH_INFO"] = asked if inside is None else inside
+        environ[OUTSIDE] = inside is None
+        return self.app(environ, start_response)  # type: ignore[operator]
+
+    def find_inside(self, asked: str) -> str | None:
+        """The address as the application knows it; None for one that is not its own."""
+        if asked == self.path or asked.startswith(f"{self.path}/"):
+            return asked.removeprefix(self.path) or "/"
+        return self.at_root.get(asked)

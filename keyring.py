@@ -21,6 +21,8 @@ from protocol.signing_keys import READ_AGAIN, Schedule
 
 log = logging.getLogger("ostiary.keyring")
 
+HOUR = 3600
+
 
 class Ring(NamedTuple):
     """The keys at one moment, and when that was on this process's own clock."""
@@ -35,10 +37,12 @@ class Keyring:
     def __init__(self, settings: Settings) -> None:
         secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
         self.vault = Vault(secret_keys, "signing keys")
+        self.client_secrets = Vault(secret_keys, "client secrets")  # of clients that sign with theirs
         self.issuer = settings.issuer
         self.schedule = Schedule(settings.signing_key_lifetime, settings.jwks_cache_lifetime)
         self._ring: Ring | None = None
         self._parsed: dict[tuple[str, bool], Key] = {}
+        self._noted_at: dict[str, float] = {}  # by `kid`, on this process's own clock
 
     # ---- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -63,8 +67,20 @@ class Keyring:
         claims = jwt.decode(token, [(row.kid, self._public(row)) for row in rows], jwt.SIGNING, typ)
         if claims.get("iss") != self.issuer:
             raise jwt.InvalidJwtError("another issuer's")
-        store.signing_keys.note_presentation(jwt.read_header(token)["kid"], clock.now())
+        self.note_presentation(token)
         return claims
+
+    def note_presentation(self, token: str) -> None:
+        """Somebody goes by a token that one of our keys signed: noted once an hour, because such a key would be missed."""
+        try:
+            kid = str(jwt.read_header(token).get("kid"))
+        except jwt.InvalidJwtError:
+            return
+        now = time.monotonic()
+        if now - self._noted_at.get(kid, -HOUR) < HOUR or kid not in {row.kid for row in self.rows()}:
+            return
+        self._noted_at[kid] = now
+        store.signing_keys.note_presentation(kid, clock.now())
 
     # ---- rows, read and made ------------------------------------------------------------------------------------------
 

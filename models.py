@@ -144,6 +144,11 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return self.extra_metadata.get(name, default)
 
     @property
+    def has_jwt_access_tokens(self) -> bool:
+        """RFC 9068, for resource servers that do not ask; else a token is random text."""
+        return bool(self.member("access_token_format") == "jwt")
+
+    @property
     def is_public(self) -> bool:
         return self.token_endpoint_auth_method == "none"  # noqa: S105 - RFC 7591's word for no authentication
 

@@ -6,6 +6,7 @@ Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentica
 
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -29,13 +30,14 @@ from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
-from grants.openid import IdToken
+from grants.openid import IdToken, sign_access_token
 from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
 from models import Client, Token, db, table
 from protocol import clock, credentials, scopes
 from protocol.pkce import S256CodeChallenge
 from protocol.refresh import Verdict, judge
 from protocol.seal import seal, unseal
+from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
 from unit_of_work import lock_owner, penalize, refuse
 
 log = logging.getLogger("ostiary.oauth")
@@ -141,14 +143,14 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     the row says now, under the lock, decides.
     """
     presented: PresentedRefreshToken = request.refresh_token
-    if verdict_on(presented, presented.family) is Verdict.ROTATE:
+    if verdict_on(presented, presented.family, request.client) is Verdict.ROTATE:
         slot = delete_presented(presented.family)
         if slot is not None:
             return slot
     family = store.tokens.find_family(presented.family.family_digest)
     if family is None:
         raise InvalidGrantError("the sign-in of this refresh token has ended")
-    verdict = verdict_on(presented, family)
+    verdict = verdict_on(presented, family, request.client)
     if verdict is Verdict.THEFT:
         log.warning("a replaced refresh token was used again, its family ends: client_id=%s", family.client_id)
         penalize(end_stolen_family, family.user_id, family.family_digest)
@@ -165,15 +167,15 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     return slot
 
 
-def verdict_on(presented: PresentedRefreshToken, family: Row[Any]) -> Verdict:
+def verdict_on(presented: PresentedRefreshToken, family: Row[Any], client: Client) -> Verdict:
     """What the token means; raises InvalidGrantError when its life is over, or the family's.
 
-    A theft is one after that too: the family's access token may live longer than its refresh token.
+    A theft is one after that too: the family's access token may live longer than its refresh token. The use of a JWT is not seen
+    here, so "unused" says nothing of one: for such a client only the leeway counts.
     """
     settings = current_settings
-    verdict = judge(
-        family, presented.digest, clock.now_in_microseconds(), settings.refresh_leeway, settings.refresh_retry_lifetime
-    )
+    retry_lifetime = timedelta(0) if client.has_jwt_access_tokens else settings.refresh_retry_lifetime
+    verdict = judge(family, presented.digest, clock.now_in_microseconds(), settings.refresh_leeway, retry_lifetime)
     ends = (family.refresh_token_expires_at, family.family_expires_at)
     if verdict is not Verdict.THEFT and any(end is not None and end <= clock.now() for end in ends):
         raise InvalidGrantError("this refresh token has expired")
@@ -385,11 +387,11 @@ class Server(AuthorizationServer):
     ) -> dict[str, Any]:
         """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have."""
         lifetime = client.lifetime(client.access_token_lifetime, self.settings.access_token_lifetime)
-        token: dict[str, Any] = {
-            "token_type": "Bearer",
-            "access_token": credentials.new_access_token(),
-            "expires_in": lifetime,
-        }
+        access_token = credentials.new_access_token()
+        if client.has_jwt_access_tokens:
+            lifetime = min(lifetime or 0, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
+            access_token = sign_access_token(client, user, scope, lifetime)
+        token: dict[str, Any] = {"token_type": "Bearer", "access_token": access_token, "expires_in": lifetime}
         if include_refresh_token:
             token["refresh_token"] = str(self.refresh_tokens.new())
         if scope:

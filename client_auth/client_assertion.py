@@ -13,11 +13,10 @@ import store.spent_assertions
 from client_auth import client_keys
 from client_auth.client_keys import Keys
 from client_auth.client_secret import QueryClient
-from current import issuer, settings
+from current import issuer, keyring
 from models import Client
 from protocol import client_assertion, clock, jwt
 from protocol.jwt import InvalidJwtError
-from protocol.seal import Vault
 from unit_of_work import penalize
 
 log = logging.getLogger("ostiary.client_auth")
@@ -76,8 +75,7 @@ def secret_of(client: Client) -> Keys:
     """The secret as a key; none where it does not open: the server's secret key is another one."""
     if client.sealed_client_secret is None:
         return ()
-    secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
-    secret = Vault(secret_keys, "client secrets").open(client.sealed_client_secret, client.client_id)
+    secret = keyring.client_secrets.open(client.sealed_client_secret, client.client_id)
     return ((None, OctKey.import_key(secret)),) if secret else ()
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import click
 
 import store.clients
-from commands import sealed
 from commands.lookup import find_client, lock_client, lock_people_of
 from commands.members import read_members, several, without_nulls
 from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
 from commands.registration import NOT_BY_SET, find_problems, problems_of_sector, response
-from current import settings
+from current import keyring, settings
 from models import NEVER, Client
 from protocol import claims, client_metadata, clock, credentials, scopes
 
@@ -224,7 +223,7 @@ def keep_secret(client: Client, client_secret: str) -> None:
     if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
         client.client_secret_digest = credentials.digest(client_secret)
         return
-    vault, now = sealed.client_secrets(), client.sealed_client_secret
+    vault, now = keyring.client_secrets, client.sealed_client_secret
     if now is None or vault.open(now, client.client_id) != client_secret.encode():
         client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id)
 

@@ -12,7 +12,7 @@ from functools import partial
 import store.clients
 import store.signing_keys
 from commands.output import counted
-from current import keyring, settings
+from current import keyring
 from protocol.seal import Vault
 
 
@@ -37,21 +37,14 @@ class Box:
         self.put(self.vault.seal(opened, self.label))
 
 
-def client_secrets() -> Vault:
-    """For the secrets of `client_secret_jwt`: they are HMAC keys, so a digest will not do."""
-    secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
-    return Vault(secret_keys, "client secrets")
-
-
 def all_boxes() -> Iterator[Box]:
     for row in store.signing_keys.all_keys():
         put_key = partial(store.signing_keys.set_sealed_private_key, row.kid)
         yield Box("signing key", row.kid, row.sealed_private_key, keyring.vault, put_key)
-    vault = client_secrets()
     for client in store.clients.all_by_name():
         if client.sealed_client_secret is not None:
             put = partial(setattr, client, "sealed_client_secret")
-            yield Box("client secret", client.client_id, client.sealed_client_secret, vault, put)
+            yield Box("client secret", client.client_id, client.sealed_client_secret, keyring.client_secrets, put)
 
 
 def lock_clients() -> None:

@@ -12,14 +12,16 @@ from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
+import store.clients
 import store.consents
 import store.tickets
 from browser import browser_digest, find_for_good
-from current import server
+from client_auth import client_keys
+from current import issuer, server
 from endpoints.interaction import Interaction, RequestGoneError
 from errors import page_error
 from front_door import csrf
-from protocol import clock
+from protocol import clock, request_object
 from protocol.parameters import check_parameters, known
 from store.tickets import Ticket
 from unit_of_work import refuse
@@ -58,6 +60,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
         return no_such_request()
     parameters = kept.parameters if kept is not None else known(request.args.items())
     try:
+        parameters = parameters if kept is not None else unpacked(parameters)
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
         return refuse_authorization(error, parameters)
@@ -68,6 +71,14 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     except OAuth2Error as error:
         error.redirect_uri, error.state = grant.redirect_uri, parameters.get("state")
         return refuse_authorization(error, parameters)
+
+
+def unpacked(parameters: dict[str, str]) -> dict[str, str]:
+    """What the client signed, where it sent a request object (RFC 9101). A client that is unknown is refused further on."""
+    client = store.clients.find(parameters.get("client_id", ""))
+    if client is None:
+        return parameters
+    return request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
 
 
 def decide(ticket: str) -> ResponseReturnValue:

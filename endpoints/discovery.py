@@ -17,6 +17,7 @@ from protocol.scopes import OFFLINE_ACCESS
 blueprint = Blueprint("discovery", __name__)
 
 CACHE_SECONDS = 3600
+ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 
 
 @blueprint.get("/.well-known/oauth-authorization-server")
@@ -37,13 +38,17 @@ def oauth_members() -> dict[str, Any]:
         "token_endpoint": f"{issuer}/oauth/token",
         "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": IntrospectionEndpoint.CLIENT_AUTH_METHODS,
+        "introspection_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
+        "introspection_signing_alg_values_supported": list(jwt.SIGNING),
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "revocation_endpoint_auth_methods_supported": RevocationEndpoint.CLIENT_AUTH_METHODS,
+        "revocation_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "scopes_supported": [*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": server.grant_types_supported(),
         "token_endpoint_auth_methods_supported": server.auth_methods_supported(),
+        "token_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "ui_locales_supported": ["en"],
@@ -67,6 +72,8 @@ def openid_members() -> dict[str, Any]:
         "acr_values_supported": list(claims.ACR_VALUES),
         "prompt_values_supported": list(PROMPTS),
         "display_values_supported": list(DISPLAYS),
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,
+        "request_object_signing_alg_values_supported": list(jwt.ASYMMETRIC),
+        "require_signed_request_object": False,
         "request_uri_parameter_supported": False,
     }

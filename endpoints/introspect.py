@@ -8,15 +8,19 @@ from typing import Any
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
 from flask import Blueprint, Response
+from flask import request as flask_request
 
-from current import server, settings
+from current import keyring, server, settings
 from endpoints.bearer import note_use
 from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
 from models import Client
+from protocol import clock
 from protocol.clock import MICROSECONDS
 
 blueprint = Blueprint("introspect", __name__)
+
+SIGNED = "application/token-introspection+jwt"
 
 
 class IntrospectionEndpoint(Rfc7662):
@@ -26,6 +30,7 @@ class IntrospectionEndpoint(Rfc7662):
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
+        keyring.note_presentation(token_string)
         return find_token(token_string)
 
     def check_permission(self, token: KnownToken, client: Client, request: Any) -> bool:
@@ -40,6 +45,18 @@ class IntrospectionEndpoint(Rfc7662):
         if not token.is_refresh_token:
             note_use(token.row)
         return self.introspect_token(token)
+
+    def create_endpoint_response(self, request: Any) -> tuple[int, Any, Any]:
+        """As JSON, or as a JWT for a resource server that wants to prove what it was told (RFC 9701 §4, §5)."""
+        status, body, headers = super().create_endpoint_response(request)
+        if flask_request.accept_mimetypes.best_match(["application/json", SIGNED]) != SIGNED:
+            return status, body, headers
+        client = request.client
+        claims = {"iss": str(settings.issuer), "aud": client.client_id, "iat": clock.now(), "token_introspection": body}
+        signed = keyring.sign(
+            claims, client.member("introspection_signed_response_alg", "RS256"), "token-introspection+jwt"
+        )
+        return status, signed, {"Content-Type": SIGNED, "Cache-Control": "no-store"}
 
     def introspect_token(self, token: KnownToken) -> dict[str, Any]:
         row = token.row

@@ -1,14 +1,15 @@
-"""The ID token that goes with an access token (OpenID Connect Core §2, §3.1.3.3, §12.2), as an extension of the grants.
+"""What is signed for clients: ID tokens, as an extension of the grants (OpenID Connect Core §2, §3.1.3.3, §12.2), and access
+tokens that are JWTs (RFC 9068).
 
-It says who signed in, when and how; what the authorization request wanted to know was kept with the code, and stays through all
-refreshes. It is made when the tokens are stored already, so that it can name the access token that really goes out.
+An ID token says who signed in, when and how; what the authorization request wanted to know was kept with the code, and stays
+through all refreshes. It is made when the tokens are stored already, so that it can name the access token that really goes out.
 """
 
 from typing import Any
 
 from current import keyring, settings
 from models import Client
-from protocol import claims, clock, scopes
+from protocol import claims, clock, credentials, scopes
 
 DEFAULT_ALG = "RS256"  # OpenID Connect Registration §2
 
@@ -51,3 +52,24 @@ def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str
     }
     wanted = [name for name in claims.requested(openid, "id_token") if name in claims.PERSON_CLAIMS]
     return claims.of_person(person, wanted) | {name: value for name, value in members.items() if value is not None}
+
+
+def sign_access_token(client: Client, person: Any, scope: str | None, lifetime: int) -> str:
+    """A JWT access token (RFC 9068 §2.2), for a client that was registered so. person: None where a machine acts for itself.
+
+    Its audience is this server until clients can name another (RFC 8707): whoever takes it knows the issuer.
+    """
+    now = clock.now()
+    sub = client.client_id if person is None else claims.subject(client, person.sub, person.pairwise_secret)
+    members = {
+        "iss": str(settings.issuer),
+        "aud": str(settings.issuer),
+        "sub": sub,
+        "client_id": client.client_id,
+        "iat": now,
+        "exp": now + lifetime,
+        "jti": credentials.random_text(16),
+        "scope": scope or None,
+    }
+    alg = client.member("id_token_signed_response_alg", DEFAULT_ALG)
+    return keyring.sign({name: value for name, value in members.items() if value is not None}, alg, "at+jwt")

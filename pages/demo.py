@@ -29,6 +29,7 @@ def demo() -> str:
         "demo.html",
         client=client,
         issuer=issuer,
+        origin=settings.origin,
         redirect_uri=store.demo.redirect_uri(issuer),
         email=store.demo.EMAIL,
     )

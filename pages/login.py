@@ -8,9 +8,18 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField, StringField
 
+import store.logout_notices
 import store.users
 import throttling
-from browser import accounts, find_known_device, remember_device, sign_in, sign_out, signed_in
+from browser import (
+    accounts,
+    find_known_device,
+    receipts_of_sign_out,
+    remember_device,
+    sign_in,
+    sign_out,
+    signed_in,
+)
 from current import password_hashes, settings
 from models import User
 from pages.navigation import find_pending, next_path, pending_ticket
@@ -86,6 +95,16 @@ def logout() -> ResponseReturnValue:
     """GET asks, or says that it is done; POST signs out: everybody here, or only the present account."""
     here = accounts()
     if request.method != "POST":
-        return render_template("logout.html", people=here)
+        return render_template("logout.html", people=here, told={} if here else names_by_state())
     sign_out(here[:1] if request.form.get("who") == "present" else here)
     return redirect(url_for("login.logout"), 303)
+
+
+def names_by_state() -> dict[str, list[str]]:
+    """The applications that are told of the sign-out that left nobody here, by what became of it so far."""
+    names: dict[str, list[str]] = {}
+    for receipt in receipts_of_sign_out():
+        of_state = names.setdefault(store.logout_notices.state_of(receipt), [])
+        if receipt.client_name not in of_state:
+            of_state.append(receipt.client_name)
+    return names

@@ -45,9 +45,14 @@ MAXIMUM_HINT_LENGTH = 254
 
 
 def known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What we understand of a request that was checked. Unrecognized parameters, and those without a value, count as left out."""
+    """What we understand of an authorization request that was checked.
+
+    Unrecognized parameters, and those without a value, count as left out (RFC 6749 §3.1).
+    """
     return {
-        name: value for name, value in parameters if value and (name in KNOWN or (name in HINTS and is_of_use(value)))
+        name: value
+        for name, value in parameters
+        if value and (name in AUTHORIZATION or (name in HINTS and is_of_use(value)))
     }
 
 

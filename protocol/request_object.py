@@ -15,7 +15,7 @@ from joserfc.jwk import Key
 
 from protocol import jwt, scopes
 from protocol.jwt import InvalidJwtError
-from protocol.parameters import AUTHORIZATION, check_parameters
+from protocol.parameters import AUTHORIZATION, HINTS, check_parameters
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
@@ -107,7 +107,7 @@ def check_times(claims: dict[str, Any], now: int) -> None:
 
 def parameters_of(claims: dict[str, Any]) -> dict[str, str]:
     """What it asks for, as a form would have it. Unrecognized parameters, and those without a value, count as left out."""
-    given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION}
+    given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION | HINTS}
     return {name: text for name, text in given.items() if text}
 
 

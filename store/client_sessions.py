@@ -63,6 +63,18 @@ def clients_of(session_id: int) -> list[Row[Any]]:
     return list(db.session.execute(statement))
 
 
+def names_of_user(user_id: int) -> list[Row[Any]]:
+    """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first. One SELECT."""
+    statement = (
+        select(ClientSession.session_id, Client.client_name)
+        .join(Client, Client.client_id == ClientSession.client_id)
+        .join(sessions, sessions.c.id == ClientSession.session_id)
+        .where(sessions.c.user_id == user_id)
+        .order_by(ClientSession.created_at, ClientSession.sid)
+    )
+    return list(db.session.execute(statement))
+
+
 def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[Row[Any]]:
     """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these sessions. One SELECT."""
     statement = (

@@ -1,8 +1,10 @@
 """Remembered consent: what a person has allowed a client."""
 
-from sqlalchemy import insert, select, update
+from typing import Any
 
-from models import Consent, db
+from sqlalchemy import Row, delete, insert, select, update
+
+from models import Client, Consent, db
 from protocol import scopes
 
 
@@ -24,3 +26,20 @@ def remember(user_id: int, client_id: str, scope: str, now: int) -> None:
         .where(Consent.user_id == user_id, Consent.client_id == client_id)
         .values(scope=together, granted_at=now)
     )
+
+
+def of_user(user_id: int) -> list[Row[Any]]:
+    """`Client`, `scope` and `granted_at` of each consent of a person, the latest first. One SELECT."""
+    statement = (
+        select(Client, Consent.scope, Consent.granted_at)
+        .join(Client, Client.client_id == Consent.client_id)
+        .where(Consent.user_id == user_id)
+        .order_by(Consent.granted_at.desc(), Consent.client_id)
+    )
+    return list(db.session.execute(statement))
+
+
+def end(user_id: int, client_id: str) -> bool:
+    """Whether there was one; what the client got by it ends separately."""
+    statement = delete(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id)
+    return db.session.execute(statement.returning(Consent.client_id)).one_or_none() is not None

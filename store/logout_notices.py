@@ -151,6 +151,21 @@ def of_user(user_id: int) -> list[Row[Any]]:
     return list(db.session.execute(RECEIPTS.where(notices.c.user_id == user_id).limit(PER_PERSON)))
 
 
+def newest_ids(user_id: int, number: int) -> list[int]:
+    """Those of a person's last notices; nothing is asked for none."""
+    if not number:
+        return []
+    newest = select(notices.c.id).where(notices.c.user_id == user_id).order_by(notices.c.id.desc()).limit(number)
+    return list(db.session.scalars(newest))
+
+
+def find_recent(ids: Collection[int], since: int) -> list[Row[Any]]:
+    """Those of these receipts that are not older; nothing is asked for none."""
+    if not ids:
+        return []
+    return list(db.session.execute(RECEIPTS.where(notices.c.id.in_(ids), notices.c.created_at >= since)))
+
+
 def all_recent(*, undelivered: bool = False) -> list[Row[Any]]:
     """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what waits or was given up."""
     statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS

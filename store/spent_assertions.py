@@ -5,12 +5,17 @@ from database import insert_if_new
 from models import SpentAssertion, db, table
 
 spent = table(SpentAssertion)
-SWEEP = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest)
+SHARE = 16
+SWEEP = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest, batch=4 * SHARE)
 
 
 def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
-    """Whether it was good still. Of several that come at once one is told so; the others wait until that one is committed."""
-    db.session.execute(SWEEP, {"now": now})
+    """Whether it was good still. Of several that come at once one is told so; the others wait until that one is committed.
+
+    One statement; two for one in sixteen, which sweeps for the others.
+    """
+    if jti_digest[0] % SHARE == 0:
+        db.session.execute(SWEEP, {"now": now})
     claim = insert_if_new(db.engine.dialect.name, spent, key="jti_digest")
     row = {"jti_digest": jti_digest, "expires_at": expires_at}
     return db.session.execute(claim.returning(spent.c.jti_digest), row).one_or_none() is not None

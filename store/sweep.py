@@ -11,8 +11,8 @@ from sqlalchemy import Delete, bindparam, delete, select
 BATCH = 4
 
 
-def expired(model: Any, key: Any) -> Delete:
-    """A DELETE of up to BATCH rows of `model` that have expired; run it with `now`.
+def expired(model: Any, key: Any, batch: int = BATCH) -> Delete:
+    """A DELETE of up to `batch` rows of `model` that have expired; run it with `now`.
 
     The derived table keeps the LIMIT out of the IN, where some databases refuse it.
     """
@@ -20,7 +20,7 @@ def expired(model: Any, key: Any) -> Delete:
         select(key)
         .where(model.expires_at <= bindparam("now"))
         .order_by(model.expires_at)
-        .limit(BATCH)
+        .limit(batch)
         .with_for_update(skip_locked=True)
         .subquery("some_expired")
     )

@@ -7,9 +7,9 @@ would miss the row that the refresh is about to insert.
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, case, delete, func, not_, select, update
+from sqlalchemy import Row, and_, bindparam, case, delete, func, not_, or_, select, update
 
-from models import Token, User, db, table
+from models import ClientSession, Token, User, db, table
 from protocol.scopes import OFFLINE_ACCESS, OPENID
 
 tokens, people = table(Token), table(User)
@@ -106,6 +106,13 @@ def end_of_sids(user_id: int, sids: Collection[str]) -> int:
         not_(words.contains(f" {OFFLINE_ACCESS} ", autoescape=True)),
     )
     return len(db.session.execute(ended.returning(tokens.c.id)).all())
+
+
+def end_of_other_sessions(user_id: int, session_id: int) -> None:
+    """A person's tokens, but those that a client got by this session."""
+    of_session = select(ClientSession.sid).where(ClientSession.session_id == session_id)
+    is_other = or_(Token.sid.is_(None), Token.sid.not_in(of_session))
+    db.session.execute(delete(Token).where(Token.user_id == user_id, is_other))
 
 
 def end_of_client(client_id: str) -> int:

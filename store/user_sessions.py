@@ -115,6 +115,29 @@ def find_surplus(user_id: int, now: int) -> list[int]:
     return list(db.session.scalars(statement))
 
 
+def of_user(user_id: int, now: int) -> list[Row[Any]]:
+    """The live sessions of a person as they are shown, without what the cookie could be told by; the last sign-in first."""
+    statement = (
+        select(
+            UserSession.id,
+            UserSession.created_at,
+            UserSession.auth_time,
+            UserSession.amr,
+            UserSession.user_agent,
+            UserSession.remote_addr,
+        )
+        .where(UserSession.user_id == user_id, UserSession.expires_at > now)
+        .order_by(UserSession.auth_time.desc(), UserSession.id.desc())
+    )
+    return list(db.session.execute(statement))
+
+
+def others_of_user(user_id: int, session_id: int) -> list[int]:
+    """All sessions of a person but this one, expired ones too."""
+    statement = select(UserSession.id).where(UserSession.user_id == user_id, UserSession.id != session_id)
+    return list(db.session.scalars(statement))
+
+
 def start(cookie_value: str, user_id: int, now: int, amr: str, user_agent: str, remote_addr: str) -> int:
     """Store a new session and return its id."""
     values = proven(cookie_value, now, amr, user_agent, remote_addr) | {"user_id": user_id, "created_at": now}

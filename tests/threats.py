@@ -49,19 +49,19 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def read_rows(text: str) -> Iterator[list[str]]:
+def read_rows(text: str, row: re.Pattern[str] = ROW) -> Iterator[list[str]]:
     """The cells of each row that begins with an identifier."""
-    return (cells_of(line) for line in text.splitlines() if ROW.match(line))
+    return (cells_of(line) for line in text.splitlines() if row.match(line))
 
 
-def read_entries(text: str) -> list[Entry]:
+def read_entries(text: str, row: re.Pattern[str] = ROW) -> list[Entry]:
     """The rows of five cells: what is promised now."""
-    return [Entry(*cells) for cells in read_rows(text) if len(cells) == 5]
+    return [Entry(*cells) for cells in read_rows(text, row) if len(cells) == 5]
 
 
-def read_waiting(text: str) -> list[str]:
+def read_waiting(text: str, row: re.Pattern[str] = ROW) -> list[str]:
     """The identifiers of all other rows, of ranges each one: what waits for a part that is not there yet."""
-    return [identifier for cells in read_rows(text) if len(cells) != 5 for identifier in identifiers_in(cells[0])]
+    return [identifier for cells in read_rows(text, row) if len(cells) != 5 for identifier in identifiers_in(cells[0])]
 
 
 def identifiers_in(text: str) -> Iterator[str]:
@@ -80,12 +80,12 @@ def describe(markers: Iterable[Marker]) -> str:
     return "<br>".join(f"{file}: {', '.join(sorted(names))}" for file, names in sorted(functions.items()))
 
 
-def with_places(text: str, markers: list[Marker]) -> str:
+def with_places(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) -> str:
     """The document with the places of its tests as they are."""
     lines = []
     for line in text.splitlines():
         cells = cells_of(line)
-        if ROW.match(line) and len(cells) == 5:
+        if row.match(line) and len(cells) == 5:
             cells[4] = describe(marker for marker in markers if marker.identifier == cells[0])
             line = f"| {' | '.join(cells)} |"
         lines.append(line)
@@ -95,17 +95,17 @@ def with_places(text: str, markers: list[Marker]) -> str:
 # ---- the tests ---------------------------------------------------------------------------------------------------------
 
 
-def read_markers(source: str, file: str) -> list[Marker]:
+def read_markers(source: str, file: str, mark: str = MARKER) -> list[Marker]:
     """The markers in a file, those on functions with the functions' names."""
     tree = ast.parse(source)
     found = []
     on_tests = set()
     for function, name in test_functions(tree):
         for decorator in function.decorator_list:
-            for call in threat_calls(decorator):
+            for call in calls_of(mark, decorator):
                 on_tests.add(call)
                 found += [Marker(identifier, file, name) for identifier in arguments_of(call)]
-    strays = [call for call in threat_calls(tree) if call not in on_tests]
+    strays = [call for call in calls_of(mark, tree) if call not in on_tests]
     return found + [Marker(identifier, file, "") for call in strays for identifier in arguments_of(call)]
 
 
@@ -120,29 +120,29 @@ def test_functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef, str]]:
                     yield member, f"{node.name}::{member.name}"
 
 
-def threat_calls(node: ast.AST) -> list[ast.Call]:
-    return [each for each in ast.walk(node) if isinstance(each, ast.Call) and ast.unparse(each.func) == MARKER]
+def calls_of(mark: str, node: ast.AST) -> list[ast.Call]:
+    return [each for each in ast.walk(node) if isinstance(each, ast.Call) and ast.unparse(each.func) == mark]
 
 
 def arguments_of(call: ast.Call) -> list[str]:
     return [str(ast.literal_eval(argument)) for argument in call.args]
 
 
-def all_markers(tests: Path = TESTS) -> list[Marker]:
+def all_markers(tests: Path = TESTS, mark: str = MARKER) -> list[Marker]:
     return [
         marker
         for path in sorted(tests.rglob("test_*.py"))
-        if MARKER in (source := path.read_text())
-        for marker in read_markers(source, path.relative_to(tests).as_posix())
+        if mark in (source := path.read_text())
+        for marker in read_markers(source, path.relative_to(tests).as_posix(), mark)
     ]
 
 
 # ---- both --------------------------------------------------------------------------------------------------------------
 
 
-def find_problems(text: str, markers: list[Marker]) -> list[str]:
+def find_problems(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) -> list[str]:
     """Where the document and the tests do not fit together, in words."""
-    entries, waiting = read_entries(text), read_waiting(text)
+    entries, waiting = read_entries(text, row), read_waiting(text, row)
     listed = Counter([*(entry.identifier for entry in entries), *waiting])
     by_identifier = defaultdict(list)
     for marker in markers:
@@ -160,16 +160,14 @@ def find_problems(text: str, markers: list[Marker]) -> list[str]:
         if entry.identifier not in by_identifier:
             problems.append(f"{entry.identifier} has no test")
         elif entry.places != describe(by_identifier[entry.identifier]):
-            problems.append(
-                f"{entry.identifier} names other places than its tests are in: run `python -m tests.threats --write`"
-            )
+            problems.append(f"{entry.identifier} names other places than its tests are in: run this with --write")
     return problems
 
 
-def report(text: str, markers: list[Marker]) -> str:
+def report(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) -> str:
     """Every entry with its sentence and its tests, and the counts."""
     lines = []
-    entries, waiting = read_entries(text), read_waiting(text)
+    entries, waiting = read_entries(text, row), read_waiting(text, row)
     covered = 0
     for entry in entries:
         tests = sorted(str(marker) for marker in markers if marker.identifier == entry.identifier)

@@ -243,7 +243,7 @@ def test_options_says_what_may_be_asked_and_begins_no_session(http, seed, rows):
 
 NOTHING_THERE = """
     /nowhere /oauth /oauth/ /oauth/user /oauth/register /oauth/par /oauth/token/ /oauth/tokens /api /api/ /api/you /admin
-    /account /device /.well-known/ /.well-known/openid-configuration/x /.git/config /.env /instance/secret_key /static/
+    /account/nothing /device /.well-known/ /.well-known/openid-configuration/x /.git/config /.env /instance/secret_key /static/
     /static/nothing /favicon.ico /robots.txt
 """.split()
 

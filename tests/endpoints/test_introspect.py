@@ -18,6 +18,7 @@ from tests.builders import (
     basic,
     refresh_request,
 )
+from tests.openid import verified
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 INACTIVE = {"active": False}
@@ -156,3 +157,45 @@ def test_statement_budget(introspect, family, statements):
     statements.clear()
     assert introspect().json["active"] is True
     assert len([sql for sql in statements if sql != "COMMIT"]) <= 2
+
+
+# ---- as a signed JWT (RFC 9701) ----------------------------------------------------------------------------------------
+
+SIGNED = {"Accept": "application/token-introspection+jwt"}
+
+
+@pytest.mark.parametrize(
+    ("registered", "alg"), [({}, "RS256"), ({"introspection_signed_response_alg": "ES256"}, "ES256")]
+)
+def test_signed_for_who_asks_for_it(http, seed, sleep, registered, alg):
+    api = a_client(
+        client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True, extra_metadata=registered
+    )
+    seed(a_user(), a_client(), api, a_token(access_token_digest=digest(ACCESS_TOKEN)))
+    plain = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic("api"))
+    answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic("api"), headers=SIGNED)
+    assert (answer.mimetype, answer.headers["Cache-Control"]) == ("application/token-introspection+jwt", "no-store")
+    header, said = verified(http, answer.text, "token-introspection+jwt")
+    assert header["alg"] == alg
+    assert said == {"iss": ISSUER, "aud": "api", "iat": clock.now(), "token_introspection": plain.json}
+    assert plain.mimetype == "application/json" and plain.json["active"] is True
+
+
+def test_a_signed_no(http, seed):
+    seed(a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True))
+    answer = http.post("/oauth/introspect", data={"token": "x"}, auth=basic("api"), headers=SIGNED)
+    assert verified(http, answer.text, "token-introspection+jwt")[1]["token_introspection"] == {"active": False}
+
+
+def test_a_refusal_is_json_all_the_same(http, seed):
+    answer = http.post("/oauth/introspect", data={"token": "x"}, auth=basic("nobody"), headers=SIGNED)
+    assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json, application/token-introspection+jwt;q=0.5", "text/html", ""]
+)
+def test_json_where_it_is_as_welcome(http, seed, accept):
+    seed(a_client())
+    answer = http.post("/oauth/introspect", data={"token": "x"}, auth=basic(), headers={"Accept": accept})
+    assert answer.json == {"active": False}

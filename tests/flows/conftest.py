@@ -1,8 +1,9 @@
-"""Fixtures of the flows: the one Chromium."""
+"""Fixtures of the flows: the one Chromium, and the Node of the judges."""
 
 import pytest
 
 from tests.flows.chromium import ARGUMENTS, CHROMIUM
+from tests.flows.judges import find_node
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,9 @@ def chromium():
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The Node to run the scripts of `tests/node/` with, its packages installed."""
+    return find_node()

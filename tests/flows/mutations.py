@@ -30,7 +30,7 @@ class Replacement(NamedTuple):
 
 
 NO_LOCK_ON_THE_PERSON = [
-    Replacement("unit_of_work.py", "    .with_for_update(key_share=True)\n", ""),
+    Replacement("unit_of_work.py", ".with_for_update(key_share=True)", ""),
 ]
 CLAIM_OF_THE_CODE_IGNORED = [
     Replacement(
@@ -70,6 +70,7 @@ PENALTIES_ROLLED_BACK = [
     Replacement(
         "unit_of_work.py",
         "                db.session.rollback()\n"
+        "                g.after_commit = []\n"
         "                for penalty, arguments in g.penalties:\n"
         "                    penalty(*arguments)\n",
         "                for penalty, arguments in g.penalties:\n"

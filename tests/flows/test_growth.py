@@ -22,6 +22,7 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
+from tests.pages.steps import sign_in
 
 AUTHORIZE = AUTHORIZATION_REQUEST
 
@@ -93,13 +94,13 @@ def test_who_adds_a_ticket_drops_expired_ones(app, counts, seed):
                 ticket_digest=bytes([number]) * 32,
                 browser_digest=b"b" * 32,
                 client_id="web",
-                parameters={},
+                sealed_parameters=b"",
                 expires_at=now - 20 + number,
             )
         )
     for left in (17, 14, 11, 8, 5, 6, 7):
         with app.app_context():
-            tickets.add(credentials.digest(credentials.random_text()), b"b" * 32, "web", {}, now)
+            tickets.add(credentials.random_text(), b"b" * 32, "web", {}, now)
             db.session.commit()
         assert counts()["authorization_ticket"] == left
 
@@ -114,15 +115,15 @@ def test_who_adds_a_code_drops_expired_ones(app, http, seed, counts):
         assert counts()["authorization_code"] == expected
 
 
-def test_a_person_keeps_the_newest_sessions(app, seed, rows):
+def test_a_person_keeps_the_newest_sessions(app, http, seed, rows):
     seed(a_user(), a_user(id=2, sub="b", email="b@example.com"))
-    with app.app_context():
-        user_sessions.start(b"x" * 32, 2, 1, "", "")
-        for number in range(user_sessions.PER_PERSON + 5):
-            user_sessions.start(bytes([number]) * 32, 1, clock.now() + number, "", "")
-        db.session.commit()
-    kept = rows(select(UserSession.session_digest).where(UserSession.user_id == 1))
-    assert {digest[0] for (digest,) in kept} == set(range(5, user_sessions.PER_PERSON + 5))
+    sign_in(http, email="b@example.com")
+    for _ in range(user_sessions.PER_PERSON + 5):
+        sign_in(app.test_client())
+    kept = [
+        number for (number,) in rows(select(UserSession.id).where(UserSession.user_id == 1).order_by(UserSession.id))
+    ]
+    assert kept == list(range(7, user_sessions.PER_PERSON + 7))
     assert rows(select(func.count()).where(UserSession.user_id == 2)) == [(1,)]
 
 

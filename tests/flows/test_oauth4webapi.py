@@ -1,34 +1,17 @@
-"""Clients of others as judges: npm's oauth4webapi and openid-client, all their checks on, against a live server on each engine.
+"""Plain OAuth, judged by clients of others: npm's oauth4webapi and openid-client, all their checks on, on each engine.
 
-Two scripts in `tests/node/` take the client's part and tell in a line of JSON for each step what the library read from the answer,
-or how it refused it; that is compared here. The person's part is the tests' browser. Skipped where Node is missing, or the packages
-are and there is no network to fetch them from; in CI neither is an excuse.
+What they told of each step (`judges.py`) is compared here. `test_oauth4webapi_openid.py` is the same for OpenID Connect.
 """
-
-import fcntl
-import json
-import os
-import re
-import shutil
-import subprocess
-from subprocess import PIPE
 
 import pytest
 
 from models import Scope
 from protocol import credentials
-from tests.builders import REDIRECT_URI, a_client, a_machine, a_public_client, a_user
-from tests.flows.browser_journey import EMAIL, PATIENCE_SECONDS, Browser
+from tests.builders import a_client, a_machine, a_public_client, a_user
+from tests.flows.browser_journey import EMAIL
 from tests.flows.driving import Driver
-from tests.live import ENGINES, PROJECT, live_server, new_database
-
-NODE_FOLDER = PROJECT / "tests/node"
-NPM_CI = ["npm", "ci", "--prefix", NODE_FOLDER]
-NPM_SECONDS = 60
-NO_NETWORK = set(
-    "EAI_AGAIN ECONNREFUSED ECONNRESET EHOSTUNREACH ENETUNREACH ENOTFOUND ERR_SOCKET_TIMEOUT ETIMEDOUT FETCH_ERROR".split()
-)
-
+from tests.flows.judges import body_error, challenged, outcomes, sent_back, steps_of, tell
+from tests.live import ENGINES, live_server, new_database
 
 # ---- what each step has to come to ------------------------------------------------------------------------------------
 
@@ -39,18 +22,6 @@ def token_facts(scope, has_refresh_token):
 
 def same_tokens(both):
     return {"same_access_token": both, "same_refresh_token": both}
-
-
-def body_error(error, status=400):
-    return {"kind": "ResponseBodyError", "status": status, "error": error}
-
-
-def challenged(status, **challenge):
-    return {"kind": "WWWAuthenticateChallengeError", "status": status, "challenges": [{"realm": "ostiary"} | challenge]}
-
-
-def sent_back(error):
-    return {"kind": "AuthorizationResponseError", "error": error}
 
 
 def activity(client_id, scope):
@@ -175,45 +146,7 @@ OPENID_CLIENT = {
 }
 
 SCRIPTS = {"oauth4webapi.mjs": OAUTH4WEBAPI, "openid-client.mjs": OPENID_CLIENT}
-STEPS = [
-    (script, journey, step)
-    for script, journeys in SCRIPTS.items()
-    for journey, steps in journeys.items()
-    for step in steps
-]
-
-
-# ---- Node and its packages --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def node():
-    """The Node to run the scripts with, its packages installed."""
-    for tool in ("node", "npm"):
-        if shutil.which(tool) is None:
-            do_without(f"{tool} is not installed")
-    with (NODE_FOLDER / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the suite would take each other's packages away
-        install(lock.read())
-    return shutil.which("node")
-
-
-def install(wanted):
-    """Once, and again when the lock file changed. wanted: its content."""
-    installed = NODE_FOLDER / "node_modules/.installed"
-    if installed.exists() and installed.read_bytes() == wanted:
-        return
-    done = subprocess.run(NPM_CI, capture_output=True, text=True, timeout=NPM_SECONDS)
-    if NO_NETWORK & set(re.findall(r"code (\w+)", done.stderr)):
-        do_without("the packages of tests/node are not installed, and the registry of npm is out of reach")
-    assert done.returncode == 0, done.stderr
-    installed.write_bytes(wanted)
-
-
-def do_without(reason):
-    if "CI" in os.environ:
-        pytest.fail(reason)
-    pytest.skip(reason)
+STEPS = steps_of(SCRIPTS)
 
 
 # ---- the journeys -----------------------------------------------------------------------------------------------------
@@ -256,54 +189,12 @@ def clients(server):
 @pytest.fixture(scope="module")
 def reports(node, server, clients, tmp_path_factory):
     """What each script told of its steps."""
-    given = {
-        "issuer": server.issuer,
-        "resource": f"{server.issuer}/api/me",
-        "redirectUri": REDIRECT_URI,
-        "clients": clients,
-    }
-    errors = tmp_path_factory.mktemp("node") / "stderr"
-    with Browser(server.issuer) as browser:
-        return {script: list(run([node, script, json.dumps(given)], browser, errors)) for script in SCRIPTS}
-
-
-def run(command, browser, errors):
-    """Run a script, and be its person; yields what else it tells."""
-    environment = {"PATH": os.environ["PATH"]}
-    with (
-        errors.open("w") as stderr,
-        subprocess.Popen(
-            command, cwd=NODE_FOLDER, env=environment, text=True, stdin=PIPE, stdout=PIPE, stderr=stderr
-        ) as script,
-    ):
-        try:
-            for line in script.stdout:
-                report = json.loads(line)
-                if "opens" in report:
-                    script.stdin.write(decide(browser, report["opens"], report["presses"]) + "\n")
-                    script.stdin.flush()
-                else:
-                    yield report
-            script.wait(PATIENCE_SECONDS)
-        finally:
-            script.kill()  # where it is still there
-    assert script.returncode == 0, errors.read_text()
-
-
-def decide(browser, url, button):
-    """The person's part: sign in if asked, decide if asked. Returns the address that the browser was sent to."""
-    browser.open(url)
-    if browser.page and browser.page.title.startswith("Sign in"):
-        browser.sign_in()
-    if browser.page:
-        browser.press(button)
-    assert browser.left_for, f"the person is stuck at {browser.page.title!r}"
-    return browser.left_for
+    return tell(node, SCRIPTS, server, clients, tmp_path_factory.mktemp("node"))
 
 
 @pytest.mark.parametrize(("script", "journey", "step"), STEPS, ids=lambda part: part.removesuffix(".mjs"))
 def test_step(reports, script, journey, step):
-    told = {report["step"]: report["outcome"] for report in reports[script] if report["journey"] == journey}
+    told = outcomes(reports, script, journey)
     assert step in told, f"the journey ended at {list(told)[-1:]}"
     assert told[step] == SCRIPTS[script][journey][step]
 

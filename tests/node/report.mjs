@@ -54,8 +54,23 @@ function refusal(error) {
 
 const challenge = ({ scheme, parameters: { realm, error } }) => ({ scheme, realm, error })
 
-/** The person opens an address, signs in if asked, and presses a button if asked; returns where the browser was sent. */
+/** The person opens an address, signs in if asked, and presses a button if asked; returns where the browser was sent.
+ *
+ * That is a URL; a Request where the answer came in a form (OAuth 2.0 Form Post Response Mode).
+ */
 export async function person(url, button = 'Allow') {
   tell({ opens: url.href, presses: button })
-  return new URL((await lines.next()).value)
+  const { sent_to, form } = JSON.parse((await lines.next()).value)
+  return form === null ? new URL(sent_to) : new Request(sent_to, { method: 'POST', body: new URLSearchParams(form) })
+}
+
+const KINDS = {
+  RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
+  ES256: { name: 'ECDSA', namedCurve: 'P-256' },
+  Ed25519: { name: 'Ed25519' },
+}
+
+/** A client's own key, as both libraries take it. */
+export async function signingKey({ alg, jwk }) {
+  return { key: await crypto.subtle.importKey('jwk', jwk, KINDS[alg], false, ['sign']), kid: jwk.kid }
 }

@@ -47,7 +47,7 @@ def test_it_says_who_asks_for_what_and_where_the_answer_goes(ada):
     assert "See your email address" in shown.text
     assert "Read your notes" in shown.text
     assert "See your name" not in shown.text
-    assert "Answer goes to app.example" in shown.text
+    assert "You go back to app.example" in shown.text
     assert "Your account Ada ada@example.com" in shown.text
     assert list(shown.form("Allow").buttons) == ["Allow", "Deny"]
 
@@ -96,7 +96,7 @@ def test_a_client_that_asks_for_nothing(http, seed):
 def test_the_place_of_the_answer_in_words(http, seed, redirect_uri, words):
     seed(a_user(), a_client(redirect_uris=[redirect_uri]))
     sign_in(http)
-    assert f"Answer goes to {words}" in page(ask(http, redirect_uri=redirect_uri)).text
+    assert f"You go back to {words}" in page(ask(http, redirect_uri=redirect_uri)).text
 
 
 @pytest.mark.threat("T024", "T102")
@@ -177,7 +177,7 @@ def test_a_registered_query_is_kept(http, seed):
 @pytest.mark.threat("T018")
 def test_the_only_registered_uri_may_be_left_out(ada, rows):
     shown = ask(ada, redirect_uri=None)
-    assert "Answer goes to app.example" in page(shown).text
+    assert "You go back to app.example" in page(shown).text
     answer_to_client(press(ada, shown, "Allow"))
     assert rows(select(AuthorizationCode.redirect_uri)) == [(REDIRECT_URI,)]
 

@@ -1,0 +1,51 @@
+"""`/account/applications`: what a person has allowed clients, and how to take it back (RFC 6749 §1.4, RFC 7009 §1)."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Row
+
+import store.codes
+import store.consents
+import store.scopes
+import store.tokens
+from errors import page_error
+from models import Client
+from pages.account import for_signed_in, show
+from protocol import redirect_uris, scopes
+from store.user_sessions import SignedIn
+from unit_of_work import lock_owner
+
+blueprint = Blueprint("account_applications", __name__)
+
+
+@blueprint.route("/account/applications", methods=["GET", "POST"])
+@for_signed_in
+def applications(person: SignedIn) -> ResponseReturnValue:
+    if request.method == "POST":
+        return remove_access(person, request.form.get("client", ""))
+    consents = store.consents.of_user(person.id)
+    return show("applications", person, consents=consents, hosts=hosts, words=words_for(consents), split=scopes.split)
+
+
+def remove_access(person: SignedIn, client_id: str) -> ResponseReturnValue:
+    """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its token ends too."""
+    lock_owner(person.id)
+    if not store.consents.end(person.id, client_id):
+        return page_error(404, "It has no access", "You removed its access already. Go back and reload the page.")
+    store.codes.end_pending(person.id, client_id)
+    store.tokens.end_of_user(person.id, client_id)
+    flash("Its access is removed. The application has to ask you again.")
+    return redirect(url_for("account_applications.applications"), 303)
+
+
+def hosts(client: Client) -> list[str]:
+    """Where its answers may go, each once."""
+    return list(dict.fromkeys(redirect_uris.display_host(uri) for uri in client.redirect_uris))
+
+
+def words_for(consents: list[Row[Any]]) -> dict[str, str]:
+    """What each scope of them means. One SELECT, none for none."""
+    names = scopes.split(" ".join(row.scope for row in consents))
+    return store.scopes.descriptions(names) if names else {}

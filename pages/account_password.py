@@ -1,0 +1,95 @@
+"""`/account/password`: a person changes their password. Whoever knew the old one is signed out everywhere but here.
+
+The present password is asked for however fresh the sign-in is, and guesses at it count as failed sign-ins. Both passwords are
+hashed before anything is locked.
+"""
+
+from flask import Blueprint, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
+from wtforms import PasswordField
+
+import store.codes
+import store.tokens
+import store.user_sessions
+import store.users
+import throttling
+from browser import find_known_device, sign_in
+from current import password_hashes
+from pages.account import for_signed_in, show
+from pages.login import check_password
+from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
+from protocol import passwords
+from session_end import end_sessions
+from store.user_sessions import SignedIn
+from unit_of_work import lock_owner
+
+blueprint = Blueprint("account_password", __name__)
+
+
+class PasswordForm(FlaskForm):
+    password = PasswordField("Present password")
+    new_password = PasswordField("New password")
+
+
+@blueprint.get("/.well-known/change-password")
+def well_known() -> ResponseReturnValue:
+    """Where password managers send people (W3C, A Well-Known URL for Changing Passwords)."""
+    return redirect(url_for("account_password.password"), 303)
+
+
+@blueprint.route("/account/password", methods=["GET", "POST"])
+@for_signed_in
+def password(person: SignedIn) -> ResponseReturnValue:
+    form = PasswordForm()
+    if request.method != "POST":
+        return show_form(person, form, {})
+    present, new = form.password.data or "", form.new_password.data or ""
+    if problem := find_problem(present, new):
+        return show_form(person, form, {"new_password": problem}), 400
+    failures = throttling.for_sign_in(person.email, find_known_device(person.email))
+    if seconds := throttling.seconds_to_wait(failures):
+        problem = too_many_tries(seconds)
+        return show_form(person, form, {"password": problem}), 429, {"Retry-After": str(seconds)}
+    try:
+        user, _renewed = check_password(person.email, present)
+        new_hash = hash_new(new) if user is not None else ""
+    except passwords.TooManyHashesError:
+        return show_form(person, form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
+    if user is None or not change(person, user.password_hash or "", new_hash):
+        throttling.count_failure(failures)
+        return show_form(person, form, {"password": "This is not your present password."}), 400
+    flash("Your password is changed. Everywhere else you are signed out.")
+    return redirect(url_for("account.overview"), 303)
+
+
+def find_problem(present: str, new: str) -> str | None:
+    if new == present:
+        return "This is the same password again. Choose another one."
+    return passwords.find_problem(new)
+
+
+def hash_new(new: str) -> str:
+    """Raises TooManyHashesError."""
+    with password_hashes.one():
+        return passwords.hash_password(new)
+
+
+def change(person: SignedIn, checked_hash: str, new_hash: str) -> bool:
+    """Set the password, and end what began with the old one: other sessions, pending codes, tokens that are not this session's.
+
+    False when the password was changed, or the person disabled, since it was checked. This session goes on under new ids.
+    """
+    owner = lock_owner(person.id)
+    if owner is None or owner.password_hash != checked_hash:
+        return False
+    store.users.set_password_hash(person.id, new_hash)
+    if others := store.user_sessions.others_of_user(person.id, person.session_id):
+        end_sessions(person.id, others)
+    store.codes.end_pending(user_id=person.id)
+    store.tokens.end_of_other_sessions(person.id, person.session_id)
+    return sign_in(person.id, new_hash)
+
+
+def show_form(person: SignedIn, form: PasswordForm, problems: dict[str, str]) -> str:
+    return show("password", person, form=form, problems=problems, minimum_length=passwords.MINIMUM_LENGTH)

@@ -1,0 +1,323 @@
+"""Signing keys follow each other and workers are restarted, on two real nodes under load: nobody is refused, no `kid` is unknown.
+
+Clients refresh on kept connections, at one node and then the other, and verify each ID token at once, with joserfc and a copy of
+the JWKS that they keep for as long as its `max-age` allows. A request is sent once: any answer but 200 is a failure, and so is
+none. A connection that the server closed before anything was sent on it is opened again, as every HTTP client does (RFC 9112 §9.5).
+
+A key is announced for a minute longer than the JWKS may be cached. The long form waits for that, on the project's own files. The
+short form serves a copy in which that minute is three seconds, and so do the tests of the test.
+"""
+
+import itertools
+import json
+import os
+import re
+import select
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from joserfc import jws, jwt
+from joserfc.jwk import KeySet
+
+from protocol import credentials
+from tests.builders import a_code
+from tests.flows.driving import Driver, exchange, refresh
+from tests.flows.mutations import Replacement, mutated_copy
+from tests.live import ENGINES, PROJECT, START_SECONDS, live_server, new_database
+from tests.openid import ALGORITHMS, AllNames
+
+CLIENTS = 8
+CACHE_SECONDS = 2
+PATIENCE_SECONDS = 30
+LATE_SECONDS = 2  # from the claims to the signature, on a machine that is busy
+BOOTED = re.compile(r"Booting worker with pid: (\d+)")
+STOPPED = "Worker exiting (pid: %s)"
+
+SIGNING_KEYS = "protocol/signing_keys.py"
+IN_SECONDS = [
+    Replacement(SIGNING_KEYS, "READ_AGAIN = timedelta(seconds=30)", "READ_AGAIN = timedelta(seconds=2)"),
+    Replacement(SIGNING_KEYS, "CLOCK_SKEW = timedelta(seconds=30)", "CLOCK_SKEW = timedelta(seconds=1)"),
+]
+SIGNS_AT_ONCE = Replacement(SIGNING_KEYS, "if row.alg == alg and row.active_from <= now]", "if row.alg == alg]")
+NODES_NOT_WAITED_FOR = Replacement(SIGNING_KEYS, "(self.jwks_cache + READ_AGAIN + CLOCK_SKEW)", "(self.jwks_cache)")
+GONE_AT_ONCE = Replacement(SIGNING_KEYS, "following.active_from + schedule.farewell", "following.active_from")
+CLOSED_AT_ONCE = Replacement(
+    "gunicorn.conf.py",
+    "    gthread.DEFAULT_WORKER_DATA_TIMEOUT =",
+    "    gthread.STOP_KEEPALIVE_LINGER = 0\n    gthread.DEFAULT_WORKER_DATA_TIMEOUT =",
+)
+
+
+# ---- clients -----------------------------------------------------------------------------------------------------------
+
+
+class IdToken(NamedTuple):
+    kid: str
+    alg: str
+    issued_at: int
+    text: str
+
+
+class Line:
+    """A kept connection to a node. To both nodes the issuer's name is said: there is a proxy in front of them."""
+
+    def __init__(self, node, issuer):
+        self.host = urlsplit(issuer).netloc
+        self.connection = HTTPConnection("127.0.0.1", node.port, timeout=PATIENCE_SECONDS)
+
+    def send(self, method, path, headers, body):
+        """(status, headers, content). Raises OSError or HTTPException when there is no answer."""
+        if self.has_ended():
+            self.connection.close()
+        self.connection.request(method, path, body, headers | {"Host": self.host})
+        answer = self.connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def has_ended(self):
+        """Whether there is something to read where no answer is due: the end."""
+        return self.connection.sock is not None and bool(select.select([self.connection.sock], [], [], 0)[0])
+
+
+class Client(threading.Thread):
+    """Refreshes on and on, and verifies each ID token with its own copy of the JWKS."""
+
+    def __init__(self, nodes, issuer, client_id, refresh_token):
+        super().__init__(daemon=True)
+        self.lines = [Line(node, issuer) for node in nodes]
+        self.turns = itertools.cycle(self.lines)
+        self.client_id, self.refresh_token = client_id, refresh_token
+        self.is_over = threading.Event()
+        self.keys, self.keys_end_at = {}, 0.0
+        self.id_tokens, self.failures, self.unknown, self.seconds = [], [], [], []
+
+    def run(self):
+        try:
+            while not self.is_over.is_set():
+                self.refresh()
+        except Exception as error:
+            self.failures.append(f"the client died: {error!r}")
+        for line in self.lines:
+            line.connection.close()
+
+    def refresh(self):
+        call = refresh(self.client_id, self.refresh_token)
+        if answer := self.ask(call.method, call.path, call.headers, call.body):
+            tokens = json.loads(answer[1])
+            self.refresh_token = tokens["refresh_token"]
+            self.verify(tokens["id_token"])
+
+    def verify(self, text):
+        header = jws.extract_compact(text.encode()).headers()
+        kid = header["kid"]
+        if kid not in self.published():
+            self.unknown.append(kid)
+            return
+        claims = verified(text, self.keys[kid])
+        assert claims["aud"] == self.client_id
+        self.id_tokens.append(IdToken(kid, header["alg"], claims["iat"], text))
+
+    def published(self):
+        """The keys by `kid`, from a copy that is as old as it may be."""
+        if time.monotonic() >= self.keys_end_at and (answer := self.ask("GET", "/oauth/jwks", {})):
+            max_age = re.fullmatch(r"public, max-age=(\d+)", answer[0]["Cache-Control"])[1]
+            self.keys = keys_of(answer[1])
+            self.keys_end_at = time.monotonic() + int(max_age)
+        return self.keys
+
+    def ask(self, method, path, headers, body=None):
+        """(headers, content) of the answer; None is a failure."""
+        started = time.monotonic()
+        try:
+            status, headers, content = next(self.turns).send(method, path, headers, body)
+        except (OSError, HTTPException) as error:
+            self.failures.append(f"{method} {path}: {error!r}")
+            return None
+        self.seconds.append(time.monotonic() - started)
+        if status == 200:
+            return headers, content
+        self.failures.append(f"{method} {path}: {status} {content[:200]!r}")
+        return None
+
+
+def keys_of(content):
+    return {key.kid: key for key in KeySet.import_key_set(json.loads(content)).keys}
+
+
+def verified(text, key):
+    """The claims; raises JoseError."""
+    return jwt.decode(text, key, registry=AllNames(algorithms=ALGORITHMS)).claims
+
+
+class Crowd:
+    """Clients that sign their ID tokens with every `alg`, in turn, each for a person of its own."""
+
+    def __init__(self, nodes):
+        first = nodes[0]
+        self.clients = []
+        with Driver(first) as driver:
+            for alg in itertools.islice(itertools.cycle(ALGORITHMS), CLIENTS):
+                client_id = driver.client(scope="openid", extra_metadata={"id_token_signed_response_alg": alg})
+                code = credentials.new_authorization_code()
+                driver.store(a_code(code, client_id=client_id, user_id=driver.person(), scope="openid"))
+                token = driver.pair(exchange(client_id, code))["refresh_token"]
+                self.clients.append(Client(nodes, first.issuer, client_id, token))
+
+    def __enter__(self):
+        for client in self.clients:
+            client.start()
+        return self
+
+    def __exit__(self, *failure):
+        for client in self.clients:
+            client.is_over.set()
+        for client in self.clients:
+            client.join(PATIENCE_SECONDS)
+
+    def all(self, name):
+        return [each for client in self.clients for each in getattr(client, name)]
+
+    def has_trouble(self):
+        return bool(self.all("failures") or self.all("unknown"))
+
+    def wait_for(self, count):
+        """Until so many ID tokens have come, or there is no point in waiting."""
+        while len(self.all("id_tokens")) < count and not self.has_trouble():
+            time.sleep(0.05)
+
+    def figures(self, announced):
+        seconds, id_tokens = self.all("seconds"), self.all("id_tokens")
+        new = sum(token.kid == announced[token.alg].kid for token in id_tokens)
+        return (
+            f"{len(seconds)} requests, {len(id_tokens)} ID tokens, {new} by the new keys,"
+            f" the slowest answer took {max(seconds):.2f} s"
+        )
+
+
+# ---- nodes that come and go --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def two_nodes(engine, folder, postgres, source):
+    """Two servers of one issuer on one database."""
+    url = new_database(engine, folder, postgres)
+    (folder / "second").mkdir()
+    settings = {"source": source, "jwks_cache_lifetime": CACHE_SECONDS}
+    with live_server(url, folder, **settings) as first:
+        with live_server(url, folder / "second", issuer=first.issuer, **settings) as second:
+            yield [first, second]
+
+
+def workers_of(node):
+    """The pids of the processes that serve now."""
+    log = node.log()
+    return [int(pid) for pid in BOOTED.findall(log) if STOPPED % pid not in log]
+
+
+def wait_for_others(node, old):
+    """Until `old` have all been replaced."""
+    deadline = time.monotonic() + START_SECONDS
+    while set(old) & set(now := workers_of(node)) or len(now) < node.workers:
+        assert time.monotonic() < deadline, f"the workers {old} were not replaced:\n{node.log()}"
+        time.sleep(0.1)
+
+
+def reload(node):
+    """As `systemctl reload` does: new workers for all the old ones."""
+    old = workers_of(node)
+    os.kill(node.process.pid, signal.SIGHUP)
+    wait_for_others(node, old)
+
+
+def replace_workers(node):
+    """One after the other."""
+    for pid in workers_of(node):
+        os.kill(pid, signal.SIGTERM)
+        wait_for_others(node, [pid])
+
+
+class Announced(NamedTuple):
+    kid: str
+    signs_from: int
+
+
+def rotate(node):
+    """The keys that are announced now, by `alg`: by the node's own files."""
+    keys = json.loads(node.flask_process("keys", "rotate", "--json").stdout)
+    return {key["alg"]: Announced(key["kid"], key["signs_from"]) for key in keys}
+
+
+# ---- the scene ---------------------------------------------------------------------------------------------------------
+
+
+def rotate_under_load(nodes, count):
+    """So many ID tokens and more, through a rotation; as long as it takes, workers are replaced, and after it once more."""
+    with Crowd(nodes) as crowd:
+        crowd.wait_for(count // 4)
+        announced = rotate(nodes[0])
+        is_over_at = max(key.signs_from for key in announced.values()) + CACHE_SECONDS
+        replaced = 0
+        for node in itertools.cycle(nodes):
+            reload(node)
+            replace_workers(node)
+            replaced += 2 * node.workers
+            if crowd.has_trouble() or (time.time() > is_over_at and node is nodes[-1]):
+                break
+        crowd.wait_for(count)
+    check(nodes, crowd, announced)
+    print(crowd.figures(announced), f"{replaced} workers replaced", sep=", ")
+
+
+def check(nodes, crowd, announced):
+    failures, unknown, id_tokens = (crowd.all(name) for name in ("failures", "unknown", "id_tokens"))
+    assert not failures, f"{len(failures)} requests failed, the first: {failures[0]}"
+    assert not unknown, f"{len(unknown)} ID tokens had an unknown kid"
+    for token in id_tokens:
+        kid, signs_from = announced[token.alg]
+        is_new = token.kid == kid
+        assert is_new == (token.issued_at >= signs_from) or 0 < signs_from - token.issued_at <= LATE_SECONDS
+    assert len({token.kid for token in id_tokens}) == 2 * len(ALGORITHMS)
+    for node in nodes:
+        published = keys_of(Line(node, nodes[0].issuer).send("GET", "/oauth/jwks", {"Connection": "close"}, None)[2])
+        outlived = [token for token in id_tokens if token.kid not in published]
+        assert not outlived, f"{len(outlived)} ID tokens outlived their keys"
+        for token in id_tokens:
+            verified(token.text, published[token.kid])
+        assert "Traceback" not in node.log()
+
+
+@pytest.mark.threat("T136")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nobody_notices(engine, tmp_path, postgres):
+    source = mutated_copy(IN_SECONDS, tmp_path / "source")
+    with two_nodes(engine, tmp_path, postgres, source) as nodes:
+        rotate_under_load(nodes, 1_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nobody_notices_in_real_time(engine, tmp_path, postgres):
+    with two_nodes(engine, tmp_path, postgres, PROJECT) as nodes:
+        rotate_under_load(nodes, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("mutation", "words"),
+    [
+        (SIGNS_AT_ONCE, "ID tokens had an unknown kid"),
+        (NODES_NOT_WAITED_FOR, "ID tokens had an unknown kid"),
+        (GONE_AT_ONCE, "ID tokens (had an unknown kid|outlived their keys)"),
+        (CLOSED_AT_ONCE, "requests failed"),
+    ],
+)
+def test_it_is_noticed(mutation, words, tmp_path, postgres):
+    source = mutated_copy([*IN_SECONDS, mutation], tmp_path / "source")
+    with two_nodes("sqlite", tmp_path, postgres, source) as nodes:
+        with pytest.raises(AssertionError, match=words):
+            rotate_under_load(nodes, 1_000)

@@ -1,0 +1,88 @@
+"""Signed requests at the authorization endpoint (RFC 9101): `protocol/request_object.py` has the rules, here they are in force."""
+
+import pytest
+from joserfc.jwk import ECKey
+
+from protocol import clock
+from tests import jose
+from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, a_user
+from tests.openid import SCOPE, an_openid_client, answer_of, id_token_of, tokens_for
+from tests.pages.steps import answer_to_client, ask, authorization_path, follow, page, press, sign_in
+
+KEY = ECKey.generate_key("P-256", {"kid": "1"})
+JWKS = {"keys": [KEY.as_dict(private=False)]}
+ENVELOPE = {"redirect_uri": None, "code_challenge": None, "code_challenge_method": None, "state": None, "scope": SCOPE}
+
+
+@pytest.fixture
+def ada(http, seed):
+    seed(a_user(), an_openid_client(client_name="Notebook", extra_metadata={"jwks": JWKS}))
+    seed(an_openid_client(client_id="strict", extra_metadata={"jwks": JWKS, "require_signed_request_object": True}))
+    sign_in(http)
+    return http
+
+
+def signed(key=KEY, **changed):
+    claims = {
+        "iss": "web",
+        "aud": ISSUER,
+        "client_id": "web",
+        "response_type": "code",
+        "redirect_uri": REDIRECT_URI,
+        "scope": SCOPE,
+        "state": "inside",
+        "nonce": "the nonce inside",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+        "exp": clock.now() + 60,
+    }
+    return jose.sign({name: value for name, value in (claims | changed).items() if value is not None}, key, "ES256")
+
+
+def error_of(http, **parameters):
+    return answer_to_client(http.get(authorization_path(**parameters)))["error"][0]
+
+
+def test_from_the_request_to_the_id_token(ada):
+    shown = ask(ada, request=signed(), **ENVELOPE)
+    assert page(shown).headings == ["Notebook asks for access"]
+    answer = answer_of(press(ada, shown, "Allow"))
+    assert answer["state"] == "inside"
+    assert id_token_of(ada, tokens_for(ada, answer["code"]))["nonce"] == "the nonce inside"
+
+
+def test_what_it_asks_of_the_sign_in_is_heeded(ada):
+    assert page(ask(ada, request=signed(prompt="login"), **ENVELOPE)).headings == ["Sign in"]
+    answer = follow(ada, ada.get(authorization_path(request=signed(prompt="none"), **ENVELOPE)))
+    assert answer_to_client(answer)["error"] == ["consent_required"]
+
+
+@pytest.mark.threat("T138")
+def test_what_was_not_signed_does_not_count(ada):
+    assert (
+        error_of(ada, request=signed(), **ENVELOPE | {"redirect_uri": REDIRECT_URI, "state": "outside"})
+        == "invalid_request"
+    )
+
+
+@pytest.mark.threat("T138")
+def test_an_address_inside_that_is_not_registered(ada):
+    answer = ada.get(authorization_path(request=signed(redirect_uri="https://evil.example/cb"), **ENVELOPE))
+    assert answer.status_code == 400 and page(answer).headings == ["This link does not work"]
+
+
+@pytest.mark.threat("T141")
+def test_another_key_and_no_key(ada):
+    for text in (signed(ECKey.generate_key("P-256")), signed().rpartition(".")[0] + ".", "x"):
+        assert error_of(ada, request=text, redirect_uri=REDIRECT_URI) == "invalid_request_object"
+
+
+@pytest.mark.threat("T139")
+def test_by_reference(ada):
+    assert error_of(ada, request_uri="https://client.example/request.jwt") == "request_uri_not_supported"
+
+
+def test_who_signs_always_does(ada):
+    assert error_of(ada, client_id="strict") == "invalid_request"
+    shown = ask(ada, client_id="strict", request=signed(iss="strict", client_id="strict"), **ENVELOPE)
+    assert page(shown).headings == ["Web asks for access"]
