@@ -15,7 +15,7 @@ from endpoints.bearer import note_use
 from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
 from models import Client
-from protocol import clock
+from protocol import auth_methods, clock
 from protocol.clock import MICROSECONDS
 
 blueprint = Blueprint("introspect", __name__)
@@ -24,7 +24,7 @@ SIGNED = "application/token-introspection+jwt"
 
 
 class IntrospectionEndpoint(Rfc7662):
-    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
+    CLIENT_AUTH_METHODS = auth_methods.WITH_A_PROOF
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""

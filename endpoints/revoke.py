@@ -13,13 +13,14 @@ import store.tokens
 from current import server
 from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
+from protocol import auth_methods
 from unit_of_work import lock_owner
 
 blueprint = Blueprint("revoke", __name__)
 
 
 class RevocationEndpoint(Rfc7009):
-    CLIENT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt", "none"]
+    CLIENT_AUTH_METHODS = auth_methods.ANY
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""

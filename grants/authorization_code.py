@@ -24,7 +24,7 @@ import store.client_sessions
 import store.codes
 import store.tokens
 from models import Client
-from protocol import authentication_request, claims, clock, credentials, pkce, scopes
+from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, scopes
 from protocol.claims import ACR_PASSWORD
 from protocol.seal import seal, unseal
 from unit_of_work import lock_owner, penalize
@@ -40,13 +40,7 @@ class UnsupportedResponseType(UnsupportedResponseTypeError):
 
 
 class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = [
-        "client_secret_basic",
-        "client_secret_post",
-        "private_key_jwt",
-        "client_secret_jwt",
-        "none",
-    ]
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
 
     # ---- the authorization endpoint -------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from typing import Any
 from authlib.oauth2.rfc6749 import InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
 
-from protocol import scopes
+from protocol import auth_methods, scopes
 
 
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.WITH_A_PROOF
 
     def validate_requested_scope(self) -> None:
         """An omitted scope is all that is registered and needs no person; naming one that does is refused."""

@@ -12,18 +12,12 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
 import store.tokens
-from protocol import clock, credentials, scopes
+from protocol import auth_methods, clock, credentials, scopes
 from unit_of_work import lock_owner, penalize
 
 
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = [
-        "client_secret_basic",
-        "client_secret_post",
-        "private_key_jwt",
-        "client_secret_jwt",
-        "none",
-    ]
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
 
     def authenticate_refresh_token(self, refresh_token: str) -> "PresentedRefreshToken":
         """Raises InvalidGrantError for a token that this server never issued, or whose family has ended.
