@@ -4,7 +4,7 @@ PORT ?= 8000
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run dev test test-long test-next test-generated threats lint lock clean
+.PHONY: run dev test test-long test-next test-generated threats certification lint lock clean
 
 run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
 	@PORT=$(PORT) $(BIN)/flask demo --migrate
@@ -25,6 +25,9 @@ test-next: .venv-next/installed  ## The suite on the next SQLAlchemy, in an envi
 
 threats: .venv/installed-dev  ## Which promises of docs/threat-model.md are proven, and by which tests
 	@$(BIN)/python -m tests.threats
+
+certification: .venv/installed-dev  ## Which modules of OpenID certification have a test here, and which
+	@$(BIN)/python -m tests.certification.modules
 
 test-generated: .venv/installed-dev  ## 200 generated values for every parameter and every header of every route (many minutes)
 	@TEST_EXAMPLES=20 $(BIN)/pytest -m long --dist load tests/generated/test_generated.py $(ARGS)

@@ -16,7 +16,7 @@ DOCUMENT = PROJECT / "docs" / "certification.md"
 MARKER = "pytest.mark.certification"
 ROW = re.compile(r"\| *oidcc-")
 PLAN = re.compile(r"### .* \(`(?P<name>oidcc-[a-z-]+-certification-test-plan)`\)")
-COMMAND = re.compile(r"^flask .*?(?<!\\)$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^\.venv/bin/flask .*?(?<!\\)$", re.MULTILINE | re.DOTALL)
 
 
 def read_markers() -> list[Marker]:

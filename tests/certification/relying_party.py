@@ -32,7 +32,7 @@ ANSWERS = {
 
 
 def random_text(length):
-    """As the suite makes `state` and `nonce`: a long one ends in every character that is safe in a URL besides letters and digits."""
+    """As the suite makes `state` and `nonce`: a long one ends in what is safe in a URL besides letters and digits."""
     tail = URL_SAFE if length > 10 else ""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length - len(tail))) + tail
 

@@ -68,8 +68,9 @@ def test_oidcc_backchannel_rp_initiated_logout(app, client, receiver):
 def read_token(request):
     """Of the one parameter of a form that was posted (Back-Channel Logout §2.5)."""
     head, _blank, body = request.decode().partition("\r\n\r\n")
-    assert head.startswith("POST /backchannel_logout HTTP/1.1\r\n")
-    assert "Content-Type: application/x-www-form-urlencoded\r\n" in head
+    request_line, *fields = head.split("\r\n")
+    assert request_line == "POST /backchannel_logout HTTP/1.1"
+    assert "Content-Type: application/x-www-form-urlencoded" in fields
     form = parse_qs(body, strict_parsing=True)
     assert form.keys() == {"logout_token"}
     [token] = form["logout_token"]
