@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     )
 
     issuer: str
-    """Where this server is: https, with a path where the host has others, no trailing slash (RFC 8414 §2). Loopback means development."""
+    """Where this server is: https, perhaps with a path, without a slash at the end (RFC 8414 §2). Loopback means development."""
 
     database_url: str = Field(repr=False)  # it may hold a password
     """`sqlite:///path` or `postgresql://…` (psycopg 3)."""

@@ -59,8 +59,9 @@ def json_error(status: int, error: str, description: str) -> Response:
     return response
 
 
-def page_error(status: int, title: str, text: str) -> Response:
-    page = render_template("error.html", title=title, text=text, request_id=g.get("request_id", ""))
+def page_error(status: int, title: str, text: str, *, sign_out: bool = False) -> Response:
+    """`sign_out`: the way that the person was on."""
+    page = render_template("error.html", title=title, text=text, sign_out=sign_out, request_id=g.get("request_id", ""))
     return Response(page, status, mimetype="text/html")
 
 

@@ -4,6 +4,7 @@ Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this fil
 """
 
 import ctypes
+import gc
 import os
 from contextlib import suppress
 
@@ -72,6 +73,16 @@ def give_large_blocks_back():  # type: ignore[no-untyped-def]
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def worker_exit(server, worker):  # type: ignore[no-untyped-def]
+    """Let the process end at once. Python would look through all of its memory first, most of a second that a restart waits."""
+    gc.freeze()
+
+
+def on_exit(server):  # type: ignore[no-untyped-def]
+    """The same for the master process."""
+    gc.freeze()
 
 
 def when_ready(server):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ consent is asked again only when the client asks for more, or for the question.
 
 from urllib.parse import urlencode
 
-from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, OAuth2Error
 from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
@@ -21,6 +21,7 @@ from current import issuer, server
 from endpoints.interaction import Interaction, RequestGoneError
 from errors import page_error
 from front_door import csrf
+from models import Client
 from protocol import clock, request_object
 from protocol.parameters import check_parameters, known
 from store.tickets import Ticket
@@ -59,8 +60,12 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     if ticket and kept is None:
         return no_such_request()
     parameters = kept.parameters if kept is not None else known(request.args.items())
+    client = find_client(parameters)
+    if client is None:
+        return refuse_with_page(InvalidClientError("client_id is missing or unknown"))
     try:
-        parameters = parameters if kept is not None else unpacked(parameters)
+        if kept is None:  # what the client signed counts, where it sent a request object (RFC 9101)
+            parameters = request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
         return refuse_authorization(error, parameters)
@@ -73,12 +78,9 @@ def consider(ticket: str | None) -> ResponseReturnValue:
         return refuse_authorization(error, parameters)
 
 
-def unpacked(parameters: dict[str, str]) -> dict[str, str]:
-    """What the client signed, where it sent a request object (RFC 9101). A client that is unknown is refused further on."""
-    client = store.clients.find(parameters.get("client_id", ""))
-    if client is None:
-        return parameters
-    return request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
+def find_client(parameters: dict[str, str]) -> Client | None:
+    client_id = parameters.get("client_id")
+    return store.clients.find(client_id) if client_id else None
 
 
 def decide(ticket: str) -> ResponseReturnValue:
@@ -92,12 +94,19 @@ def decide(ticket: str) -> ResponseReturnValue:
     person = find_for_good(kept.session_id)
     if person is None:
         return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
-    if not store.tickets.claim(ticket):
-        return no_such_request()
     try:
         grant = server.get_consent_grant(server.kept_request(kept.parameters))
     except OAuth2Error as error:
         return refuse_authorization(error, kept.parameters)
+    interaction = Interaction(grant, kept.parameters, ticket, kept)
+    try:
+        if decision == "allow" and not interaction.is_ready_for_decision(person):
+            return interaction.go_on()
+    except OAuth2Error as error:
+        error.redirect_uri, error.state = grant.redirect_uri, kept.parameters.get("state")
+        return refuse_authorization(error, kept.parameters)
+    if not store.tickets.claim(ticket):
+        return no_such_request()
     if decision == "allow":
         store.consents.remember(person.id, grant.request.client.client_id, grant.request.scope, clock.now())
     return server.create_authorization_response(

@@ -58,14 +58,18 @@ class Interaction:
             return self.ask_to_sign_in(again=True)
         if "select_account" in self.asked.prompt and self.assigned_to != person.session_id:
             return self.lead_to("accounts.choose_account")
-        if self.names_somebody() and not self.is_named(person):
-            raise LoginRequiredError("another person is signed in than the request names")
-        if self.asked.unmet(self.subject_of(person), ACR_PASSWORD):
-            raise UnmetAuthenticationRequirementsError()
+        self.check_person(person)
         allowed = store.consents.find_scope(person.id, self.client.client_id)
-        if allowed is None or not scopes.is_within(self.scope, allowed) or self.must_consent_again(person):
+        if not self.is_allowed(allowed) or self.must_consent_again(person):
             return self.ask_for_consent(person, allowed)
         return self.answer(person)
+
+    def is_ready_for_decision(self, person: SignedIn) -> bool:
+        """Whether all that comes before the consent page has happened. Raises OAuth2Error where it cannot happen any more."""
+        if self.must_prove_again(person):
+            return False
+        self.check_person(person)
+        return True
 
     # ---- who --------------------------------------------------------------------------------------------------------
 
@@ -115,6 +119,13 @@ class Interaction:
     def subject_of(self, person: SignedIn) -> str:
         return claims.subject(self.client, person.sub, person.pairwise_secret)
 
+    def check_person(self, person: SignedIn) -> None:
+        """Raises LoginRequiredError or UnmetAuthenticationRequirementsError: not the person, or not the way, that was asked for."""
+        if self.names_somebody() and not self.is_named(person):
+            raise LoginRequiredError("another person is signed in than the request names")
+        if self.asked.unmet(self.subject_of(person), ACR_PASSWORD):
+            raise UnmetAuthenticationRequirementsError()
+
     def must_prove_again(self, person: SignedIn) -> bool:
         """`prompt=login` and `max_age` are satisfied by a sign-in that this request has led to."""
         if self.assigned_to == person.session_id and person.auth_time >= self.created_at:
@@ -124,6 +135,9 @@ class Interaction:
     def must_consent_again(self, person: SignedIn) -> bool:
         is_ambiguous = len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
         return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask)
+
+    def is_allowed(self, allowed: str | None) -> bool:
+        return allowed is not None and scopes.is_within(self.scope, allowed)
 
     # ---- where to ---------------------------------------------------------------------------------------------------
 
@@ -167,6 +181,11 @@ class Interaction:
         locked = find_for_good(person.session_id)
         if locked is None:
             return self.ask_to_sign_in()
+        allowed = store.consents.find_scope(
+            person.id, self.client.client_id
+        )  # it may have been taken back before the lock
+        if not self.is_allowed(allowed):
+            return self.ask_for_consent(person, allowed)
         if self.ticket and not store.tickets.claim(self.ticket):
             raise RequestGoneError
         return server.create_authorization_response(self.grant.request, grant_user=locked, grant=self.grant)

@@ -146,4 +146,4 @@ def refuse_with_page() -> ResponseReturnValue:
         "The application that sent you here made a mistake in its request, so nobody was signed out."
         " You can sign out of this server by yourself."
     )
-    return page_error(400, "This link does not work", text)
+    return page_error(400, "This link does not work", text, sign_out=True)

@@ -40,7 +40,7 @@ def for_signed_in(view: Callable[[SignedIn], ResponseReturnValue]) -> Callable[[
     def view_of_person() -> ResponseReturnValue:
         person = signed_in()
         if person is None:
-            return redirect(url_for("login.login", next=request.path), 303)
+            return redirect(url_for("login.login", next=request.script_root + request.path), 303)
         return view(person)
 
     return view_of_person

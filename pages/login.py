@@ -96,8 +96,9 @@ def logout() -> ResponseReturnValue:
     here = accounts()
     if request.method != "POST":
         return render_template("logout.html", people=here, told={} if here else names_by_state())
-    sign_out(here[:1] if request.form.get("who") == "present" else here)
-    return redirect(url_for("login.logout"), 303)
+    gone = here[:1] if request.form.get("who") == "present" else here
+    sign_out(gone)
+    return redirect(url_for("login.logout" if len(gone) == len(here) else "home.home"), 303)
 
 
 def names_by_state() -> dict[str, list[str]]:

@@ -8,7 +8,18 @@ import re
 import pytest
 
 from config import Settings
-from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, REDIRECT_URI, a_client, a_public_client, a_user
+from models import Consent
+from tests.builders import (
+    AUTHORIZATION_REQUEST,
+    PASSWORD,
+    REDIRECT_URI,
+    a_client,
+    a_client_session,
+    a_notice,
+    a_public_client,
+    a_session,
+    a_user,
+)
 
 AUTHORIZE = AUTHORIZATION_REQUEST
 LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key="k" * 32)
@@ -73,9 +84,78 @@ def test_the_way_through_sign_in_and_consent(http, seed, expect_cost):
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
     # ticket, session, claim of the ticket, client; consent and its row; the client's sid; expired codes, the new one
     expect_cost(lambda: http.post("/oauth/authorize", data=form), 9, 303)
-    # client, session, consent; the session again, locked; the client's sid; expired codes, the new one
-    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 7, 303)
+    # client, session, consent; session and consent again, locked; the client's sid; expired codes, the new one
+    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 8, 303)
     assert back.location.startswith(REDIRECT_URI)
+
+
+@pytest.fixture
+def ada(http, seed):
+    """A browser that Ada is signed in with; of her other sessions 2 knows no client, 3 and 4 know one that is told."""
+    told = {"backchannel_logout_uri": "https://app.example/logout"}
+    seed(a_user(), a_client(extra_metadata=told), a_client(client_id="notes"))
+    page = http.get("/login")
+    form = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": hidden(page, "csrf_token")}
+    assert http.post("/login", data=form).status_code == 303
+    seed(*(a_session(number) for number in (2, 3, 4)))
+    seed(a_client_session(session_id=1), a_client_session("sid-3", session_id=3), a_client_session("4", session_id=4))
+    seed(*(Consent(user_id=1, client_id=client_id, scope="profile", granted_at=1) for client_id in ("web", "notes")))
+    seed(a_notice(), a_notice())
+    return http
+
+
+@pytest.mark.parametrize(
+    ("path", "budget"),
+    [
+        ("/account/", 2),  # session, person
+        ("/account/sessions", 3),  # session; all of them, their clients
+        ("/account/sign-outs", 2),  # session, receipts
+        ("/account/password", 1),  # session
+        ("/account/applications", 3),  # session; consents, scopes
+        ("/.well-known/change-password", 0),
+    ],
+)
+def test_pages_of_an_account(ada, expect_cost, path, budget):
+    expect_cost(lambda: ada.get(path), budget, 303 if budget == 0 else 200)
+
+
+@pytest.mark.parametrize(
+    ("which", "budget", "status"),
+    [
+        ("2", 6, 303),  # session, the lock, other sessions; the lock, clients, the end
+        ("3", 10, 303),  # codes, tokens, the notice, old notices as well
+        ("others", 10, 303),
+        ("9", 3, 404),
+        (
+            "1",
+            10,
+            303,
+        ),  # session, accounts; the lock, clients, the end, codes, tokens, the notice, old ones, its receipt
+        ("everywhere", 10, 303),
+    ],
+)
+def test_signing_out_elsewhere(ada, expect_cost, which, budget, status):
+    form = {"csrf_token": hidden(ada.get("/account/sessions"), "csrf_token"), "end": which}
+    expect_cost(lambda: ada.post("/account/sessions", data=form), budget, status)
+
+
+def test_the_page_after_a_sign_out(ada, expect_cost):
+    ada.post("/logout", data={"csrf_token": hidden(ada.get("/logout"), "csrf_token")})
+    assert "Being told" in expect_cost(lambda: ada.get("/logout"), 1, 200).text
+
+
+def test_another_password(ada, expect_cost):
+    token = hidden(ada.get("/account/password"), "csrf_token")
+    form = {"csrf_token": token, "password": PASSWORD, "new_password": "another long password"}
+    # session, failures, person; the lock, the password, other sessions; their end (7); codes, tokens;
+    # the lock, accounts, the renewal, tickets handed over, who that is
+    expect_cost(lambda: ada.post("/account/password", data=form), 20, 303)
+
+
+def test_access_that_is_removed(ada, expect_cost):
+    form = {"csrf_token": hidden(ada.get("/account/applications"), "csrf_token"), "client": "web"}
+    # session, the lock; consent, codes, tokens
+    expect_cost(lambda: ada.post("/account/applications", data=form), 5, 303)
 
 
 def test_an_unknown_client_costs_one_question(http, expect_cost):

@@ -1,6 +1,7 @@
 """What docs/operating.md tells operators to do is done here: the proxy's configuration, back-up and restore, the unit."""
 
 import http.client
+import json
 import re
 import shutil
 import ssl
@@ -13,6 +14,7 @@ import pytest
 from tests.live import PROJECT, LiveServer, free_port, live_server
 
 GUIDE = (PROJECT / "docs/operating.md").read_text()
+[BELOW_A_PATH] = re.findall(r"^```nginx\n(location .* \{)\n```$", GUIDE, re.MULTILINE)
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 HOST = "login.example"
 
@@ -53,7 +55,7 @@ def certificate(tmp_path):
 class Proxy:
     """nginx with the site of deploy/nginx.conf; what is changed are addresses, ports and paths."""
 
-    def __init__(self, folder, certificate, upstream_port):
+    def __init__(self, folder, certificate, upstream_port, location="location / {"):
         self.port, plain_port = free_port(), free_port()
         self.context = ssl.create_default_context(cafile=certificate)
         site = (PROJECT / "deploy/nginx.conf").read_text()
@@ -64,6 +66,7 @@ class Proxy:
             "    listen [::]:443 ssl;\n": "",
             "/etc/ssl/login.example": str(certificate.parent),
             "127.0.0.1:8000": f"127.0.0.1:{upstream_port}",
+            "location / {": location,
         }.items():
             assert site.count(old) >= 1, old
             site = site.replace(old, new)
@@ -142,6 +145,28 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
         server.kill()
 
 
+def test_behind_the_proxy_below_a_path(tmp_path, certificate):
+    """nginx gives Ostiary what is its own, and nothing else of the host."""
+    needs("nginx")
+    server = LiveServer(f"sqlite:///{tmp_path / 'proxied.sqlite3'}", tmp_path, trusted_proxies="127.0.0.1")
+    proxy = Proxy(tmp_path, certificate, server.port, location=BELOW_A_PATH)
+    server.environment["OSTIARY_ISSUER"] = server.issuer = f"https://{HOST}:{proxy.port}/auth"
+    metadata = [f"/.well-known/{name}" for name in ("oauth-authorization-server", "openid-configuration")]
+    try:
+        server.start()
+        with proxy:
+            for address in ("/auth", "/auth/", "/auth/login", "/auth/static/ostiary.css", "/auth/healthz"):
+                status, headers, _body = proxy.ask("GET", address)
+                assert (status, "Request-Id" in headers) == (200, True), address
+            for address in (*(f"{name}/auth" for name in metadata), *(f"/auth{name}" for name in metadata)):
+                assert json.loads(proxy.ask("GET", address)[2])["issuer"] == server.issuer
+            for address in ("/", "/login", "/authx", "/auth%2flogin", "/healthz", *metadata, f"{metadata[0]}/authx"):
+                status, headers, _body = proxy.ask("GET", address)
+                assert status in (403, 404) and ("Request-Id" in headers) == (address == "/auth%2flogin"), address
+    finally:
+        server.kill()
+
+
 def test_back_up_while_it_runs_and_restore(tmp_path):
     database, backup = tmp_path / "ostiary.sqlite3", tmp_path / "backup.sqlite3"
     back_up, restore = BLOCKS
@@ -161,15 +186,14 @@ def test_back_up_while_it_runs_and_restore(tmp_path):
     assert database.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_unit_is_one(tmp_path):
-    """Its paths are this project's here, because systemd looks whether the commands are there."""
+def test_the_units_are_some(tmp_path):
+    """Their paths are this project's here, because systemd looks whether the commands are there."""
     needs("systemd-analyze")
-    unit = (PROJECT / "deploy/ostiary.service").read_text().replace("/opt/ostiary", str(PROJECT))
-    file = tmp_path / "ostiary.service"
-    file.write_text(unit)
-    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True, timeout=30)
-    about_it = [line for line in done.stderr.splitlines() if "ostiary.service" in line]
-    assert about_it == []
+    units = [tmp_path / name for name in ("ostiary.service", "ostiary.socket")]
+    for unit in units:
+        unit.write_text((PROJECT / "deploy" / unit.name).read_text().replace("/opt/ostiary", str(PROJECT)))
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=30)
+    assert [line for line in done.stderr.splitlines() if "ostiary." in line] == []
 
 
 def test_every_command_of_the_guide_exists(app):

@@ -14,10 +14,13 @@ import os
 import re
 import select
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
-from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -29,7 +32,7 @@ from protocol import credentials
 from tests.builders import a_code
 from tests.flows.driving import Driver, exchange, refresh
 from tests.flows.mutations import Replacement, mutated_copy
-from tests.live import ENGINES, PROJECT, START_SECONDS, live_server, new_database
+from tests.live import ENGINES, PROJECT, START_SECONDS, LiveServer, live_server, new_database
 from tests.openid import ALGORITHMS, AllNames
 
 CLIENTS = 8
@@ -202,14 +205,46 @@ class Crowd:
 # ---- nodes that come and go --------------------------------------------------------------------------------------------
 
 
+class Node(LiveServer):
+    """Its listening socket is kept while it is away, as systemd keeps the one of `deploy/ostiary.socket`."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+
+    def start(self):
+        self.migrate()
+        handed_over = f'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@" 3<&{self.listener.fileno()}'
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["sh", "-c", handed_over, "sh", *gunicorn],
+                cwd=self.source,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[self.listener.fileno()],
+            )
+        self.wait_until_ready()
+        return self
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *failure):
+        self.kill()
+        self.listener.close()
+
+
 @contextmanager
 def two_nodes(engine, folder, postgres, source):
     """Two servers of one issuer on one database."""
     url = new_database(engine, folder, postgres)
     (folder / "second").mkdir()
     settings = {"source": source, "jwks_cache_lifetime": CACHE_SECONDS}
-    with live_server(url, folder, **settings) as first:
-        with live_server(url, folder / "second", issuer=first.issuer, **settings) as second:
+    with Node(url, folder, **settings) as first:
+        with Node(url, folder / "second", issuer=first.issuer, **settings) as second:
             yield [first, second]
 
 
@@ -241,6 +276,14 @@ def replace_workers(node):
         wait_for_others(node, [pid])
 
 
+def restart(node):
+    """The whole server, as `systemctl restart` does for an upgrade."""
+    old = workers_of(node)
+    node.stop()
+    node.start()
+    wait_for_others(node, old)
+
+
 class Announced(NamedTuple):
     kid: str
     signs_from: int
@@ -255,32 +298,46 @@ def rotate(node):
 # ---- the scene ---------------------------------------------------------------------------------------------------------
 
 
-def rotate_under_load(nodes, count):
-    """So many ID tokens and more, through a rotation; as long as it takes, workers are replaced, and after it once more."""
+def rotate_under_load(nodes, count, meanwhile=time.sleep):
+    """So many ID tokens and more, through a rotation and on. `meanwhile(seconds)` is what happens until it is over."""
     with Crowd(nodes) as crowd:
         crowd.wait_for(count // 4)
         announced = rotate(nodes[0])
         is_over_at = max(key.signs_from for key in announced.values()) + CACHE_SECONDS
-        replaced = 0
-        for node in itertools.cycle(nodes):
-            reload(node)
-            replace_workers(node)
-            replaced += 2 * node.workers
-            if crowd.has_trouble() or (time.time() > is_over_at and node is nodes[-1]):
-                break
-        crowd.wait_for(count)
+        while time.time() < is_over_at and not crowd.has_trouble():
+            meanwhile(1)
+        crowd.wait_for(max(count, len(crowd.all("id_tokens")) + count // 4))
     check(nodes, crowd, announced)
-    print(crowd.figures(announced), f"{replaced} workers replaced", sep=", ")
+    print(crowd.figures(announced))
+
+
+def coming_and_going(nodes):
+    """Every kind of restart, at one node and then the other: a function to call meanwhile."""
+    turns = itertools.cycle([nodes, nodes[::-1]])
+
+    def come_and_go(_seconds):
+        first, second = next(turns)
+        reload(first)
+        replace_workers(first)
+        restart(second)
+        print("A reload, a worker after the other, and a restart. ", end="")
+
+    return come_and_go
+
+
+def has_its_turn(token, new_kid, signs_from):
+    """Whether the key is the one of that second: the new one from its first second on, the old one before."""
+    if token.kid == new_kid:
+        return token.issued_at >= signs_from - LATE_SECONDS
+    return token.issued_at < signs_from
 
 
 def check(nodes, crowd, announced):
     failures, unknown, id_tokens = (crowd.all(name) for name in ("failures", "unknown", "id_tokens"))
     assert not failures, f"{len(failures)} requests failed, the first: {failures[0]}"
     assert not unknown, f"{len(unknown)} ID tokens had an unknown kid"
-    for token in id_tokens:
-        kid, signs_from = announced[token.alg]
-        is_new = token.kid == kid
-        assert is_new == (token.issued_at >= signs_from) or 0 < signs_from - token.issued_at <= LATE_SECONDS
+    early = [token for token in id_tokens if not has_its_turn(token, *announced[token.alg])]
+    assert not early, f"{len(early)} ID tokens were signed by a key that had not its turn"
     assert len({token.kid for token in id_tokens}) == 2 * len(ALGORITHMS)
     for node in nodes:
         published = keys_of(Line(node, nodes[0].issuer).send("GET", "/oauth/jwks", {"Connection": "close"}, None)[2])
@@ -291,33 +348,89 @@ def check(nodes, crowd, announced):
         assert "Traceback" not in node.log()
 
 
+@pytest.fixture
+def serve(tmp_path, postgres):
+    """A function that gives a context with two nodes: of the project, or of a copy with these replacements."""
+
+    def serve(engine, replacements=()):
+        source = mutated_copy(replacements, tmp_path / "source") if replacements else PROJECT
+        return two_nodes(engine, tmp_path, postgres, source)
+
+    return serve
+
+
 @pytest.mark.threat("T136")
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nobody_notices(engine, tmp_path, postgres):
-    source = mutated_copy(IN_SECONDS, tmp_path / "source")
-    with two_nodes(engine, tmp_path, postgres, source) as nodes:
-        rotate_under_load(nodes, 1_000)
+def test_nobody_notices(serve, engine):
+    with serve(engine, IN_SECONDS) as nodes:
+        rotate_under_load(nodes, 1_000, meanwhile=coming_and_going(nodes))
 
 
+@pytest.mark.threat("T136")
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nobody_notices_in_real_time(engine, tmp_path, postgres):
-    with two_nodes(engine, tmp_path, postgres, PROJECT) as nodes:
-        rotate_under_load(nodes, 10_000)
+def test_nobody_notices_in_real_time(serve, engine):
+    with serve(engine) as nodes:
+        rotate_under_load(nodes, 10_000, meanwhile=coming_and_going(nodes))
 
 
 @pytest.mark.parametrize(
     ("mutation", "words"),
     [
-        (SIGNS_AT_ONCE, "ID tokens had an unknown kid"),
-        (NODES_NOT_WAITED_FOR, "ID tokens had an unknown kid"),
-        (GONE_AT_ONCE, "ID tokens (had an unknown kid|outlived their keys)"),
-        (CLOSED_AT_ONCE, "requests failed"),
+        ([*IN_SECONDS, SIGNS_AT_ONCE], "ID tokens had an unknown kid"),
+        ([*IN_SECONDS, GONE_AT_ONCE], "ID tokens (had an unknown kid|outlived their keys)"),
+        pytest.param(
+            [NODES_NOT_WAITED_FOR], "ID tokens (had an unknown kid|were signed by a key)", marks=pytest.mark.long
+        ),
     ],
+    ids=["signs_at_once", "gone_at_once", "nodes_not_waited_for"],
 )
-def test_it_is_noticed(mutation, words, tmp_path, postgres):
-    source = mutated_copy([*IN_SECONDS, mutation], tmp_path / "source")
-    with two_nodes("sqlite", tmp_path, postgres, source) as nodes:
-        with pytest.raises(AssertionError, match=words):
-            rotate_under_load(nodes, 1_000)
+def test_a_key_that_comes_or_goes_too_early_is_noticed(serve, mutation, words):
+    with serve("sqlite", mutation) as nodes, pytest.raises(AssertionError, match=words):
+        rotate_under_load(nodes, 400)
+
+
+@pytest.mark.long
+def test_a_worker_that_leaves_without_a_word_is_noticed(serve):
+    with (
+        serve("sqlite", [*IN_SECONDS, CLOSED_AT_ONCE]) as nodes,
+        pytest.raises(AssertionError, match="requests failed"),
+    ):
+        rotate_under_load(nodes, 1_000, meanwhile=coming_and_going(nodes))
+
+
+# ---- a worker that stops, from close by --------------------------------------------------------------------------------
+
+READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_what_has_begun_is_answered(tmp_path):
+    """Half a request when the worker is told to stop; a request on a kept connection a second later; and silence."""
+    with live_server(f"sqlite:///{tmp_path / 'stop.sqlite3'}", tmp_path, workers=1) as server, ExitStack() as stack:
+        half, kept, silent = (stack.enter_context(connected(server)) for _ in range(3))
+        for line in (half, kept, silent):
+            assert asked(line, READY) == (200, False)
+        half.sendall(READY[:-1])
+        [pid] = workers_of(server)
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(1)
+        assert asked(kept, READY) == (200, True)
+        assert asked(half, READY[-1:]) == (200, True)
+        assert silent.recv(1) == b""
+        wait_for_others(server, [pid])
+
+
+@contextmanager
+def connected(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as line:
+        yield line
+
+
+def asked(line, data):
+    """(status, whether the server says that it will close) of the answer to this."""
+    line.sendall(data)
+    answer = HTTPResponse(line)
+    answer.begin()
+    answer.read()
+    return answer.status, answer.will_close

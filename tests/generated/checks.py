@@ -1,17 +1,19 @@
 """What must hold of every answer, whatever was asked.
 
 `problems(…)` lists what does not, in words; an empty list is the aim. An echo is a copy of the hostile value, of its beginning or
-end, in any spelling that a page, JSON or a URL would give it. Five are meant: `state` in a redirect to the client; the value of the
-form fields `email` and `name`; `next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours carries on
-in its query, percent-encoded (a ticket, an authorization request that came by POST); and entries of the cookie of known devices.
+end, in any spelling that a page, JSON or a URL would give it. These are meant: `state` in a redirect to the client, in a form that
+is posted to it, and in the form that asks who signs out; the value of the form fields `email` (of `login_hint` too) and `name`;
+`next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours carries on in its query, percent-encoded (a
+ticket, a client's request that came by POST); and entries of the cookie of known devices. None of it belongs into the log.
 """
 
 import html
 import json
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote_from_bytes, quote_plus, urlsplit
 
-from tests.builders import REDIRECT_URI
+from tests.builders import PASSWORD, REDIRECT_URI
 
 TOKEN_ERRORS = set(
     "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope"
@@ -19,28 +21,47 @@ TOKEN_ERRORS = set(
 )  # RFC 6749 §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1
 AUTHORIZATION_ERRORS = set(
     "invalid_request unauthorized_client access_denied unsupported_response_type invalid_scope server_error"
-    " temporarily_unavailable".split()
-)  # RFC 6749 §4.1.2.1
+    " temporarily_unavailable login_required consent_required account_selection_required interaction_required"
+    " unmet_authentication_requirements invalid_request_object request_uri_not_supported".split()
+)  # RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6, Error Code unmet_authentication_requirements 1.0
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749 §5.2
 OWN_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*")
 NOTICEABLE = 6  # shorter texts stand on pages anyway
 PIECE = 12
 FIELD = re.compile(rb'(<input id="(?:email|name)" [^>]*?value=")[^"]*(")')
+STATE = re.compile(rb'(<input type="hidden" name="state" value=")[^"]*(")')
+ANSWER_FORM = re.compile(rb'<form method="post" action="([^"]*)" id="answer">(.*?)</form>', re.DOTALL)
+ERROR_FIELD = re.compile(rb'name="error" value="([^"]*)"')
 LINK = re.compile(rb'(href="/)[^"]*(")')
 LINK_OF_REDIRECT = re.compile(rb'<a href="[^"]*">[^<]*</a>')
 TOO_MANY_HASHES = b"Many people are signing in at this moment."
-MACHINES = ("/oauth/token", "/oauth/introspect", "/oauth/revoke", "/api/me", "/.well-known/oauth-authorization-server")
+MACHINES = {  # what each of them answers, besides JSON
+    "/oauth/token": None,
+    "/oauth/introspect": "application/token-introspection+jwt",
+    "/oauth/revoke": None,
+    "/oauth/userinfo": "application/jwt",
+    "/oauth/jwks": "application/jwk-set+json",
+    "/api/me": None,
+    "/.well-known/oauth-authorization-server": None,
+    "/.well-known/openid-configuration": None,
+}
 PROBES = ("/healthz", "/readyz")
 DEVICES = re.compile(r"[\w-]+-device=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}~?){1,5};.*", re.ASCII)
-LOCATION_OF_CLIENT = REDIRECT_URI + "?"
+AFTER_LOGOUT = "https://app.example/bye"
+OF_CLIENT = (REDIRECT_URI + "?", AFTER_LOGOUT + "?")
+SECRETS = re.compile(r"ost_(?:at|rt|ac|cs)_\w{20}|eyJ[\w-]+\.[\w-]+|ostiary=|" + re.escape(PASSWORD), re.ASCII)
 
 
 def problems(answer, path, value, *, name=b"", may_wait=False, is_early=False):
-    """name: of the parameter under test. may_wait: 429 and the 503 of too many password hashes are in order.
+    """path: without its query. name: of the parameter under test.
 
-    is_early: the request may have been refused before anything knew that a machine had sent it.
+    may_wait: 429 and the 503 of too many password hashes are in order. is_early: the request may have been refused before anything
+    knew that a machine had sent it.
     """
-    found = [*status_problems(answer, may_wait), *location_problems(answer), *echoes(answer, value, name)]
+    found = [*status_problems(answer, may_wait), *client_problems(answer), *echoes(answer, value, name)]
+    error = error_of(answer)
+    if error is not None and error not in AUTHORIZATION_ERRORS:
+        found.append(f"unregistered error {error[:80]!r}")
     if path in (*MACHINES, *PROBES) and not is_early:
         found += machine_problems(answer, path)
     return found
@@ -56,16 +77,35 @@ def status_problems(answer, may_wait):
     return []
 
 
-def location_problems(answer):
+def client_problems(answer):
+    """Of what goes to a client, or on to a path of ours."""
     location = answer.headers.get("Location")
     if location is None:
-        return [f"{answer.status} without Location"] if answer.status in (301, 302, 303, 307, 308) else []
-    if OWN_PATH.fullmatch(location):
+        found = [f"{answer.status} without Location"] if answer.status in (301, 302, 303, 307, 308) else []
+        return found + [f"a form for {form[1]!r}" for form in answer_forms(answer) if form[1] != REDIRECT_URI.encode()]
+    if OWN_PATH.fullmatch(location) or location == AFTER_LOGOUT:
         return []
-    if not location.startswith(LOCATION_OF_CLIENT):
+    if not location.startswith(OF_CLIENT):
         return [f"a redirect to {location[:80]!r}"]
-    error = dict(parse_qsl(urlsplit(location).query)).get("error")
-    return [] if error is None or error in AUTHORIZATION_ERRORS else [f"unregistered error {error[:80]!r}"]
+    return []
+
+
+def answer_forms(answer):
+    """The forms by which the answer goes to a client (OAuth 2.0 Form Post Response Mode)."""
+    return list(ANSWER_FORM.finditer(answer.body)) if answer.status == 200 else []
+
+
+def error_of(answer):
+    """The error code that a client is told by way of the browser, or None."""
+    location = answer.headers.get("Location", "")
+    if location.startswith(OF_CLIENT):
+        return dict(parse_qsl(urlsplit(location).query)).get("error")
+    told = [error[1].decode() for form in answer_forms(answer) for error in ERROR_FIELD.finditer(form[2])]
+    return told[0] if told else None
+
+
+def is_refusal(answer):
+    return answer.status >= 400 or error_of(answer) is not None
 
 
 def machine_problems(answer, path):
@@ -73,10 +113,11 @@ def machine_problems(answer, path):
     kind = answer.headers.get("Content-Type", "").partition(";")[0]
     if answer.status == 200 and path in PROBES:
         return found
-    if answer.body and kind != "application/json":
+    if answer.body and kind != "application/json" and (answer.status >= 400 or kind != MACHINES.get(path)):
         return [*found, f"a machine was sent {kind}"]
     stored = answer.headers.get("Cache-Control", "")
-    if "no-store" not in stored and not (path.startswith("/.well-known/") and answer.status == 200):
+    is_public = path == "/oauth/jwks" or path.startswith("/.well-known/")
+    if "no-store" not in stored and not (is_public and answer.status == 200):
         found.append(f"a machine may keep the answer: {stored}")
     return found + (json_error_problems(answer.body) if answer.body and answer.status >= 400 else [])
 
@@ -89,6 +130,14 @@ def json_error_problems(body):
     return found
 
 
+def log_problems(lines, value):
+    """What a line of the log must not hold: anything that lets somebody in, or that was sent."""
+    written = "\n".join(lines)
+    found = [f"a secret in the log: {secret[0][:20]!r}" for secret in SECRETS.finditer(written)]
+    raw = written.encode("utf-8", "surrogatepass")
+    return found + [f"an echo in the log: {needle[:80]!r}" for needle in spellings(value) if needle in raw]
+
+
 # ---- echoes -------------------------------------------------------------------------------------------------------
 
 
@@ -97,8 +146,10 @@ def echoes(answer, value, name):
     body = answer.body.replace(answer.headers.get("Request-Id", "-").encode(), b"")
     if "Location" in answer.headers:
         body = LINK_OF_REDIRECT.sub(b"", body)  # Werkzeug says it again, escaped
-    if name in (b"email", b"name"):
+    if name in (b"email", b"name", b"login_hint"):
         body = FIELD.sub(rb"\1\2", body)
+    if name == b"state":
+        body = STATE.sub(rb"\1\2", body)
     if name == b"next":
         body = LINK.sub(rb"\1\2", body)
     headers = "\n".join(f"{field}: {text}" for field, text in answer.headers if not is_meant(field, text, name))
@@ -117,10 +168,11 @@ def is_meant(field, text, name):
     if field == "Set-Cookie":
         return DEVICES.fullmatch(text) is not None
     if field == "Location":
-        return OWN_PATH.fullmatch(text) is not None or (name == b"state" and text.startswith(LOCATION_OF_CLIENT))
+        return OWN_PATH.fullmatch(text) is not None or (name == b"state" and text.startswith(OF_CLIENT))
     return field == "Request-Id"
 
 
+@lru_cache(64)
 def spellings(value):
     """What a copy of the value, of its beginning or of its end would look like."""
     pieces = {piece.strip() for piece in (value[:1_000], value[:PIECE], value[-PIECE:])}

@@ -1,8 +1,9 @@
 """Whatever arrives in a parameter, a header or a path, the answer is in order, and nothing is lost.
 
 Ten kinds of hostile values (`values.py`) go into every parameter in every way (`ways.py`) and into every header, from strangers and
-from callers past the first checks (`routes.py`); `checks.py` says what must hold of each answer. The routes come from the app's own
-map, and what is read of a request is watched: a route, parameter, header or cookie that is not named fails here.
+from callers past the first checks (`routes.py`), and into the JSON of what clients sign (`signed.py`); `checks.py` says what must
+hold of each answer, `watch.py` sees what it leaves behind. The routes come from the app's own map, and what is read of a request is
+watched: a route, parameter, header or cookie that is not named fails here.
 """
 
 import itertools
@@ -24,17 +25,28 @@ from app import create_app
 from config import Settings
 from models import Scope, db
 from protocol import passwords
-from protocol.parameters import KNOWN
+from protocol.parameters import HINTS, KNOWN
 from tests import builders
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, refresh_request
-from tests.generated.checks import problems
-from tests.generated.raw import quoted, send
-from tests.generated.routes import CASES, FURTHEST, World, basic
+from tests.generated.checks import OWN_PATH, is_refusal, log_problems, problems
+from tests.generated.raw import RawRequest, quoted, send
+from tests.generated.routes import AUTHORIZATION, CASES, DAN, FURTHEST, World, basic
+from tests.generated.signed import (
+    BENT_TOKENS,
+    CLAIMS_OF_ASSERTIONS,
+    CLAIMS_OF_REQUESTS,
+    HEADERS_OF_TOKENS,
+    JSON_PLACES,
+    bend,
+    json_values,
+)
 from tests.generated.values import ten_values
+from tests.generated.watch import Log, Rows
 from tests.generated.ways import (
     HEADERS,
     HEADERS_OF_FILES,
     HEADERS_OF_FORMS,
+    HEADERS_OF_INTROSPECTION,
     OTHER_WAYS,
     PATHS,
     UNREAD_HEADERS,
@@ -42,6 +54,7 @@ from tests.generated.ways import (
     left_out,
     one_way_each,
 )
+from tests.jose import with_assertion
 
 MANY = 1_000_000
 PATIENT = dict.fromkeys(
@@ -100,15 +113,20 @@ def make_world(**changed):
     app = create_app(Settings(issuer=ISSUER, signup="open", **settings, **changed))
     with app.app_context():
         db.create_all()
-        db.session.add_all([Scope(name=name, description=f"See your {name}") for name in ("profile", "email")])
+        db.session.add_all(
+            [Scope(name=name, description=f"See your {name}") for name in ("openid", "profile", "email")]
+        )
         db.session.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
         newest = {"revision": store.schema.revisions()[0]}
         db.session.execute(text("INSERT INTO alembic_version VALUES (:revision)"), newest)
         db.session.commit()
-    return World(app, ISSUER, SECRET_KEY, passwords.hash_password(PASSWORD))
+    world = World(app, ISSUER, SECRET_KEY, passwords.hash_password(PASSWORD))
+    world.rows, world.log = Rows(app), Log()
+    return world
 
 
 def end(world):
+    world.log.end()
     with world.app.app_context():
         db.engine.dispose()
 
@@ -136,8 +154,8 @@ def is_live(world):
 # ---- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def for_values(name, examples, is_long=False):
-    """Run a function with dictionaries of ten values. They are the same ones each time, but for the long form.
+def for_values(name, examples, is_long=False, *, values=ten_values):
+    """Run a function with dictionaries of values. They are the same ones each time, but for the long form.
 
     Nothing is shrunk: a function sends hundreds of requests for each dictionary, and the one that failed is shown.
     """
@@ -152,21 +170,49 @@ def for_values(name, examples, is_long=False):
     )
 
     def decorate(function):
-        run = options(given(ten_values())(function))
+        run = options(given(values())(function))
         return run if is_long else seed(zlib.crc32(name.encode()))(run)
 
     return decorate
 
 
 def check(world, request, value, where, **allowed):
+    """Send it. What is kept for the pages that come after it is looked at there too."""
+    answer = check_once(world, request, value, where, **allowed)
+    if allowed.get("name", b"").decode("latin-1") in HINTS and (onward := followed(request, answer)):
+        check_once(world, onward, value, where, **allowed)
+
+
+def check_once(world, request, value, where, **allowed):
+    rows = world.rows.inserted()
+    world.log.lines.clear()
     answer = send(world.app, request)
     path = unquote_to_bytes(request.target.partition(b"?")[0]).decode("latin-1")
-    found = problems(answer, path, value, **allowed)
+    found = problems(answer, path, value, **allowed) + log_problems(world.log.lines, value)
+    if is_refusal(answer) and world.rows.inserted() != rows:
+        found.append("a refusal left a row")
     assert not found, f"{where}: {found}\n{request}\n{answer}"
+    return answer
 
 
-def check_parameters(world, case, values, other_ways=OTHER_WAYS, **allowed):
-    """Each value in place of each parameter, and each of the other ways to send it with one of the values."""
+def followed(request, answer):
+    """Where an authorization request leads to inside this site; None where it does not."""
+    location = answer.headers.get("Location", "")
+    if not request.target.startswith(b"/oauth/authorize") or not OWN_PATH.fullmatch(location):
+        return None
+    kept = {name: line for name, line in request.headers if name in (b"Host", b"Cookie")}
+    if cookie := answer.headers.get("Set-Cookie"):
+        kept[b"Cookie"] = cookie.partition(";")[0].encode()
+    return RawRequest(b"GET", location.encode(), tuple(kept.items()))
+
+
+# Not each value in each of the other ways, but each way for a share of the parameters.
+SHARES = itertools.cycle([OTHER_WAYS[first::4] for first in range(4)])
+TURNS = itertools.count()
+
+
+def check_parameters(world, case, values, other_ways, **allowed):
+    """Each value in place of each parameter, and each of these other ways to send it with one of the values."""
     for number, (place, name) in enumerate(case.parameters()):
         kinds = [*list(values)[number % len(values) :], *list(values)[: number % len(values)]]
         ways = [(instead, kind) for kind in kinds]
@@ -181,28 +227,28 @@ def check_parameters(world, case, values, other_ways=OTHER_WAYS, **allowed):
 @in_both_lengths
 @of_each(CASES)
 def test_parameters(world, case, is_long):
-    turns = itertools.cycle(range(4))  # many values, so not each of them in each of the other ways
-
     @for_values(case.name, LONG if is_long else SHORT, is_long)
     def run(values):
-        check_parameters(world, case, values, OTHER_WAYS[next(turns) :: 4] if is_long else OTHER_WAYS)
+        check_parameters(world, case, values, next(SHARES))
 
     run()
 
 
-def check_headers(world, case, headers, values, **allowed):
+def check_headers(world, case, headers, values, shares=1):
+    """In the ways there are, of which one in `shares` has its turn."""
     for name, ways in headers.items():
-        for way, kind in one_way_each(ways, values):
+        for way, kind in one_way_each(ways, values)[next(TURNS) % shares :: shares]:
             parts = case.parts(world)
             request = parts.with_header(name, way(parts.header(name), values[kind]))
             where = f"{case.name}: {name.decode()} ({kind})"
-            check(world, request, values[kind], where, is_early=name == b"Host", **allowed)
+            check(world, request, values[kind], where, is_early=name == b"Host")
 
 
 def headers_of(case):
     """The headers that may be read for this case."""
     forms = HEADERS_OF_FORMS if "csrf_token" in case.form else {}
-    return HEADERS | forms | (HEADERS_OF_FILES if "stylesheet" in case.name else {})
+    files = HEADERS_OF_FILES if "stylesheet" in case.name else {}
+    return HEADERS | forms | files | (HEADERS_OF_INTROSPECTION if "introspection" in case.name else {})
 
 
 def headers_read(world, case):
@@ -211,16 +257,28 @@ def headers_read(world, case):
     return {name: ways for name, ways in headers_of(case).items() if key_of(name) in read}
 
 
+def headers_of_view(world, case):
+    """What is read for the simplest of all requests too is read by the same code for every route: these are not."""
+    before_views = names_read(world, SIMPLEST)
+    return {name: ways for name, ways in headers_read(world, case).items() if key_of(name) not in before_views}
+
+
+def without(headers, others):
+    return {name: ways for name, ways in headers.items() if name not in others}
+
+
 @pytest.mark.threat("T164")
 @in_both_lengths
 @of_each(FURTHEST)
 def test_headers(world, case, is_long):
     headers = headers_read(world, case)
     assert len(headers) >= 5
+    of_view = headers_of_view(world, case)
 
     @for_values(f"headers of {case.name}", FEW if is_long else SHORT, is_long)
     def run(values):
-        check_headers(world, case, headers, values)
+        check_headers(world, case, of_view, values)
+        check_headers(world, case, without(headers, of_view), values, 1 if is_long else 4)
 
     run()
 
@@ -229,9 +287,7 @@ def test_headers(world, case, is_long):
 @pytest.mark.timeout(300)
 @of_each(FURTHEST)
 def test_headers_of_views_at_length(world, case):
-    """What is read for the simplest of all requests too is read by the same code for every route: 20 routes are enough of it."""
-    before_views = names_read(world, SIMPLEST)
-    headers = {name: ways for name, ways in headers_read(world, case).items() if key_of(name) not in before_views}
+    headers = headers_of_view(world, case)
 
     @for_values(f"headers of {case.name}", LONG - FEW, is_long=True)
     def run(values):
@@ -244,7 +300,7 @@ def test_headers_of_views_at_length(world, case):
 @of_each(FURTHEST)
 def test_other_headers(world, case, is_long):
     """All at once, each with a value of its own: most of them make no difference."""
-    others = HEADERS | HEADERS_OF_FORMS | HEADERS_OF_FILES | UNREAD_HEADERS
+    others = HEADERS | HEADERS_OF_FORMS | HEADERS_OF_FILES | HEADERS_OF_INTROSPECTION | UNREAD_HEADERS
     names = sorted(others.keys() - headers_read(world, case))
 
     @for_values(f"other headers of {case.name}", FEW if is_long else SHORT, is_long)
@@ -269,6 +325,88 @@ def test_paths(world, case, is_long):
             parts = case.parts(world)
             request = replace(parts.request(), target=way(parts.path, quoted(values[kind])))
             check(world, request, values[kind], f"{case.name}: path ({kind})")
+
+    run()
+
+
+# ---- what is signed -----------------------------------------------------------------------------------------------------
+
+
+def check_json(world, values, places, make):
+    """Each value at each place of the JSON, as `make(place, text)` puts it into a request."""
+    for place in places:
+        for kind, value in values.items():
+            check(world, make(place, value.text).request(), value.sent, f"{place} ({kind})", name=place.name)
+
+
+@pytest.mark.threat("T164")
+@in_both_lengths
+def test_request_objects(world, is_long):
+    """Signed by the client's own key, so that all that is in them is read."""
+
+    def make(place, text):
+        query = {"client_id": "web", "response_type": "code", "scope": "openid"}
+        query["request"] = bend(world.request_object(), place, text)
+        return world.get(b"/oauth/authorize", query, Cookie=world.browser(DAN).cookie)
+
+    @for_values("request objects", LONG if is_long else SHORT, is_long, values=json_values)
+    def run(values):
+        check_json(world, values, [*CLAIMS_OF_REQUESTS, *HEADERS_OF_TOKENS], make)
+
+    run()
+
+
+@pytest.mark.threat("T164")
+@in_both_lengths
+@pytest.mark.parametrize("client_id", ["keys", "hmac"])
+def test_client_assertions(world, client_id, is_long):
+    def make(place, text):
+        assertion = bend(world.assertion(client_id), place, text)
+        return world.post(b"/oauth/revoke", {"token": "ost_at_x", **with_assertion(assertion)})
+
+    @for_values(f"assertions {client_id}", LONG if is_long else SHORT, is_long, values=json_values)
+    def run(values):
+        check_json(world, values, [*CLAIMS_OF_ASSERTIONS, *HEADERS_OF_TOKENS], make)
+
+    run()
+
+
+@pytest.mark.threat("T164")
+@in_both_lengths
+def test_claims_parameter(world, is_long):
+    def make(place, text):
+        query = AUTHORIZATION | {"claims": place.fill(text)}
+        return world.get(b"/oauth/authorize", query, Cookie=world.browser(DAN).cookie)
+
+    @for_values("claims", LONG if is_long else SHORT, is_long, values=json_values)
+    def run(values):
+        check_json(world, values, JSON_PLACES, make)
+
+    run()
+
+
+@pytest.mark.threat("T164")
+@in_both_lengths
+def test_bent_tokens(world, is_long):
+    """A token that was good, with a value in one of its segments: as a hint, as an assertion, as an access token."""
+    places = {
+        "id_token_hint": lambda token: world.get(
+            b"/oauth/authorize", AUTHORIZATION | {"id_token_hint": token}, Cookie=world.browser(DAN).cookie
+        ),
+        "hint of a sign-out": lambda token: world.get(b"/oauth/logout", {"id_token_hint": token}),
+        "client_assertion": lambda token: world.post(b"/oauth/revoke", {"token": "x", **with_assertion(token)}),
+        "request": lambda token: world.get(b"/oauth/authorize", {"client_id": "web", "request": token}),
+        "access_token": lambda token: world.post(b"/oauth/userinfo", {"access_token": token}),
+    }
+    tokens = [world.id_token(DAN), world.assertion("keys"), world.request_object(), world.signed_access_token()]
+
+    @for_values("bent tokens", LONG if is_long else SHORT, is_long)
+    def run(values):
+        for place, make in places.items():
+            for number, (name, way) in enumerate(BENT_TOKENS.items()):
+                for kind, value in list(values.items())[number % 5 :: 5]:
+                    token = way(tokens[number % len(tokens)].encode(), value)
+                    check(world, make(token).request(), value, f"{place}: {name} ({kind})")
 
     run()
 
@@ -364,7 +502,7 @@ def test_what_is_read_is_seen(world, seen):
 
 def test_every_parameter_of_the_protocol_is_named():
     """`/oauth/authorize` takes its parameters from this list, all at once."""
-    assert {name for case in CASES for name in (*case.query, *case.form)} >= KNOWN
+    assert {name for case in CASES for name in (*case.query, *case.form)} >= KNOWN | HINTS
 
 
 class WatchedEnviron(dict):
@@ -442,7 +580,8 @@ def test_throttled_callers():
     def run(values):
         for case in CASES:
             if case.parts(world).path in THROTTLED:
-                check_parameters(world, case, values, [], may_wait=True)
+                some = dict(list(values.items())[next(TURNS) % 2 :: 2])
+                check_parameters(world, case, some, [], may_wait=True)
 
     run()
     stranger = world.post(

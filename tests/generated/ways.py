@@ -227,6 +227,17 @@ HEADERS = {
     b"X-Forwarded-Prefix": ANY,
     b"Access-Control-Request-Method": [*ANY, *by_grammar(b"POST")],
 }
+HEADERS_OF_INTROSPECTION = {
+    b"Accept": [
+        *ANY,
+        *by_grammar(
+            b"application/token-introspection+jwt;q=%s",
+            b"application/token-introspection+jwt, application/json;q=%s",
+            b'application/*; a="%s',
+            b"*/*;q=1e400, %s",
+        ),
+    ]
+}
 HEADERS_OF_FORMS = {b"X-Csrftoken": ANY, b"X-Csrf-Token": ANY}
 DATE = by_grammar(
     b"Mon, 99 %s 2000",
@@ -248,7 +259,6 @@ HEADERS_OF_FILES = {
 }
 
 UNREAD_HEADERS = {  # no view reads these, and a test says so
-    b"Accept": ANY,
     b"Accept-Language": [*ANY, *by_grammar(b"%s;q=1e400", b"en;q=%s", b"en,%s;q=NaN")],
     b"Referer": [*ANY, *by_grammar(b"https://op.example/%s", b"https://[%s", b"//%s")],
     b"X-Real-Ip": ANY,

@@ -21,7 +21,6 @@ const configuration = {
   clients,
   jwks,
   scopes,
-  adapter: undefined,
   responseTypes: ['code'],
   subjectTypes: ['public', 'pairwise'],
   acrValues: ['urn:ostiary:acr:password'],
@@ -31,7 +30,7 @@ const configuration = {
     idTokenSigningAlgValues: ALGORITHMS,
     userinfoSigningAlgValues: ALGORITHMS,
     requestObjectSigningAlgValues: CLIENT_ALGORITHMS,
-    clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS, 'HS256'],
+    clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS, 'HS256', 'HS384', 'HS512'],
   },
   features: {
     devInteractions: { enabled: false },
@@ -52,7 +51,7 @@ const configuration = {
     introspection: {
       enabled: true,
       allowedPolicy: (ctx, client, token) =>
-        client.clientAuthMethod !== 'none' && (client.grantTypes.length === 0 || token.clientId === client.clientId),
+        client.grantTypes.length === 0 ? token.kind !== 'RefreshToken' : token.clientId === client.clientId,
     },
   },
   allowOmittingSingleRegisteredRedirectUri: true,

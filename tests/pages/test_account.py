@@ -5,16 +5,7 @@ from sqlalchemy import func, select, update
 
 from models import LogoutNotice, Token, UserSession, db
 from protocol import clock
-from tests.builders import (
-    PASSWORD,
-    a_client,
-    a_client_session,
-    a_code,
-    a_notice,
-    a_session,
-    a_token,
-    a_user,
-)
+from tests.builders import PASSWORD, a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, follow, go, page, press, sign_in
 from tests.test_session_end import a_notified_client
 
@@ -96,21 +87,17 @@ def test_each_session_says_where_it_is(http, seed, sleep):
     seed(a_user(), a_client(), a_client(client_id="notes", client_name="Notes"))
     http.environ_base["HTTP_USER_AGENT"] = FIREFOX
     sign_in(http)
-    began_at = clock.now()
     sleep(3600)
     sign_in(http)
     for client_id in ("web", "notes"):
         press(http, ask(http, client_id=client_id), "Allow")
-    sleep(60)
+        sleep(60)
     seed(a_session(7, user_agent=SAFARI, remote_addr="2001:db8::1"), a_session(8, expires_at=clock.now()))
     shown = page(http.get("/account/sessions"))
-    here, there = (
-        shown.text.index("Firefox on Windows This browser From 127.0.0.1 Began"),
-        shown.text.index("Safari on"),
-    )
+    here = shown.text.index("Firefox on Windows This browser From 127.0.0.1 Began")
+    there = shown.text.index("Safari on an iPhone From 2001:db8::1 Signed in")
     assert here < there  # though the other one is newer
     assert "Used for Web, Notes" in shown.text[here:there]
-    assert "Safari on an iPhone From 2001:db8::1 Signed in" in shown.text
     assert shown.text.count("This browser") == 1
     assert shown.text.count("Began") == 1
     assert shown.text.count("with your password") == 2
@@ -118,7 +105,6 @@ def test_each_session_says_where_it_is(http, seed, sleep):
     assert len(times) == 3
     assert times[0].endswith("+00:00")
     assert times == sorted(times)
-    assert clock.now() - began_at == 3660
     assert len([words for words in shown.forms[0].buttons if words.startswith("Sign out ")]) == 4
 
 
@@ -214,12 +200,12 @@ def test_the_receipts_say_what_became_of_each_notice(ada, seed):
     )
     shown = page(ada.get("/account/sign-outs"))
     assert len(shown.all("h2")) == 2
-    newer, older = shown.text.split("Web ")[1:]
-    assert newer.startswith("not told yet")
-    assert "attempt" not in newer
-    assert older.startswith("told ")
-    assert "Notes not told yet: 2 attempts so far, the next after " in older
-    assert "Gone could not be reached, 6 attempts. It may still have you signed in." in older
+    assert "Web not told yet" in shown.text
+    assert "Gone could not be reached, 6 attempts. It may still have you signed in." in shown.text
+    assert "Notes not told yet: 2 attempts so far, the next after " in shown.text
+    assert "Web told " in shown.text
+    states = [attributes["class"] for attributes in shown.all("li") if "class" in attributes]
+    assert states == ["waiting", "undelivered", "waiting", "delivered"]
     assert "5 attempts" not in shown.text
 
 
@@ -246,7 +232,7 @@ def told(http, seed, app):
 
 def test_the_page_after_the_sign_out_says_who_was_told(http, told):
     shown = http.get("/logout")
-    assert "Not reached yet Web Look again in a moment." in page(shown).text
+    assert "Being told Web We go on trying for an hour." in page(shown).text
     told(delivered_at=clock.now(), next_attempt_at=None)
     shown = go(http, shown, "Look again")
     assert "Applications that want to know Told Web" in page(shown).text
@@ -259,7 +245,7 @@ def test_everywhere_is_told_everywhere(ada, seed, rows):
     seed(a_client_session(session_id=2))
     end(ada, "everywhere")
     assert rows(COUNT_NOTICES) == [(1,)]
-    assert "Not reached yet Web" in page(ada.get("/logout")).text
+    assert "Being told Web" in page(ada.get("/logout")).text
 
 
 def test_only_this_browser_learns_of_it_and_only_for_a_while(http, new_browser, told, sleep):

@@ -8,6 +8,7 @@ from config import Settings
 from models import AuthorizationCode, LogoutNotice, Throttle, Token, User, UserSession
 from pages import account_password
 from protocol import passwords
+from session_end import end_sessions
 from tests.builders import (
     ISSUER,
     PASSWORD,
@@ -120,8 +121,6 @@ def test_a_session_that_was_ended_meanwhile_is_a_new_one(ada, seed, rows, app, m
 
     def slowly(new):
         with app.app_context(), transaction():
-            from session_end import end_sessions
-
             end_sessions(1)
         return genuine(new)
 
@@ -179,6 +178,7 @@ def test_a_missing_field_is_a_mistake_like_others(ada, missing):
     assert ada.post(PATH, data=fields).status_code == 400
 
 
+@pytest.mark.usefixtures("sleep")
 def test_guesses_are_failed_sign_ins(ada, new_browser, rows):
     """Whoever found an open browser does not get to try passwords without end, and the right one does not help then."""
     assert [change(ada, "wrong").status_code for _time in range(6)] == [400] * 5 + [429]
@@ -188,9 +188,6 @@ def test_guesses_are_failed_sign_ins(ada, new_browser, rows):
     assert press(ada, ada.get("/login"), "Sign in", email=EMAIL, password=PASSWORD).status_code == 429
     assert sign_in(new_browser()).status_code == 303
     assert rows(select(UserSession.user_id)) == [(1,), (1,)]
-
-
-test_guesses_are_failed_sign_ins = pytest.mark.usefixtures("sleep")(test_guesses_are_failed_sign_ins)
 
 
 def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(ada, app, rows):

@@ -165,7 +165,7 @@ def test_a_response_mode_that_is_not_advertised(browser, mode):
 
 @pytest.mark.threat("T026")
 def test_unknown_parameters_are_ignored(browser):
-    answer = browser.get(authorization_path(foo="bar", request="x", claims="{}"))
+    answer = browser.get(authorization_path(foo="bar", resources="x", claim="{}"))
     assert answer.status_code == (303 if "Location" in answer.headers else 200)
     assert "error" not in answer.headers.get("Location", "")
 

@@ -12,8 +12,11 @@ TABLES = (User, UserSession, AuthorizationCode, Consent)
 
 @pytest.fixture
 def state(rows):
-    """How many rows there are of what a form can make or end."""
-    return lambda: [rows(select(func.count()).select_from(table)) for table in TABLES]
+    """How many rows there are of what a form can make or end, and the passwords."""
+    return lambda: [
+        *(rows(select(func.count()).select_from(table)) for table in TABLES),
+        rows(select(User.password_hash)),
+    ]
 
 
 def login_form(http):
@@ -45,6 +48,21 @@ def end_session_form(http):
     return page(http.get("/oauth/logout")).form("Sign out").filled("Sign out")
 
 
+def account_form(path, button):
+    def form(http):
+        sign_in(http)
+        press(http, ask(http), "Allow")
+        return page(http.get(path)).form(button).filled(button)
+
+    return form
+
+
+def password_form(http):
+    sign_in(http)
+    form = page(http.get("/account/password")).form("Change password")
+    return form.filled("Change password", password=PASSWORD, new_password="another long password")
+
+
 FORMS = {
     "sign in": ("/login", login_form),
     "sign up": ("/signup", signup_form),
@@ -52,6 +70,9 @@ FORMS = {
     "consent": ("/oauth/authorize", consent_form),
     "another account": ("/accounts", another_account_form),
     "sign out for a client": ("/oauth/logout", end_session_form),
+    "sign out everywhere": ("/account/sessions", account_form("/account/sessions", "Sign out everywhere")),
+    "remove access": ("/account/applications", account_form("/account/applications", "Remove access of Web")),
+    "change the password": ("/account/password", password_form),
 }
 
 

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.builders import a_client, a_user
-from tests.pages.steps import ask, authorization_path, page, press, sign_in
+from models import Consent
+from tests.builders import a_client, a_notice, a_session, a_user
+from tests.pages.steps import ask, authorization_path, follow, page, press, sign_in
 
 HOSTILE = 'Evil\u202e\u2066 <script>alert(1)</script> "><img src=x onerror=y> {{ 7*7 }} ' + "w" * 90
 
@@ -69,6 +70,75 @@ def consent_for_an_application_on_the_device(http):
     return ask(http, client_id="native", redirect_uri="com.example.app:/cb")
 
 
+def account(http):
+    sign_in(http)
+    return http.get("/account/")
+
+
+def account_beside_another(http):
+    sign_in(http, email="bo@example.com")
+    sign_in(http)
+    return http.get("/account/")
+
+
+def where_signed_in(http):
+    sign_in(http)
+    press(http, ask(http), "Allow")
+    return http.get("/account/sessions")
+
+
+def signed_out_there(http):
+    sign_in(http)
+    return follow(http, press(http, http.get("/account/sessions"), "Sign out everywhere else"))
+
+
+def not_signed_in_there(http):
+    sign_in(http)
+    form = page(http.get("/account/sessions")).form("Sign out everywhere")
+    return http.post(form.url, data=form.fields | {"end": "<script>"})
+
+
+def receipts(http):
+    sign_in(http)
+    return http.get("/account/sign-outs")
+
+
+def no_receipts(http):
+    sign_in(http, email="bo@example.com")
+    return http.get("/account/sign-outs")
+
+
+def password_page(http):
+    sign_in(http)
+    return http.get("/account/password")
+
+
+def failed_change_of_password(http):
+    sign_in(http)
+    return press(http, http.get("/account/password"), "Change password", password="<b>wrong", new_password="<b>" * 12)
+
+
+def new_password_that_will_not_do(http):
+    sign_in(http)
+    return press(http, http.get("/account/password"), "Change password", password="wrong", new_password="<b>")
+
+
+def allowed_applications(http):
+    sign_in(http)
+    return http.get("/account/applications")
+
+
+def no_applications(http):
+    sign_in(http, email="bo@example.com")
+    return http.get("/account/applications")
+
+
+def application_without_access(http):
+    sign_in(http)
+    form = page(http.get("/account/applications")).forms[0]
+    return http.post(form.url, data=form.fields | {"client": "<script>"})
+
+
 def sign_out_page(http):
     sign_in(http)
     return http.get("/logout")
@@ -76,6 +146,12 @@ def sign_out_page(http):
 
 def signed_out(http):
     return http.get("/logout")
+
+
+def signed_out_and_told(http):
+    sign_in(http)
+    press(http, ask(http), "Allow")
+    return follow(http, press(http, http.get("/logout"), "Sign out"))
 
 
 def not_found(http):
@@ -127,8 +203,22 @@ PAGES = {
     consent_again: 200,
     consent_without_scopes: 200,
     consent_for_an_application_on_the_device: 200,
+    account: 200,
+    account_beside_another: 200,
+    where_signed_in: 200,
+    signed_out_there: 200,
+    not_signed_in_there: 404,
+    receipts: 200,
+    no_receipts: 200,
+    password_page: 200,
+    failed_change_of_password: 400,
+    new_password_that_will_not_do: 400,
+    allowed_applications: 200,
+    no_applications: 200,
+    application_without_access: 404,
     sign_out_page: 200,
     signed_out: 200,
+    signed_out_and_told: 200,
     not_found: 404,
     demo_of_production: 404,
     wrong_method: 405,
@@ -146,9 +236,22 @@ def answer(request, http, seed):
     show, status = request.param
     seed(
         a_user(name="Ada <b>"),
-        a_client(client_name=HOSTILE, scope="profile email read"),
+        a_user(id=2, sub="b", email="bo@example.com", name=""),
+        a_client(
+            client_name=HOSTILE,
+            scope="profile email read",
+            extra_metadata={"backchannel_logout_uri": "https://app.example/logout"},
+        ),
         a_client(client_id="modest", scope=""),
         a_client(client_id="native", redirect_uris=["com.example.app:/cb"]),
+        a_client(client_id="allowed", redirect_uris=["com.example.app:/cb"], client_name=HOSTILE),
+        a_client(client_id="known"),
+        Consent(user_id=1, client_id="allowed", scope="profile <b>", granted_at=1),
+        Consent(user_id=1, client_id="known", scope="", granted_at=1),
+        a_session(7, user_agent=HOSTILE, remote_addr="<b>"),
+        a_notice(delivered_at=1, next_attempt_at=None, attempts=2, created_at=1),
+        a_notice(client_id="known", attempts=1, created_at=1),
+        a_notice(client_id="allowed", next_attempt_at=None, attempts=6, outcome="<b>"),
     )
     answer = show(http)
     assert answer.status_code == status
@@ -215,7 +318,12 @@ def test_the_frame_of_a_page(answer):
 def test_fields_have_labels_and_names_for_password_managers(answer):
     shown = page(answer)
     labelled = {label["for"] for label in shown.all("label")}
-    expected = {"email": {"username"}, "name": {"name"}, "password": {"current-password", "new-password"}}
+    expected = {
+        "email": {"username"},
+        "name": {"name"},
+        "password": {"current-password", "new-password"},
+        "new_password": {"new-password"},
+    }
     for field in shown.all("input"):
         if field["type"] == "hidden":
             continue

@@ -261,6 +261,23 @@ def test_a_sub_that_the_client_insists_on(both):
     assert error_of(both, prompt="none", claims=wanting("nobody")) == "login_required"
 
 
+def test_nobody_decides_before_it_is_their_turn(both, rows):
+    """A decision that is posted without its page: Bo has signed in for a request that names Ada."""
+    sign_in(both)
+    hint_of_ada = sign_in_at_client(both, prompt="consent")["id_token"]
+    shown = ask(both, scope=SCOPE, id_token_hint=hint_of_ada, prompt="login", state="named")
+    answer = press(both, shown, "Sign in", email=BO, password=PASSWORD)
+    ticket = answer.headers["Location"].rpartition("ticket=")[2]
+    before = rows(COUNT_CODES)
+    form = {
+        "ticket": ticket,
+        "decision": "allow",
+        "csrf_token": page(both.get("/accounts")).forms[0].fields["csrf_token"],
+    }
+    assert answer_of(both.post("/oauth/authorize", data=form))["error"] == "login_required"
+    assert rows(COUNT_CODES) == before
+
+
 # ---- several accounts --------------------------------------------------------------------------------------------------
 
 

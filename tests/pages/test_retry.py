@@ -13,15 +13,29 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
 from config import Settings
-from models import AuthorizationCode, AuthorizationTicket, Consent, SigningKey, Token, User, UserSession, db
-from protocol import credentials
+from models import (
+    AuthorizationCode,
+    AuthorizationTicket,
+    Consent,
+    LogoutNotice,
+    SigningKey,
+    Throttle,
+    Token,
+    User,
+    UserSession,
+    db,
+)
+from protocol import credentials, passwords
 from tests.builders import (
     PASSWORD,
     a_client,
+    a_client_session,
     a_code,
     a_machine,
+    a_notice,
     a_public_client,
     a_refresh_token,
+    a_session,
     a_token,
     a_user,
     basic,
@@ -40,6 +54,7 @@ from tests.pages.steps import (
     sign_in,
     sign_out,
 )
+from tests.test_session_end import a_notified_client
 from unit_of_work import ATTEMPTS
 
 CODE = "ost_ac_" + "c" * 43
@@ -158,6 +173,74 @@ def test_home(http, seed, races):
     races.begin()
     assert page(http.get("/")).headings == ["Hello, Ada"]
     assert races.were_lost("GET /")
+
+
+def test_the_account(http, seed, races):
+    seed(a_user(), a_client(), a_notice())
+    sign_in(http)
+    races.begin()
+    assert "Email address ada@example.com not verified" in page(http.get("/account/")).text
+    assert "Web not told yet" in page(http.get("/account/sign-outs")).text
+    assert races.were_lost("GET /account/", "GET /account/sign-outs")
+
+
+def test_signing_out_elsewhere(http, seed, rows, count, races):
+    seed(a_user(), a_notified_client())
+    sign_in(http)
+    seed(a_session(2), a_client_session(session_id=2))
+    races.begin()
+    shown = http.get("/account/sessions")
+    answer = press(http, shown, "Sign out everywhere else")
+    assert races.were_lost("GET /account/sessions", "POST /account/sessions")
+    assert [rows(select(UserSession.id)), count(LogoutNotice)] == [[(1,)], 1]
+    assert page(follow(http, answer)).text.count("You are signed out everywhere else.") == 1
+
+
+def test_signing_out_everywhere(http, seed, count, races):
+    seed(a_user(), a_notified_client())
+    sign_in(http)
+    seed(a_client_session(), a_session(2), a_client_session("sid-2", session_id=2))
+    shown = http.get("/account/sessions")
+    races.begin()
+    answer = press(http, shown, "Sign out everywhere")
+    assert races.were_lost("POST /account/sessions")
+    assert [count(UserSession), count(LogoutNotice)] == [0, 2]
+    assert page(follow(http, answer)).text.count("Being told Web") == 1
+
+
+def test_another_password(http, seed, rows, races):
+    seed(a_user())
+    sign_in(http)
+    seed(a_session(2))
+    races.begin()
+    shown = http.get("/account/password")
+    answer = press(http, shown, "Change password", password=PASSWORD, new_password="another long password")
+    assert races.were_lost("GET /account/password", "POST /account/password")
+    assert rows(select(UserSession.id)) == [(1,)]
+    assert passwords.is_right("another long password", rows(select(User.password_hash))[0][0])
+    assert page(follow(http, answer)).text.count("Your password is changed.") == 1
+
+
+def test_a_guess_at_the_present_password_counts_once(http, seed, count, rows, races):
+    """The COMMIT that is lost is the one of the penalty."""
+    seed(a_user())
+    sign_in(http)
+    shown = http.get("/account/password")
+    races.begin()
+    answer = press(http, shown, "Change password", password="wrong", new_password="another long password")
+    assert races.were_lost("POST /account/password")
+    assert (answer.status_code, count(Throttle)) == (400, 1)
+
+
+def test_access_that_is_removed(http, seed, count, races):
+    seed(a_user(), a_client(), Consent(user_id=1, client_id="web", scope="profile", granted_at=1), a_token())
+    sign_in(http)
+    races.begin()
+    shown = http.get("/account/applications")
+    answer = press(http, shown, "Remove access of Web")
+    assert races.were_lost("GET /account/applications", "POST /account/applications")
+    assert [count(Consent), count(Token)] == [0, 0]
+    assert page(follow(http, answer)).text.count("Its access is removed.") == 1
 
 
 @pytest.mark.parametrize("settings", [LOOPBACK])
@@ -326,7 +409,7 @@ def test_no_view_was_forgotten(app):
     """Each address is in a test of this file; those left out ask nothing of the database."""
     source = Path(__file__).read_text()
     through_steps = {"/accounts", "/login", "/logout", "/signup", "/oauth/authorize"}
-    without_database = {"/healthz", "/static/<path:filename>"}
+    without_database = {"/healthz", "/static/<path:filename>", "/.well-known/change-password"}
     for rule in app.url_map.iter_rules():
         path = str(rule)
         assert path in without_database | through_steps or f'"{path}"' in source, path
