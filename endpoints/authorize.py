@@ -68,7 +68,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
             parameters = request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
-        return refuse_authorization(error, parameters)
+        return refuse_authorization(error, request_object.for_the_answer(parameters))
     try:
         return Interaction(grant, parameters, ticket, kept).go_on()
     except RequestGoneError:
@@ -108,7 +108,7 @@ def decide(ticket: str) -> ResponseReturnValue:
     if not store.tickets.claim(ticket):
         return no_such_request()
     if decision == "allow":
-        store.consents.remember(person.id, grant.request.client.client_id, grant.request.scope, clock.now())
+        store.consents.remember(person.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now())
     return server.create_authorization_response(
         grant.request, grant_user=person if decision == "allow" else None, grant=grant
     )

@@ -137,7 +137,7 @@ class Interaction:
         return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask)
 
     def is_allowed(self, allowed: str | None) -> bool:
-        return allowed is not None and scopes.is_within(self.scope, allowed)
+        return allowed is not None and scopes.is_within(self.grant.scope_to_allow(), allowed)
 
     # ---- where to ---------------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Interaction:
             ticket=self.ticket,
             client=self.client,
             redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
-            scopes=store.scopes.descriptions(scopes.split(self.scope)),
+            scopes=store.scopes.descriptions(scopes.split(self.grant.scope_to_allow())),
             already_allowed=scopes.split(allowed),
             person=person,
             others=len(accounts()) > 1,

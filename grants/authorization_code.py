@@ -6,6 +6,7 @@ wrong it is merely refused: a thief who only saw the code cannot end the sign-in
 """
 
 import hmac
+from dataclasses import replace
 from typing import Any
 
 from authlib.oauth2.rfc6749 import (
@@ -25,6 +26,7 @@ import store.codes
 import store.tokens
 from models import Client
 from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, scopes
+from protocol.authentication_request import AuthenticationRequest
 from protocol.claims import ACR_PASSWORD
 from protocol.seal import seal, unseal
 from unit_of_work import lock_owner, penalize
@@ -64,9 +66,13 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
                 raise InvalidRequestError("response_type is missing")
             if payload.response_type != "code":
                 raise UnsupportedResponseType(payload.response_type)
-            self.authentication = authentication_request.parse(payload.data, client)
+            self.authentication = without_unregistered_claims(
+                authentication_request.parse(payload.data, client), client
+            )
             if self.authentication.response_mode == "form_post" and not redirect_uri.startswith("http"):
                 raise InvalidRequestError("response_mode form_post needs a web address as redirect URI")
+            if payload.scope and not payload.scope.strip():
+                raise InvalidScopeError("the scope is blank")
             if client.get_allowed_scope(payload.scope) is None:
                 raise InvalidScopeError("the client is not registered for this scope")
         except OAuth2Error as error:
@@ -81,6 +87,13 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         if redirect_uri is None or not client.check_redirect_uri(redirect_uri):
             raise InvalidRequestError("redirect_uri is missing or not registered for this client")
         return redirect_uri
+
+    def scope_to_allow(self) -> str:
+        """What the person is asked to allow: the scope, and those that stand for the claims that are asked for one by one."""
+        asked = scopes.split(self.request.scope)
+        if scopes.OPENID not in asked:
+            return scopes.join(asked)
+        return scopes.join(tuple(dict.fromkeys([*asked, *claims.scopes_of_wishes(self.authentication.claims)])))
 
     def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> Any:
         """The person's decision as a redirect: status, body, headers. `grant_user` is None for Deny."""
@@ -171,6 +184,12 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 
     def delete_authorization_code(self, authorization_code: "PresentedCode") -> None:
         """Nothing is left to do: the claim deleted it, before there was a token."""
+
+
+def without_unregistered_claims(asked: AuthenticationRequest, client: Client) -> AuthenticationRequest:
+    """A claim by itself is no way around the scopes that a client is registered for."""
+    left_out = [scope for scope in claims.scopes_of_wishes(asked.claims) if client.get_allowed_scope(scope) is None]
+    return replace(asked, claims=claims.without_scopes(asked.claims, left_out)) if left_out else asked
 
 
 class PresentedCode:

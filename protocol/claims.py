@@ -99,6 +99,20 @@ def names_of_scope(scope: str) -> list[str]:
     return [name for word in scopes.split(scope) for name in SCOPE_CLAIMS.get(word, ())]
 
 
+def scopes_of_wishes(wishes: dict[str, Any]) -> list[str]:
+    """The scopes that stand for the claims of a `claims` parameter: in their words a person allows them (§3.1.2.4)."""
+    asked = {name for member in ("id_token", "userinfo") for name in wishes.get(member, {})}
+    return [scope for scope, names in SCOPE_CLAIMS.items() if asked & set(names)]
+
+
+def without_scopes(wishes: dict[str, Any], scopes_left_out: Iterable[str]) -> dict[str, Any]:
+    """The wishes but for the claims of these scopes, which the client may not have: ignored, as §5.5 has it."""
+    names = {name for scope in scopes_left_out for name in SCOPE_CLAIMS[scope]}
+    return {
+        member: {name: wish for name, wish in asked.items() if name not in names} for member, asked in wishes.items()
+    }
+
+
 def userinfo(person: Person, sub: str, scope: str, openid: dict[str, Any] | None) -> dict[str, Any]:
     """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization request."""
     names = [*names_of_scope(scope), *requested(openid, "userinfo")]

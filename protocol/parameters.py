@@ -71,6 +71,8 @@ def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]],
         raise InvalidRequestError("parameters belong into the body, not into the URL")
     pairs = list(form)
     check_parameters(pairs)
+    if any(name == "scope" and value and not value.strip() for name, value in pairs):
+        raise InvalidScopeError("the scope is blank")
     names = {name for name, value in pairs if value}  # without a value it counts as left out (§3.2)
     proofs = names & {"client_secret", "client_assertion"}
     if len(proofs) + bool(authorization) > 1:
@@ -99,8 +101,6 @@ def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
         refused = CONTROL.search(value) if name in ANY_LETTERS else not VISIBLE.fullmatch(value)
         if refused:
             raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
-        if name == "scope" and value and not value.strip():
-            raise InvalidScopeError("the scope is blank")
 
 
 def check_assertion(form: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
 CLOCK_SKEW = 60
 OF_THE_ENVELOPE = frozenset({"client_id", "request"})
+OF_THE_ANSWER = ("state", "response_mode")
 NEEDED_OUTSIDE = ("response_type", "scope")  # so that it is an OAuth request still (OpenID Connect Core §6.1)
 
 
@@ -48,8 +49,23 @@ def unpack(parameters: dict[str, str], client: Client, find_keys: FindKeys, issu
     except OAuth2Error as error:
         redirect_uri = parameters.get("redirect_uri") or client.get_default_redirect_uri()
         if redirect_uri and client.check_redirect_uri(redirect_uri):
-            error.redirect_uri, error.state = redirect_uri, parameters.get("state")
+            error.redirect_uri, error.state = redirect_uri, for_the_answer(parameters).get("state")
         raise
+
+
+def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
+    """The parameters of a request that is refused, with `state` and `response_mode` of its request object, verified or not.
+
+    They only say how the client hears of the error, and in a plain request nobody signed them either. Without its state no client
+    takes an answer for one to its own request.
+    """
+    try:
+        claims = jwt.read_unverified(parameters.get("request", ""))
+        inside = {name: claims[name] for name in OF_THE_ANSWER if isinstance(claims.get(name), str)}
+        check_parameters(inside.items())
+    except (InvalidJwtError, OAuth2Error):
+        return parameters
+    return parameters | inside
 
 
 def signed_parameters(

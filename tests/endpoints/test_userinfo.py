@@ -8,8 +8,8 @@ from sqlalchemy import select, update
 from models import Token, User, db
 from protocol import clock
 from tests.builders import a_machine, a_user, basic
-from tests.openid import an_openid_client, refresh, sign_in_at_client, userinfo, verified
-from tests.pages.steps import sign_in
+from tests.openid import an_openid_client, id_token_of, refresh, sign_in_at_client, userinfo, verified
+from tests.pages.steps import ask, page, press, sign_in
 from unit_of_work import transaction
 
 ADDRESS = {"formatted": "12 St James's Square\nLondon", "country": "GB"}
@@ -151,3 +151,33 @@ def test_the_budget(ada, token, statements):
     statements.clear()
     userinfo(ada, {"access_token": token})
     assert len([sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]) <= 2
+
+
+# ---- asked for by name, allowed by scope -------------------------------------------------------------------------------
+
+WISH = json.dumps({"userinfo": {"phone_number": None, "email": None}, "id_token": {"email": None}})
+
+
+def test_a_claim_by_itself_is_no_way_around_the_registration(http, seed):
+    seed(a_user(claims=CLAIMS), an_openid_client(scope="openid"))
+    sign_in(http)
+    assert "See your email address" not in page(ask(http, scope="openid", claims=WISH)).text
+    tokens = sign_in_at_client(http, scope="openid", claims=WISH)
+    assert userinfo(http, tokens).json == {"sub": "sub-of-ada"}
+    assert "email" not in id_token_of(http, tokens)
+
+
+def test_what_is_asked_for_by_name_is_shown_and_remembered(ada):
+    """A consent to `openid` alone is none to an address."""
+    sign_in_at_client(ada, scope="openid")
+    shown = ask(ada, scope="openid", claims=WISH)
+    assert "See your email address" in page(shown).text
+    press(ada, shown, "Allow")
+    assert ask(ada, scope="openid", claims=WISH, prompt="none").status_code == 303
+    tokens = sign_in_at_client(ada, scope="openid", claims=WISH)
+    assert userinfo(ada, tokens).json == {
+        "sub": "sub-of-ada",
+        "email": "ada@example.com",
+        "phone_number": CLAIMS["phone_number"],
+    }
+    assert tokens["scope"] == "openid"

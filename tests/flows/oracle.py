@@ -114,7 +114,7 @@ def oracle(node, clients, folder):
     with (
         log.open("w") as stderr,
         subprocess.Popen(
-            [node, "oracle.mjs", json.dumps(given)],
+            [node, "--import", "./old-node.mjs", "oracle.mjs", json.dumps(given)],
             cwd=NODE_FOLDER,
             env={"PATH": os.environ["PATH"]},
             text=True,

@@ -16,7 +16,7 @@ def test_it_starts_and_starts_again(database_url, tmp_path):
         ]
         server.stop()
     with live_server(database_url, tmp_path) as server:
-        assert server.rows("SELECT count(*) FROM scope") == [(2,)]
+        assert server.rows("SELECT count(*) FROM scope") == [(5,)]
         assert "Traceback" not in server.log()
 
 

@@ -1,22 +1,26 @@
 """What must happen to the tokens of people and machines, as plain Python: no Flask, no SQL, no digests.
 
 Enters: what a client, a person or an operator does, in the order in which it is done. Leaves: an `Expected` answer, and in
-`Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`); where they are silent, as
-about which of two refusals comes first, it says what the server does. Here an ended family is a flag, an ancestor an object.
+`Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`, `0011`); where they are
+silent, as about which of two refusals comes first, it says what the server does. Here an ended family is a flag, an ancestor an
+object.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MICROSECONDS = 1_000_000
 START = 1_800_000_000 * MICROSECONDS + 250_000  # inside a second: what is kept in whole seconds is rounded down
 HOUR = 3600
 DAY = 24 * HOUR
 BROWSER_SESSION_SECONDS = 30 * DAY
+SESSIONS_OF_A_PERSON = 20
 FAILURES_THAT_BURN_A_CODE = 5
 
 BASIC, POST, NONE = "client_secret_basic", "client_secret_post", "none"
 CODE, REFRESH, MACHINE = "authorization_code", "refresh_token", "client_credentials"
-ALL_SCOPES = frozenset({"profile", "email", "read"})
+OPENID, OFFLINE_ACCESS = "openid", "offline_access"
+ALL_SCOPES = frozenset({OPENID, "profile", "email", "read"})
+LOGIN, CHOOSE, CONSENT = "sign-in page", "choice of an account", "consent page"
 
 
 class Named:
@@ -66,7 +70,30 @@ class Person(Named):
     id: int
     name: str
     is_disabled: bool = False
-    session_ends_at: int = 0  # of the one browser that the person has
+
+    def __repr__(self):
+        return self.name
+
+
+@dataclass(eq=False)
+class Session(Named):
+    """What a sign-in begins and another one by the same person in the same browser renews."""
+
+    person: Person
+    id: int  # as the server counts them
+    auth_time: int
+    ends_at: int
+    sids: dict["Client", str] = field(default_factory=dict)  # of the clients that the person was sent back to
+    is_ended: bool = False
+
+    def __repr__(self):
+        return f"<session {self.id} of {self.person}>"
+
+
+@dataclass(eq=False)
+class Browser(Named):
+    name: str
+    sessions: list[Session] = field(default_factory=list)  # the present account first
 
     def __repr__(self):
         return self.name
@@ -80,6 +107,8 @@ class Client(Named):
     rotates: bool = True
     max_sessions: int = 1
     is_resource_server: bool = False
+    has_jwts: bool = False  # as access tokens
+    is_told: bool = False  # of sign-outs
 
     def __repr__(self):
         return self.id
@@ -125,7 +154,8 @@ class RefreshToken(Named):
 @dataclass(eq=False)
 class Code(Named):
     client: Client
-    person: Person
+    session: Session
+    auth_time: int
     scope: frozenset[str]
     expires_at: int
     number: int
@@ -133,6 +163,14 @@ class Code(Named):
     failures: int = 0  # refused exchanges by its client
     is_ended: bool = False
     family: "Family | None" = None  # what it was spent for
+
+    @property
+    def person(self):
+        return self.session.person
+
+    @property
+    def sid(self):
+        return self.session.sids[self.client]
 
     def __repr__(self):
         return f"<code {self.number} of {self.person} at {self.client}>"
@@ -182,6 +220,25 @@ class Expected:
     access: AccessToken | None = None
     refresh: RefreshToken | None = None
 
+    @property
+    def has_id_token(self):
+        return self.access is not None and OPENID in self.access.scope
+
+
+@dataclass(eq=False)
+class Asked(Named):
+    """An authorization request on its way through the pages. `session`: of whoever signed in or was chosen for it."""
+
+    browser: Browser
+    client: Client
+    scope: frozenset[str]
+    prompt: str | None
+    session: Session | None = None
+    is_proven: bool = False  # by a sign-in for it
+
+    def __repr__(self):
+        return f"<request of {self.client} in {self.browser}>"
+
 
 OK = Expected()
 INVALID_CLIENT = Expected(401, "invalid_client")
@@ -200,14 +257,18 @@ class Model:
         self.time = START
         self.people = [Person(1, "ada"), Person(2, "bob")]
         self.clients = [
-            Client("web"),
+            Client("web", is_told=True),
             Client("spa", way=NONE, max_sessions=2),
             Client("static", way=POST, rotates=False, max_sessions=2),
             Client("plain", grants=(CODE,)),
+            Client("jwt", has_jwts=True, is_told=True),
             Client("robot", grants=(MACHINE,)),
             Client("api", grants=(), is_resource_server=True),
         ]
         self.resource_server = self.clients[-1]
+        self.browsers = [Browser("laptop"), Browser("phone")]
+        self.browser_sessions = []
+        self.notices = 0
         self.codes = []
         self.access_tokens = []
         self.refresh_tokens = []
@@ -249,9 +310,9 @@ class Model:
 
     # ---- codes ------------------------------------------------------------------------------------------------------
 
-    def issue_code(self, client, person, scope, text):
+    def issue_code(self, client, session, scope, text):
         expires_at = self.now + self.lifetimes.authorization_code_lifetime
-        code = Code(client, person, scope, expires_at, len(self.codes), text)
+        code = Code(client, session, session.auth_time, scope, expires_at, len(self.codes), text)
         self.codes.append(code)
         return code
 
@@ -334,9 +395,10 @@ class Model:
         return self.rotate(family, family.current, way, scope)
 
     def repeat(self, family, token, way, scope):
-        """The evidence decides: is this a client that lost an answer, or a thief?"""
+        """The evidence decides: is this a client that lost an answer, or a thief? Of JWTs nobody sees whether they are used."""
         in_leeway = self.is_in_leeway(family)
-        is_unused = self.is_in_retry_lifetime(family) and not family.access.is_used
+        is_unseen = family.access.is_used or family.client.has_jwts
+        is_unused = self.is_in_retry_lifetime(family) and not is_unseen
         if token is not family.previous or family.is_presented or not (in_leeway or is_unused):
             return self.theft(family)
         if self.refresh_has_expired(family):
@@ -412,12 +474,12 @@ class Model:
     def is_active(self, token):
         return token in self.live_access_tokens() and token.expires_at > self.now
 
-    def use(self, token):
-        """`GET /api/me`."""
+    def use(self, token, needed=frozenset()):
+        """`GET /api/me`, which needs a person, or `/oauth/userinfo`, which needs `openid`."""
         if not self.is_active(token):
             return INVALID_TOKEN
         self.mark_used(token)
-        return OK if token.family else INSUFFICIENT_SCOPE
+        return OK if token.family and needed <= token.scope else INSUFFICIENT_SCOPE
 
     def mark_used(self, token):
         if token.family is not None and not token.is_used and not self.is_in_leeway(token.family):
@@ -463,14 +525,89 @@ class Model:
 
     # ---- people and operators ---------------------------------------------------------------------------------------
 
-    def is_signed_in(self, person):
-        return not person.is_disabled and person.session_ends_at > self.now
+    def is_alive(self, session):
+        return not session.is_ended and session.ends_at > self.now and not session.person.is_disabled
 
-    def sign_in(self, person):
-        """At the sign-in page; returns whether the person is let in."""
-        if not person.is_disabled:
-            person.session_ends_at = self.now + BROWSER_SESSION_SECONDS
-        return not person.is_disabled
+    def live_sessions(self):
+        return [session for session in self.browser_sessions if self.is_alive(session)]
+
+    def newest_session(self, person):
+        """None where the person is signed in nowhere."""
+        return next((session for session in reversed(self.live_sessions()) if session.person is person), None)
+
+    def accounts(self, browser):
+        return [session for session in browser.sessions if self.is_alive(session)]
+
+    def sign_in(self, person, browser, id):
+        """At the sign-in page. `id`: of a new session, where one is begun."""
+        here = self.accounts(browser)
+        session = self.account_of(person, browser)
+        if session is None:
+            session = self.begin_session(person, id)
+        else:
+            session.auth_time, session.ends_at = self.now, self.now + BROWSER_SESSION_SECONDS
+        browser.sessions = [session, *(other for other in here if other.person is not person)]
+        return session
+
+    def account_of(self, person, browser):
+        return next((session for session in self.accounts(browser) if session.person is person), None)
+
+    def begin_session(self, person, id):
+        """Those that have expired go, and the oldest of too many."""
+        known = [session for session in self.browser_sessions if session.person is person and not session.is_ended]
+        newest = known[1 - SESSIONS_OF_A_PERSON :]
+        for session in known:
+            if session.ends_at <= self.now or session not in newest:
+                self.end_session(session)
+        session = Session(person, id, self.now, self.now + BROWSER_SESSION_SECONDS)
+        self.browser_sessions.append(session)
+        return session
+
+    def choose(self, browser, session):
+        browser.sessions = [session, *(other for other in self.accounts(browser) if other is not session)]
+
+    def end_session(self, session):
+        """With it end its codes, and the tokens that lived by it: those with `openid` and without `offline_access`."""
+        session.is_ended = True
+        for code in self.codes:
+            if code.session is session:
+                code.is_ended = True
+        for family in self.live_families():
+            if family.code.session is session and OPENID in family.scope and OFFLINE_ACCESS not in family.scope:
+                family.is_ended = True
+        self.notices += len([client for client in session.sids if client.is_told])
+
+    def sign_out(self, browser, sessions):
+        left = [session for session in self.accounts(browser) if session not in sessions]
+        for session in sessions:
+            self.end_session(session)
+        browser.sessions = left
+
+    # ---- authorization requests -------------------------------------------------------------------------------------
+
+    def next_step(self, asked):
+        """A page, an error code, or the session to answer for."""
+        here, is_silent = self.accounts(asked.browser), asked.prompt == "none"
+        if not here:
+            return "login_required" if is_silent else LOGIN
+        session = asked.session or self.find_account(asked, here)
+        if session is None:
+            return "account_selection_required"
+        if asked.prompt == "login" and not asked.is_proven:
+            return LOGIN
+        if asked.prompt == "select_account" and asked.session is None:
+            return CHOOSE
+        is_ambiguous = len(here) > 1 and asked.session is None and not is_silent
+        if self.needs_consent(session.person, asked.client, asked.scope) or is_ambiguous or asked.prompt == "consent":
+            return "consent_required" if is_silent else CONSENT
+        return session
+
+    def find_account(self, asked, here):
+        """The present one. Where nobody may be asked, the one that the client knows already."""
+        if len(here) == 1 or asked.prompt != "none":
+            return here[0]
+        known = [session for session in here if asked.client in session.sids]
+        return known[0] if len(known) == 1 else None
 
     def needs_consent(self, person, client, scope):
         return not scope <= self.consents.get((person, client), frozenset())
@@ -478,13 +615,16 @@ class Model:
     def allow(self, person, client, scope):
         self.consents[person, client] = self.consents.get((person, client), frozenset()) | scope
 
-    def sign_out(self, person):
-        person.session_ends_at = 0
+    def sign_out_everywhere(self, person):
+        """`users sign-out`: unlike the end of a session it takes all tokens."""
+        for session in self.browser_sessions:
+            if session.person is person and not session.is_ended:
+                self.end_session(session)
         self.end_tokens(person=person)
 
     def disable(self, person):
         person.is_disabled = True
-        self.sign_out(person)
+        self.sign_out_everywhere(person)
 
     def enable(self, person):
         person.is_disabled = False

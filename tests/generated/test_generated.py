@@ -26,8 +26,8 @@ from config import Settings
 from models import Scope, db
 from protocol import passwords
 from protocol.parameters import HINTS, KNOWN
-from tests import builders
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, refresh_request
+from tests.generated.cheap import make_hashes_cheap
 from tests.generated.checks import OWN_PATH, is_refusal, log_problems, problems
 from tests.generated.raw import RawRequest, quoted, send
 from tests.generated.routes import AUTHORIZATION, CASES, DAN, FURTHEST, World, basic
@@ -96,14 +96,8 @@ def home_of_hypothesis(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cheap_hashes():
-    """Passwords are hashed thousands of times here, so it must not take 20 ms. What is hashed, and when, stays as it is."""
-    builders.password_hash()  # other files use the one at the usual price: it must be made before
-    cheap = "$argon2id$v=19$m=8,t=1,p=1$"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "MEMORY_KIB", 8)
-        patch.setattr(passwords, "ITERATIONS", 1)
-        patch.setattr(passwords, "PARAMETERS", cheap)
-        patch.setattr(passwords, "HASH_OF_NOBODY", f"{cheap}{'A' * 22}${'A' * 43}")
+        make_hashes_cheap(patch)
         yield
 
 

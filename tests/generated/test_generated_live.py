@@ -1,4 +1,5 @@
-"""Generated requests over sockets to the shipped server: parameters, headers and paths, and bytes that are no HTTP at all.
+"""Generated requests over sockets to the shipped server: parameters, headers and paths, and bytes that are no HTTP at all. And, on
+PostgreSQL, what only that refuses, in every parameter.
 
 The values, ways and callers are those of `test_generated.py`. Whatever arrives, no worker fails, dawdles or grows, no answer
 repeats it, and nothing that was issued is lost.
@@ -20,11 +21,20 @@ from models import db
 from protocol import passwords
 from tests.builders import PASSWORD, refresh_request
 from tests.generated.checks import problems
-from tests.generated.raw import quoted
+from tests.generated.raw import quoted, send
 from tests.generated.routes import CASES, World, basic
 from tests.generated.test_generated import PATIENT
 from tests.generated.values import KINDS
-from tests.generated.ways import HEADERS, HEADERS_OF_FILES, HEADERS_OF_FORMS, OTHER_WAYS, PATHS, UNREAD_HEADERS, instead
+from tests.generated.ways import (
+    HEADERS,
+    HEADERS_OF_FILES,
+    HEADERS_OF_FORMS,
+    HEADERS_OF_INTROSPECTION,
+    OTHER_WAYS,
+    PATHS,
+    UNREAD_HEADERS,
+    instead,
+)
 from tests.generated.wire import BREAKS, exchange
 from tests.live import SECRET_KEY, LiveServer, new_database
 
@@ -38,7 +48,7 @@ SHORT, MIDDLE, LONG, WARM = (
 SECONDS, MEGABYTES = 1.0, 20
 USES = 10  # of the same code, ticket or session, before new ones are seeded
 WAYS = [instead, instead, *OTHER_WAYS]
-ALL_HEADERS = list((HEADERS | HEADERS_OF_FILES | HEADERS_OF_FORMS | UNREAD_HEADERS).items())
+ALL_HEADERS = list((HEADERS | HEADERS_OF_FILES | HEADERS_OF_FORMS | HEADERS_OF_INTROSPECTION | UNREAD_HEADERS).items())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -224,6 +234,26 @@ def test_a_server_under_generated_load(server, world, requests):
         for before, after in zip(load.warm, resident(server), strict=True):
             assert after - before < MEGABYTES, f"{before:.1f} MB after {WARM} requests, {after:.1f} MB after {requests}"
     assert_nothing_is_lost(server, world)
+
+
+REFUSED_BY_POSTGRESQL = [b"x\0y", b"9" * 99]  # in a text, and as a number; SQLite takes both
+
+
+def test_what_only_postgresql_refuses(tmp_path, postgres):
+    """In this process: a server would do nothing else, later."""
+    server = LiveServer(new_database("postgresql", tmp_path, postgres), tmp_path, **PATIENT)
+    server.migrate()
+    app = create_app(server.settings())
+    world = World(app, server.issuer, SECRET_KEY, passwords.hash_password(PASSWORD))
+    for case in CASES:
+        for place, name in case.parameters():
+            parts = case.parts(world)
+            for value in REFUSED_BY_POSTGRESQL:
+                request = instead(parts, place, name, value)
+                found = problems(send(app, request), parts.path.decode(), value, name=name, may_wait=True)
+                assert not found, f"{case.name}: {name.decode()} {found}\n{request}"
+    with app.app_context():
+        db.engine.dispose()
 
 
 def assert_nothing_is_lost(server, world):

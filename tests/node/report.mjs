@@ -3,11 +3,9 @@
 // A step tells what the library read from an answer, or how it refused the answer; what is right is the test's affair. A
 // journey ends at the first step that fails: what comes after it is missing, and the test names what it missed.
 
-import { webcrypto } from 'node:crypto'
+import './old-node.mjs'
 import { createInterface } from 'node:readline'
 import { inspect } from 'node:util'
-
-globalThis.crypto ??= webcrypto // Node 18 has it, under this name only
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const tell = (report) => console.log(JSON.stringify(report))

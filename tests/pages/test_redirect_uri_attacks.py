@@ -306,7 +306,7 @@ REQUESTS = {
     "a parameter is given more than once": ("&state=again", {}, None),
     "… is too long": ("", {"state": "x" * 9_000}, None),
     "… has characters that its syntax does not allow": ("", {"scope": "pro\0file"}, None),
-    "the scope is blank": ("", {"scope": "  "}, None),
+    "the scope is blank": ("", {"scope": "  "}, "invalid_scope"),
     "client_id is missing or unknown": ("", {"client_id": "nobody"}, None),
     "redirect_uri is missing or not registered for this client": ("", {"redirect_uri": EVIL}, None),
     "response_type is missing": ("", {"response_type": None}, "invalid_request"),

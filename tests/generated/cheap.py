@@ -1,0 +1,22 @@
+"""Password hashes that cost nothing: they are made thousands of times here. What is hashed, and when, stays as it is."""
+
+from functools import cache
+
+from protocol import passwords
+from tests import builders
+
+CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
+
+
+def make_hashes_cheap(patch):
+    builders.password_hash()  # other files use the one at the usual price: it must be made before
+    patch.setattr(passwords, "MEMORY_KIB", 8)
+    patch.setattr(passwords, "ITERATIONS", 1)
+    patch.setattr(passwords, "PARAMETERS", CHEAP)
+    patch.setattr(passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
+
+
+@cache
+def cheap_hash():
+    """Of the password that everybody has in tests."""
+    return passwords.hash_password(builders.PASSWORD)
