@@ -166,7 +166,10 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None) -> bool
     else:
         session_id = mine.session_id
         store.user_sessions.renew(session_id, cookie_value, *how)
-    carry_on(cookie_value, [account.cookie_value for account in here if account.id != user_id], ticket, session_id)
+    others = [account for account in here if account.id != user_id]
+    for account in sorted(others[MAXIMUM_ACCOUNTS - 1 :], key=lambda account: account.id):
+        session_end.end_sessions(account.id, [account.session_id])  # the cookie has no place for it
+    carry_on(cookie_value, [account.cookie_value for account in others], ticket, session_id)
     login_user(load_signed_in(cookie_value))
     return True
 
@@ -174,7 +177,8 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None) -> bool
 def choose(person: SignedIn, ticket: str | None = None) -> None:
     """Go on as another of the accounts that are signed in here; `ticket`: with this request."""
     others = [other.cookie_value for other in accounts() if other.session_id != person.session_id]
-    carry_on(person.cookie_value, others, ticket, person.session_id)
+    # The request begins anew: a choice proves nothing, so no sign-in from before it may satisfy `prompt=login` or `max_age`.
+    carry_on(person.cookie_value, others, ticket, person.session_id, begins_at=clock.now() + 1)
 
 
 def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
@@ -203,7 +207,13 @@ def receipts_of_sign_out() -> list[Row[Any]]:
     return store.logout_notices.find_recent(session.get("receipts", []), clock.now() - RECEIPT_SECONDS)
 
 
-def carry_on(present: str, others: list[str], ticket: str | None = None, session_id: int | None = None) -> None:
+def carry_on(
+    present: str,
+    others: list[str],
+    ticket: str | None = None,
+    session_id: int | None = None,
+    begins_at: int | None = None,
+) -> None:
     """New ids for this browser, with these sessions in it; what it had pending follows, and `ticket` is for `session_id`."""
     old_browser = browser_digest()
     session.clear()
@@ -211,4 +221,4 @@ def carry_on(present: str, others: list[str], ticket: str | None = None, session
     session["_user_id"] = present
     if others:
         session["others"] = others[: MAXIMUM_ACCOUNTS - 1]
-    store.tickets.hand_over(old_browser, browser_digest(), ticket, session_id)
+    store.tickets.hand_over(old_browser, browser_digest(), ticket, session_id, begins_at)

@@ -48,8 +48,10 @@ class Keyring:
 
     def sign(self, claims: dict[str, Any], alg: str, typ: str = "JWT") -> str:
         """A token signed by the key that is active for `alg`."""
-        now = clock.now()
-        usable = [row for row in self.rows() if row.alg == alg and self._private(row) is not None]
+        now, rows = clock.now(), self.rows()
+        # One that has left the JWKS is of no use, though it opens: nobody would find it there.
+        published = [row for row in rows if row.alg == alg and signing_keys.is_published(row, rows, now, self.schedule)]
+        usable = [row for row in published if self._private(row) is not None]
         row = signing_keys.find_active(alg, usable, now) or self._replace_unreadable(alg)
         key = self._private(row)
         assert key is not None  # noqa: S101 - that is how it was chosen
@@ -63,7 +65,7 @@ class Keyring:
 
     def read_own(self, token: str, typ: set[str | None]) -> dict[str, Any]:
         """The claims of a token that this server signed, whatever it was for: see to `aud` and times. Raises InvalidJwtError."""
-        rows = self.rows()
+        rows = self.known_rows()  # to look at a stranger's token makes no keys
         claims = jwt.decode(token, [(row.kid, self._public(row)) for row in rows], jwt.SIGNING, typ)
         if claims.get("iss") != self.issuer:
             raise jwt.InvalidJwtError("another issuer's")
@@ -77,29 +79,33 @@ class Keyring:
         except jwt.InvalidJwtError:
             return
         now = time.monotonic()
-        if now - self._noted_at.get(kid, -HOUR) < HOUR or kid not in {row.kid for row in self.rows()}:
+        if now - self._noted_at.get(kid, -HOUR) < HOUR or kid not in {row.kid for row in self.known_rows()}:
             return
         self._noted_at[kid] = now
         store.signing_keys.note_presentation(kid, clock.now())
 
     # ---- rows, read and made ------------------------------------------------------------------------------------------
 
-    def rows(self) -> list[Row[Any]]:
-        """All keys. Makes those that are due; they count for this request, and for others once it is committed."""
+    def known_rows(self) -> list[Row[Any]]:
+        """The keys that there are, whether or not others are due."""
         if "signing_keys" in g:
             made: list[Row[Any]] = g.signing_keys
             return made
         ring = self._ring
         if ring is None or time.monotonic() - ring.read_at >= READ_AGAIN.total_seconds():
             ring = self._ring = Ring(store.signing_keys.all_keys(), time.monotonic())
-        now = clock.now()
-        due = signing_keys.find_due(ring.rows, now, self.schedule)
-        if not due:
-            return ring.rows
+        return ring.rows
+
+    def rows(self) -> list[Row[Any]]:
+        """All keys. Makes those that are due; they count for this request, and for others once it is committed."""
+        known, now = self.known_rows(), clock.now()
+        due = signing_keys.find_due(known, now, self.schedule)
+        if not due or "signing_keys" in g:
+            return known
         self._ring = None  # should another node be faster, the next try must see its keys
         for alg, generation, active_from in due:
             self.make(alg, generation, active_from)
-        forgotten = [row.kid for row in ring.rows if signing_keys.is_forgotten(row, ring.rows, now)]
+        forgotten = [row.kid for row in known if signing_keys.is_forgotten(row, known, now)]
         store.signing_keys.remove(forgotten)
         return self.read_again()
 

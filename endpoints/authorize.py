@@ -91,6 +91,10 @@ def decide(ticket: str) -> ResponseReturnValue:
     kept = find_kept(ticket)
     if kept is None:
         return no_such_request()
+    if request.form.get("account", str(kept.session_id)) != str(
+        kept.session_id
+    ):  # the page that is answered showed another person
+        return redirect(url_for("authorize.authorize", ticket=ticket), 303)
     person = find_for_good(kept.session_id)
     if person is None:
         return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)

@@ -129,7 +129,7 @@ def confirmed() -> ResponseReturnValue:
     who, here = request.form["who"], accounts()
     if who == "nobody":
         return redirect(url_for("home.home"), 303)
-    sign_out(here[:1] if who == "present" else here)
+    sign_out(here if who == "everybody" else [person for person in here if str(person.session_id) == who])
     return back(wish)
 
 

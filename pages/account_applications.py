@@ -13,7 +13,7 @@ import store.tokens
 from errors import page_error
 from models import Client
 from pages.account import for_signed_in, show
-from protocol import redirect_uris, scopes
+from protocol import parameters, redirect_uris, scopes
 from store.user_sessions import SignedIn
 from unit_of_work import lock_owner
 
@@ -32,7 +32,7 @@ def applications(person: SignedIn) -> ResponseReturnValue:
 def remove_access(person: SignedIn, client_id: str) -> ResponseReturnValue:
     """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its token ends too."""
     lock_owner(person.id)
-    if not store.consents.end(person.id, client_id):
+    if not parameters.VISIBLE.fullmatch(client_id) or not store.consents.end(person.id, client_id):
         return page_error(404, "It has no access", "You removed its access already. Go back and reload the page.")
     store.codes.end_pending(person.id, client_id)
     store.tokens.end_of_user(person.id, client_id)

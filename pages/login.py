@@ -22,9 +22,10 @@ from browser import (
 )
 from current import password_hashes, settings
 from models import User
-from pages.navigation import find_pending, next_path, pending_ticket
+from pages.navigation import Pending, find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords
+from store.user_sessions import SignedIn
 
 blueprint = Blueprint("login", __name__)
 
@@ -57,7 +58,8 @@ def login() -> ResponseReturnValue:
 
 
 def show(form: SignInForm, problem: str | None = None) -> str:
-    pending, person = find_pending(), signed_in()
+    pending = find_pending()
+    person = person_of(pending)
     must_sign_in = "again" in request.args  # the client asks for a sign-in now, whoever is signed in already
     if request.method != "POST":
         form.email.data = (
@@ -72,6 +74,13 @@ def show(form: SignInForm, problem: str | None = None) -> str:
         must_sign_in=must_sign_in,
         signup_is_open=settings.signup == "open",
     )
+
+
+def person_of(pending: Pending | None) -> SignedIn | None:
+    """Whom the request goes on with when nobody else signs in: whose it is already, else the present account."""
+    if pending is None or pending.session_id is None:
+        return signed_in()
+    return next((account for account in accounts() if account.session_id == pending.session_id), signed_in())
 
 
 def check_password(account: str, password: str) -> tuple[User | None, str]:
@@ -96,7 +105,8 @@ def logout() -> ResponseReturnValue:
     here = accounts()
     if request.method != "POST":
         return render_template("logout.html", people=here, told={} if here else names_by_state())
-    gone = here[:1] if request.form.get("who") == "present" else here
+    who = request.form.get("who", "everybody")
+    gone = here if who == "everybody" else [person for person in here if str(person.session_id) == who]
     sign_out(gone)
     return redirect(url_for("login.logout" if len(gone) == len(here) else "home.home"), 303)
 

@@ -36,6 +36,7 @@ class Pending:
     client_name: str
     redirect_host: str
     login_hint: str
+    session_id: int | None  # whose it is so far
 
 
 def pending_ticket() -> str | None:
@@ -56,4 +57,5 @@ def find_pending() -> Pending | None:
     redirect_uri = row.parameters.get("redirect_uri") or client.get_default_redirect_uri() or ""
     allow_form_action(redirect_uris.form_action_source(redirect_uri))
     hint = row.parameters.get("login_hint", "")
-    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri), hint if "@" in hint else "")
+    hint = hint if "@" in hint else ""
+    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri), hint, row.session_id)

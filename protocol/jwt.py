@@ -24,6 +24,7 @@ ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")  
 SYMMETRIC = ("HS256", "HS384", "HS512")  # with their secret
 MINIMUM_RSA_BITS = 2048
 MINIMUM_SECRET_OCTETS = 32
+MAXIMUM_DATE = 2**53  # seconds; what JSON numbers hold exactly everywhere (RFC 8259 §6)
 
 
 class InvalidJwtError(Exception):
@@ -162,5 +163,5 @@ def normal_typ(typ: Any) -> str | None:
 
 
 def is_numeric_date(value: Any) -> TypeGuard[int | float]:
-    """RFC 7519 §2."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """RFC 7519 §2. A number of a size that dates have: arithmetic with any other raises OverflowError."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAXIMUM_DATE

@@ -92,6 +92,9 @@ def check_addresses(addresses: list[str], allow_private: bool) -> None:
             raise NotCallableError("its host has an address that is not public")
 
 
+PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; parts of it count as global in some Pythons
+
+
 def is_public(address: IpAddress) -> bool:
     """Whether it is one of the public internet. An IPv6 address that leads to an IPv4 one is judged by that."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -101,4 +104,4 @@ def is_public(address: IpAddress) -> bool:
         if inner is not None:
             return is_public(inner)
         return address in GLOBAL_UNICAST and address.is_global
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and address not in PROTOCOL_ASSIGNMENTS

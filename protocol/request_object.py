@@ -15,7 +15,7 @@ from joserfc.jwk import Key
 
 from protocol import jwt, scopes
 from protocol.jwt import InvalidJwtError
-from protocol.parameters import AUTHORIZATION, HINTS, check_parameters
+from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, known
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
@@ -88,7 +88,9 @@ def signed_parameters(
     inside = parameters_of(claims)
     check_parameters(inside.items())
     check_outside(parameters, inside)
-    outside = {name: parameters[name] for name in NEEDED_OUTSIDE if name in parameters}
+    # A client that always signs has signed its scope too.
+    needed = ("response_type",) if client.member("require_signed_request_object") else NEEDED_OUTSIDE
+    outside = {name: parameters[name] for name in needed if name in parameters}
     return outside | inside | {"client_id": client.client_id}
 
 
@@ -124,7 +126,7 @@ def check_times(claims: dict[str, Any], now: int) -> None:
 def parameters_of(claims: dict[str, Any]) -> dict[str, str]:
     """What it asks for, as a form would have it. Unrecognized parameters, and those without a value, count as left out."""
     given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION | HINTS}
-    return {name: text for name, text in given.items() if text}
+    return known(given.items())
 
 
 def as_text(name: str, value: Any) -> str:

@@ -79,15 +79,22 @@ def assign(ticket: str, session_id: int) -> None:
 
 
 def hand_over(
-    old_browser_digest: bytes, new_browser_digest: bytes, ticket: str | None = None, session_id: int | None = None
+    old_browser_digest: bytes,
+    new_browser_digest: bytes,
+    ticket: str | None = None,
+    session_id: int | None = None,
+    begins_at: int | None = None,
 ) -> None:
     """The browser got a new id (sign-in, another account): its pending requests follow; `ticket` is `session_id`'s from now on."""
     of_session: Any = AuthorizationTicket.session_id
+    expires_at: Any = AuthorizationTicket.expires_at
     if ticket is not None:
         is_it = AuthorizationTicket.ticket_digest == credentials.digest(ticket)
         of_session = case((is_it, session_id), else_=AuthorizationTicket.session_id)
+        if begins_at is not None:
+            expires_at = case((is_it, begins_at + LIFETIME_SECONDS), else_=AuthorizationTicket.expires_at)
     db.session.execute(
         update(AuthorizationTicket)
         .where(AuthorizationTicket.browser_digest == old_browser_digest)
-        .values(browser_digest=new_browser_digest, session_id=of_session)
+        .values(browser_digest=new_browser_digest, session_id=of_session, expires_at=expires_at)
     )

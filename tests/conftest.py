@@ -17,7 +17,7 @@ from sqlalchemy import event
 from app import create_app
 from config import Settings
 from models import Scope, db
-from protocol import clock
+from protocol import clock, passwords
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, Postgres, new_database
 
@@ -134,6 +134,25 @@ def sleep(monkeypatch):
 
     monkeypatch.setattr(clock, "now", lambda: started_at + passed)
     return sleep
+
+
+CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(request, monkeypatch):
+    """Pages and protocol ask for thousands of sign-ins: in this process a password hash costs next to nothing.
+
+    What is hashed and when stays as it is. Not for tests that are about its price, nor where a live server has the other price.
+    """
+    folder = request.path.parent.name
+    if folder in ("pages", "endpoints", "grants", "certification") and not request.node.get_closest_marker(
+        "usual_price"
+    ):
+        monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
+        monkeypatch.setattr(passwords, "ITERATIONS", 1)
+        monkeypatch.setattr(passwords, "PARAMETERS", CHEAP)
+        monkeypatch.setattr(passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
 
 
 @pytest.fixture(scope="session")

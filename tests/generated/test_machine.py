@@ -889,7 +889,7 @@ def digest_of(token):
 # No deadline: the first request of an app is slower than the others. No example database: a failure prints its steps.
 # The suppressed check is about the time that it takes to choose steps, which is long on a busy machine.
 COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-SHORT = settings(COMMON, max_examples=8, stateful_step_count=45)
+SHORT = settings(COMMON, max_examples=8, stateful_step_count=40)
 LONG = settings(COMMON, max_examples=25, stateful_step_count=60)
 SECONDS_TO_SHRINK = 420  # a failure is made small before it is shown, for up to five minutes
 

@@ -55,7 +55,7 @@ def test_a_form_of_somebody_whose_session_has_ended_leads_to_a_sign_in(ada, app,
 
 
 def test_it_is_found_from_the_home_page(ada):
-    shown = page(go(ada, ada.get("/"), "Your account"))
+    shown = page(go(ada, ada.get("/"), "Your account: where you are signed in, what you allowed"))
     assert shown.headings == ["Your account"]
     for link in ("Sign-ins", "Applications", "Password", "Sign-outs"):
         [current] = [link for link in page(ada.get(shown.links[link])).all("a") if link.get("aria-current")]

@@ -103,7 +103,7 @@ def test_the_place_of_the_answer_in_words(http, seed, redirect_uri, words):
 def test_the_form_holds_the_ticket_and_nothing_of_the_request(ada, rows):
     """What was shown is what is granted: there is nothing in the form that could be changed on the way."""
     shown = ask(ada)
-    assert set(page(shown).form("Allow").fields) == {"csrf_token", "ticket"}
+    assert set(page(shown).form("Allow").fields) == {"account", "csrf_token", "ticket"}
     form = page(shown).form("Allow").filled("Allow")
     more = {"scope": "profile email read", "redirect_uri": "https://evil.example", "state": "other", "client_id": "x"}
     members = answer_to_client(ada.post("/oauth/authorize", data=form | more))

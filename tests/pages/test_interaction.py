@@ -4,11 +4,12 @@ Nobody is ever answered for by accident: a client that names a person gets that 
 """
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import func, select
 
-from models import AuthorizationCode, Consent
+from models import AuthorizationCode, Consent, UserSession
 from tests.builders import PASSWORD, a_public_client, a_user
 from tests.openid import (
     SCOPE,
@@ -325,12 +326,37 @@ def test_signing_out_everybody(both):
     assert error_of(both, prompt="none") == "login_required"
 
 
-def test_at_most_eight_accounts(http, seed):
+def test_at_most_eight_accounts(http, seed, rows):
     seed(*(a_user(id=n, sub=f"s{n}", email=f"p{n}@example.com", name=f"P{n}") for n in range(1, 11)))
     for n in range(1, 11):
         sign_in(http, email=f"p{n}@example.com")
     names = list(page(http.get("/accounts")).forms[0].buttons)
     assert names == [f"P{n} p{n}@example.com" for n in range(10, 2, -1)]
+    assert rows(select(func.count()).select_from(UserSession)) == [(8,)]  # those without a place have ended
+
+
+def test_a_page_that_shows_one_account_never_decides_for_another(both, rows):
+    """Ada's session ends while her page is open, and another tab has made the request Bo's."""
+    press(both, both.get("/accounts"), "Ada ada@example.com")
+    shown = ask(both, scope=SCOPE, prompt="consent")
+    assert "Your account Ada" in page(shown).text
+    before = rows(COUNT_CODES)
+    form = page(shown).form("Allow").filled("Allow")
+    again = both.post("/oauth/authorize", data=form | {"account": "999"})
+    assert again.status_code == 303 and again.headers["Location"].startswith("/oauth/authorize?ticket=")
+    assert rows(COUNT_CODES) == before
+
+
+@pytest.mark.threat("T110")
+def test_a_choice_is_no_sign_in(people, sleep):
+    """A session that began after the request, but for something else, does not satisfy `prompt=login` by being chosen."""
+    shown = ask(people, scope=SCOPE, prompt="login")
+    sleep(5)
+    sign_in(people)
+    request = parse_qs(urlsplit(page(shown).url).query)["next"][0]
+    shown = people.get("/accounts", query_string={"next": request})
+    answer = follow(people, press(people, shown, "Ada ada@example.com"))
+    assert page(answer).headings == ["Sign in"]
 
 
 # ---- acr, display, locales, claims -------------------------------------------------------------------------------------

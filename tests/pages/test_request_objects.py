@@ -86,3 +86,24 @@ def test_who_signs_always_does(ada):
     assert error_of(ada, client_id="strict") == "invalid_request"
     shown = ask(ada, client_id="strict", request=signed(iss="strict", client_id="strict"), **ENVELOPE)
     assert page(shown).headings == ["Web asks for access"]
+
+
+def test_numbers_and_letters_that_nobody_means(ada):
+    """Refused in the registered way, signed or not: none of them is worth a 500."""
+    huge = 10**400
+    for odd in (
+        {"exp": clock.now() + 10.5, "iat": -huge},
+        {"exp": huge, "nbf": 0.5},
+        {"exp": 1e308, "nbf": -(10**4200)},
+    ):
+        for key in (KEY, ECKey.generate_key("P-256")):
+            assert error_of(ada, request=signed(key, **odd), redirect_uri=REDIRECT_URI) == "invalid_request_object"
+    answer = follow(ada, ada.get(authorization_path(request=signed(login_hint="a@\ud800.example"), **ENVELOPE)))
+    assert page(answer).headings == ["Notebook asks for access"]
+
+
+@pytest.mark.threat("T120")
+@pytest.mark.parametrize("depth", [6, 100, 480, 700, 930])
+def test_claims_that_are_deeply_nested(ada, depth):
+    wish = '{"id_token":{"sub":{"value":' + "[" * depth + "]" * depth + "}}}"
+    assert error_of(ada, claims=wish) == "invalid_request"

@@ -10,6 +10,8 @@ from protocol import credentials
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_machine, a_user, basic
 from tests.pages.steps import EMAIL, page
 
+pytestmark = pytest.mark.usual_price
+
 MANY = 1_000_000
 WITHIN = 0.05
 

@@ -1,0 +1,37 @@
+"""The keyring's own promises: it signs only with what the JWKS has, and no stranger makes it work."""
+
+from sqlalchemy import func, select
+
+from config import Settings
+from keyring import Keyring
+from models import SigningKey
+from protocol import jwt
+from tests.builders import ISSUER, SECRET_KEY
+from unit_of_work import transaction
+
+DAY = 24 * 3600
+
+
+def sign(app, ring):
+    with app.app_context(), transaction():
+        return jwt.read_header(ring.sign({"iss": ISSUER}, "ES256"))["kid"]
+
+
+def test_after_a_moment_with_another_secret_key_what_signs_is_published(app, http, sleep):
+    """A key that nobody else opens any more has a successor; the one before it must not go on in secret."""
+    url = app.extensions["ostiary.settings"].database_url
+    ours, other = (Keyring(Settings(issuer=ISSUER, database_url=url, secret_key=key)) for key in (SECRET_KEY, "n" * 32))
+    sign(app, ours)
+    sign(app, other)
+    for _ in range(3):
+        sleep(2 * DAY)
+        kid = sign(app, Keyring(app.extensions["ostiary.settings"]))
+        assert kid in [key["kid"] for key in http.get("/oauth/jwks").json["keys"]]
+
+
+def test_a_strangers_hint_makes_no_keys(app, http, rows, monkeypatch):
+    made = []
+    monkeypatch.setattr(Keyring, "make", lambda *arguments: made.append(arguments))
+    for _ in range(3):
+        assert http.get("/oauth/logout", query_string={"id_token_hint": "x.y.z"}).status_code == 400
+    assert made == [] and rows(select(func.count()).select_from(SigningKey)) == [(0,)]
