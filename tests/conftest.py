@@ -22,8 +22,33 @@ from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, Postgres, new_database
 
 
+# What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
+LONG_FILES = {
+    "test_rotation_live",
+    "test_mutations",
+    "test_apache",
+    "test_demo_chromium",
+    "test_pytest_plugin",
+    "test_google_linking",
+}
+LONG_ON_POSTGRESQL = {
+    "test_logout_notices_live",
+    "test_assertions_live",
+    "test_throttles_live",
+    "test_oauth4webapi",
+    "test_oauth4webapi_openid",
+    "test_live",
+    "test_demo",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The files that take long come first: the short ones after them keep all processes busy to the end."""
+    """Marks what is long. Files that take long come first: the short ones after them keep all processes busy to the end."""
+    for item in items:
+        name = item.path.stem
+        if name in LONG_FILES or (name in LONG_ON_POSTGRESQL and "postgresql" in item.name):
+            item.add_marker("long")
     items.sort(key=lambda item: item.path.parent.name != "flows")
 
 

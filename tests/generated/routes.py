@@ -285,7 +285,7 @@ CODE_PARAMETERS = ("grant_type", "code", "redirect_uri", "code_verifier", "scope
 REFRESH_PARAMETERS = ("grant_type", "refresh_token", "scope", *CLIENT_PARAMETERS)
 MACHINE_PARAMETERS = ("grant_type", "scope", *CLIENT_PARAMETERS)
 TOKEN_PARAMETERS = ("token", "token_type_hint", *CLIENT_PARAMETERS)
-CONSENT_PARAMETERS = ("csrf_token", "ticket", "decision")
+CONSENT_PARAMETERS = ("csrf_token", "ticket", "decision", "account")
 LOGOUT_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales")
 UNKNOWN = ("unknown",)  # where nothing is read, that is what is proved
 
