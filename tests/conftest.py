@@ -21,7 +21,6 @@ from protocol import clock, passwords
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, Postgres, new_database
 
-
 # What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
 LONG_FILES = {
     "test_rotation_live",
