@@ -188,9 +188,7 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
     """
     receipts: list[int] = []
     left = [account for account in accounts() if account not in people]
-    for person in sorted(
-        people, key=lambda person: person.id
-    ):  # everybody who locks several people does it in this order
+    for person in sorted(people, key=lambda person: person.id):  # the order in which everybody locks several people
         ended = session_end.end_sessions(person.id, None if everywhere else [person.session_id])
         receipts += store.logout_notices.newest_ids(person.id, ended.notices)
     if left:

@@ -9,6 +9,7 @@ import atexit
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +36,7 @@ PAUSES = (5, 30, 120, 600, 2_700)  # seconds before the second attempt and those
 JITTER = 0.2  # of a pause: clients that failed together are not all tried again together
 POLL_SECONDS = 10.0
 AT_ONCE = {Lane.FAST: 4, Lane.SLOW: 2}  # attempts of this process
+LAST_SECONDS = 30  # for so long after a failed attempt its client comes after all others
 TOKEN_SECONDS = 120  # §2.4: at most two minutes
 DELIVERED = (HTTPStatus.OK, HTTPStatus.NO_CONTENT)  # §2.8
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -53,13 +55,15 @@ class Courier:
     """One for each app. A thread hands out the attempts that are due to threads that last for one attempt each.
 
     The bounds are those of AT_ONCE, and one attempt at a time for each client: one that does not answer holds up nobody else, but
-    for the moment in which more clients than the lane has places are found dead.
+    for the moment in which more clients than the lane has places are found dead. Its next notices come after those of all others:
+    a dead client with a hundred of them leaves room for one that failed once.
     """
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._changed = threading.Condition()
         self._under_way: dict[str, Lane] = {}  # by client_id
+        self._failed_at: dict[str, float] = {}  # by client_id, on the monotonic clock
         self._is_woken = False
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -109,7 +113,7 @@ class Courier:
                 try:
                     attempt.start()
                 except RuntimeError:  # there are too many threads
-                    self._finish(notice)
+                    self._finish(notice, is_delivered=False)
                     raise
 
     def _claim(self, lane: Lane) -> Row[Any] | None:
@@ -118,24 +122,34 @@ class Courier:
             busy = set(self._under_way)
             if self._is_stopping or list(self._under_way.values()).count(lane) >= AT_ONCE[lane]:
                 return None
-        notice = claim_one(self._app, lane, busy)
+            last = self._clients_that_failed()
+        notice = claim_one(self._app, lane, busy | last) or (claim_one(self._app, lane, busy) if last else None)
         if notice is not None:
             with self._changed:
                 self._under_way[notice.client_id] = lane
         return notice
 
+    def _clients_that_failed(self) -> set[str]:
+        since = time.monotonic() - LAST_SECONDS
+        self._failed_at = {client_id: at for client_id, at in self._failed_at.items() if at > since}
+        return set(self._failed_at)
+
     def _attempt(self, notice: Row[Any]) -> None:
+        is_delivered = False
         try:
-            deliver(self._app, notice)
+            is_delivered = deliver(self._app, notice)
         except Exception as error:  # it counts as lost, and is made again
             log.error("an attempt was not finished: notice=%d reason=%s", notice.id, type(error).__name__)
         finally:
-            self._finish(notice)
+            self._finish(notice, is_delivered)
             self.wake()
 
-    def _finish(self, notice: Row[Any]) -> None:
+    def _finish(self, notice: Row[Any], is_delivered: bool) -> None:
         with self._changed:
             del self._under_way[notice.client_id]
+            self._failed_at.pop(notice.client_id, None)
+            if not is_delivered:
+                self._failed_at[notice.client_id] = time.monotonic()
             self._changed.notify_all()
 
 
@@ -157,12 +171,16 @@ def claim_one(app: Flask, lane: Lane | None = None, busy: Collection[str] = ()) 
     return claimed[0] if claimed else None
 
 
-def deliver(app: Flask, notice: Row[Any]) -> None:
-    """One attempt, of a notice that was claimed: a short transaction before it and one after, none while it waits."""
+def deliver(app: Flask, notice: Row[Any]) -> bool:
+    """One attempt, of a notice that was claimed, and whether the client has taken it.
+
+    A short transaction before it and one after, none while it waits.
+    """
     letter = settle(app, lambda: write(app, notice))
     is_delivered, outcome = post(app, letter) if letter else (False, "the client has no address for it")
     settle(app, lambda: record(notice, is_delivered, outcome, may_repeat=letter is not None))
     log.info("notice of logout: client_id=%s attempt=%d outcome=%s", notice.client_id, notice.attempts, outcome)
+    return is_delivered
 
 
 def settle(app: Flask, work: Callable[[], Answer]) -> Answer:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
 
 import store.client_sessions
 import store.clients
@@ -32,6 +33,8 @@ PARAMETERS = ("client_id", "post_logout_redirect_uri", "state")
 @blueprint.route("/oauth/logout", methods=["GET", "POST"])
 @csrf.exempt
 def end_session() -> ResponseReturnValue:
+    if request.method == "HEAD":  # whoever asks for no page is no person
+        raise MethodNotAllowed(["GET", "POST"])
     if request.method == "POST" and "who" in request.form:
         csrf.protect()
         return confirmed()

@@ -52,17 +52,6 @@ def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
     return set(db.session.scalars(statement))
 
 
-def clients_of(session_id: int) -> list[Row[Any]]:
-    """`sid`, `created_at` and `Client` of each client of a session, the oldest first. One SELECT."""
-    statement = (
-        select(ClientSession.sid, ClientSession.created_at, Client)
-        .join(Client, Client.client_id == ClientSession.client_id)
-        .where(ClientSession.session_id == session_id)
-        .order_by(ClientSession.created_at, ClientSession.sid)
-    )
-    return list(db.session.execute(statement))
-
-
 def names_of_user(user_id: int) -> list[Row[Any]]:
     """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first. One SELECT."""
     statement = (

@@ -373,6 +373,23 @@ def test_a_client_that_hangs_holds_up_nobody(shared, running, receiver):
     receiver.is_over.set()
 
 
+@pytest.mark.threat("T114")
+def test_a_client_that_failed_once_does_not_wait_for_those_that_are_dead(shared, receiver, monkeypatch):
+    """The dead ones have all the places of the slow lane between them, and notices for many minutes: they let others pass."""
+    monkeypatch.setattr(fetching, "SECONDS", 0.5)
+    monkeypatch.setattr(courier, "PAUSES", (0.5,) * len(courier.PAUSES))
+    dead = [f"dead{n}" for n in range(courier.AT_ONCE[Lane.SLOW])]
+    clients = [a_told_client(receiver.url("hang"), client_id) for client_id in dead]
+    store_rows(shared, a_user(), *clients, a_told_client(receiver.url("503"), "well"))
+    long_ago = clock.now() - 1_000
+    waiting = [a_notice(client_id=client_id, next_attempt_at=long_ago) for client_id in dead for _n in range(50)]
+    store_rows(shared, *waiting, a_notice(client_id="well", attempts=1, next_attempt_at=clock.now()))
+    at_work = shared.extensions["ostiary.courier"]
+    at_work.start()
+    assert len(receiver.wait_for("503", seconds=5)) == 1  # 100 notices of half a second each would come before it
+    at_work.stop()
+
+
 def test_it_looks_for_what_others_have_left(shared, receiver, monkeypatch):
     monkeypatch.setattr(courier, "POLL_SECONDS", 0.2)
     at_work = shared.extensions["ostiary.courier"]

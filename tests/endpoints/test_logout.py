@@ -46,6 +46,12 @@ def test_with_everything(ada, hint, rows):
     assert page(ada.get("/")).headings == ["One account for your applications"]
 
 
+def test_a_program_that_looks_where_a_link_leads_signs_nobody_out(ada, hint, rows):
+    answer = ada.head("/oauth/logout", query_string={"id_token_hint": hint})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST")
+    assert rows(COUNT) == [(1,)]
+
+
 def test_without_a_state(ada, hint):
     assert logout(ada, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
 
