@@ -7,6 +7,7 @@ of ours is verified with. Which is which is decided in `protocol/signing_keys.py
 import json
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from flask import g
@@ -17,7 +18,7 @@ import store.signing_keys
 from config import Settings
 from protocol import clock, jwt, signing_keys
 from protocol.seal import Vault
-from protocol.signing_keys import READ_AGAIN, Schedule
+from protocol.signing_keys import READ_AGAIN, Due, Schedule
 
 log = logging.getLogger("ostiary.keyring")
 
@@ -97,39 +98,44 @@ class Keyring:
         return ring.rows
 
     def rows(self) -> list[Row[Any]]:
-        """All keys. Makes those that are due; they count for this request, and for others once it is committed."""
+        """All keys. Removes those that nobody needs, or else makes those that are due: one statement more for either.
+
+        What changed counts for this request, and for others once it is committed.
+        """
         known, now = self.known_rows(), clock.now()
-        due = signing_keys.find_due(known, now, self.schedule)
-        if not due or "signing_keys" in g:
+        if "signing_keys" in g:
             return known
-        self._ring = None  # should another node be faster, the next try must see its keys
-        for alg, generation, active_from in due:
-            self.make(alg, generation, active_from)
-        forgotten = [row.kid for row in known if signing_keys.is_forgotten(row, known, now)]
-        store.signing_keys.remove(forgotten)
-        return self.read_again()
+        forgotten = {row.kid for row in known if signing_keys.is_forgotten(row, known, now)}
+        if forgotten:
+            store.signing_keys.remove(forgotten)
+            return self._keep([row for row in known if row.kid not in forgotten])
+        if due := signing_keys.find_due(known, now, self.schedule):
+            return self._keep([*known, *self.make(due)])
+        return known
 
-    def read_again(self) -> list[Row[Any]]:
-        """The rows as this transaction sees them. What it made is not kept: it may yet be undone."""
+    def _keep(self, rows: list[Row[Any]]) -> list[Row[Any]]:
+        """For this request alone: it may yet be undone."""
         self._ring = None
-        g.signing_keys = store.signing_keys.all_keys()
-        rows: list[Row[Any]] = g.signing_keys
-        return rows
+        g.signing_keys = sorted(rows, key=lambda row: (row.alg, row.generation))
+        kept: list[Row[Any]] = g.signing_keys
+        return kept
 
-    def make(self, alg: str, generation: int, active_from: int) -> str:
-        """Store a new key; returns its `kid`."""
-        kid, public_jwk, private_key = signing_keys.generate(alg)
-        store.signing_keys.add(
-            kid=kid,
-            alg=alg,
-            generation=generation,
-            public_jwk=public_jwk,
-            sealed_private_key=self.vault.seal(private_key, kid),
-            created_at=clock.now(),
-            active_from=active_from,
-        )
-        log.info("made a signing key: alg=%s kid=%s", alg, kid)
-        return kid
+    def make(self, due: Sequence[Due]) -> list[Row[Any]]:
+        """Store new keys, and return their rows."""
+        self._ring = None  # should another node be faster, the next try must see its keys
+        made = store.signing_keys.add([self._generate(key) for key in due])
+        for row in made:
+            log.info("made a signing key: alg=%s kid=%s", row.alg, row.kid)
+        return made
+
+    def _generate(self, due: Due) -> dict[str, Any]:
+        kid, public_jwk, private_key = signing_keys.generate(due.alg)
+        return due._asdict() | {
+            "kid": kid,
+            "public_jwk": public_jwk,
+            "sealed_private_key": self.vault.seal(private_key, kid),
+            "created_at": clock.now(),
+        }
 
     def _replace_unreadable(self, alg: str) -> Row[Any]:
         """No key opens: the secret key is another one, and the one before is not among the old ones. Begin anew."""
@@ -137,9 +143,11 @@ class Keyring:
             "no private signing key opens under OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made another, alg=%s",
             alg,
         )
-        newest = max(row.generation for row in self.rows() if row.alg == alg)
-        kid = self.make(alg, newest + 1, clock.now())
-        return next(row for row in self.read_again() if row.kid == kid)
+        rows = self.rows()
+        newest = max(row.generation for row in rows if row.alg == alg)
+        [made] = self.make([Due(alg, newest + 1, clock.now())])
+        self._keep([*rows, made])
+        return made
 
     # ---- parsed once --------------------------------------------------------------------------------------------------
 

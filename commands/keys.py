@@ -17,6 +17,7 @@ from commands.output import Answer, Noun, Refused, counted, iso, table
 from current import keyring, settings
 from protocol import clock, signing_keys
 from protocol.jwt import SIGNING
+from protocol.signing_keys import Due
 from store.user_sessions import LIFETIME_SECONDS as SESSION_SECONDS
 
 DAY = 24 * 3600
@@ -71,9 +72,9 @@ def announce(alg: str) -> tuple[dict[str, Any], str]:
         text = f"{alg}: {newest.kid} is announced already, and signs from {iso(newest.active_from)} on."
         return {"alg": alg, "kid": newest.kid, "signs_from": newest.active_from, "is_new": False}, text
     signs_from = now + keyring.schedule.announcement if newest else now
-    kid = keyring.make(alg, newest.generation + 1 if newest else 1, signs_from)
-    text = f"{alg}: {kid} is announced, and signs from {iso(signs_from)} on."
-    return {"alg": alg, "kid": kid, "signs_from": signs_from, "is_new": True}, text
+    [made] = keyring.make([Due(alg, newest.generation + 1 if newest else 1, signs_from)])
+    text = f"{alg}: {made.kid} is announced, and signs from {iso(signs_from)} on."
+    return {"alg": alg, "kid": made.kid, "signs_from": signs_from, "is_new": True}, text
 
 
 # ---- retire -----------------------------------------------------------------------------------------------------------
@@ -122,7 +123,8 @@ def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
     """The `kid` that signs in place of the active key from now on: the announced one, or one that is made."""
     following = signing_keys.successor(row, rows)
     if following is None:
-        return keyring.make(row.alg, row.generation + 1, clock.now())
+        [made] = keyring.make([Due(row.alg, row.generation + 1, clock.now())])
+        return str(made.kid)
     store.signing_keys.set_active_from(following.kid, clock.now())
     return str(following.kid)
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
@@ -94,8 +94,16 @@ def find_active(alg: str, rows: Iterable[AnyKeyRow], now: int) -> AnyKeyRow | No
     return max(started, key=lambda row: row.generation, default=None)
 
 
-def find_due(rows: Sequence[KeyRow], now: int, schedule: Schedule) -> list[tuple[str, int, int]]:
-    """The keys to make now: alg, generation and `active_from` of each.
+class Due(NamedTuple):
+    """A key to make. active_from: seconds since the epoch."""
+
+    alg: str
+    generation: int
+    active_from: int
+
+
+def find_due(rows: Sequence[KeyRow], now: int, schedule: Schedule) -> list[Due]:
+    """The keys to make now.
 
     The very first signs at once: nobody can have cached a JWKS. Any other comes an announcement before the one that signs has
     done its time; or, where no request came by at that moment, as soon as one does.
@@ -104,9 +112,9 @@ def find_due(rows: Sequence[KeyRow], now: int, schedule: Schedule) -> list[tuple
     for alg in SIGNING:
         newest = max((row for row in rows if row.alg == alg), key=lambda row: row.generation, default=None)
         if newest is None:
-            due.append((alg, 1, now))
+            due.append(Due(alg, 1, now))
         elif newest.active_from + schedule.signing.total_seconds() - schedule.announcement <= now:
-            due.append((alg, newest.generation + 1, now + schedule.announcement))
+            due.append(Due(alg, newest.generation + 1, now + schedule.announcement))
     return due
 
 

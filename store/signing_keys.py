@@ -1,6 +1,6 @@
 """Signing keys: all of them at once, there are few."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
@@ -25,9 +25,9 @@ def all_keys() -> list[Row[Any]]:
     return list(db.session.execute(ALL))
 
 
-def add(**columns: Any) -> None:
-    """Store a key. Of two nodes that make the same generation one violates the unique key, and asks again."""
-    db.session.execute(insert(keys), columns)
+def add(new: Sequence[Mapping[str, Any]]) -> list[Row[Any]]:
+    """Store keys, in one INSERT. Of two nodes that make the same generation one violates the unique key, and asks again."""
+    return list(db.session.execute(insert(keys).returning(keys), new))
 
 
 def set_active_from(kid: str, active_from: int) -> None:
