@@ -15,6 +15,7 @@ import commands
 import cors
 import database
 import errors
+import failpoints
 import front_door
 import my_oauth
 import unit_of_work
@@ -62,13 +63,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     browser.init_app(app, settings)
     errors.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)
-    app.extensions["ostiary.keyring"] = Keyring(settings)
-    app.extensions["ostiary.fetcher"] = Fetcher(settings)
-    app.extensions["ostiary.documents"] = Documents(app.extensions["ostiary.fetcher"])
-    app.extensions["ostiary.courier"] = Courier(app)
+    remember_nothing(app)
     if is_served():
         app.before_request(app.extensions["ostiary.courier"].start)
-    app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
     for module in WITHOUT_FORMS:
@@ -77,9 +74,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)
+        if settings.failpoint is not None:
+            failpoints.arm(db.engine, settings.failpoint)
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     return app
+
+
+def remember_nothing(app: Flask) -> None:
+    """What a process keeps in memory, empty: keys, documents of clients, notices under way, places for password hashes."""
+    settings: Settings = app.extensions["ostiary.settings"]
+    fetcher = Fetcher(settings)
+    app.extensions["ostiary.keyring"] = Keyring(settings)
+    app.extensions["ostiary.fetcher"] = fetcher
+    app.extensions["ostiary.documents"] = Documents(fetcher)
+    app.extensions["ostiary.courier"] = Courier(app)
+    app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
 
 
 def is_served() -> bool:
@@ -88,6 +98,10 @@ def is_served() -> bool:
 
 
 def check_database_fits(settings: Settings, is_served: bool) -> None:
-    """In-memory SQLite is one connection for one thread: the test client's. Threads on it lose rows."""
-    if is_served and database.is_memory(settings.database_url):
+    """In-memory SQLite is one connection for one thread: the test client's. Threads on it lose rows. And a file needs locks."""
+    if not is_served:
+        return
+    if database.is_memory(settings.database_url):
         raise ConfigError(["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"])
+    if found := database.place_findings(settings.database_url):
+        raise ConfigError([finding.text for finding in found])

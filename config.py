@@ -37,7 +37,13 @@ ISSUER = re.compile(
     r"(?P<origin>https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)"
     r"(?P<path>(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)"  # RFC 3986 §2.3: what has one spelling; no dot segments
 )
-DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mariadb": "mariadb+pymysql",
+    "mysql": "mariadb+pymysql",
+    "mysql+pymysql": "mariadb+pymysql",
+}
 
 
 # What stands in for a value that depends on the place.
@@ -96,7 +102,7 @@ class Settings(BaseSettings):
     """Where this server is: https, perhaps with a path, without a slash at the end (RFC 8414 §2). Loopback means development."""
 
     database_url: str = Field(repr=False)  # it may hold a password
-    """`sqlite:///path` or `postgresql://…` (psycopg 3)."""
+    """`sqlite:///path`, `postgresql://…` (psycopg 3) or `mariadb://…` (PyMySQL)."""
 
     secret_key: SecretKey
     """At least 32 characters, the same on every node. On loopback made once and kept in a file of mode 0600."""
@@ -167,6 +173,9 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
+    failpoint: Path | None = Field(default=None, exclude=True)  # excluded: no operator is told of it
+    """For tests, on a loopback issuer alone: the file that says where a process is to die (`failpoints.py`)."""
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -198,6 +207,12 @@ class Settings(BaseSettings):
                 "OSTIARY_SIGNING_KEY_LIFETIME must be at least twice OSTIARY_JWKS_CACHE_LIFETIME and two minutes more:"
                 " each key is published before it signs"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_failpoint(self) -> "Settings":
+        if self.failpoint is not None and not self.is_development:
+            raise ValueError("OSTIARY_FAILPOINT kills processes: it is for tests, on a loopback issuer alone")
         return self
 
     @field_validator("issuer")
@@ -232,7 +247,7 @@ class Settings(BaseSettings):
         if parsed.drivername in DRIVERS:
             parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
         if parsed.drivername not in ("sqlite", *DRIVERS.values()):
-            raise ValueError("must begin with sqlite:// or postgresql://")
+            raise ValueError("must begin with sqlite://, postgresql:// or mariadb://")
         return parsed.render_as_string(hide_password=False)
 
     @property

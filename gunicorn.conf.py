@@ -11,6 +11,7 @@ from contextlib import suppress
 from gunicorn.http import message
 from gunicorn.workers import gthread
 
+import self_check
 from app import check_database_fits
 from config import Settings
 from errors import ConfigError
@@ -19,7 +20,7 @@ from patient_worker import PatientWorker
 from protocol.redirect_uris import is_loopback_host
 
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+workers = self_check.processes()
 threads = 4
 worker_connections = 800  # a process; files and database connections need room too below the usual limit of 1024
 worker_class = "patient_worker.PatientWorker"  # a slow client holds no thread
@@ -61,6 +62,8 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
     configure_logging(Settings())
     give_large_blocks_back()
+    if worker.age == 1:  # the first of all
+        self_check.log_findings(worker.wsgi, worker.cfg.workers)
     worker.wsgi.extensions["ostiary.courier"].start()  # before anybody asks: it may have been left something
     # gunicorn has no settings for these two.
     message.MAX_REQUEST_LINE = limit_request_line  # it would take 8190 instead

@@ -23,13 +23,15 @@ from protocol.signing_keys import READ_AGAIN, Due, Schedule
 log = logging.getLogger("ostiary.keyring")
 
 HOUR = 3600
+PATIENCE_SECONDS = 5.0
 
 
 class Ring(NamedTuple):
-    """The keys at one moment, and when that was on this process's own clock."""
+    """The keys at one moment; when that was on this process's own clock, and when to look again."""
 
     rows: list[Row[Any]]
     read_at: float
+    read_again_at: float
 
 
 class Keyring:
@@ -60,7 +62,22 @@ class Keyring:
 
     def jwks(self) -> dict[str, Any]:
         """RFC 7517 §5: the public keys that may sign, will sign soon, or have signed what is still alive."""
-        rows, now = self.rows(), clock.now()
+        return self._published(self.rows())
+
+    def remembered_jwks(self) -> dict[str, Any] | None:
+        """The same without the database; None where nothing is known, or nobody may keep that any more."""
+        ring = self._ring
+        return None if ring is None or not self.seconds_to_keep() else self._published(ring.rows)
+
+    def seconds_to_keep(self) -> int:
+        """How long others may keep the JWKS: less than usual where this process has not been able to read it again."""
+        ring = self._ring
+        age = 0.0 if ring is None else time.monotonic() - ring.read_at
+        overdue = max(age - READ_AGAIN.total_seconds(), 0)
+        return max(int(self.schedule.jwks_cache.total_seconds() - overdue), 0)
+
+    def _published(self, rows: list[Row[Any]]) -> dict[str, Any]:
+        now = clock.now()
         published = [row for row in rows if signing_keys.is_published(row, rows, now, self.schedule)]
         return {"keys": [row.public_jwk for row in published]}
 
@@ -92,9 +109,11 @@ class Keyring:
         if "signing_keys" in g:
             made: list[Row[Any]] = g.signing_keys
             return made
-        ring = self._ring
-        if ring is None or time.monotonic() - ring.read_at >= READ_AGAIN.total_seconds():
-            ring = self._ring = Ring(store.signing_keys.all_keys(), time.monotonic())
+        ring, now = self._ring, time.monotonic()
+        if ring is None or now >= ring.read_again_at:
+            if ring is not None and self.seconds_to_keep():  # others go on with it meanwhile: the database may be away
+                self._ring = ring._replace(read_again_at=now + PATIENCE_SECONDS)
+            ring = self._ring = Ring(store.signing_keys.all_keys(), now, now + READ_AGAIN.total_seconds())
         return ring.rows
 
     def rows(self) -> list[Row[Any]]:

@@ -19,21 +19,17 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.mysql import BINARY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from database.columns import Digest, Id, LongText, Sealed
 from protocol import credentials, redirect_uris, scopes
 
-Id = BigInteger().with_variant(Integer, "sqlite")
-Digest = LargeBinary(32).with_variant(BINARY(32), "mysql", "mariadb")
 SUB_LENGTH = 43
 SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
@@ -86,12 +82,12 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     client_name: Mapped[str] = mapped_column(String(200))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_client_secret: Mapped[bytes | None] = mapped_column(LargeBinary)  # for client_secret_jwt, whose key it is
+    sealed_client_secret: Mapped[bytes | None] = mapped_column(Sealed)  # for client_secret_jwt, whose key it is
     client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
     token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
     grant_types: Mapped[list[str]] = mapped_column(JSON)
     redirect_uris: Mapped[list[str]] = mapped_column(JSON)
-    scope: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(LongText)
     is_resource_server: Mapped[bool] = mapped_column(Boolean, default=False)  # may introspect, gets no tokens
     require_pkce: Mapped[bool] = mapped_column(Boolean, default=True)
     rotate_refresh_tokens: Mapped[bool] = mapped_column(Boolean, default=True)
@@ -230,7 +226,7 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    sealed_parameters: Mapped[bytes] = mapped_column(LargeBinary)  # the ticket opens them
+    sealed_parameters: Mapped[bytes] = mapped_column(Sealed)  # the ticket opens them
     session_id: Mapped[int | None] = mapped_column(Id)  # the session that was begun, renewed or chosen for this request
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
@@ -244,7 +240,7 @@ class Consent(db.Model):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(
         ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True, index=True
     )
-    scope: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(LongText)
     granted_at: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -256,12 +252,12 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
-    redirect_uri: Mapped[str] = mapped_column(Text)
-    scope: Mapped[str] = mapped_column(Text)
+    redirect_uri: Mapped[str] = mapped_column(LongText)
+    scope: Mapped[str] = mapped_column(LongText)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
-    sealed_openid: Mapped[bytes | None] = mapped_column(LargeBinary)  # what ID tokens need to know; the code opens it
+    sealed_openid: Mapped[bytes | None] = mapped_column(Sealed)  # what ID tokens need to know; the code opens it
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges so far
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
@@ -292,8 +288,8 @@ class Token(db.Model):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"))
     user_id: Mapped[int | None] = mapped_column(Id, index=True)
     slot: Mapped[int | None] = mapped_column(Integer)
-    scope: Mapped[str] = mapped_column(Text)  # what was granted; a refresh may ask for a part of it
-    access_token_scope: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(LongText)  # what was granted; a refresh may ask for a part of it
+    access_token_scope: Mapped[str] = mapped_column(LongText)
     access_token_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
     access_token_expires_at: Mapped[int] = mapped_column(BigInteger)
     issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; of this pair, so a refresh renews it
@@ -305,15 +301,15 @@ class Token(db.Model):  # type: ignore[name-defined]
     )  # what ID tokens and userinfo need to know
 
     # The family and its refresh tokens; all None where the client has none.
-    family_digest: Mapped[bytes | None] = mapped_column(Digest, unique=True)
+    family_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
     refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
     previous_refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_pair: Mapped[bytes | None] = mapped_column(LargeBinary)  # the pair, for whoever lost the answer
+    sealed_pair: Mapped[bytes | None] = mapped_column(Sealed)  # the pair, for whoever lost the answer
     refresh_token_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # None: never
     family_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # the absolute end; None: never
 
     # The authorization code that all began with: enough to know it when it comes again (RFC 6749 §4.1.2).
-    code_digest: Mapped[bytes | None] = mapped_column(Digest, unique=True)
+    code_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
     redirect_uri_digest: Mapped[bytes | None] = mapped_column(Digest)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
 
@@ -337,7 +333,7 @@ class SigningKey(db.Model):  # type: ignore[name-defined]
     alg: Mapped[str] = mapped_column(String(10))
     generation: Mapped[int] = mapped_column(Integer)  # of its alg: two nodes that make the next one at once make one
     public_jwk: Mapped[dict[str, Any]] = mapped_column(JSON)
-    sealed_private_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_private_key: Mapped[bytes] = mapped_column(Sealed)
     created_at: Mapped[int] = mapped_column(BigInteger)
     active_from: Mapped[int] = mapped_column(BigInteger)
     last_presented_at: Mapped[int | None] = mapped_column(BigInteger)  # when something it signed was last shown to us

@@ -20,13 +20,15 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
-from database import lost_a_race, prepare_for_migrations
+import database
+from database import describe, lost_a_race
 from models import User, db, table
 
 log = logging.getLogger("ostiary.unit_of_work")
 
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.01
+LOST_CONNECTION_SECONDS = 2.0
 
 people = table(User)
 LOCK_OWNER = select(people).where(people.c.id == bindparam("user_id")).with_for_update(key_share=True)
@@ -36,10 +38,12 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
     """Run one request as one transaction and return its response, committed or undone.
 
     A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs the view again,
-    ATTEMPTS tries in all. After that, and at once for any other failure, the error is raised; `errors.py` answers it 503
-    or 500. A connection lost during COMMIT is not tried again: the second run would take its own claim for a replay.
+    ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent. After that, and at once for any other
+    failure, the error is raised; `errors.py` answers it 503 or 500. A connection lost during COMMIT is not tried again: the
+    second run would take its own claim for a replay.
     """
     before = Snapshot()
+    began_at = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         before.restore()
         try:
@@ -49,21 +53,41 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
                 g.after_commit = []
                 for penalty, arguments in g.penalties:
                     penalty(*arguments)
-            db.session.commit()
+            commit()
             run_after_commit()
             return response
         except DBAPIError as error:
+            mishap = find_mishap(error, time.monotonic() - began_at)
+            before.restore()  # the cookie must not say what the rows do not; and the rollback may fail too
             db.session.rollback()
-            if attempt == ATTEMPTS or not lost_a_race(error):
-                before.restore()  # the cookie must not say what the rows do not
+            if attempt == ATTEMPTS or mishap is None:
                 raise
-            log.warning("lost a race, try %d of %d: %s", attempt + 1, ATTEMPTS, describe(error))
+            db.session.expunge_all()  # rows that the next try would take for present may be gone by now
+            log.warning("%s, try %d of %d: %s", mishap, attempt + 1, ATTEMPTS, describe(error))
             time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
         except BaseException:
-            db.session.rollback()
             before.restore()
+            db.session.rollback()
             raise
     raise AssertionError("the loop returns or raises")
+
+
+def commit() -> None:
+    """Until COMMIT is sent nothing is stored; whoever loses the connection after that cannot know."""
+    db.session.flush()
+    g.is_committing = True
+    db.session.commit()
+
+
+def find_mishap(error: DBAPIError, seconds: float) -> str | None:
+    """In words, if running the whole request again, from a clean start, can be expected to succeed and cannot do harm.
+
+    seconds: how long it has taken by now. A line that breaks late was one that nothing came through: the next would be no better.
+    """
+    if error.connection_invalidated:
+        is_harmless = not g.get("is_committing") and seconds < LOST_CONNECTION_SECONDS
+        return "lost its connection" if is_harmless else None
+    return "lost a race" if lost_a_race(error) else None
 
 
 def answer(view: Callable[[], ResponseReturnValue]) -> Response:
@@ -133,6 +157,7 @@ def transaction() -> Iterator[None]:
         db.session.commit()
     except BaseException:
         db.session.rollback()
+        db.session.expunge_all()  # a command is run again too
         g.pop("after_commit", None)
         raise
     run_after_commit()
@@ -141,16 +166,5 @@ def transaction() -> Iterator[None]:
 @contextmanager
 def migration() -> Iterator[Connection]:
     """The connection that Alembic runs the migrations on; it makes each of them one transaction."""
-    with db.engine.connect() as connection:
-        prepare_for_migrations(connection)
-        connection.commit()  # the settings are the connection's own; Alembic begins on a clean one
+    with database.patient(db.engine).connect() as connection:
         yield connection
-        connection.invalidate()  # and they are not for requests
-
-
-def describe(error: DBAPIError) -> str:
-    """What the database refused, without the values of the statement."""
-    original: Any = error.orig
-    constraint = getattr(getattr(original, "diag", None), "constraint_name", None)
-    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
-    return f"{type(original).__name__} {code or ''} {constraint or ''}".strip()

@@ -5,7 +5,7 @@ Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `command
 
 from flask import Flask
 
-from commands import clients, config, demo, keys, logout_notices, scopes, seed, tokens, users
+from commands import clients, config, demo, keys, logout_notices, prove, scopes, seed, tokens, users
 
 
 def init_app(app: Flask) -> None:
@@ -21,3 +21,4 @@ def init_app(app: Flask) -> None:
         app.cli.add_command(noun)
     app.cli.add_command(demo.demo)
     app.cli.add_command(seed.seed)
+    app.cli.add_command(prove.prove)

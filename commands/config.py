@@ -13,9 +13,10 @@ from flask.cli import AppGroup
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+import self_check
 import store.schema
 from commands import sealed
 from commands.output import MIGRATE, Answer, database_problem, details, json_option, show
@@ -34,8 +35,7 @@ config = AppGroup("config", help="The settings in force.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
-    database, problem, database_warnings = look_at_database()
-    problems = [problem] if problem else []
+    database, problems, database_warnings = look_at_database()
     warnings = [*find_warnings(), *database_warnings]
     shown = settings_in_force()
     verdict = {"ok": not problems, "settings": shown, "database": database, "problems": problems, "warnings": warnings}
@@ -49,18 +49,25 @@ def check(context: click.Context, as_json: bool) -> None:
         context.exit(1)
 
 
-def look_at_database() -> tuple[dict[str, bool], str | None, list[str]]:
-    """Whether it answers and has the tables of this version; what to do where that is not so; what is odd in it."""
+def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
+    """Whether it answers and has the tables of this version; what is wrong with it, and what is odd, each with what to do."""
+    unreachable = {"reachable": False, "migrated": False}
     try:
+        findings = self_check.findings()
         with transaction():
             is_migrated = store.schema.is_migrated()
             warnings = list(warnings_about_sealed()) if is_migrated else []
     except DBAPIError as error:
-        return {"reachable": False, "migrated": False}, database_problem(error), []
+        return unreachable, [database_problem(error)], []
     except PoolTimeoutError:
-        return {"reachable": False, "migrated": False}, "the database is too busy", []
-    problem = None if is_migrated else f"the database is not migrated: run `{MIGRATE}`"
-    return {"reachable": True, "migrated": is_migrated}, problem, warnings
+        return unreachable, ["the database is too busy"], []
+    except InvalidRequestError:  # SQLAlchemy asks for the version when it first connects
+        return unreachable, ["the database server is MySQL: Ostiary needs MariaDB, which the URL names"], []
+    problems = [finding.text for finding in findings if finding.severity == "problem"]
+    warnings += [finding.text for finding in findings if finding.severity == "warning"]
+    if not is_migrated:
+        problems.append(f"the database is not migrated: run `{MIGRATE}`")
+    return {"reachable": True, "migrated": is_migrated}, problems, warnings
 
 
 def warnings_about_sealed() -> Iterator[str]:
@@ -75,9 +82,8 @@ def warnings_about_sealed() -> Iterator[str]:
 @config.command("settings")
 def describe_settings() -> None:
     """Print every setting with its default and what it is for, as the Markdown table of the README."""
-    click.echo(
-        "\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, Settings.model_fields.items())])
-    )
+    fields = [item for item in Settings.model_fields.items() if not item[1].exclude]
+    click.echo("\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, fields)]))
 
 
 def table_row(item: tuple[str, FieldInfo]) -> str:
@@ -116,6 +122,8 @@ def without_password(database_url: str) -> str:
 def find_warnings() -> Iterator[str]:
     """What is allowed, and perhaps not what was meant."""
     yield from misspelt_variables()
+    if settings.failpoint is not None:
+        yield "OSTIARY_FAILPOINT is set: whoever writes that file ends this server's processes"
     if settings.is_development:
         yield "the issuer is a loopback address: this is a server for development"
     elif settings.signup == "open":

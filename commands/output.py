@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import store.schema
-from database import is_unavailable, lost_a_race
+from database import describe, is_unavailable, lost_a_race
 from errors import StorageBusyError
-from unit_of_work import ATTEMPTS, describe, transaction
+from unit_of_work import ATTEMPTS, transaction
 
 INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
 MIGRATE = ".venv/bin/flask db upgrade"
@@ -84,11 +84,8 @@ def settle(command: Callable[[], Answer]) -> Answer:
         except DBAPIError as error:
             if attempt == ATTEMPTS or not lost_a_race(error):
                 raise Refused(database_problem(error)) from None
-        except (PoolTimeoutError, StorageBusyError):
-            raise Refused("the database is too busy: try again") from None
-        except OSError as error:  # SQLite's lock file, which is opened before the first change
-            owner = "run this as the user that the server runs as"
-            raise Refused(f"{error.filename} cannot be opened ({error.strerror}): {owner}") from None
+        except (PoolTimeoutError, StorageBusyError) as error:
+            raise Refused(busy_problem(error)) from None
     raise AssertionError("the loop returns or raises")
 
 
@@ -98,6 +95,14 @@ def database_problem(error: DBAPIError) -> str:
         reason = str(error.orig).strip().splitlines() or [describe(error)]
         return f"the database cannot be used: {reason[0]}"
     return f"the database refused: {describe(error)}"
+
+
+def busy_problem(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(cause, OSError):  # SQLite's lock file, which is opened before the first change
+        owner = "run this as the user that the server runs as"
+        return f"{cause.filename} cannot be opened ({cause.strerror}): {owner}"
+    return "the database is too busy: try again"
 
 
 def show(answer: Answer, as_json: bool) -> None:

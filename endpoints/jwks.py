@@ -1,8 +1,16 @@
 """`GET /oauth/jwks` (RFC 7517 §5): the public keys that what this server signs is verified with."""
 
-from flask import Blueprint, Response, json
+import logging
+from typing import Any
 
-from current import keyring, settings
+from flask import Blueprint, Response, json
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from current import keyring
+from errors import StorageBusyError, answer_unavailable
+
+log = logging.getLogger("ostiary.jwks")
 
 blueprint = Blueprint("jwks", __name__)
 
@@ -10,7 +18,23 @@ blueprint = Blueprint("jwks", __name__)
 @blueprint.get("/oauth/jwks")
 def jwks() -> Response:
     """It may be kept for `jwks_cache_lifetime`: a key that signs was in here for longer than that before."""
-    response = Response(json.dumps(keyring.jwks()), mimetype="application/jwk-set+json")
-    response.headers["Cache-Control"] = f"public, max-age={int(settings.jwks_cache_lifetime.total_seconds())}"
+    return publish(keyring.jwks())
+
+
+@blueprint.errorhandler(DBAPIError)
+@blueprint.errorhandler(PoolTimeoutError)
+@blueprint.errorhandler(StorageBusyError)
+def answer_from_memory(error: Exception) -> Response:
+    """The database is away: as long as others may still go by what was published, they are told the same."""
+    remembered = keyring.remembered_jwks()
+    if remembered is None:
+        return answer_unavailable(error)
+    log.warning("storage unavailable, keys from memory: %s", type(error).__name__)
+    return publish(remembered)
+
+
+def publish(keys: dict[str, Any]) -> Response:
+    response = Response(json.dumps(keys), mimetype="application/jwk-set+json")
+    response.headers["Cache-Control"] = f"public, max-age={keyring.seconds_to_keep()}"
     response.headers["Access-Control-Allow-Origin"] = "*"
     return response

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from models import AuthorizationCode, db, table
 from store import sweep
@@ -19,7 +19,7 @@ CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returnin
 FAILURES = 5  # refused exchanges; the last one burns the code
 BURN = delete(codes).where(codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1)
 COUNT = update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
-DELETE_SOME_EXPIRED = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
+sweep_some = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
 
 
 def find(code_digest: bytes, client_id: str, now: int) -> Row[Any] | None:
@@ -40,7 +40,7 @@ def count_failure(code_digest: bytes) -> None:
 
 def issue(now: int, **values: Any) -> None:
     """Store a new code and drop a few expired ones."""
-    db.session.execute(DELETE_SOME_EXPIRED, {"now": now})
+    sweep_some(now)
     db.session.execute(insert(codes), values)
 
 
@@ -67,3 +67,8 @@ def end_pending(user_id: int | None = None, client_id: str | None = None) -> int
     if client_id is not None:
         statement = statement.where(codes.c.client_id == client_id)
     return len(db.session.execute(statement).all())
+
+
+def count_of_client(client_id: str) -> int:
+    """Codes of a client that were not spent yet."""
+    return db.session.scalar(select(func.count()).select_from(codes).where(codes.c.client_id == client_id)) or 0

@@ -7,9 +7,9 @@ result counts. The newest PER_PERSON of each person are kept.
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row, Select, and_, bindparam, case, delete, func, insert, null, or_, select, update
+from sqlalchemy import CursorResult, Row, Select, and_, bindparam, case, delete, func, insert, null, or_, select, update
 
 from models import Client, LogoutNotice, User, db, table
 
@@ -93,34 +93,40 @@ def is_any_due(now: int) -> bool:
     return db.session.scalar(IS_ANY_DUE, {"now": now}) is not None
 
 
+# What a claim returns: `attempts` counts the one that begins.
+BEGUN = select(
+    *(column for column in notices.c if column is not notices.c.attempts), (notices.c.attempts + 1).label("attempts")
+)
+BEGIN_ATTEMPTS = (
+    update(notices)
+    .where(notices.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        attempts=notices.c.attempts + 1,
+        next_attempt_at=case((notices.c.attempts + 1 < ATTEMPTS, bindparam("lost_at")), else_=null()),
+        outcome=UNFINISHED,
+    )
+)
+
+
 def claim_due(now: int, limit: int, lane: Lane | None = None, busy: Collection[str] = ()) -> list[Row[Any]]:
-    """Claim the next attempts that are due, those that have waited longest first. One UPDATE: nobody else gets the same.
+    """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
 
     lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts this one.
+    Two statements: one locks, and passes over what others have locked; the other begins the attempts.
     """
     due = (
-        select(notices.c.id)
-        .where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
+        BEGUN.where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
         .order_by(notices.c.next_attempt_at, notices.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     if lane is not None:
         due = due.where(IN_LANE[lane])
-    # As a CTE it is run once. As a subquery PostgreSQL may run it for each row, and claim more than `limit`.
-    some = due.cte("due")
-    attempt = notices.c.attempts + 1
-    claim = (
-        update(notices)
-        .where(notices.c.id.in_(select(some.c.id)))
-        .values(
-            attempts=attempt,
-            next_attempt_at=case((attempt < ATTEMPTS, now + ATTEMPT_SECONDS), else_=null()),
-            outcome=UNFINISHED,
-        )
-        .returning(notices)
-    )
-    return list(db.session.execute(claim))
+    claimed = list(db.session.execute(due))
+    if claimed:
+        ids = [notice.id for notice in claimed]
+        db.session.execute(BEGIN_ATTEMPTS, {"ids": ids, "lost_at": now + ATTEMPT_SECONDS})
+    return claimed
 
 
 def record(
@@ -131,9 +137,8 @@ def record(
         update(notices)
         .where(notices.c.id == notice_id, notices.c.attempts == attempt, notices.c.delivered_at.is_(None))
         .values(delivered_at=delivered_at, next_attempt_at=next_attempt_at, outcome=outcome[:OUTCOME_LENGTH])
-        .returning(notices.c.id)
     )
-    return db.session.execute(statement).one_or_none() is not None
+    return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
 
 
 # ---- receipts ---------------------------------------------------------------------------------------------------------

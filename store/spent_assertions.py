@@ -6,7 +6,7 @@ from models import SpentAssertion, db, table
 
 spent = table(SpentAssertion)
 SHARE = 16
-SWEEP = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest, batch=4 * SHARE)
+sweep_some = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest, batch=4 * SHARE)
 
 
 def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
@@ -15,7 +15,7 @@ def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
     One statement; two for one in sixteen, which sweeps for the others.
     """
     if jti_digest[0] % SHARE == 0:
-        db.session.execute(SWEEP, {"now": now})
+        sweep_some(now)
     claim = insert_if_new(db.engine.dialect.name, spent, key="jti_digest")
     row = {"jti_digest": jti_digest, "expires_at": expires_at}
     return db.session.execute(claim.returning(spent.c.jti_digest), row).one_or_none() is not None

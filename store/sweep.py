@@ -4,24 +4,23 @@ Whoever inserts one row of a kind removes up to `BATCH` expired ones of it, in o
 it grows. Rows that somebody else is sweeping are passed over where the database can do that.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Delete, bindparam, delete, select
+from sqlalchemy import bindparam, select
+
+from database import delete_chosen
+from models import db
 
 BATCH = 4
 
 
-def expired(model: Any, key: Any, batch: int = BATCH) -> Delete:
-    """A DELETE of up to `batch` rows of `model` that have expired; run it with `now`.
+def expired(model: Any, key: Any, batch: int = BATCH) -> Callable[[int], None]:
+    """A function of `now` that deletes up to `batch` rows of `model` that have expired; `key` is its primary key. One statement
+    where there are none."""
+    chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at).limit(batch)
 
-    The derived table keeps the LIMIT out of the IN, where some databases refuse it.
-    """
-    some = (
-        select(key)
-        .where(model.expires_at <= bindparam("now"))
-        .order_by(model.expires_at)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-        .subquery("some_expired")
-    )
-    return delete(model).where(key.in_(select(some.c[key.key]))).execution_options(synchronize_session=False)
+    def sweep(now: int) -> None:
+        delete_chosen(db.session, chosen, {"now": now})
+
+    return sweep

@@ -13,7 +13,7 @@ throttles = table(Throttle)
 FIND = select(throttles.c.bucket_digest, throttles.c.expires_at).where(
     throttles.c.bucket_digest.in_(bindparam("digests", expanding=True))
 )
-SWEEP = store.sweep.expired(Throttle, Throttle.bucket_digest)
+sweep_some = store.sweep.expired(Throttle, Throttle.bucket_digest)
 
 
 def seconds_to_wait(buckets: Sequence[Bucket], now: int) -> int:
@@ -25,7 +25,7 @@ def seconds_to_wait(buckets: Sequence[Bucket], now: int) -> int:
 
 def count_failure(buckets: Sequence[Bucket], now: int) -> None:
     """Pour one failure into each. Failures that come at once are all counted: the database adds, not we."""
-    db.session.execute(SWEEP, {"now": now})
+    sweep_some(now)
     pour = insert_or_change(
         db.engine.dialect.name,
         throttles,

@@ -14,7 +14,7 @@ from protocol.seal import seal, unseal
 from store import sweep
 
 LIFETIME_SECONDS = 3600  # time enough to sign up
-DELETE_SOME_EXPIRED = sweep.expired(AuthorizationTicket, AuthorizationTicket.ticket_digest)
+sweep_some = sweep.expired(AuthorizationTicket, AuthorizationTicket.ticket_digest)
 
 
 class Ticket(NamedTuple):
@@ -33,7 +33,7 @@ def add(
     session_id: int | None = None,
 ) -> None:
     """Keep a validated request until its person has decided; drop a few expired ones. `session_id`: of whom it is put before."""
-    db.session.execute(DELETE_SOME_EXPIRED, {"now": now})
+    sweep_some(now)
     db.session.execute(
         insert(AuthorizationTicket),
         {

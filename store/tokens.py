@@ -132,3 +132,9 @@ def count_of_user(user_id: int) -> int:
 
 def count() -> int:
     return db.session.scalar(select(func.count()).select_from(Token)) or 0
+
+
+def access_token_digests(client_id: str, user_id: int | None) -> list[bytes]:
+    """Of a person's tokens at a client; without a person, of the client's own."""
+    statement = select(Token.access_token_digest).where(Token.client_id == client_id, Token.user_id == user_id)
+    return list(db.session.scalars(statement))

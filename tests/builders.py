@@ -23,8 +23,13 @@ AUTHORIZATION_REQUEST = {
 }
 
 
-@cache
 def password_hash() -> str:
+    """At the price of the moment: one of another price would be renewed at its next use."""
+    return password_hash_at(passwords.PARAMETERS)
+
+
+@cache
+def password_hash_at(parameters: str) -> str:
     return passwords.hash_password(PASSWORD)
 
 

@@ -5,23 +5,22 @@ on PostgreSQL. The app context is closed before a test starts: an open one would
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
 from sqlalchemy import event
 
 from app import create_app
 from config import Settings
 from models import Scope, db
 from protocol import clock, passwords
+from tests.apps import Apps
 from tests.builders import ISSUER, SECRET_KEY
-from tests.live import ENGINES, Postgres, new_database
+from tests.live import ENGINES, DatabaseServers, new_database
 
 # What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
 LONG_FILES = {
@@ -32,7 +31,7 @@ LONG_FILES = {
     "test_pytest_plugin",
     "test_google_linking",
 }
-LONG_ON_POSTGRESQL = {
+LONG_ON_SERVERS = {
     "test_logout_notices_live",
     "test_assertions_live",
     "test_throttles_live",
@@ -48,7 +47,7 @@ def pytest_collection_modifyitems(items):
     """Marks what is long. Files that take long come first: the short ones after them keep all processes busy to the end."""
     for item in items:
         name = item.path.stem
-        if name in LONG_FILES or (name in LONG_ON_POSTGRESQL and "postgresql" in item.name):
+        if name in LONG_FILES or (name in LONG_ON_SERVERS and re.search("postgresql|mariadb", item.name)):
             item.add_marker("long")
     items.sort(key=lambda item: item.path.parent.name != "flows")
 
@@ -88,32 +87,15 @@ def first_rows() -> bytes:
     return content
 
 
-class CompiledTemplates(BytecodeCache):
-    """The compiled templates of this process: every test has an app of its own, and compiling is most of its first page."""
-
-    def __init__(self) -> None:
-        self.by_key: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self.by_key:
-            bucket.bytecode_from_string(self.by_key[bucket.key])  # does nothing where the template's text has changed
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self.by_key[bucket.key] = bucket.bytecode_to_string()
-
-
-TEMPLATES = CompiledTemplates()
+@pytest.fixture(scope="session")
+def apps() -> Apps:
+    return Apps()
 
 
 @pytest.fixture
-def app(settings: Settings, first_rows: bytes) -> Iterator[Flask]:
-    app = create_app(settings)
-    app.jinja_env.bytecode_cache = TEMPLATES
-    with app.app_context(), db.engine.connect() as connection:
-        connection.connection.driver_connection.deserialize(first_rows)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+def app(settings: Settings, apps: Apps, first_rows: bytes) -> Iterator[Flask]:
+    with apps.borrow(settings, first_rows) as app:
+        yield app
 
 
 class Browser(FlaskClient):
@@ -190,7 +172,7 @@ def cheap_passwords(request, monkeypatch):
     What is hashed and when stays as it is. Not for tests that are about its price, nor where a live server has the other price.
     """
     folder = request.path.parent.name
-    if folder in ("pages", "endpoints", "grants", "certification") and not request.node.get_closest_marker(
+    if folder in ("pages", "endpoints", "grants", "certification", "lines") and not request.node.get_closest_marker(
         "usual_price"
     ):
         monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
@@ -200,25 +182,23 @@ def cheap_passwords(request, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def postgres():
-    """A function that gives this run's PostgreSQL server, started when the first test needs it.
+def servers():
+    """This run's database servers, each started when the first test needs it: `servers("mariadb").new_database()`.
 
-    In a folder of its own: every pytest session that starts closes the one that they share to PostgreSQL's user.
+    In a folder of their own: every pytest session that starts closes the one that they share to PostgreSQL's user.
     """
-    servers = []
-    with tempfile.TemporaryDirectory(prefix="ostiary-postgres-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ostiary-servers-") as folder:
+        servers = DatabaseServers(folder)
+        yield servers
+        servers.stop()
 
-        def server():
-            if not servers:
-                servers.append(Postgres(Path(folder)))
-            return servers[0]
 
-        yield server
-        for started in servers:
-            started.stop()
+@pytest.fixture(scope="session")
+def postgres(servers):
+    return servers
 
 
 @pytest.fixture(params=ENGINES)
-def database_url(request, tmp_path, postgres):
+def database_url(request, tmp_path, servers):
     """A fresh database on each engine that several processes can share."""
-    return new_database(request.param, tmp_path, postgres)
+    return new_database(request.param, tmp_path, servers)

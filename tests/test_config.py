@@ -25,6 +25,12 @@ def test_defaults_are_those_of_the_contract():
     assert settings.trusted_proxies == ()
 
 
+@pytest.mark.parametrize("scheme", ["mariadb", "mysql", "mysql+pymysql", "mariadb+pymysql"])
+def test_mariadb_has_one_driver(scheme):
+    settings = Settings(**GOOD | {"database_url": f"{scheme}://u:p@db.example/ostiary?charset=utf8mb4"})
+    assert settings.database_url == "mariadb+pymysql://u:p@db.example/ostiary?charset=utf8mb4"
+
+
 def test_the_environment_is_read(monkeypatch):
     for name, value in {
         "ISSUER": "https://op.example",
@@ -90,6 +96,7 @@ def test_production_says_everything_that_is_missing():
         ("database_url", "oracle://x/y"),
         ("database_url", "postgresql://owner:pass@host:x1y2z3/db"),
         ("database_url", "postgresql+asyncpg://host/db"),
+        ("database_url", "mysql+mysqldb://host/db"),
         ("secret_key", "short"),
         ("access_token_lifetime", "0"),
         ("access_token_lifetime", "soon"),

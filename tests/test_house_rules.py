@@ -15,14 +15,14 @@ SOURCES = sorted(
 # Ground floor first. A room may import what lies on the floors below its own.
 FLOORS = [
     "errors pytest_ostiary",
-    "protocol database",
+    "protocol database failpoints",
     "config models",
     "store unit_of_work",
     "keyring fetching",
-    "courier",
+    "courier self_check",
     "current",
     "session_end",
-    "client_auth grants browser front_door cors throttling",
+    "client_auth grants browser front_door cors throttling prove",
     "endpoints pages commands patient_worker",
     "my_oauth",
     "app",

@@ -4,12 +4,14 @@ import sqlite3
 
 import pytest
 from flask import abort, flash, g, get_flashed_messages, session
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+import store.clients
 from errors import StorageBusyError
 from models import Scope, db
+from tests.builders import a_client
 from unit_of_work import penalize, refuse, transaction
 
 NAMES = select(Scope.name).order_by(Scope.name)
@@ -99,6 +101,25 @@ def test_a_success_has_no_penalty(app, http, names):
     path = view(app, lambda: (penalize(add, "penalty"), "ok")[1])
     assert http.get(path).status_code == 200
     assert names() == []
+
+
+def test_the_next_try_reads_anew_what_was_removed_meanwhile(app, http, seed, monkeypatch):
+    """Somebody may still hold on to the row of the first try: a frame of the error's trace, for one."""
+    seed(a_client())
+    held = []
+
+    def find_twice():
+        held.append(store.clients.find("web"))
+        if len(held) == 1:
+            raise busy()
+        return {"found": held[-1] is not None}
+
+    def remove_it(seconds):
+        with app.app_context(), transaction():
+            db.session.execute(text("DELETE FROM client"))
+
+    monkeypatch.setattr("unit_of_work.time.sleep", remove_it)  # between the two tries
+    assert http.get(view(app, find_twice)).json == {"found": False}
 
 
 @pytest.mark.threat("T158")

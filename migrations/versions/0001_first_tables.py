@@ -5,6 +5,7 @@ Revision: 0001, after nothing.
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0001"
 down_revision = None
@@ -13,6 +14,8 @@ depends_on = None
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Digest = sa.LargeBinary(32).with_variant(sa.BINARY(32), "mysql", "mariadb")
+Sealed = sa.LargeBinary().with_variant(mysql.LONGBLOB, "mariadb")
+LongText = sa.Text().with_variant(mysql.LONGTEXT, "mariadb")
 
 
 def upgrade() -> None:
@@ -25,7 +28,7 @@ def upgrade() -> None:
         sa.Column("token_endpoint_auth_method", sa.String(length=40), nullable=False),
         sa.Column("grant_types", sa.JSON(), nullable=False),
         sa.Column("redirect_uris", sa.JSON(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("scope", LongText, nullable=False),
         sa.Column("is_resource_server", sa.Boolean(), nullable=False),
         sa.Column("require_pkce", sa.Boolean(), nullable=False),
         sa.Column("rotate_refresh_tokens", sa.Boolean(), nullable=False),
@@ -63,8 +66,8 @@ def upgrade() -> None:
         sa.Column("code_digest", Digest, nullable=False),
         sa.Column("client_id", sa.String(length=255), nullable=False),
         sa.Column("user_id", Id, nullable=False),
-        sa.Column("redirect_uri", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("redirect_uri", LongText, nullable=False),
+        sa.Column("scope", LongText, nullable=False),
         sa.Column("code_challenge", sa.String(length=43), nullable=True),
         sa.Column("auth_time", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
@@ -114,7 +117,7 @@ def upgrade() -> None:
         "consent",
         sa.Column("user_id", Id, nullable=False),
         sa.Column("client_id", sa.String(length=255), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("scope", LongText, nullable=False),
         sa.Column("granted_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["client_id"], ["client.client_id"], name=op.f("fk_consent_client_id_client"), ondelete="CASCADE"
@@ -132,8 +135,8 @@ def upgrade() -> None:
         sa.Column("client_id", sa.String(length=255), nullable=False),
         sa.Column("user_id", Id, nullable=True),
         sa.Column("slot", sa.Integer(), nullable=True),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("access_token_scope", sa.Text(), nullable=False),
+        sa.Column("scope", LongText, nullable=False),
+        sa.Column("access_token_scope", LongText, nullable=False),
         sa.Column("access_token_digest", Digest, nullable=False),
         sa.Column("access_token_expires_at", sa.BigInteger(), nullable=False),
         sa.Column("issued_at", sa.BigInteger(), nullable=False),
@@ -142,7 +145,7 @@ def upgrade() -> None:
         sa.Column("family_digest", Digest, nullable=True),
         sa.Column("refresh_token_digest", Digest, nullable=True),
         sa.Column("previous_refresh_token_digest", Digest, nullable=True),
-        sa.Column("sealed_pair", sa.LargeBinary(), nullable=True),
+        sa.Column("sealed_pair", Sealed, nullable=True),
         sa.Column("refresh_token_expires_at", sa.BigInteger(), nullable=True),
         sa.Column("family_expires_at", sa.BigInteger(), nullable=True),
         sa.Column("code_digest", Digest, nullable=True),

@@ -9,6 +9,7 @@ import secrets
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0003"
 down_revision = "0002"
@@ -17,6 +18,7 @@ depends_on = None
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 Digest = sa.LargeBinary(32).with_variant(sa.BINARY(32), "mysql", "mariadb")
+Sealed = sa.LargeBinary().with_variant(mysql.LONGBLOB, "mariadb")
 
 
 SCOPES = {
@@ -30,7 +32,7 @@ def upgrade() -> None:
     change_what_is_there()
     add_scopes()
     op.drop_table("authorization_ticket")
-    create_tickets(sa.Column("sealed_parameters", sa.LargeBinary(), nullable=False), sa.Column("session_id", Id, nullable=True))
+    create_tickets(sa.Column("sealed_parameters", Sealed, nullable=False), sa.Column("session_id", Id, nullable=True))
     op.drop_table("user_session")
     op.create_table(
         "user_session",
@@ -93,7 +95,7 @@ def upgrade() -> None:
         sa.Column("alg", sa.String(10), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("public_jwk", sa.JSON(), nullable=False),
-        sa.Column("sealed_private_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed_private_key", Sealed, nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("active_from", sa.BigInteger(), nullable=False),
         sa.Column("last_presented_at", sa.BigInteger(), nullable=True),
@@ -129,9 +131,9 @@ def create_tickets(*columns: sa.Column) -> None:
 def change_what_is_there() -> None:
     """New columns of people are filled here and stay nullable: closing them would copy the table on SQLite, and its rows that
     refer to the old one would go with that."""
-    op.add_column("client", sa.Column("sealed_client_secret", sa.LargeBinary(), nullable=True))
+    op.add_column("client", sa.Column("sealed_client_secret", Sealed, nullable=True))
     op.add_column("authorization_code", sa.Column("sid", sa.String(22), nullable=True))
-    op.add_column("authorization_code", sa.Column("sealed_openid", sa.LargeBinary(), nullable=True))
+    op.add_column("authorization_code", sa.Column("sealed_openid", Sealed, nullable=True))
     op.add_column("token", sa.Column("sid", sa.String(22), nullable=True))
     op.add_column("token", sa.Column("openid", sa.JSON(), nullable=True))
 

@@ -109,7 +109,7 @@ def test_a_lock_file_of_somebody_else(tmp_path, refused, settings):
 
 def test_a_queue_for_the_writer_that_is_too_long(monkeypatch, tmp_path, refused, rows):
     before = rows(COUNT_SCOPES)
-    monkeypatch.setattr(database, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=50))
+    monkeypatch.setattr(database.sqlite, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=50))
     with open(f"{tmp_path / 'ostiary.sqlite3'}.lock", "w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         assert "too busy" in refused("scopes", "add", "read", "--description", "Read")

@@ -9,7 +9,6 @@ CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
 
 
 def make_hashes_cheap(patch):
-    builders.password_hash()  # other files use the one at the usual price: it must be made before
     patch.setattr(passwords, "MEMORY_KIB", 8)
     patch.setattr(passwords, "ITERATIONS", 1)
     patch.setattr(passwords, "PARAMETERS", CHEAP)

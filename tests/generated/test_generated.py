@@ -575,7 +575,9 @@ def test_methods(world, case, method):
 
 def served_methods(app, path):
     matches = app.url_map.bind("op.example").allowed_methods(path)
-    return set(matches) - ({"HEAD"} if path in ("/oauth/authorize", "/oauth/logout") else set())  # they change something
+    return set(matches) - (
+        {"HEAD"} if path in ("/oauth/authorize", "/oauth/logout") else set()
+    )  # they change something
 
 
 def test_throttled_callers():

@@ -113,7 +113,7 @@ class TestSQLite:
         assert app.test_client().get("/api/write", base_url=ISSUER).status_code == 200
 
     def test_a_busy_queue_is_503(self, tmp_path, database_url, monkeypatch):
-        monkeypatch.setattr(database, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=30))
+        monkeypatch.setattr(database.sqlite, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=30))
         app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
         with app.app_context():
             db.create_all()

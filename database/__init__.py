@@ -1,0 +1,108 @@
+"""The one room that knows which database it is: connect options, when a transaction begins, what an error means.
+
+The functions here are for everybody; each engine has a file of its own, with what `database/engine.py` lists.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, Table, make_url
+from sqlalchemy.exc import DBAPIError
+
+from database import mariadb, postgresql, sqlite
+from database.engine import Change, EngineFile
+from database.findings import Finding, common
+from database.limits import POOL_SIZE
+from database.lock_file import LockFile
+
+__all__ = ["POOL_SIZE", "Finding", "LockFile"]
+
+ENGINES: dict[str, EngineFile] = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb}
+
+
+def is_memory(url: str) -> bool:
+    parsed = make_url(url)
+    return parsed.get_backend_name() == "sqlite" and sqlite.is_memory(parsed)
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """Arguments of `create_engine` for this URL."""
+    parsed = make_url(url)
+    return ENGINES[parsed.get_backend_name()].options(parsed)
+
+
+def prepare(engine: Engine) -> None:
+    """Attach what this database needs to an engine that has not connected yet."""
+    ENGINES[engine.dialect.name].prepare(engine)
+
+
+def patient(engine: Engine) -> Engine:
+    """An engine on the same database for migrations: they may take their time, requests may not. It keeps no connection open."""
+    return ENGINES[engine.dialect.name].patient(engine)
+
+
+def insert_or_change(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Any:
+    """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does the same.
+
+    key: a column, or several that are unique together. change: from the row that would have been inserted to the columns to set.
+    """
+    return ENGINES[dialect].insert_or_change(into, [key] if isinstance(key, str) else key, change)
+
+
+def insert_if_new(dialect: str, into: Table, key: str) -> Any:
+    """An INSERT that does nothing where `key` is there already; then RETURNING returns no row."""
+    return ENGINES[dialect].insert_if_new(into, key)
+
+
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
+    """Delete the rows whose primary key `chosen` selects, from one table, and lock no others.
+
+    Those that somebody else has locked are passed over where the database can do that.
+    """
+    ENGINES[session.get_bind().dialect.name].delete_chosen(session, chosen, parameters)
+
+
+def place_findings(url: str) -> list[Finding]:
+    """What is odd about where a database is; asks nobody."""
+    parsed = make_url(url)
+    return list(ENGINES[parsed.get_backend_name()].place_findings(parsed))
+
+
+def findings(connection: Connection, tables: Collection[str], processes: int) -> list[Finding]:
+    """What is odd about the database, and what to do about it. A few SELECTs.
+
+    tables: ours. processes: worker processes of this node.
+    """
+    engine = ENGINES[connection.dialect.name]
+    return [
+        *engine.place_findings(connection.engine.url),
+        *common(engine.look(connection), processes),
+        *engine.findings(connection, tables),
+    ]
+
+
+def engine_of(error: DBAPIError) -> EngineFile | None:
+    return next((engine for engine in ENGINES.values() if isinstance(error.orig, engine.Error)), None)
+
+
+def lost_a_race(error: DBAPIError) -> bool:
+    """Whether running the whole request again, from a clean start, can be expected to succeed."""
+    engine = engine_of(error)
+    return engine is not None and engine.lost_a_race(error.orig)
+
+
+def is_unavailable(error: DBAPIError) -> bool:
+    """Whether the database, and not the statement, is what went wrong: answered 503."""
+    if error.connection_invalidated or lost_a_race(error):
+        return True
+    engine = engine_of(error)
+    return engine is not None and engine.is_unavailable(error.orig)
+
+
+def describe(error: DBAPIError) -> str:
+    """What the database refused, without the values of the statement."""
+    engine = engine_of(error)
+    words = [type(error.orig).__name__]
+    if engine is not None:
+        words += [engine.code_of(error.orig), engine.constraint_of(error.orig)]
+    return " ".join(filter(None, words))

@@ -1,0 +1,154 @@
+"""PostgreSQL: READ COMMITTED, with time-outs given at connect, so that they cost no statement; which errors a rival caused."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, NullPool, Select, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql
+
+from database.bounded_connection import BoundedConnection
+from database.engine import Change, delete_passing_by
+from database.findings import Facts, Finding, losable, warning
+from database.gate import Gate
+from database.limits import (
+    ANSWER_TIMEOUT,
+    CONNECT_TIMEOUT,
+    IDLE_TRANSACTION_TIMEOUT,
+    LOCK_TIMEOUT,
+    MIGRATION_LOCK_TIMEOUT,
+    POOL_RECYCLE,
+    STATEMENT_TIMEOUT,
+    milliseconds,
+    pool_options,
+    seconds,
+)
+
+Error = psycopg.Error
+
+# A host that vanished says no goodbye: the kernel finds its idle connections dead before a request does. Seconds, milliseconds.
+DEAD_PEERS = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": milliseconds(ANSWER_TIMEOUT),
+}
+NEVER = timedelta(0)  # the server's word for a time-out that is off
+# SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster at.
+LOST_RACE = frozenset({"40001", "40P01", "55P03", "23505", "23503"})
+UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58", "25", "40", "55"})
+
+
+def options(url: URL) -> dict[str, Any]:
+    connect = connect_options(url, LOCK_TIMEOUT, STATEMENT_TIMEOUT)
+    return pool_options() | connect | {"pool_recycle": seconds(POOL_RECYCLE)}
+
+
+def connect_options(url: URL, lock_timeout: timedelta, statement_timeout: timedelta) -> dict[str, Any]:
+    """Options of the URL's own, such as a `search_path`, stay in force in front of ours."""
+    session = {
+        "default_transaction_isolation": r"read\ committed",
+        "lock_timeout": milliseconds(lock_timeout),
+        "statement_timeout": milliseconds(statement_timeout),
+        "idle_in_transaction_session_timeout": milliseconds(IDLE_TRANSACTION_TIMEOUT),
+    }
+    given = url.normalized_query.get("options", ())
+    connect_args = {
+        "options": " ".join([*given, *(f"-c {name}={value}" for name, value in session.items())]),
+        "connect_timeout": seconds(CONNECT_TIMEOUT),
+        "application_name": "ostiary",
+        **DEAD_PEERS,
+    }
+    return {"connect_args": connect_args}
+
+
+def prepare(engine: Engine) -> None:
+    gate = Gate()
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: Any, arguments: Any, named: Any) -> BoundedConnection:
+        return gate.connect(lambda: BoundedConnection.connect(*arguments, **named))
+
+
+def patient(engine: Engine) -> Engine:
+    return create_engine(engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER))
+
+
+def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:
+    upsert = postgresql.insert(into)
+    return upsert.on_conflict_do_update(index_elements=key, set_=change(upsert.excluded))
+
+
+def insert_if_new(into: Table, key: str) -> Any:
+    return postgresql.insert(into).on_conflict_do_nothing(index_elements=[key])
+
+
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
+    session.execute(delete_passing_by(chosen), parameters)
+
+
+def place_findings(url: URL) -> Iterable[Finding]:
+    return ()
+
+
+LOOK = text(
+    "SELECT current_setting('server_version_num')::integer AS version, current_setting('transaction_isolation') AS isolation,"
+    " current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer AS connections,"
+    " extract(epoch FROM clock_timestamp()) AS clock, pg_is_in_recovery() AS is_standby,"
+    " current_setting('transaction_read_only') = 'on' AS is_read_only"
+)
+SETTINGS = (
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "synchronous_standby_names",
+    "lock_timeout",
+    "statement_timeout",
+)
+ASK_SETTINGS = text("SELECT " + ", ".join(f"current_setting('{name}', true) AS {name}" for name in SETTINGS))
+
+
+def look(connection: Connection) -> Facts:
+    told = connection.execute(LOOK).one()
+    return Facts(
+        "PostgreSQL",
+        (told.version // 10_000, told.version % 10_000),
+        minimum_version=(15,),
+        isolation=told.isolation,
+        connections=told.connections,
+        clock=float(told.clock),
+        is_read_only=told.is_standby or told.is_read_only,
+    )
+
+
+def findings(connection: Connection, tables: Collection[str]) -> Iterator[Finding]:
+    told = connection.execute(ASK_SETTINGS).one()
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        if getattr(told, name) == "off":
+            yield losable(f"{name} is off on the PostgreSQL server, switch it on")
+    if told.synchronous_commit == "local" and told.synchronous_standby_names:
+        yield losable("synchronous_commit is local, so nobody waits for the standby: set it to on")
+    if "0" in (told.lock_timeout, told.statement_timeout):
+        yield warning(
+            "the time-outs that are set at connect are not in force: a pool in between has to pass `options` on, or the server's"
+            f" account needs lock_timeout = {milliseconds(LOCK_TIMEOUT)} and statement_timeout = {milliseconds(STATEMENT_TIMEOUT)}"
+        )
+
+
+def code_of(error: Any) -> str:
+    return error.sqlstate or ""
+
+
+def constraint_of(error: Any) -> str:
+    return error.diag.constraint_name or ""
+
+
+def lost_a_race(error: Any) -> bool:
+    return error.sqlstate in LOST_RACE
+
+
+def is_unavailable(error: Any) -> bool:
+    if error.sqlstate is not None:
+        return error.sqlstate[:2] in UNAVAILABLE_CLASSES
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError)

@@ -1,0 +1,97 @@
+"""A place of its own for a proof: a schema, a database or a file beside the operator's, made before and dropped after.
+
+Enters: settings. Leaves: the same with another database URL. The name of a place says until when it may be in use and by which
+process, so what a killed run left behind is known, and the next run drops it.
+"""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy.exc import DBAPIError
+
+import database
+from config import Settings
+from database import places
+from models import db
+from protocol import clock
+from unit_of_work import transaction
+
+PREFIX = "ostiary_prove_"
+NAME = re.compile(r"ostiary_prove_(?P<until>\d+)_(?P<host>[0-9a-f]+)_(?P<process>\d+)")
+
+
+class NoPlaceError(Exception):
+    """The database gave no place of its own."""
+
+
+@contextmanager
+def place_of_its_own(settings: Settings, duration: timedelta) -> Iterator[Settings]:
+    """Settings for an empty place beside the tables of the running app, which is dropped at the end, however it comes.
+
+    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError.
+    """
+    name = new_name(duration)
+    try:
+        drop_left_over()
+        make(name)
+    except DBAPIError as error:
+        what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
+        raise NoPlaceError(f"the database refused ({database.describe(error)}): {what}") from None
+    try:
+        yield settings.model_copy(update={"database_url": places.url_of_place(settings.database_url, name)})
+    finally:
+        drop(name)
+
+
+def make(name: str) -> None:
+    with transaction():
+        places.make_place(db.session.connection(), name)
+
+
+def drop(name: str) -> None:
+    with transaction():
+        places.drop_place(db.session.connection(), name)
+
+
+def drop_left_over() -> None:
+    with transaction():
+        names = places.find_places(db.session.connection(), PREFIX)
+    for name in names:
+        if is_left_over(name):
+            drop(name)
+
+
+def new_name(duration: timedelta) -> str:
+    return f"{PREFIX}{clock.now() + int(duration.total_seconds())}_{this_host()}_{os.getpid()}"
+
+
+def is_left_over(name: str) -> bool:
+    """Whether nobody can be using the place any more: its time is over, or its process here has ended."""
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        return False
+    if int(parts["until"]) < clock.now():
+        return True
+    return parts["host"] == this_host() and not is_another_process(int(parts["process"]))
+
+
+def this_host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_another_process(process_id: int) -> bool:
+    """Whether a process with this number runs, and is not this one: our own place is not made yet."""
+    if process_id == os.getpid():
+        return False
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,68 @@
+"""Apps for the test client, each on an in-memory database of its own, and used again by the next test.
+
+To make an app and to compile its statements takes longer than most tests. An app that is handed out has a database with the rows
+that all tests begin with, and remembers nothing; one that a test has changed (a view, a setting, a listener) is not used again.
+"""
+
+from contextlib import contextmanager
+
+from jinja2 import BytecodeCache
+
+from app import create_app, remember_nothing
+from models import db
+
+LISTENED_TO = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback")
+
+
+class CompiledTemplates(BytecodeCache):
+    """Those of all apps of this process."""
+
+    def __init__(self):
+        self.by_key = {}
+
+    def load_bytecode(self, bucket):
+        if bucket.key in self.by_key:
+            bucket.bytecode_from_string(self.by_key[bucket.key])  # does nothing where the template's text has changed
+
+    def dump_bytecode(self, bucket):
+        self.by_key[bucket.key] = bucket.bytecode_to_string()
+
+
+class Apps:
+    def __init__(self):
+        self._idle = {}  # by settings
+        self._templates = CompiledTemplates()
+
+    @contextmanager
+    def borrow(self, settings, content):
+        """content: the database, as SQLite serializes it."""
+        app = self._idle.pop(settings, None) or self._make(settings)
+        app._got_first_request = False  # a test may add views of its own
+        remember_nothing(app)
+        with app.app_context(), db.engine.connect() as connection:
+            connection.connection.driver_connection.deserialize(content)
+        before = what_tests_change(app)
+        yield app
+        app.test_client_class = None
+        with app.app_context():
+            db.engine.dispose()
+        if what_tests_change(app) == before:
+            self._idle[settings] = app
+
+    def _make(self, settings):
+        app = create_app(settings)
+        app.jinja_env.bytecode_cache = self._templates
+        return app
+
+
+def what_tests_change(app):
+    with app.app_context():
+        listeners = [len(getattr(db.engine.dispatch, name)) for name in LISTENED_TO]
+    return (
+        listeners,
+        dict(app.config),
+        dict(app.view_functions),
+        dict(app.jinja_env.globals),
+        app.wsgi_app,
+        *(len(functions[None]) for functions in (app.before_request_funcs, app.after_request_funcs)),
+    )

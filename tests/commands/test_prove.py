@@ -1,0 +1,201 @@
+"""`flask prove`: races on the operator's own database, in a place of its own that never stays."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine as engine_for
+from sqlalchemy import func, inspect, make_url, select, table
+
+from database import places
+from prove import place
+from prove.crowd import Answer
+from prove.scenes import SCENES
+from prove.tally import Tally
+from tests.flows import mutations
+from tests.live import ENGINES, LiveServer, new_database
+
+PATIENCE_SECONDS = 30
+BRIEFLY = ("prove", "--rounds", "1", "--seconds", "5")
+LONG_ENGINES = [
+    pytest.param(name, marks=[pytest.mark.long] if name != "sqlite" else []) for name in ENGINES
+]  # a second each to start
+
+
+@pytest.fixture(params=LONG_ENGINES)
+def server(request, tmp_path, servers):
+    """Where `flask prove` finds its database; nothing listens."""
+    server = LiveServer(new_database(request.param, tmp_path, servers), tmp_path)
+    server.migrate()
+    return server
+
+
+def places_of(server):
+    engine = engine_for(server.database_url)
+    try:
+        with engine.connect() as connection:
+            return places.find_places(connection, place.PREFIX)
+    finally:
+        engine.dispose()
+
+
+def tables_of(server):
+    """The operator's tables, each with the number of its rows."""
+    engine = engine_for(server.database_url)
+    try:
+        with engine.connect() as connection:
+            names = inspect(connection).get_table_names()
+            return {name: connection.scalar(select(func.count()).select_from(table(name))) for name in names}
+    finally:
+        engine.dispose()
+
+
+def running(server, *arguments):
+    """`flask prove` in a group of processes of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flask", *arguments],
+        cwd=server.source,
+        env=server.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_every_promise_is_kept_and_nothing_stays(server):
+    server.flask("users", "add", "ada@example.com", "--password-stdin", input="correct horse battery")
+    before = tables_of(server)
+    done = server.flask_process(*BRIEFLY, "--json")
+    document = json.loads(done.stdout)
+    assert document["kept"] is True
+    assert [scene["scene"] for scene in document["scenes"]] == [scene.words for scene in SCENES]
+    assert all(scene["rounds"] == 1 and not scene["broken"] for scene in document["scenes"])
+    assert all(scene["requests"] >= 8 and scene["server_errors"] == 0 for scene in document["scenes"])
+    assert done.stderr.startswith("Every promise was kept.\n")
+    assert places_of(server) == []
+    assert tables_of(server) == before
+
+
+@pytest.mark.long
+def test_a_run_that_is_interrupted_or_killed_leaves_nothing_for_long(server):
+    """Ctrl-C drops the place at once. Who is killed cannot: the next run does."""
+    interrupted = running(server, "prove", "--rounds", "100000")
+    wait_for(lambda: places_of(server))
+    time.sleep(1)  # in the middle of it, or on the way there
+    os.killpg(interrupted.pid, signal.SIGINT)
+    assert interrupted.wait(PATIENCE_SECONDS) == 1
+    assert "Traceback" not in interrupted.communicate()[1]
+    assert places_of(server) == []
+
+    killed = running(server, "prove", "--rounds", "100000")
+    wait_for(lambda: places_of(server))
+    killed.kill()
+    killed.communicate(timeout=PATIENCE_SECONDS)
+    assert len(places_of(server)) == 1
+    server.flask_process(*BRIEFLY)
+    assert places_of(server) == []
+
+
+@pytest.mark.long
+def test_a_broken_rule_is_noticed(tmp_path, servers):
+    """With the claim of a code ignored, in a copy of the project."""
+    source = mutations.mutated_copy(mutations.CLAIM_OF_THE_CODE_IGNORED, tmp_path / "source")
+    server = LiveServer(new_database("sqlite", tmp_path, servers), tmp_path, source=source)
+    server.migrate()
+    done = server.flask_process(*BRIEFLY, check=False)
+    assert done.returncode == 1
+    assert re.search(r"^BROKEN: one code, sent many times: one code, \d winners$", done.stderr, re.MULTILINE)
+    assert done.stderr.endswith("A promise was broken.\n")
+    assert re.search(r"^one code, sent many times .* BROKEN in 1 rounds$", done.stdout, re.MULTILINE)
+
+
+def test_in_memory_sqlite_has_nothing_to_prove(tmp_path):
+    server = LiveServer("sqlite://", tmp_path)
+    done = server.flask("prove", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "in-memory" in done.stderr
+
+
+class TestNames:
+    def test_our_own_process_has_not_made_one_yet(self):
+        assert place.is_left_over(place.new_name(timedelta(minutes=1)))
+
+    def test_one_of_a_process_that_runs_here_is_in_use(self):
+        name = place.new_name(timedelta(minutes=1)).replace(f"_{os.getpid()}", f"_{os.getppid()}")
+        assert not place.is_left_over(name)
+
+    def test_one_of_another_machine_is_in_use_until_its_time_is_over(self, monkeypatch):
+        name = place.new_name(timedelta(minutes=1))
+        late = place.new_name(-timedelta(minutes=1))
+        monkeypatch.setattr(socket, "gethostname", lambda: "another")
+        assert not place.is_left_over(name)
+        assert place.is_left_over(late)
+
+    @pytest.mark.parametrize("name", ["ostiary_prove_", "ostiary_prove_x_y_z", "ostiary_proven_1_ab_2"])
+    def test_what_is_named_otherwise_is_somebody_elses(self, name):
+        assert not place.is_left_over(name)
+
+
+class TestPlaces:
+    @pytest.mark.parametrize(
+        ("url", "inside"),
+        [
+            ("sqlite:////var/lib/ostiary.sqlite3", "sqlite:////var/lib/p_1.sqlite3"),
+            ("mariadb+pymysql://u:p@db/ostiary?ssl_ca=x", "mariadb+pymysql://u:p@db/p_1?ssl_ca=x"),
+            ("postgresql+psycopg://u:p@db/ostiary", "postgresql+psycopg://u:p@db/ostiary?options=-c+search_path%3Dp_1"),
+        ],
+    )
+    def test_its_url_differs_in_the_place_alone(self, url, inside):
+        assert places.url_of_place(url, "p_1") == inside
+
+    def test_options_of_the_operator_stay(self):
+        url = places.url_of_place("postgresql://db/ostiary?options=-c work_mem=8MB", "p_1")
+        assert make_url(url).query["options"] == "-c work_mem=8MB -c search_path=p_1"
+
+
+class TestTally:
+    @staticmethod
+    def answers(*statuses):
+        return [Answer(status, "", "", number / 1000) for number, status in enumerate(statuses, 1)]
+
+    def test_counts_answers_and_retries(self):
+        tally = Tally("a scene", rounds=2)
+        tally.note(self.answers(200, 400, 503), Counter({"OperationalError 1213": 2}))
+        row = tally.document()
+        assert (row["requests"], row["answers"], row["server_errors"]) == (3, {"200": 1, "400": 1, "503": 1}, 1)
+        assert (row["retries"], row["unique_key_retries"]) == ({"OperationalError 1213": 2}, 0)
+        assert (row["median_ms"], row["p99_ms"], row["outcome"]) == (2.0, 3.0, "kept")
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "IntegrityError SQLITE_CONSTRAINT_UNIQUE",
+            "UniqueViolation 23505 uq_token_client_id_user_id_slot",
+            "IntegrityError 1062 uq_token_client_id_user_id_slot",
+        ],
+    )
+    def test_knows_the_unique_key_in_each_drivers_words(self, reason):
+        tally = Tally("a scene")
+        tally.note([], Counter({reason: 3}))
+        assert tally.unique_key_retries == 3
+
+    def test_what_was_never_played_is_not_kept(self):
+        assert not Tally("a scene").is_kept
+        assert not Tally("a scene", rounds=1, broken=["a promise"]).is_kept
+        assert Tally("a scene", rounds=1).is_kept
