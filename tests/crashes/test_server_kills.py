@@ -1,0 +1,54 @@
+"""A database server that dies under load, with everybody's acknowledged history checked each time."""
+
+import os
+
+import pytest
+
+from tests.crashes.server_kills import RECOVERY_SECONDS, kill_servers
+from tests.live import ENGINES, MariaDB, do_without
+
+LONG_KILLS = 6
+
+
+@pytest.fixture
+def folder(tmp_path_factory):
+    """One that PostgreSQL's own user may enter, where tests run as root."""
+    folder = tmp_path_factory.mktemp("kills")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o011)
+    return folder
+
+
+def need(engine):
+    if engine == "mariadb" and ("TEST_MARIADB_URL" in os.environ or not MariaDB.is_there()):
+        do_without("MariaDB is not installed, or TEST_MARIADB_URL names one that is not ours to kill")
+
+
+def check(engine, folder, kills):
+    need(engine)
+    report = kill_servers(engine, folder, kills)
+    assert report.violations == []
+    assert report.kills == kills
+    assert report.acknowledged > 20 * kills
+    assert report.slowest_recovery < RECOVERY_SECONDS
+
+
+@pytest.mark.threat("T084")
+def test_nothing_acknowledged_is_lost(folder):
+    check("postgresql", folder, kills=1)
+
+
+@pytest.mark.long
+@pytest.mark.threat("T084")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_acknowledged_is_lost_again_and_again(engine, folder):
+    check(engine, folder, kills=LONG_KILLS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_a_loss_is_noticed(engine, folder):
+    """Of a server that acknowledges what it has not written yet."""
+    need(engine)
+    report = kill_servers(engine, folder, kills=1, is_durable=False)
+    assert [violation for violation in report.violations if "undone" in violation or "neither" in violation]

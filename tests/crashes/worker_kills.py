@@ -1,0 +1,312 @@
+"""Requests that a worker dies of: one for each way to a token and back, at each point of its transaction.
+
+Enters: a server of several workers whose failpoint is a file. A scene prepares a person, has the worker killed that serves them,
+and looks at the rows and at what the person or the client gets who asks again. Before COMMIT nothing has happened, after COMMIT
+everything has; the next request is served at once, by another worker.
+"""
+
+import http.client
+import time
+from contextlib import contextmanager
+from functools import partial
+from urllib.parse import urlencode
+
+from sqlalchemy import func, select
+
+import failpoints
+from models import AuthorizationCode, AuthorizationTicket, Consent, SpentAssertion, Token, User, UserSession, db
+from protocol import clock, credentials
+from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, a_client_session, a_machine, a_refresh_token, a_token
+from tests.crashes.report import Report
+from tests.flows.browser_journey import Browser
+from tests.flows.driving import (
+    PATIENCE_SECONDS,
+    Call,
+    Driver,
+    exchange,
+    machine_call,
+    refresh,
+    revoke,
+    send,
+)
+from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
+from tests.live import PROJECT, LiveServer
+
+WORKERS = 4
+FORKED_FROM_A_LOADED_ONE = "--preload"  # a new worker in no time
+KEY = key_for("ES256")
+AT_ONCE_SECONDS = 2.0
+
+
+@contextmanager
+def server_to_kill(database_url, folder, **options):
+    """A live server with `failpoint`, the file for its orders."""
+    orders = folder / "failpoint"
+    server = LiveServer(database_url, folder, workers=WORKERS, failpoint=orders, **options)
+    server.environment["GUNICORN_CMD_ARGS"] = FORKED_FROM_A_LOADED_ONE
+    server.failpoint = orders
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+class Stage(Driver):
+    """People, clients and codes on a server whose workers die. Each request has a connection of its own."""
+
+    def __init__(self, server, report):
+        super().__init__(server)
+        self.report = report
+        self.point = None
+
+    def send(self, call):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE_SECONDS)
+        try:
+            return send(connection, call)
+        finally:
+            connection.close()
+
+    def kill(self, request):
+        """Let the worker die that serves `request()`. Returns whether it had committed."""
+        self.server.failpoint.write_text(f"{self.point}:kill")
+        try:
+            request()
+        except (OSError, http.client.HTTPException):
+            assert not self.server.failpoint.exists(), "the connection broke, but no worker was told to die"
+        else:
+            self.server.failpoint.unlink(missing_ok=True)
+            raise AssertionError("the request was answered: it never came to this point")
+        self.report.kills += 1
+        start = time.monotonic()
+        assert self.server.is_ready(), "nobody serves"
+        self.report.served_after(time.monotonic() - start)
+        return self.point == "after-commit"
+
+    def count(self, column, *conditions):
+        with self.app.app_context():
+            return db.session.scalar(select(func.count(column)).where(*conditions))
+
+    def one(self, column, *conditions):
+        with self.app.app_context():
+            return db.session.scalars(select(column).where(*conditions)).one()
+
+    def browser(self, user_id=None):
+        """A person's browser; signed in, if there is a person."""
+        browser = Browser(self.server.issuer)
+        if user_id is not None:
+            self.sign_in_with(browser, user_id)
+        return browser
+
+    def sign_in_with(self, browser, user_id):
+        browser.open(f"{self.server.issuer}/login").sign_in(self.email(user_id), PASSWORD)
+        assert browser.status == 200
+
+    def email(self, user_id):
+        return self.one(User.email, User.id == user_id)
+
+    def has_only(self, client_id, user_id, access_token):
+        """This token is the pair's one row, and works."""
+        rows = self.token_rows(client_id, user_id)
+        assert rows == [credentials.digest(access_token)], f"{len(rows)} rows, and not just the one that there must be"
+        if user_id is not None:
+            assert self.is_live(access_token), "a token with a row does not work"
+
+    def is_refused(self, call):
+        answer = self.send(call)
+        assert (answer.status, answer.error) == (400, "invalid_grant"), answer
+
+
+def press(browser, button, **fields):
+    """The button of the page that is shown; it stays shown when the server dies of it."""
+    page = browser.page
+    try:
+        return browser.press(button, **fields)
+    except OSError:
+        browser.page = page
+        raise
+
+
+# ---- the scenes --------------------------------------------------------------------------------------------------------
+
+
+def code_exchange(stage):
+    client_id, user_id = stage.client(), stage.person()
+    old = stage.sign_in(client_id, user_id)
+    code = stage.code(client_id, user_id)
+    call = exchange(client_id, code)
+    is_unspent = AuthorizationCode.code_digest == credentials.digest(code)
+    if stage.kill(partial(stage.send, call)):
+        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 0, "both the code and its token are there"
+        digest = stage.one(Token.code_digest, Token.client_id == client_id, Token.user_id == user_id)
+        assert digest == credentials.digest(code), "the one row is not what the code issued"
+        assert not stage.is_live(old["access_token"])
+        stage.is_refused(call)  # it cannot be told from a replay, so what it issued ends
+        assert stage.token_rows(client_id, user_id) == []
+    else:
+        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 1, "the code is gone, and there is no token"
+        stage.has_only(client_id, user_id, old["access_token"])
+        stage.has_only(client_id, user_id, stage.pair(call)["access_token"])
+
+
+def token_refresh(stage):
+    client_id, user_id = stage.client(), stage.person()
+    old = stage.sign_in(client_id, user_id)
+    call = refresh(client_id, old["refresh_token"])
+    if stage.kill(partial(stage.send, call)):
+        stored = stage.token_rows(client_id, user_id)
+        repeated = stage.pair(call)
+        assert stored == [credentials.digest(repeated["access_token"])], "the repeat did not get what was stored"
+        stage.has_only(client_id, user_id, repeated["access_token"])
+        assert not stage.is_live(old["access_token"]), "the old token outlived its successor"
+    else:
+        stage.has_only(client_id, user_id, old["access_token"])
+        stage.has_only(client_id, user_id, stage.pair(call)["access_token"])
+
+
+def machine_token(stage):
+    """With an expired one that goes when the new one comes."""
+    client_id = stage.client(build=a_machine)
+    call = machine_call(client_id)
+    expired = {"user_id": None, "slot": None, "auth_time": None, "access_token_expires_at": clock.now() - 1}
+    stage.store(a_token(client_id=client_id, **expired))
+    before = stage.token_rows(client_id)
+    if stage.kill(partial(stage.send, call)):
+        stored = stage.token_rows(client_id)
+        assert len(stored) == 1, f"{len(stored)} rows: the expired one and the new one change places together"
+        assert stored != before
+        stage.pair(call)
+        assert len(stage.token_rows(client_id)) == 2
+    else:
+        assert stage.token_rows(client_id) == before
+        stage.has_only(client_id, None, stage.pair(call)["access_token"])
+
+
+def machine_token_by_assertion(stage):
+    by_key = {"token_endpoint_auth_method": "private_key_jwt", "extra_metadata": {"jwks": jwks(KEY)}}
+    client_id = stage.client(build=a_machine, client_secret_digest=None, **by_key)
+    claims = assertion_claims(client_id, aud=stage.server.issuer)
+    form = with_assertion(sign(claims, KEY), grant_type="client_credentials")
+    call = Call("POST", "/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form))
+    spent_before = stage.count(SpentAssertion.jti_digest)
+    if stage.kill(partial(stage.send, call)):
+        assert stage.count(SpentAssertion.jti_digest) == spent_before + 1
+        assert len(stage.token_rows(client_id)) == 1
+        assert stage.send(call).status == 401, "an assertion was good twice"
+    else:
+        assert stage.count(SpentAssertion.jti_digest) == spent_before, "the assertion is spent, and there is no token"
+        stage.has_only(client_id, None, stage.pair(call)["access_token"])
+
+
+def sign_in(stage):
+    user_id = stage.person()
+    of_person = UserSession.user_id == user_id
+    with stage.browser() as browser:
+        browser.open(f"{stage.server.issuer}/login")
+        fields = {"email": stage.email(user_id), "password": PASSWORD}
+        is_stored = stage.kill(lambda: press(browser, "Sign in", **fields))
+        assert stage.count(UserSession.id, of_person) == is_stored
+        browser.open(f"{stage.server.issuer}/account/")
+        assert "Sign in" in browser.page.title, "signed in by an answer that never came"
+        press(browser, "Sign in", **fields)
+        assert browser.status == 200
+        assert stage.count(UserSession.id, of_person) == is_stored + 1
+
+
+def consent(stage):
+    client_id, user_id = stage.client(), stage.person()
+    request = f"{stage.server.issuer}/oauth/authorize?{urlencode(AUTHORIZATION_REQUEST | {'client_id': client_id})}"
+
+    def rows():
+        """Pending requests, codes, remembered consents."""
+        keys = (AuthorizationTicket.ticket_digest, AuthorizationCode.code_digest, Consent.client_id)
+        return [stage.count(key, key.class_.client_id == client_id) for key in keys]
+
+    with stage.browser(user_id) as browser:
+        browser.open(request)
+        if stage.kill(lambda: press(browser, "Allow")):
+            assert rows() == [0, 1, 1]
+            assert press(browser, "Allow").status == 400, "a decision counted twice"
+            assert "code=ost_ac_" in browser.open(request).left_for  # the consent is remembered
+        else:
+            assert rows() == [1, 0, 0]
+            assert "code=ost_ac_" in press(browser, "Allow").left_for
+            assert rows() == [0, 1, 1]
+
+
+def revocation(stage):
+    client_id, user_id = stage.client(), stage.person()
+    old = stage.sign_in(client_id, user_id)
+    call = revoke(client_id, old["refresh_token"])
+    if not stage.kill(partial(stage.send, call)):
+        stage.has_only(client_id, user_id, old["access_token"])
+        assert stage.send(call).status == 200
+    assert stage.token_rows(client_id, user_id) == []
+    assert not stage.is_live(old["access_token"]), "a token outlived its revocation"
+    stage.is_refused(refresh(client_id, old["refresh_token"]))
+
+
+def sign_out(stage):
+    """With a client whose token ends with the session."""
+    client_id, user_id = stage.client(scope="openid"), stage.person()
+    sid, of_person = credentials.random_text(16), UserSession.user_id == user_id
+    with stage.browser(user_id) as browser:
+        session_id = stage.one(UserSession.id, of_person)
+        stage.store(a_client_session(sid, session_id=session_id, client_id=client_id))
+        scope = {"scope": "openid", "access_token_scope": "openid"}
+        stage.store(a_token(a_refresh_token(), client_id=client_id, user_id=user_id, sid=sid, **scope))
+        browser.open(f"{stage.server.issuer}/logout")
+        is_stored = stage.kill(lambda: press(browser, "Sign out"))
+        both = (stage.count(UserSession.id, of_person), len(stage.token_rows(client_id, user_id)))
+        assert both == ((0, 0) if is_stored else (1, 1)), f"(sessions, tokens) are {both}"
+        if not is_stored:
+            press(browser, "Sign out")
+        assert stage.count(UserSession.id, of_person) == 0
+        assert stage.token_rows(client_id, user_id) == []
+
+
+SCENES = {
+    code_exchange: "begin lock claim delete insert before-commit after-commit",
+    token_refresh: "begin lock claim insert before-commit after-commit",
+    machine_token: "begin delete insert before-commit after-commit",
+    machine_token_by_assertion: "begin claim delete insert before-commit after-commit",
+    sign_in: "begin lock insert update before-commit after-commit",
+    consent: "begin lock claim insert before-commit after-commit",
+    revocation: "begin lock delete before-commit after-commit",
+    sign_out: "begin lock delete before-commit after-commit",
+}
+
+
+def kill_workers(database_url, folder, rounds=1, progress=None, scenes=SCENES, source=PROJECT):
+    """Every scene at each of its points, so many times. `database_url`: of an empty database. Returns a `Report`.
+
+    `progress`: a function that is told each kill. `source`: perhaps a changed copy of the project, to see that it is noticed.
+    """
+    report = Report()
+    with server_to_kill(database_url, folder, source=source) as server, Stage(server, report) as stage:
+        for _ in range(rounds):
+            for scene, points in scenes.items():
+                for point in points.split():
+                    play(stage, scene, point)
+                    if progress is not None:
+                        progress(f"{report.kills} workers killed, the last at {point} of a {scene.__name__}")
+        check_deaths(server, report)
+    return report
+
+
+def play(stage, scene, point):
+    assert point in failpoints.POINTS
+    stage.point = point
+    try:
+        scene(stage)
+    except AssertionError as error:
+        stage.report.violations.append(f"{scene.__name__}, killed at {point}: {error}")
+
+
+def check_deaths(server, report):
+    """What the master process saw is what was counted, and nothing else went wrong."""
+    died = server.log().count("was sent SIGKILL")
+    if died != report.kills:
+        report.violations.append(f"{died} workers died, {report.kills} were killed")
+    for word in ("bug:", "Traceback"):
+        if word in server.log():
+            report.violations.append(f"the log says {word!r}")
