@@ -61,9 +61,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
+    """`json` is empty for a page; `location` is where a redirect leads."""
+
     status: int
     json: dict
     seconds: float
+    location: str = ""
 
     @property
     def error(self):
@@ -97,15 +100,23 @@ def me(access_token):
     return Call("GET", "/api/me", {"Authorization": f"Bearer {access_token}"})
 
 
-def send(connection, call):
-    """Wait as long as the call says, send it, and return its answer."""
+def ask(connection, call):
+    """Wait as long as the call says, send it, and return its answer, whatever that is."""
     if call.after:
         time.sleep(call.after)
     started = time.perf_counter()
     connection.request(call.method, call.path, call.body or None, call.headers)
     response = connection.getresponse()
     content = response.read()
-    answer = Answer(response.status, json.loads(content), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    is_json = response.headers.get_content_type() == "application/json"
+    location = response.headers.get("Location", "")
+    return Answer(response.status, json.loads(content) if is_json else {}, seconds, location)
+
+
+def send(connection, call):
+    """The same, and the answer is no 5xx."""
+    answer = ask(connection, call)
     assert answer.status < 500, f"{call.method} {call.path} was answered {answer.status}: {answer.json}"
     return answer
 

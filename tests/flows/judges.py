@@ -14,11 +14,9 @@ import subprocess
 from subprocess import PIPE
 from urllib.parse import urlencode
 
-import pytest
-
 from tests.builders import REDIRECT_URI
 from tests.flows.browser_journey import PATIENCE_SECONDS, Browser
-from tests.live import PROJECT
+from tests.live import PROJECT, do_without
 
 NODE_FOLDER = PROJECT / "tests/node"
 NPM_CI = ["npm", "ci", "--prefix", NODE_FOLDER]
@@ -52,12 +50,6 @@ def install(wanted):
         do_without("the packages of tests/node are not installed, and the registry of npm is out of reach")
     assert done.returncode == 0, done.stderr
     installed.write_bytes(wanted)
-
-
-def do_without(reason):
-    if "CI" in os.environ:
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 # ---- running a script -------------------------------------------------------------------------------------------------

@@ -12,11 +12,13 @@ from tests.live import PROJECT
 FOLDERS = (
     "client_auth",
     "commands",
+    "database",
     "endpoints",
     "grants",
     "migrations",
     "pages",
     "protocol",
+    "prove",
     "static",
     "store",
     "templates",
@@ -87,6 +89,12 @@ NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
 ]
 NO_LOCK_IN_A_REVOCATION = [
     Replacement("endpoints/revoke.py", "            lock_owner(token.row.user_id)\n", "            pass\n"),
+]
+NO_LOCK_IN_A_SIGN_OUT = [
+    Replacement("session_end.py", "    lock_owner(user_id)\n    known_to", "    known_to"),
+]
+NO_LOCK_WHEN_ACCESS_IS_REMOVED = [
+    Replacement("pages/account_applications.py", "    lock_owner(person.id)\n    if", "    if"),
 ]
 NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
     Replacement(

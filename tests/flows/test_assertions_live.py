@@ -3,11 +3,12 @@
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.builders import a_machine
-from tests.flows.driving import Call, race_server
+from tests.flows.driving import Call, Driver, race_server
 from tests.flows.mutations import Replacement, mutated_copy
-from tests.flows.races import CROWD, check_granted, race
+from tests.flows.races import CROWD, check_granted, race, without_trouble
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.live import ENGINES, new_database
 
@@ -67,9 +68,22 @@ def assertions_of_their_own(driver):
     assert len(driver.token_rows(client_id)) == CROWD
 
 
-@race
-def refused_requests_among_them(driver):
-    """Some are refused for their scope: whoever comes first has spent it, and nobody wins after that."""
+NOTHING = "(?!)"
+DEADLOCK = {"mariadb": "OperationalError 1213"}
+
+
+def refused_requests_among_them(server, rounds):
+    """Some are refused for their scope: whoever comes first has spent it, and nobody wins after that.
+
+    On MariaDB those who wait for a claim that is undone lock each other out. All but one are run again.
+    """
+    tolerated = DEADLOCK.get(make_url(server.database_url).get_backend_name(), NOTHING)
+    with Driver(server) as driver, without_trouble(server, tolerated):
+        for _ in range(rounds):
+            send_some_that_are_refused(driver)
+
+
+def send_some_that_are_refused(driver):
     client_id = signing_machine(driver)
     good, bad = call(driver, client_id, "x"), call(driver, client_id, "x", scope="nothing")
     answers = driver.at_once([good, bad] * (CROWD // 2))

@@ -1,12 +1,12 @@
 """The races of `races.py` can fail: a rule of the tokens is taken out of a copy of the project, and its race must notice.
 
 It gets the rounds that the shipped server passes in `test_races.py`, and must fail with words that belong to the rule: a copy
-that is broken in some other way proves nothing. A copy without a mutation passes the same races.
+that is broken in some other way proves nothing. A copy without a mutation passes the same races. So it is with `meetings.py`.
 """
 
 import pytest
 
-from tests.flows import mutations, races
+from tests.flows import meetings, mutations, races
 from tests.flows.driving import race_server
 from tests.live import ENGINES, new_database
 
@@ -23,11 +23,14 @@ SHORT = [
     ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_one_session, f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}"),
     ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", races.one_code_many_times, "one code, .* winners"),
     ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", races.one_code_many_times, "one code, .* winners"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", races.one_code_many_times, "one code, .* winners"),
     ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "sqlite", races.one_refresh_token_many_times, RUN_AGAIN),
     ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "postgresql", races.one_refresh_token_many_times, RUN_AGAIN),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "mariadb", races.one_refresh_token_many_times, RUN_AGAIN),
     ("NO_SLOT_IN_THE_KEY", "sqlite", races.sign_ins_for_three_sessions, LOST_OFTEN),
     ("TAG_NOT_CHECKED", "sqlite", races.forged_tag, "0 rows, not just the 1"),
     ("PENALTIES_ROLLED_BACK", "postgresql", races.one_code_many_times, OUTLIVED),
+    ("PENALTIES_ROLLED_BACK", "mariadb", races.one_code_many_times, OUTLIVED),
     ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", races.replays_against_refreshes, OUTLIVED),
     ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", races.thefts_against_refreshes, OUTLIVED),
     ("NO_LOCK_IN_A_REVOCATION", "postgresql", races.revocations_against_refreshes, OUTLIVED),
@@ -50,6 +53,14 @@ LONG = [
     ("FIRST_USE_NOT_NOTED", "sqlite", races.late_retry_of_a_used_pair, "instead of refusals"),
     ("FIRST_USE_NOT_NOTED", "postgresql", races.late_retry_of_a_used_pair, "instead of refusals"),
 ]
+# Mutation, engine, and who meet: what is left is then what neither order leaves.
+MEETINGS = [
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", "refresh meets sign_out"),
+    ("NO_LOCK_IN_A_SIGN_OUT", "postgresql", "refresh meets sign_out"),
+    ("NO_LOCK_WHEN_ACCESS_IS_REMOVED", "postgresql", "refresh meets withdraw"),
+    *(("CLAIM_OF_THE_CODE_IGNORED", engine, "spend_code meets spend_code") for engine in ENGINES),
+]
+MEETING_ROUNDS = 20
 
 
 def case(mutation, engine, race, words, marks=()):
@@ -75,6 +86,14 @@ def serve(tmp_path, postgres):
 def test_the_race_notices(serve, mutation, engine, race, words):
     with serve(getattr(mutations, mutation), engine, race) as server, pytest.raises(AssertionError, match=words):
         race(server, ROUNDS[race].short)
+
+
+@pytest.mark.parametrize(("mutation", "engine", "name"), MEETINGS)
+def test_the_meeting_notices(serve, mutation, engine, name):
+    [pair] = [pair for pair in meetings.PAIRS if meetings.name_of(pair) == name]
+    with serve(getattr(mutations, mutation), engine, race=None) as server, meetings.driver_for(server) as driver:
+        with pytest.raises(AssertionError, match=f"{name}: .* is none of"):
+            meetings.meet(driver, pair, MEETING_ROUNDS)
 
 
 @pytest.mark.long

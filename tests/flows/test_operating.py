@@ -11,11 +11,15 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.live import PROJECT, LiveServer, free_port, live_server
+from tests.flows.driving import LOG_THE_PROCESS
+from tests.live import PROJECT, LiveServer, free_port, live_server, new_database
 
 GUIDE = (PROJECT / "docs/operating.md").read_text()
 [BELOW_A_PATH] = re.findall(r"^```nginx\n(location .* \{)\n```$", GUIDE, re.MULTILINE)
+[UPSTREAM] = re.findall(r"^```nginx\n(upstream .*?)```$", GUIDE, re.MULTILINE | re.DOTALL)
+[TO_THE_UPSTREAM] = re.findall(r"^```nginx\n(proxy_pass .*?)```$", GUIDE, re.MULTILINE | re.DOTALL)
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+SITE = (PROJECT / "deploy/nginx.conf").read_text()
 HOST = "login.example"
 
 
@@ -52,20 +56,36 @@ def certificate(tmp_path):
     return chain
 
 
+def site_of_one_node(port):
+    assert SITE.count("127.0.0.1:8000") == 1
+    return SITE.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+
+
+def site_of_two_nodes(ports):
+    """deploy/nginx.conf with the changes of the guide, for nodes on these ports of this machine."""
+    upstream = UPSTREAM
+    for address, port in zip(re.findall(r"10\.[0-9.]+:8000", UPSTREAM), ports, strict=True):
+        upstream = upstream.replace(address, f"127.0.0.1:{port}")
+    site = SITE
+    for line in TO_THE_UPSTREAM.splitlines():
+        name, _blank, _value = line.partition(" ")
+        site, replaced = re.subn(rf"^( *){name} .*$", rf"\1{line}", site, flags=re.MULTILINE)
+        site = site if replaced else re.sub(r"^( *)proxy_pass ", rf"\1{line}\n\1proxy_pass ", site, flags=re.MULTILINE)
+    return upstream + site
+
+
 class Proxy:
     """nginx with the site of deploy/nginx.conf; what is changed are addresses, ports and paths."""
 
-    def __init__(self, folder, certificate, upstream_port, location="location / {"):
+    def __init__(self, folder, certificate, site, location="location / {"):
         self.port, plain_port = free_port(), free_port()
         self.context = ssl.create_default_context(cafile=certificate)
-        site = (PROJECT / "deploy/nginx.conf").read_text()
         for old, new in {
             "listen 80;": f"listen 127.0.0.1:{plain_port};",
             "listen 443 ssl;": f"listen 127.0.0.1:{self.port} ssl;",
             "    listen [::]:80;\n": "",
             "    listen [::]:443 ssl;\n": "",
             "/etc/ssl/login.example": str(certificate.parent),
-            "127.0.0.1:8000": f"127.0.0.1:{upstream_port}",
             "location / {": location,
         }.items():
             assert site.count(old) >= 1, old
@@ -109,7 +129,7 @@ class Proxy:
 def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
     needs("nginx")
     server = LiveServer(f"sqlite:///{tmp_path / 'proxied.sqlite3'}", tmp_path, trusted_proxies="127.0.0.1")
-    proxy = Proxy(tmp_path, certificate, server.port)
+    proxy = Proxy(tmp_path, certificate, site_of_one_node(server.port))
     server.environment["OSTIARY_ISSUER"] = server.issuer = f"https://{HOST}:{proxy.port}"
     try:
         server.start()
@@ -149,7 +169,7 @@ def test_behind_the_proxy_below_a_path(tmp_path, certificate):
     """nginx gives Ostiary what is its own, and nothing else of the host."""
     needs("nginx")
     server = LiveServer(f"sqlite:///{tmp_path / 'proxied.sqlite3'}", tmp_path, trusted_proxies="127.0.0.1")
-    proxy = Proxy(tmp_path, certificate, server.port, location=BELOW_A_PATH)
+    proxy = Proxy(tmp_path, certificate, site_of_one_node(server.port), location=BELOW_A_PATH)
     server.environment["OSTIARY_ISSUER"] = server.issuer = f"https://{HOST}:{proxy.port}/auth"
     metadata = [f"/.well-known/{name}" for name in ("oauth-authorization-server", "openid-configuration")]
     try:
@@ -165,6 +185,43 @@ def test_behind_the_proxy_below_a_path(tmp_path, certificate):
                 assert status in (403, 404) and ("Request-Id" in headers) == (address == "/auth%2flogin"), address
     finally:
         server.kill()
+
+
+@pytest.mark.long
+def test_two_nodes_behind_the_proxy(tmp_path, certificate, servers):
+    """Requests go to both; when one is gone nobody is told, and when it is back it has its share again."""
+    needs("nginx")
+    url = new_database("postgresql", tmp_path, servers)
+    nodes = [LiveServer(url, tmp_path / name, trusted_proxies="127.0.0.1") for name in ("one", "two")]
+    proxy = Proxy(tmp_path, certificate, site_of_two_nodes([node.port for node in nodes]))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    try:
+        for node in nodes:
+            node.folder.mkdir()
+            node.environment |= {"OSTIARY_ISSUER": f"https://{HOST}:{proxy.port}", "GUNICORN_CMD_ARGS": LOG_THE_PROCESS}
+            node.start()
+        add = ("clients", "add", "Robot", "--grant-type", "client_credentials", "--auth-method", "client_secret_post")
+        robot = nodes[0].flask_json(*add)
+        token = urlencode(
+            {name: robot[name] for name in ("client_id", "client_secret")} | {"grant_type": "client_credentials"}
+        )
+
+        def ask_often():
+            before = [node.log().count("process=") for node in nodes]
+            assert {proxy.ask("POST", "/oauth/token", token, form)[0] for _time in range(20)} == {200}
+            time.sleep(0.2)  # a line is written after its answer
+            return [node.log().count("process=") - count for node, count in zip(nodes, before, strict=True)]
+
+        with proxy:
+            assert min(ask_often()) > 5
+            nodes[0].kill()
+            assert ask_often() == [0, 20]
+            nodes[0].start()
+            time.sleep(5)  # the guide's fail_timeout
+            assert min(ask_often()) > 5
+    finally:
+        for node in nodes:
+            node.kill()
 
 
 def test_back_up_while_it_runs_and_restore(tmp_path):

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from models import db
 from protocol import pkce
 from protocol.credentials import random_text
 from tests.flows.browser_journey import PASSWORD, Browser, add_client, add_person
@@ -90,11 +91,10 @@ def plant(server):
 
 
 def on_disk(server):
-    """All that the server keeps: the files of SQLite, its log of changes included, or each row of PostgreSQL as text."""
+    """All that the server keeps: the files of SQLite, its log of changes included, or each row of the others as text."""
     if server.database_url.startswith("sqlite"):
         return b"".join(path.read_bytes() for path in sorted(server.folder.glob("ostiary.sqlite3*")))
-    tables = [name for (name,) in server.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
-    values = [value for table in tables for row in server.rows(f'SELECT * FROM "{table}"') for value in row]  # noqa: S608
+    values = [value for table in db.metadata.tables for row in server.rows(f"SELECT * FROM {table}") for value in row]  # noqa: S608
     return b"\n".join(bytes(v) if isinstance(v, bytes | memoryview) else str(v).encode() for v in values)
 
 

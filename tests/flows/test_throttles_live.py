@@ -12,7 +12,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 
 from tests.builders import PASSWORD
-from tests.live import live_server, new_database
+from tests.live import ENGINES, live_server, new_database
 
 AT_ONCE = 20
 
@@ -54,7 +54,7 @@ def at_once(calls):
     return results
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def server(request, tmp_path, postgres):
     limits = {"failed_sign_ins_per_account_and_address": 1_000, "failed_sign_ins_per_account": 1_000}
     with live_server(new_database(request.param, tmp_path, postgres), tmp_path, **limits) as server:

@@ -1,0 +1,93 @@
+"""Two actors at the same moment: what came out must be what comes out of one after the other, in one order or the other.
+
+Enters: a driver of a server, and a pair of actors. Leaves: an AssertionError that says what was left and what might have been.
+"""
+
+import itertools
+import random
+import secrets
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from tests.flows.actors import ACTORS, Stand
+from tests.flows.driving import Call, Driver
+from tests.flows.pair_model import State, in_order
+from tests.flows.races import without_trouble
+from unit_of_work import transaction
+
+STANDS = 4  # at once: as many pairs as a server of two processes has threads for both
+SPREAD_SECONDS = 0.01  # either begins earlier by so much at most: which moment is the worst depends on the machine
+# What a removal takes away under a request's hands: the request is run again, and sees it.
+GONE_MEANWHILE = r"lost a race.*(?:FOREIGNKEY|23503|\b1452\b)"
+
+PAIRS = [
+    (first, second)
+    for first, second in itertools.combinations_with_replacement(ACTORS, 2)
+    if first.touches & second.touches
+]
+
+
+def name_of(pair):
+    return " meets ".join(actor.name for actor in pair)
+
+
+class Outcome(NamedTuple):
+    first: str
+    second: str
+    state: State
+
+
+def expected(first, second):
+    """Everything that may come out of both. What an end says is left out: two may both have found what they ended."""
+    start = State()
+    orders = [Outcome(*results) for results in in_order(first.effect, second.effect, start)]
+    orders += [Outcome(b, a, state) for a, b, state in in_order(second.effect, first.effect, start)]
+    return {without_words(outcome, first, second) for outcome in orders}
+
+
+def without_words(outcome, first, second):
+    said = ("" if actor.is_end else word for actor, word in zip((first, second), outcome[:2], strict=True))
+    return Outcome(*said, replace(outcome.state, is_code_spent=False, has_first_password=True))
+
+
+@contextmanager
+def driver_for(server):
+    """A driver of a server that has its signing keys: making them is no part of any meeting."""
+    with Driver(server) as driver:
+        driver.send(Call("GET", "/oauth/jwks", {}))
+        yield driver
+
+
+def meet(driver, pair, rounds, tolerated=GONE_MEANWHILE):
+    """`pair` meets on `rounds` times STANDS stands, in one order of arrival or the other, or nearly at once.
+
+    tolerated: a pattern of lines that the log may have.
+    """
+    possible = expected(*pair)
+    with without_trouble(driver.server, tolerated):
+        for _ in range(rounds):
+            stands = build(driver)
+            answers = driver.meet(list(actions(stands, pair)))
+            for stand, first, second in zip(stands, answers[::2], answers[1::2], strict=True):
+                seen = without_words(Outcome(first, second, stand.state()), *pair)
+                assert seen in possible, f"{name_of(pair)}: {seen} is none of {possible}"
+
+
+def build(driver):
+    first_id = secrets.randbelow(2**40) + 2**20
+    stands = [Stand(driver, first_id + number) for number in range(STANDS)]
+    with driver.app.app_context(), transaction():
+        for stand in stands:
+            stand.store()
+    return stands
+
+
+def actions(stands, pair):
+    """What both do at each stand; who takes longer to its first lock begins earlier."""
+    first, second = pair
+    for stand in stands:
+        ahead = (first.seconds - second.seconds) * random.uniform(0.5, 2)  # noqa: S311 - no secret
+        ahead += random.uniform(-SPREAD_SECONDS, SPREAD_SECONDS)  # noqa: S311
+        yield stand.action(first, max(-ahead, 0))
+        yield stand.action(second, max(ahead, 0))

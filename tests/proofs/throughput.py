@@ -1,0 +1,222 @@
+"""What the safe design costs: replacements of tokens a second, against the bare DELETE and INSERT, on connections of one engine.
+
+Enters: the URL of a fresh database. Leaves: how many replacements each design made in each round. Both send statements through the
+product's own engine, from several processes, each with people of its own (calm) and without the web around it. The bare design
+reads the person without a lock, deletes the pair, inserts, and has no unique key on it: it is as fast as it is wrong.
+"""
+
+import itertools
+import multiprocessing
+import os
+import statistics
+import time
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from sqlalchemy import Index, create_engine, delete, insert, select
+from sqlalchemy.schema import CreateIndex, DropConstraint, UniqueConstraint
+
+import database
+from database.places import make_place, url_of_place
+from models import Base, Token, User, table
+from my_oauth import DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN
+from protocol import clock
+from tests.builders import a_client, a_user
+from unit_of_work import LOCK_OWNER
+
+PROCESSES = 4
+PEOPLE = 50  # of each process, in turn
+WARM_UP_SECONDS = 0.3
+START_SECONDS = 60
+SAFE, BARE = "safe", "bare"
+BARE_PLACE = "bare"
+
+tokens, people = table(Token), table(User)
+READ_PERSON = select(people).where(people.c.id == LOCK_OWNER.whereclause.right)
+DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.whereclause.clauses[:2])
+STATEMENTS = {
+    SAFE: (LOCK_OWNER, DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN),
+    BARE: (READ_PERSON, DELETE_PAIR, insert(tokens)),
+}
+COLUMNS = [column.key for column in tokens.columns if column.key != "id"]
+
+
+# ---- two databases ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def engine_for(url):
+    """An engine as the product makes it."""
+    engine = create_engine(url, **database.engine_options(url))
+    database.prepare(engine)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def prepare(url, processes):
+    """Make the tables of the safe design, with everybody who will have a token."""
+    with engine_for(url) as engine, engine.begin() as connection:
+        Base.metadata.create_all(connection)
+        for model in (a_client(), *(a_user(id=n, sub=str(n), email=str(n)) for n in range(1, processes * PEOPLE + 1))):
+            columns = {column.key: getattr(model, column.key) for column in model.__table__.columns}
+            given = {name: value for name, value in columns.items() if value is not None}
+            connection.execute(insert(model.__table__), given)
+
+
+def prepare_bare(url, processes):
+    """The same in a place of its own, with a plain index in place of the unique key; returns its URL."""
+    with engine_for(url) as engine, engine.begin() as connection:
+        make_place(connection, BARE_PLACE)
+    bare_url = url_of_place(url, BARE_PLACE)
+    prepare(bare_url, processes)
+    [key] = [key for key in tokens.constraints if isinstance(key, UniqueConstraint) and "slot" in key.columns]
+    pair = Index("ix_bare_pair", tokens.c.client_id, tokens.c.user_id)
+    tokens.indexes.discard(pair)  # of the bare table alone
+    with engine_for(bare_url) as engine, engine.begin() as connection:
+        connection.execute(CreateIndex(pair))
+        connection.execute(DropConstraint(key))
+    return bare_url
+
+
+# ---- replacements -------------------------------------------------------------------------------------------------------
+
+
+class Compiled(NamedTuple):
+    """A statement in the words of one driver."""
+
+    sql: str
+    names: tuple[str, ...] | None  # of its parameters in order, where the driver takes them so
+    defaults: dict
+
+    @classmethod
+    def of(cls, statement, dialect):
+        is_insert = statement.is_insert
+        compiled = statement.compile(dialect=dialect, column_keys=COLUMNS if is_insert else None)
+        return cls(compiled.string, compiled.positiontup and tuple(compiled.positiontup), compiled.params)
+
+    def send(self, connection, values):
+        parameters = {name: values.get(name, default) for name, default in self.defaults.items()}
+        return connection.exec_driver_sql(
+            self.sql, tuple(parameters[name] for name in self.names) if self.names else parameters
+        )
+
+
+def new_values(user_id):
+    values = dict.fromkeys(COLUMNS)
+    now = clock.now()
+    return values | {
+        "client_id": "web",
+        "user_id": user_id,
+        "keep": 0,
+        "slot": 0,
+        "scope": "profile email",
+        "access_token_scope": "profile email",
+        "access_token_digest": os.urandom(32),
+        "access_token_expires_at": now + 600,
+        "issued_at": clock.now_in_microseconds(),
+        "family_digest": os.urandom(32),
+        "refresh_token_digest": os.urandom(32),
+        "refresh_token_expires_at": now + 3600,
+        "code_digest": os.urandom(32),
+    }
+
+
+def replace(engine, statements, user_id):
+    """One replacement, in one transaction; the connection goes back to the pool after it, as a request's does."""
+    values = new_values(user_id)
+    with engine.connect() as connection:
+        for statement in statements:
+            statement.send(connection, values)
+        connection.commit()
+
+
+def work(urls, number, end):
+    """A process of the crew: makes replacements of the design and for the seconds that it is told, and says how many."""
+    with engine_for(urls[SAFE]) as safe, engine_for(urls.get(BARE, urls[SAFE])) as bare:
+        engines = {SAFE: safe, BARE: bare}
+        user_ids = itertools.cycle(range(number * PEOPLE + 1, (number + 1) * PEOPLE + 1))
+        end.send("ready")
+        while True:
+            try:
+                design, seconds = end.recv()
+            except EOFError:
+                return
+            engine = engines[design]
+            statements = [Compiled.of(statement, engine.dialect) for statement in STATEMENTS[design]]
+            stop = time.perf_counter() + seconds
+            count = 0
+            while time.perf_counter() < stop:
+                replace(engine, statements, next(user_ids))
+                count += 1
+            end.send(count)
+
+
+class Crew:
+    """`with Crew(urls, processes) as crew:` has `rate(design, seconds)`."""
+
+    def __init__(self, urls, processes):
+        context = multiprocessing.get_context("spawn")
+        self.ends, self.processes = [], []
+        for number in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(urls, number, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            self.ends.append(ours)
+            self.processes.append(process)
+
+    def __enter__(self):
+        self.hear(START_SECONDS)
+        return self
+
+    def __exit__(self, *failure):
+        for end in self.ends:
+            end.close()
+        for process in self.processes:
+            process.join(START_SECONDS)
+
+    def hear(self, seconds):
+        assert all(end.poll(seconds) for end in self.ends), "a process of the crew says nothing"
+        return [end.recv() for end in self.ends]
+
+    def rate(self, design, seconds):
+        """Replacements a second of all processes together."""
+        for end in self.ends:
+            end.send((design, seconds))
+        return sum(self.hear(seconds + START_SECONDS)) / seconds
+
+
+class Cost(NamedTuple):
+    """Replacements a second of each design, round by round; the rounds of both take turns."""
+
+    safe: list[float]
+    bare: list[float]
+
+    @property
+    def share(self):
+        """Of the bare design's throughput: the median of the rounds."""
+        return 1 - statistics.median(safe / bare for safe, bare in zip(self.safe, self.bare, strict=True))
+
+
+def measure_cost(url, rounds, seconds, processes=PROCESSES):
+    """`url`: of a fresh database on a server."""
+    prepare(url, processes)
+    urls = {SAFE: url, BARE: prepare_bare(url, processes)}
+    cost = Cost([], [])
+    with Crew(urls, processes) as crew:
+        for design in (SAFE, BARE):
+            crew.rate(design, WARM_UP_SECONDS)
+        for number in range(rounds):
+            for design in (SAFE, BARE) if number % 2 else (BARE, SAFE):
+                getattr(cost, design).append(crew.rate(design, seconds))
+    return cost
+
+
+def measure_queue(url, rounds, seconds, processes):
+    """The median rate of so many processes that queue for the one writer's place of an SQLite file."""
+    prepare(url, processes)
+    with Crew({SAFE: url}, processes) as crew:
+        crew.rate(SAFE, WARM_UP_SECONDS)
+        return statistics.median(crew.rate(SAFE, seconds) for _ in range(rounds))
