@@ -1,7 +1,7 @@
-"""Apps for the test client, each on an in-memory database of its own, and used again by the next test.
+"""Apps for tests, each on a database of its own that only its process uses, and used again by the next test.
 
-To make an app and to compile its statements takes longer than most tests. An app that is handed out has a database with the rows
-that all tests begin with, and remembers nothing; one that a test has changed (a view, a setting, a listener) is not used again.
+To make an app and to compile its statements takes longer than most tests. An app that is handed out has a database as
+its test wants it, and remembers nothing; one that a test has changed (a view, a setting, a listener) is not used again.
 """
 
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from jinja2 import BytecodeCache
 from app import create_app, remember_nothing
 from models import db
 
+IDLE = 8  # apps that are kept at most
 LISTENED_TO = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback")
 
 
@@ -30,17 +31,17 @@ class CompiledTemplates(BytecodeCache):
 
 class Apps:
     def __init__(self):
-        self._idle = {}  # by settings
+        self._idle = {}  # by settings, those used last at the end
         self._templates = CompiledTemplates()
 
     @contextmanager
-    def borrow(self, settings, content):
-        """content: the database, as SQLite serializes it."""
+    def borrow(self, settings, fill=lambda: None):
+        """fill: is called with the app's context, and puts the rows into its empty database in memory."""
         app = self._idle.pop(settings, None) or self._make(settings)
         app._got_first_request = False  # a test may add views of its own
         remember_nothing(app)
-        with app.app_context(), db.engine.connect() as connection:
-            connection.connection.driver_connection.deserialize(content)
+        with app.app_context():
+            fill()
         before = what_tests_change(app)
         yield app
         app.test_client_class = None
@@ -48,6 +49,8 @@ class Apps:
             db.engine.dispose()
         if what_tests_change(app) == before:
             self._idle[settings] = app
+        if len(self._idle) > IDLE:
+            del self._idle[next(iter(self._idle))]
 
     def _make(self, settings):
         app = create_app(settings)

@@ -5,7 +5,6 @@ on PostgreSQL. The app context is closed before a test starts: an open one would
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 
@@ -40,16 +39,24 @@ LONG_ON_SERVERS = {
     "test_live",
     "test_demo",
 }
+LONG_ON_MARIADB = {"test_races", "test_strict_refresh", "test_secrets_live", "test_order", "test_engines", "test_courier"}
+SLOW_FOLDERS = {"flows", "lines", "nodes", "crashes", "generated", "commands", "storage"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what is long. Files that take long come first: the short ones after them keep all processes busy to the end."""
+    """Marks what is long. Folders that take long come first: the short files after them keep all processes busy to the end."""
     for item in items:
-        name = item.path.stem
-        if name in LONG_FILES or (name in LONG_ON_SERVERS and re.search("postgresql|mariadb", item.name)):
+        if is_long(item.path.stem, item.name):
             item.add_marker("long")
-    items.sort(key=lambda item: item.path.parent.name != "flows")
+    items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
+
+
+def is_long(file: str, test: str) -> bool:
+    if file in LONG_FILES:
+        return True
+    on_mariadb, on_postgresql = "mariadb" in test, "postgresql" in test
+    return (on_mariadb and file in LONG_ON_MARIADB) or ((on_mariadb or on_postgresql) and file in LONG_ON_SERVERS)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -94,7 +101,11 @@ def apps() -> Apps:
 
 @pytest.fixture
 def app(settings: Settings, apps: Apps, first_rows: bytes) -> Iterator[Flask]:
-    with apps.borrow(settings, first_rows) as app:
+    def fill() -> None:
+        with db.engine.connect() as connection:
+            connection.connection.driver_connection.deserialize(first_rows)
+
+    with apps.borrow(settings, fill) as app:
         yield app
 
 

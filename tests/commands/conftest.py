@@ -34,19 +34,25 @@ def migrated_file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("commands")
+
+
 @pytest.fixture
-def settings(migrated_file, tmp_path):
-    path = tmp_path / "ostiary.sqlite3"
+def settings(migrated_file, folder):
+    """The same file for every test, so that they can share an app; as new each time."""
+    for left in folder.glob("ostiary.sqlite3*"):
+        left.rmdir() if left.is_dir() else left.unlink()
+    path = folder / "ostiary.sqlite3"
     shutil.copy(migrated_file, path)
     return settings_on(path)
 
 
 @pytest.fixture
-def app(settings):
-    app = create_app(settings)
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+def app(settings, apps):
+    with apps.borrow(settings) as app:
+        yield app
 
 
 @pytest.fixture

@@ -100,17 +100,17 @@ def test_a_file_that_is_no_database(tmp_path):
     assert "SQLITE_NOTADB" in done.stderr
 
 
-def test_a_lock_file_of_somebody_else(tmp_path, refused, settings):
+def test_a_lock_file_of_somebody_else(folder, refused, settings):
     """As a directory it cannot be opened by root either, which may open every file."""
-    os.mkdir(f"{tmp_path / 'ostiary.sqlite3'}.lock")
+    os.mkdir(folder / "ostiary.sqlite3.lock")
     told = refused("scopes", "add", "read", "--description", "Read")
     assert "ostiary.sqlite3.lock" in told
 
 
-def test_a_queue_for_the_writer_that_is_too_long(monkeypatch, tmp_path, refused, rows):
+def test_a_queue_for_the_writer_that_is_too_long(monkeypatch, folder, refused, rows):
     before = rows(COUNT_SCOPES)
     monkeypatch.setattr(database.sqlite, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=50))
-    with open(f"{tmp_path / 'ostiary.sqlite3'}.lock", "w") as lock_file:
+    with open(folder / "ostiary.sqlite3.lock", "w") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         assert "too busy" in refused("scopes", "add", "read", "--description", "Read")
     assert rows(COUNT_SCOPES) == before

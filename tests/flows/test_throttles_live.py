@@ -62,6 +62,7 @@ def server(request, tmp_path, postgres):
         yield server
 
 
+@pytest.mark.long
 @pytest.mark.threat("T118")
 def test_twenty_sign_ins_at_once(server):
     """At most two hashes at once in each of two processes; whoever is turned away is told when to come again."""
