@@ -114,7 +114,15 @@ class Keyring:
             if ring is not None and self.seconds_to_keep():  # others go on with it meanwhile: the database may be away
                 self._ring = ring._replace(read_again_at=now + PATIENCE_SECONDS)
             ring = self._ring = Ring(store.signing_keys.all_keys(), now, now + READ_AGAIN.total_seconds())
+            self._forget_all_but({row.kid for row in ring.rows})
         return ring.rows
+
+    def _forget_all_but(self, kids: set[str]) -> None:
+        """What is remembered of each key would add up in a process that outlives them. Threads may be adding to it meanwhile."""
+        for parsed in [parsed for parsed in list(self._parsed) if parsed[0] not in kids]:
+            self._parsed.pop(parsed, None)
+        for kid in [kid for kid in list(self._noted_at) if kid not in kids]:
+            self._noted_at.pop(kid, None)
 
     def rows(self) -> list[Row[Any]]:
         """All keys. Removes those that nobody needs, or else makes those that are due: one statement more for either.

@@ -54,12 +54,12 @@ def insert_if_new(dialect: str, into: Table, key: str) -> Any:
     return ENGINES[dialect].insert_if_new(into, key)
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
-    """Delete the rows whose primary key `chosen` selects, from one table, and lock no others.
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+    """Delete the first `count` rows of those whose primary key `chosen` selects, from one table, and lock no others.
 
     Those that somebody else has locked are passed over where the database can do that.
     """
-    ENGINES[session.get_bind().dialect.name].delete_chosen(session, chosen, parameters)
+    ENGINES[session.get_bind().dialect.name].delete_chosen(session, chosen, parameters, count)
 
 
 def place_findings(url: str) -> list[Finding]:

@@ -30,7 +30,7 @@ class EngineFile(Protocol):
 
     def insert_if_new(self, into: Table, key: str) -> Any: ...
 
-    def delete_chosen(self, session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None: ...
+    def delete_chosen(self, session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None: ...
 
     def lost_a_race(self, error: Any) -> bool: ...
 
@@ -50,11 +50,11 @@ class EngineFile(Protocol):
 
 
 @cache
-def delete_passing_by(chosen: Select[Any]) -> Delete:
+def delete_passing_by(chosen: Select[Any], count: int) -> Delete:
     """The DELETE of `database.delete_chosen` where one statement looks the rows up by their key.
 
     The derived table keeps the LIMIT out of the IN, which may be asked for every row.
     """
     [key] = chosen.selected_columns
-    keys = chosen.with_for_update(skip_locked=True).subquery("chosen")
+    keys = chosen.limit(count).with_for_update(skip_locked=True).subquery("chosen")
     return delete(key.table).where(key.in_(select(*keys.c))).execution_options(synchronize_session=False)

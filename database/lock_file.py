@@ -59,7 +59,12 @@ class LockFile:
             else:
                 os.close(file)  # too late: nobody waits any more
 
-        threading.Thread(target=wait_in_line, name="lock file", daemon=True).start()
+        try:
+            threading.Thread(target=wait_in_line, name="lock file", daemon=True).start()
+        except RuntimeError as error:  # there are too many threads
+            WAITERS.release()
+            os.close(file)
+            raise StorageBusyError from error
         if not arrived.wait(timeout.total_seconds()) and turn.acquire(blocking=False):
             raise StorageBusyError
         arrived.wait()

@@ -57,24 +57,28 @@ NEVER = timedelta(0)  # the server's word for a time-out that is off
 
 # A deadlock, in a Galera cluster also one that COMMIT finds; a lock time-out; a row that has changed since it was read; a key
 # that a rival was faster at: unique, or foreign from either side. 1467: no next id, which several hear at once who are the first
-# to insert after a crash.
+# to insert after the server has opened a table.
 LOCK_TIMED_OUT = 1205
 LOST_RACE = frozenset({1213, LOCK_TIMED_OUT, 1020, 1062, 1452, 1451, 1467})
 # What the server says when it is not one to write to: shutting down, no part of a quorum, read-only. Another may stand behind the
 # same address by now, so the connection is given up.
 REFUSES_ALL = frozenset({1053, 1047, 1290, 1836})
-# No connection: too many, of the account too; no access, no such database. No room: memory, disk, threads. Ended by the server: a
-# statement, a connection.
+# No connection: too many, of the account too; no access, no such database. No room, or a file that cannot be written: memory, disk,
+# threads. Ended by the server: a statement, a connection.
 UNAVAILABLE = REFUSES_ALL | {
     1040,
     1203,
     1226,
     1044,
     1045,
+    1698,
+    4151,
     1049,
     1129,
     1130,
     1021,
+    1026,
+    1030,
     1037,
     1038,
     1041,
@@ -172,6 +176,10 @@ def insert_if_new(into: Table, key: str) -> Any:
     return mysql.insert(into).prefix_with("IGNORE")
 
 
+IS_IN_TRANSACTION = text("SELECT @@in_transaction")
+SWEEPERS = 4  # so many that delete at once find rows that no other has locked
+
+
 class ImpatientDelete(Delete):
     """Fails at once, with error 1205, where a row that it would delete is locked."""
 
@@ -183,23 +191,31 @@ def compile_impatient_delete(element: ImpatientDelete, compiler: Any, **argument
     return f"SET STATEMENT innodb_lock_wait_timeout = 0 FOR {compiler.visit_delete(element, **arguments)}"
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
     """Read first, then one key at a time: told several, or a subquery, MariaDB may read and lock a whole small table; and whoever
     looks for what is older than something locks the first row that is not. CASE hides the condition from the choice of an index.
-    A DELETE cannot skip what is locked, but it need not wait: its refusal undoes that statement alone.
+    A DELETE cannot skip what is locked, but it need not wait: its refusal undoes that statement alone, and the next key is tried.
     """
     [key] = chosen.selected_columns
     assert chosen.whereclause is not None  # noqa: S101 - whatever was chosen must be so still
-    keys = sorted(session.scalars(chosen, parameters))
-    if keys:
-        still = case((chosen.whereclause, 1), else_=0) == 1
-        one = ImpatientDelete(key.table).where(key == bindparam("chosen"), still)
-        for chosen_key in keys:
-            try:
-                session.execute(one, parameters | {"chosen": chosen_key})
-            except DBAPIError as error:
-                if number_of(error.orig) != LOCK_TIMED_OUT:
-                    raise
+    still = case((chosen.whereclause, 1), else_=0) == 1
+    one = ImpatientDelete(key.table).where(key == bindparam("chosen"), still)
+    left = count
+    for chosen_key in session.scalars(chosen.limit(count * SWEEPERS), parameters).all():
+        if left:
+            left -= deleted_at_once(session, one, parameters | {"chosen": chosen_key})
+
+
+def deleted_at_once(session: Any, one: ImpatientDelete, parameters: dict[str, Any]) -> int:
+    """How many rows; none where somebody has locked the one. Told to (`innodb_rollback_on_timeout`), the server undoes the whole
+    transaction then: the request has to begin again.
+    """
+    try:
+        return int(session.execute(one, parameters).rowcount)
+    except DBAPIError as error:
+        if number_of(error.orig) != LOCK_TIMED_OUT or not session.scalar(IS_IN_TRANSACTION):
+            raise
+        return 0
 
 
 def place_findings(url: URL) -> Iterable[Finding]:
@@ -233,7 +249,7 @@ def look(connection: Connection) -> Facts:
         isolation=told.isolation,
         connections=told.connections,
         clock=float(told.clock),
-        is_read_only=bool(told.is_read_only),
+        is_read_only=str(told.is_read_only) not in ("0", "OFF"),  # a number, or since MariaDB 12 a word
     )
 
 
@@ -276,4 +292,6 @@ def lost_a_race(error: Any) -> bool:
 
 def is_unavailable(error: Any) -> bool:
     number = number_of(error)
-    return number in UNAVAILABLE or number in CLIENT_ERRORS or isinstance(error, pymysql.InterfaceError)
+    if isinstance(error, pymysql.InterfaceError | pymysql.InternalError):  # internal: files of the server, too
+        return True
+    return number in UNAVAILABLE or number in CLIENT_ERRORS

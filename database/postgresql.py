@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, NullPool, Select, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, NullPool, Select, Table, bindparam, create_engine, event, text
 from sqlalchemy.dialects import postgresql
 
 from database.bounded_connection import BoundedConnection
 from database.engine import Change, delete_passing_by
-from database.findings import Facts, Finding, losable, warning
+from database.findings import Facts, Finding, losable, problem, warning
 from database.gate import Gate
 from database.limits import (
     ANSWER_TIMEOUT,
@@ -84,8 +84,8 @@ def insert_if_new(into: Table, key: str) -> Any:
     return postgresql.insert(into).on_conflict_do_nothing(index_elements=[key])
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
-    session.execute(delete_passing_by(chosen), parameters)
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+    session.execute(delete_passing_by(chosen, count), parameters)
 
 
 def place_findings(url: URL) -> Iterable[Finding]:
@@ -106,6 +106,9 @@ SETTINGS = (
     "lock_timeout",
     "statement_timeout",
 )
+UNLOGGED_TABLES = text(
+    "SELECT relname FROM pg_class WHERE relname IN :tables AND relpersistence = 'u' AND pg_table_is_visible(oid)"
+).bindparams(bindparam("tables", expanding=True))
 ASK_SETTINGS = text("SELECT " + ", ".join(f"current_setting('{name}', true) AS {name}" for name in SETTINGS))
 
 
@@ -129,6 +132,8 @@ def findings(connection: Connection, tables: Collection[str]) -> Iterator[Findin
             yield losable(f"{name} is off on the PostgreSQL server, switch it on")
     if told.synchronous_commit == "local" and told.synchronous_standby_names:
         yield losable("synchronous_commit is local, so nobody waits for the standby: set it to on")
+    for name in connection.scalars(UNLOGGED_TABLES, {"tables": list(tables)}):
+        yield problem(f"the table {name} is not logged, and emptied by a crash: ALTER TABLE {name} SET LOGGED")
     if "0" in (told.lock_timeout, told.statement_timeout):
         yield warning(
             "the time-outs that are set at connect are not in force: a pool in between has to pass `options` on, or the server's"

@@ -115,8 +115,8 @@ def insert_if_new(into: Table, key: str) -> Any:
     return sqlite.insert(into).on_conflict_do_nothing(index_elements=[key])
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any]) -> None:
-    session.execute(delete_passing_by(chosen), parameters)
+def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+    session.execute(delete_passing_by(chosen, count), parameters)
 
 
 def place_findings(url: URL) -> Iterator[Finding]:
@@ -130,15 +130,16 @@ def place_findings(url: URL) -> Iterator[Finding]:
 
 def file_system(folder: Path) -> str:
     """The kind of the one that `folder` is on, as Linux calls it; "" where nobody says."""
-    if not MOUNTS.exists():
-        return ""
+    return kind_of_place(folder.resolve(), os.fsdecode(MOUNTS.read_bytes())) if MOUNTS.exists() else ""
+
+
+def kind_of_place(folder: Path, mounts: str) -> str:
+    """mounts: the text of /proc/mounts. What was mounted at a place later hides what was there before."""
     kinds = {}
-    for line in MOUNTS.read_text().splitlines():
-        _device, place, kind, *_rest = line.split(" ")
-        kinds[Path(OCTAL.sub(lambda code: chr(int(code[1], 8)), place))] = (
-            kind  # the last one mounted at a place is what is seen
-        )
-    folder = folder.resolve()
+    for line in mounts.split("\n"):  # other line ends may be part of a name
+        if line:
+            _device, place, kind, *_rest = line.split(" ")
+            kinds[Path(OCTAL.sub(lambda code: chr(int(code[1], 8)), place))] = kind
     return next((kinds[place] for place in (folder, *folder.parents) if place in kinds), "")
 
 

@@ -18,9 +18,9 @@ BATCH = 4
 def expired(model: Any, key: Any, batch: int = BATCH) -> Callable[[int], None]:
     """A function of `now` that deletes up to `batch` rows of `model` that have expired; `key` is its primary key. One statement
     where there are none."""
-    chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at).limit(batch)
+    chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at)
 
     def sweep(now: int) -> None:
-        delete_chosen(db.session, chosen, {"now": now})
+        delete_chosen(db.session, chosen, {"now": now}, batch)
 
     return sweep

@@ -39,7 +39,14 @@ LONG_ON_SERVERS = {
     "test_live",
     "test_demo",
 }
-LONG_ON_MARIADB = {"test_races", "test_strict_refresh", "test_secrets_live", "test_order", "test_engines", "test_courier"}
+LONG_ON_MARIADB = {
+    "test_races",
+    "test_strict_refresh",
+    "test_secrets_live",
+    "test_order",
+    "test_engines",
+    "test_courier",
+}
 SLOW_FOLDERS = {"flows", "lines", "nodes", "crashes", "generated", "commands", "storage"}
 
 

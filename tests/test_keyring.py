@@ -35,3 +35,16 @@ def test_a_strangers_hint_makes_no_keys(app, http, rows, monkeypatch):
     for _ in range(3):
         assert http.get("/oauth/logout", query_string={"id_token_hint": "x.y.z"}).status_code == 400
     assert made == [] and rows(select(func.count()).select_from(SigningKey)) == [(0,)]
+
+
+def test_what_is_remembered_of_a_key_goes_with_it(app, rows, sleep):
+    """The private key, parsed, and when it was last seen in use: a process may live longer than many keys."""
+    ring = Keyring(app.extensions["ostiary.settings"])
+    for _ in range(12):
+        with app.app_context(), transaction():
+            ring.note_presentation(ring.sign({"iss": ISSUER}, "ES256"))
+        sleep(50 * DAY)
+    known = {kid for (kid,) in rows(select(SigningKey.kid))}
+    with app.app_context():
+        assert {row.kid for row in ring.known_rows()} == known
+    assert {kid for kid, _ in ring._parsed} <= known and set(ring._noted_at) <= known

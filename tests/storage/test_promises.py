@@ -222,6 +222,40 @@ class TestLocks:
             one = changed.where(Throttle.bucket_digest == digest(str(number)))
             assert elsewhere(app, lambda one=one: db.session.execute(one).rowcount) == 1
 
+    def test_a_sweep_passes_by_what_somebody_holds(self, app, engine):
+        """And nothing else of its transaction is undone."""
+        if engine == "sqlite":
+            pytest.skip("SQLite has one writer")
+        now = clock.now()
+        stored(*(Throttle(bucket_digest=digest(str(number)), expires_at=now - 1) for number in range(3)))
+        db.session.execute(update(Throttle).where(Throttle.bucket_digest == digest("1")).values(expires_at=now + 9))
+
+        def sweep():
+            with transaction():
+                db.session.execute(insert(Scope), {"name": "before", "description": ""})
+                store.throttles.sweep_some(now)
+
+        elsewhere(app, sweep)
+        db.session.rollback()
+        assert db.session.scalars(select(Throttle.bucket_digest)).all() == [digest("1")]
+        assert count(Scope) == 1
+
+    def test_sweeps_that_meet_take_different_rows(self, app, engine):
+        """Otherwise a crowd would add rows faster than it sweeps them."""
+        if engine == "sqlite":
+            pytest.skip("SQLite has one writer")
+        now = clock.now()
+        stored(*(Throttle(bucket_digest=digest(str(n)), expires_at=now - n) for n in range(2 * BATCH)))
+
+        def sweep():
+            with transaction():
+                store.throttles.sweep_some(now)
+
+        store.throttles.sweep_some(now)  # and holds what it took
+        elsewhere(app, sweep)
+        db.session.commit()
+        assert count(Throttle) == 0
+
     def test_a_deadlock_is_a_lost_race(self, app, engine):
         if engine == "sqlite":
             pytest.skip("SQLite has one writer")

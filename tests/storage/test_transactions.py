@@ -9,17 +9,21 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import create_engine, event, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 import database
+import store.throttles
 import store.users
 from app import create_app
 from config import Settings
 from database import LockFile
 from errors import StorageBusyError
-from models import User, db
+from models import Scope, Throttle, User, db
+from protocol import clock
+from protocol.credentials import digest
 from tests.builders import ISSUER, SECRET_KEY, a_user
-from tests.live import PROJECT
+from tests.live import PROJECT, MariaDB, do_without
 from unit_of_work import lock_owner, transaction
 
 
@@ -155,6 +159,72 @@ class TestPostgreSQL:
         assert sent[-1].endswith("FOR NO KEY UPDATE")
 
 
+class TestMariaDB:
+    @pytest.fixture
+    def connection(self, servers):
+        engine = create_engine(servers("mariadb").new_database())
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+    @pytest.mark.parametrize(
+        ("number", "is_away"),
+        [
+            (3, True),  # COMMIT, when there is no room for the binary log
+            (1026, True),  # a file that cannot be written
+            (1030, True),  # the engine's disk is full
+            (1114, True),  # a table is
+            (1040, True),  # too many connections
+            (1698, True),  # no access, and no password that would help
+            (4151, True),  # the account is locked
+            (1205, True),  # a race lost too often
+            (1146, False),  # no such table
+            (1406, False),  # too long for its column
+        ],
+    )
+    def test_which_errors_are_the_databases_own(self, connection, number, is_away):
+        signal = text(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'it says so'")
+        with pytest.raises(DBAPIError) as told:
+            connection.execute(signal)
+        assert told.value.orig.args[0] == number
+        assert database.is_unavailable(told.value) is is_away
+
+
+@pytest.mark.long
+class TestMariaDBThatUndoesWholeTransactions:
+    """`innodb_rollback_on_timeout`: whoever waits in vain has lost all that it did before, and hears of one statement only."""
+
+    @pytest.fixture
+    def database_url(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("TEST_MARIADB_URL", raising=False)
+        if not MariaDB.is_there():
+            do_without("MariaDB is not installed")
+        server = MariaDB(tmp_path, options=(*MariaDB.HASTY, "--innodb-rollback-on-timeout=ON"))
+        yield server.new_database()
+        server.stop()
+
+    def test_no_half_of_a_request_is_stored(self, app):
+        """It sweeps in the middle of what it does, and somebody holds what it would sweep."""
+        now = clock.now()
+        with transaction():
+            db.session.execute(insert(Throttle), {"bucket_digest": digest("held"), "expires_at": now - 1})
+
+        def half_and_half():
+            db.session.execute(insert(Scope), {"name": "first half", "description": ""})
+            store.throttles.sweep_some(now)
+            db.session.execute(insert(Scope), {"name": "second half", "description": ""})
+            return "ok"
+
+        app.add_url_rule("/api/halves", "halves", half_and_half)
+        with db.engine.connect() as holder:
+            holder.execute(select(Throttle.bucket_digest).with_for_update())
+            assert app.test_client().get("/api/halves", base_url=ISSUER).status_code == 503
+        assert db.session.scalars(select(Scope.name)).all() == []
+        db.session.remove()
+        assert app.test_client().get("/api/halves", base_url=ISSUER).status_code == 200
+        assert sorted(db.session.scalars(select(Scope.name))) == ["first half", "second half"]
+
+
 class TestLockFile:
     def test_waiters_get_their_turn(self, tmp_path):
         path = str(tmp_path / "lock")
@@ -203,6 +273,24 @@ class TestLockFile:
         while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert threading.active_count() <= before
+
+    def test_who_finds_no_thread_leaves_no_gap_in_the_line(self, tmp_path, monkeypatch):
+        """Otherwise nobody could stand in it once that had happened often enough, until the process ends."""
+        path = str(tmp_path / "lock")
+        holder, waiter = LockFile(path), LockFile(path)
+        holder.acquire(timedelta(0))
+
+        def start(thread):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as context:
+            context.setattr(threading.Thread, "start", start)
+            for _ in range(3 * database.POOL_SIZE):
+                with pytest.raises(StorageBusyError):
+                    waiter.acquire(timedelta(seconds=5))
+        threading.Timer(0.05, holder.release).start()
+        waiter.acquire(timedelta(seconds=5))
+        waiter.release()
 
     def test_a_process_that_dies_holds_nobody_up(self, tmp_path):
         path = str(tmp_path / "lock")
