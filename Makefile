@@ -4,7 +4,7 @@ PORT ?= 8000
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run dev test test-long test-next test-generated threats certification lint lock clean
+.PHONY: run dev test test-long prove test-next test-generated soak threats certification lint lock clean
 
 run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
 	@PORT=$(PORT) $(BIN)/flask demo --migrate
@@ -20,6 +20,9 @@ test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on Pos
 test-long: .venv/installed-dev  ## The longer forms of the race tests
 	@$(BIN)/pytest -m long $(ARGS)
 
+prove: .venv/installed-dev  ## What is promised, tried on each engine thousands of times, in one table (15 minutes; see docs/proving.md)
+	@$(BIN)/python -m tests.proofs
+
 test-next: .venv-next/installed  ## The suite on the next SQLAlchemy, in an environment of its own
 	@.venv-next/bin/pytest $(ARGS)
 
@@ -31,6 +34,9 @@ certification: .venv/installed-dev  ## Which modules of OpenID certification hav
 
 test-generated: .venv/installed-dev  ## 200 generated values for every parameter and every header of every route (many minutes)
 	@TEST_EXAMPLES=20 $(BIN)/pytest -m long --dist load tests/generated/test_generated.py $(ARGS)
+
+soak: .venv/installed-dev  ## 100,000 grants, and nothing grows: tables, memory, latency (SOAK_ENGINE=, SOAK_GRANTS=; a quarter of an hour)
+	@$(BIN)/python -m tests.proofs.soak
 
 lint: .venv/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

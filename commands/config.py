@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 import self_check
 import store.schema
 from commands import sealed
-from commands.output import MIGRATE, Answer, database_problem, details, json_option, show
+from commands.output import IS_MYSQL, MIGRATE, Answer, database_problem, details, json_option, show
 from config import DEFAULTS_IN_WORDS, Settings
 from current import settings
 from unit_of_work import transaction
@@ -62,7 +62,7 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
     except PoolTimeoutError:
         return unreachable, ["the database is too busy"], []
     except InvalidRequestError:  # SQLAlchemy asks for the version when it first connects
-        return unreachable, ["the database server is MySQL: Ostiary needs MariaDB, which the URL names"], []
+        return unreachable, [IS_MYSQL], []
     problems = [finding.text for finding in findings if finding.severity == "problem"]
     warnings += [finding.text for finding in findings if finding.severity == "warning"]
     if not is_migrated:

@@ -24,6 +24,7 @@ from unit_of_work import ATTEMPTS, transaction
 
 INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
 MIGRATE = ".venv/bin/flask db upgrade"
+IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL names"
 
 
 class Refused(click.ClickException):

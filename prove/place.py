@@ -1,6 +1,6 @@
 """A place of its own for a proof: a schema, a database or a file beside the operator's, made before and dropped after.
 
-Enters: settings. Leaves: the same with another database URL. The name of a place says until when it may be in use and by which
+Enters: an app. Leaves: its settings with another database URL. The name of a place says until when it may be in use and by which
 process, so what a killed run left behind is known, and the next run drops it.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
 import database
@@ -30,22 +31,28 @@ class NoPlaceError(Exception):
 
 
 @contextmanager
-def place_of_its_own(settings: Settings, duration: timedelta) -> Iterator[Settings]:
-    """Settings for an empty place beside the tables of the running app, which is dropped at the end, however it comes.
+def place_of_its_own(app: Flask, duration: timedelta) -> Iterator[Settings]:
+    """Settings for an empty place beside the tables of this app, which is dropped at the end, however it comes.
 
-    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError.
+    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError, or DBAPIError for a database
+    that is away.
     """
     name = new_name(duration)
-    try:
-        drop_left_over()
-        make(name)
-    except DBAPIError as error:
-        what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
-        raise NoPlaceError(f"the database refused ({database.describe(error)}): {what}") from None
+    settings: Settings = app.extensions["ostiary.settings"]
+    with app.app_context():
+        left_over = find_left_over()
+        try:
+            for old_name in left_over:
+                drop(old_name)
+            make(name)
+        except DBAPIError as error:
+            what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
+            raise NoPlaceError(f"the database refused ({database.describe(error)}): {what}") from None
     try:
         yield settings.model_copy(update={"database_url": places.url_of_place(settings.database_url, name)})
     finally:
-        drop(name)
+        with app.app_context():
+            drop(name)
 
 
 def make(name: str) -> None:
@@ -58,12 +65,9 @@ def drop(name: str) -> None:
         places.drop_place(db.session.connection(), name)
 
 
-def drop_left_over() -> None:
+def find_left_over() -> list[str]:
     with transaction():
-        names = places.find_places(db.session.connection(), PREFIX)
-    for name in names:
-        if is_left_over(name):
-            drop(name)
+        return list(filter(is_left_over, places.find_places(db.session.connection(), PREFIX)))
 
 
 def new_name(duration: timedelta) -> str:

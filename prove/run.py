@@ -1,4 +1,4 @@
-"""Plays the scenes, each so many rounds or so long, and returns their tallies."""
+"""Plays the scenes, each so many rounds or so long, and returns their tallies; says what makes them worth nothing."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from flask import Flask
 from werkzeug.utils import import_string
 
+import self_check
 from config import Settings
 from models import db
 from prove.crowd import Crowd, stop_courier
@@ -34,18 +35,36 @@ def open_stage(settings: Settings, factory: str = FACTORY) -> Iterator[Stage]:
             db.engine.dispose()
 
 
-def play(stage: Stage, rounds: int, seconds: float, after_round: Callable[[], object] = lambda: None) -> list[Tally]:
-    """Each scene `rounds` times, all together for `seconds` at most and each at least once."""
+def find_voids(*apps: Flask) -> list[str]:
+    """Why promises are void as the databases of these apps are set up, whatever comes out of races; with what to do."""
+    voids = []
+    for app in apps:
+        with app.app_context():
+            voids += [finding.text for finding in self_check.findings() if finding.voids_promises]
+    return list(dict.fromkeys(voids))
+
+
+def nobody(_rounds: int) -> None:
+    """Who wants to know nothing of the progress."""
+
+
+def play(stage: Stage, rounds: int, seconds: float, progress: Callable[[int], object] = nobody) -> list[Tally]:
+    """Each scene `rounds` times, all together for `seconds` at most and each at least once.
+
+    progress: is told of so many more rounds that are over; those that are left out are over too.
+    """
     end = time.monotonic() + seconds
     tallies = []
     for number, scene in enumerate(SCENES):
         share = (end - time.monotonic()) / (len(SCENES) - number)
-        tallies.append(play_scene(stage, scene, rounds, share, after_round))
+        tally = play_scene(stage, scene, rounds, share, progress)
+        progress(rounds - tally.rounds)
+        tallies.append(tally)
     return tallies
 
 
 def play_scene(
-    stage: Stage, scene: Scene, rounds: int, seconds: float, after_round: Callable[[], object] = lambda: None
+    stage: Stage, scene: Scene, rounds: int, seconds: float, progress: Callable[[int], object] = nobody
 ) -> Tally:
     """One scene so many times, or for so long, and at least once."""
     stage.tally = tally = Tally(scene.words)
@@ -56,5 +75,5 @@ def play_scene(
         except BrokenPromiseError as broken:
             tally.broken.append(str(broken))
         tally.rounds += 1
-        after_round()
+        progress(1)
     return tally

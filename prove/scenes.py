@@ -166,13 +166,13 @@ class Scene(NamedTuple):
 
 
 SCENES = (
-    Scene("one code, sent many times", one_code),
-    Scene("one refresh token, sent many times", one_refresh_token),
-    Scene("sign-ins at once, one session", sign_ins_for_one_session),
-    Scene("sign-ins at once, three sessions", sign_ins_for_three_sessions),
+    Scene("one code for many", one_code),
+    Scene("one refresh token for many", one_refresh_token),
+    Scene("sign-ins, one session", sign_ins_for_one_session),
+    Scene("sign-ins, three sessions", sign_ins_for_three_sessions),
     Scene("revocation against refresh", revocations_against_refreshes),
     Scene("sign-out against refresh", sign_outs_against_refreshes),
-    Scene("one consent, sent many times", one_consent),
-    Scene("neighbours sign in at once", neighbours),
-    Scene("machines of one client at once", machines),
+    Scene("one consent for many", one_consent),
+    Scene("neighbours", neighbours),
+    Scene("machines of one client", machines),
 )

@@ -42,6 +42,12 @@ class Tally:
     def is_kept(self) -> bool:
         return self.rounds > 0 and not self.broken
 
+    @property
+    def outcome(self) -> str:
+        if self.broken:
+            return f"BROKEN in {len(self.broken)} {'round' if len(self.broken) == 1 else 'rounds'}"
+        return "kept" if self.rounds else "not played"
+
     def row(self) -> dict[str, Any]:
         """As it is printed: times in milliseconds."""
         return {
@@ -50,13 +56,9 @@ class Tally:
             "requests": self.answers.total(),
             "answers": ", ".join(f"{count} x {status}" for status, count in sorted(self.answers.items())),
             "retries": self.again.total(),
-            "median_ms": milliseconds(statistics.median(self.seconds)) if self.seconds else None,
+            "p50_ms": milliseconds(statistics.median(self.seconds)) if self.seconds else None,
             "p99_ms": milliseconds(percentile(self.seconds, 0.99)) if self.seconds else None,
-            "outcome": "kept"
-            if self.is_kept
-            else f"BROKEN in {len(self.broken)} rounds"
-            if self.broken
-            else "not played",
+            "outcome": self.outcome,
         }
 
     def document(self) -> dict[str, Any]:

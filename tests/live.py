@@ -258,6 +258,11 @@ class MariaDB(DatabaseServer):
     def is_there(cls):
         return "TEST_MARIADB_URL" in os.environ or all(map(cls.program, ("mariadbd", "mariadb-install-db")))
 
+    @classmethod
+    def can_be_killed(cls):
+        """Whether there is one of our own; what TEST_MARIADB_URL names is not."""
+        return "TEST_MARIADB_URL" not in os.environ and cls.is_there()
+
     @staticmethod
     def program(name):
         return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -72,7 +72,7 @@ def kill_servers(engine, folder, kills=6, progress=None, is_durable=True):
                 for _ in range(kills):
                     siege.kill()
                     if progress is not None:
-                        progress(f"{engine} killed {report.kills} times, {report.acknowledged} writes acknowledged")
+                        progress(f"killed {report.kills} times, {report.acknowledged} writes acknowledged")
                 siege.end()
             allowed = ANSWERS if database is not None else ANSWERS | {"no answer"}  # the dead do not answer
             if unknown := set(report.statuses) - allowed:

@@ -7,6 +7,7 @@ their durable settings: what they have acknowledged is what the tests are about.
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import warnings
 from contextlib import contextmanager, suppress
@@ -21,6 +22,14 @@ from tests.live import MariaDB, free_port
 
 START_SECONDS = 30
 DATABASE = "ostiary"
+
+
+@contextmanager
+def an_open_folder():
+    """Everybody may enter it: under root database servers run as another user, and pytest's own folders are closed."""
+    with tempfile.TemporaryDirectory(prefix="ostiary-servers-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Server:

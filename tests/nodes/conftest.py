@@ -1,21 +1,9 @@
 """Fixtures: a folder for database servers that run as another user."""
 
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 
 from tests.live import do_without
-from tests.nodes.cluster import galera, missing_for_galera
-
-
-@contextmanager
-def an_open_folder():
-    """Everybody may enter it: under root database servers run as another user, and pytest's own folders are closed."""
-    with tempfile.TemporaryDirectory(prefix="ostiary-nodes-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+from tests.nodes.cluster import an_open_folder, galera, missing_for_galera
 
 
 @pytest.fixture

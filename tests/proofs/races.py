@@ -27,6 +27,7 @@ class Races:
 
     played: int = 0
     won: int = 0
+    requests: int = 0
     server_errors: int = 0
     unique_key_retries: int = 0
     broken: Counter = field(default_factory=Counter)
@@ -91,6 +92,7 @@ def play(driver, crowds, races):
     for group in in_parts(crowds, AT_ONCE):
         calls = [call for crowd in group for call in crowd]
         answers = driver.meet([lambda connection, call=call: ask(connection, call) for call in calls])
+        races.requests += len(answers)
         races.server_errors += sum(answer.status >= 500 for answer in answers)
         answered += in_parts(answers, SENDERS)
     return answered
@@ -111,12 +113,14 @@ def stored_tokens(driver, client_id):
     return stored
 
 
-def race(driver, credential, count):
-    """So many races for credentials of this kind."""
+def race(driver, credential, count, progress=None):
+    """So many races for credentials of this kind. `progress`: a function that is told of each chunk."""
     races = Races()
     log_start = len(driver.server.log())
     while races.played < count:
         user_ids = driver.people(min(CHUNK, count - races.played))
         CREDENTIALS[credential](driver, driver.client(), user_ids, races)
+        if progress is not None:
+            progress(f"{races.played} of {count} races for {credential}")
     races.unique_key_retries = len(UNIQUE_KEY.findall(driver.server.log()[log_start:]))
     return races

@@ -76,7 +76,7 @@ def prepare_bare(url, processes):
     tokens.indexes.discard(pair)  # of the bare table alone
     with engine_for(bare_url) as engine, engine.begin() as connection:
         connection.execute(CreateIndex(pair))
-        connection.execute(DropConstraint(key))
+        connection.execute(DropConstraint(key, isolate_from_table=False))  # every other table keeps it
     return bare_url
 
 
