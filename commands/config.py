@@ -98,7 +98,11 @@ def value_in_words(value: Any) -> str:
 
 def settings_in_force() -> dict[str, Any]:
     """Every setting as it would be written into the environment, secrets left out."""
-    shown = {name: without_secret(getattr(settings, name)) for name in Settings.model_fields}
+    shown = {
+        name: without_secret(getattr(settings, name))
+        for name, field in Settings.model_fields.items()
+        if not field.exclude
+    }
     return shown | {"database_url": without_password(settings.database_url)}
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 
 from database.engine import Change
-from database.findings import Facts, Finding, losable, problem
+from database.findings import Facts, Finding, losable, problem, warning
 from database.gate import Gate
 from database.limits import (
     ANSWER_TIMEOUT,
@@ -234,6 +234,9 @@ DURABLE = {
 ASK_SETTINGS = text(
     f"SELECT {', '.join(f'@@{name} AS {name}' for name in DURABLE)}, @@log_bin AS log_bin, @@binlog_format AS binlog_format"
 )
+ASK_GALERA = text(
+    "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_sync_wait')"
+)  # servers without it have neither
 OTHER_TABLES = text(
     "SELECT table_name, engine, table_collation FROM information_schema.tables"
     " WHERE table_schema = database() AND table_name IN :tables AND (engine <> 'InnoDB' OR table_collation <> :collation)"
@@ -261,6 +264,12 @@ def findings(connection: Connection, tables: Collection[str]) -> Iterator[Findin
             yield losable(f"{name} is {value} on the MariaDB server, set it to {durable[0]}")
     if told.log_bin and told.binlog_format == "STATEMENT":
         yield problem("binlog_format is STATEMENT, which MariaDB refuses under READ COMMITTED: set it to ROW or MIXED")
+    wsrep = {name: value for name, value in connection.execute(ASK_GALERA)}
+    if wsrep.get("wsrep_on") == "ON" and wsrep.get("wsrep_sync_wait") == "0":
+        yield warning(
+            "wsrep_sync_wait is 0 on this Galera node, so it may not know yet what another has acknowledged: set it to 7,"
+            " unless all of Ostiary uses one node"
+        )
     for row in connection.execute(OTHER_TABLES, {"tables": list(tables), "collation": COLLATION}):
         if row.engine != "InnoDB":
             yield problem(f"the table {row.table_name} has no transactions: ALTER TABLE {row.table_name} ENGINE=InnoDB")

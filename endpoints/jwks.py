@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from current import keyring
-from errors import StorageBusyError, answer_unavailable
+from database import is_unavailable
+from errors import StorageBusyError, answer_bug, answer_unavailable
 
 log = logging.getLogger("ostiary.jwks")
 
@@ -26,6 +27,8 @@ def jwks() -> Response:
 @blueprint.errorhandler(StorageBusyError)
 def answer_from_memory(error: Exception) -> Response:
     """The database is away: as long as others may still go by what was published, they are told the same."""
+    if isinstance(error, DBAPIError) and not is_unavailable(error):
+        return answer_bug(error)
     remembered = keyring.remembered_jwks()
     if remembered is None:
         return answer_unavailable(error)

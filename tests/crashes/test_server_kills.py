@@ -4,17 +4,15 @@ import pytest
 
 from tests.crashes.server_kills import RECOVERY_SECONDS, kill_servers
 from tests.live import ENGINES, MariaDB, do_without
+from tests.nodes.cluster import an_open_folder
 
 LONG_KILLS = 6
 
 
 @pytest.fixture
-def folder(tmp_path_factory):
-    """One that PostgreSQL's own user may enter, where tests run as root."""
-    folder = tmp_path_factory.mktemp("kills")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return folder
+def folder():
+    with an_open_folder() as folder:
+        yield folder
 
 
 def need(engine):

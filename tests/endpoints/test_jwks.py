@@ -6,7 +6,7 @@ import time
 import pytest
 from flask import g
 from joserfc.jwk import KeySet
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 import keyring as keyring_module
 from app import create_app
@@ -218,3 +218,13 @@ def test_another_app_has_keys_of_its_own():
         with transaction():
             assert json.dumps(app.extensions["ostiary.keyring"].jwks())
         db.engine.dispose()
+
+
+def test_a_bug_is_no_database_that_is_away(http, monkeypatch, caplog):
+    def all_keys():
+        return db.session.execute(text("INSERT INTO scope VALUES (NULL, NULL)"))
+
+    monkeypatch.setattr("store.signing_keys.all_keys", all_keys)
+    answer = http.get("/oauth/jwks")
+    assert (answer.status_code, answer.json["error"]) == (500, "server_error")
+    assert "bug: IntegrityError" in caplog.text
