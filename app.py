@@ -3,6 +3,8 @@
 settings → front door (Host, origin, headers) → browser session → unit of work → endpoints and pages → storage
 """
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -38,6 +40,8 @@ WITHOUT_FORMS = [
 ]  # programs call them: they have no session that a forged form could use
 PAGES = [assets, home, login, signup, accounts, account, account_applications, account_password, demo]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
+
+atexit.register(gc.freeze)  # Python would look through all of its memory before a process ends: a third of a second for a command
 
 
 class Application(Flask):

@@ -78,17 +78,10 @@ def give_large_blocks_back():  # type: ignore[no-untyped-def]
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def worker_exit(server, worker):  # type: ignore[no-untyped-def]
-    """Let the process end at once. Python would look through all of its memory first, most of a second that a restart waits."""
-    gc.freeze()
-
-
-def on_exit(server):  # type: ignore[no-untyped-def]
-    """The same for the master process."""
-    gc.freeze()
-
-
 def when_ready(server):  # type: ignore[no-untyped-def]
+    """Before the workers are forked. Their garbage collector would write to all the memory that they share, and so copy it."""
+    gc.collect()
+    gc.freeze()
     issuer = Settings().issuer
     print(
         f"\n  Ostiary is ready:  {issuer}\n  Metadata:          {issuer}/.well-known/oauth-authorization-server\n",
