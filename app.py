@@ -41,7 +41,9 @@ WITHOUT_FORMS = [
 PAGES = [assets, home, login, signup, accounts, account, account_applications, account_password, demo]
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
-atexit.register(gc.freeze)  # Python would look through all of its memory before a process ends: a third of a second for a command
+atexit.register(
+    gc.freeze
+)  # Python would look through all of its memory before a process ends: a third of a second for a command
 
 
 class Application(Flask):

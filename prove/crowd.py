@@ -30,7 +30,7 @@ THREADS = 4
 START_SECONDS = 60
 MEETING_SECONDS = 30
 # How `unit_of_work.describe` names the violation of a unique key, in the words of each driver.
-UNIQUE_KEY = re.compile(r"UNIQUE|UniqueViolation|PRIMARYKEY|\b1062\b", re.IGNORECASE)
+UNIQUE_KEY = re.compile(r"_UNIQUE|UniqueViolation|_PRIMARYKEY|\b1062\b")
 
 
 class CrowdError(Exception):

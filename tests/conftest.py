@@ -46,17 +46,31 @@ LONG_ON_MARIADB = {
     "test_order",
     "test_engines",
     "test_courier",
+    "test_journeys",
+    "test_account_order",
+    "test_broken_lines",
+    "test_silence",
 }
-SLOW_FOLDERS = {"flows", "lines", "nodes", "crashes", "generated", "commands", "storage"}
+SLOW = {
+    "flows",
+    "lines",
+    "nodes",
+    "crashes",
+    "generated",
+    "commands",
+    "storage",
+    "test_courier",
+    "test_regular_expressions",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what is long. Folders that take long come first: the short files after them keep all processes busy to the end."""
+    """Marks what is long. What takes a while comes first: the short files after it keep all processes busy to the end."""
     for item in items:
         if is_long(item.path.stem, item.name):
             item.add_marker("long")
-    items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
+    items.sort(key=lambda item: SLOW.isdisjoint((item.path.parent.name, item.path.stem)))
 
 
 def is_long(file: str, test: str) -> bool:

@@ -29,7 +29,7 @@ def check(report, kills):
 
 
 @pytest.mark.threat("T174")
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def test_a_killed_worker_leaves_no_half(engine, tmp_path, servers):
     check(kill_workers(new_database(engine, tmp_path, servers), tmp_path, scenes=SHORT), number_of(SHORT))
 

@@ -386,7 +386,7 @@ class Rounds(NamedTuple):
 
 
 RACES = {
-    one_code_many_times: Rounds(10, 60),
+    one_code_many_times: Rounds(8, 60),
     one_refresh_token_many_times: Rounds(10, 60),
     one_lasting_refresh_token_many_times: Rounds(2, 50),
     two_tabs: Rounds(1, 5),
@@ -397,9 +397,9 @@ RACES = {
     machines: Rounds(2, 40),
     theft_within_the_leeway: Rounds(2, 40),
     forged_tag: Rounds(2, 40),
-    replays_against_refreshes: Rounds(20, 60),
-    thefts_against_refreshes: Rounds(20, 60),
-    revocations_against_refreshes: Rounds(20, 60),
+    replays_against_refreshes: Rounds(12, 60),
+    thefts_against_refreshes: Rounds(12, 60),
+    revocations_against_refreshes: Rounds(12, 60),
     sign_in_against_the_old_family: Rounds(10, 60),
 }
 # These wait, so they want a server with a short leeway.

@@ -47,6 +47,7 @@ def check(report, seconds):
     assert seconds < BACK_SECONDS
 
 
+@pytest.mark.long
 def test_the_app_follows_and_nothing_is_lost(open_folder, tmp_path):
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
         check(*fail_over(pair, server))
