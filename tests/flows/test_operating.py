@@ -215,6 +215,8 @@ def test_two_nodes_behind_the_proxy(tmp_path, certificate, servers):
         with proxy:
             assert min(ask_often()) > 5
             nodes[0].kill()
+            while nodes[0].is_ready():  # its workers may outlive it for a moment
+                time.sleep(0.05)
             assert ask_often() == [0, 20]
             nodes[0].start()
             time.sleep(5)  # the guide's fail_timeout

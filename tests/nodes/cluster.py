@@ -18,7 +18,7 @@ import psutil
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.live import MariaDB, free_port
+from tests.live import MariaDB, free_port, free_ports
 
 START_SECONDS = 30
 DATABASE = "ostiary"
@@ -239,7 +239,7 @@ class GaleraNode(Server):
 
     def __init__(self, folder):
         super().__init__(folder)
-        self.group_port, self.transfer_port, self.copy_port = free_port(), free_port(), free_port()
+        self.port, self.group_port, self.transfer_port, self.copy_port = free_ports(4)
         self.system_user = ordinary_user()
         self.folder.mkdir()
         self.data.mkdir()
