@@ -205,6 +205,7 @@ def resident(server):
         pytest.param("sqlite", LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
         # It takes no NUL in a text, SQLite does.
         pytest.param("postgresql", MIDDLE, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+        pytest.param("mariadb", MIDDLE, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )
 def test_a_server_under_generated_load(server, world, requests):
@@ -236,19 +237,27 @@ def test_a_server_under_generated_load(server, world, requests):
     assert_nothing_is_lost(server, world)
 
 
-REFUSED_BY_POSTGRESQL = [b"x\0y", b"9" * 99]  # in a text, and as a number; SQLite takes both
+# SQLite takes them all. In a text, as a number; half a surrogate pair; letters beyond the 16-bit plane; longer than any column.
+REFUSED_BY_SERVERS = [
+    b"x\0y",
+    b"9" * 99,
+    b"\xed\xa0\x80",
+    "\U0001f511 \U0010ffff".encode(),
+    b"a" * 4_000 + b"@long.invalid",
+]
 
 
-def test_what_only_postgresql_refuses(tmp_path, postgres):
+@pytest.mark.parametrize("engine", ["postgresql", pytest.param("mariadb", marks=pytest.mark.long)])
+def test_what_only_servers_refuse(engine, tmp_path, servers):
     """In this process: a server would do nothing else, later."""
-    server = LiveServer(new_database("postgresql", tmp_path, postgres), tmp_path, **PATIENT)
+    server = LiveServer(new_database(engine, tmp_path, servers), tmp_path, **PATIENT)
     server.migrate()
     app = create_app(server.settings())
     world = World(app, server.issuer, SECRET_KEY, passwords.hash_password(PASSWORD))
     for case in CASES:
         for place, name in case.parameters():
             parts = case.parts(world)
-            for value in REFUSED_BY_POSTGRESQL:
+            for value in REFUSED_BY_SERVERS:
                 request = instead(parts, place, name, value)
                 found = problems(send(app, request), parts.path.decode(), value, name=name, may_wait=True)
                 assert not found, f"{case.name}: {name.decode()} {found}\n{request}"
