@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, g, has_request_context, request
+from flask import Flask, Response, abort, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.http import parse_date
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -143,14 +143,6 @@ def allow_own_script() -> None:
     g.script = "script-src 'self'; connect-src 'self'; "
 
 
-class RequestId(logging.Filter):
-    """Gives every log record the id of its request, the one that an error page shows."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = g.get("request_id", "-") if has_request_context() else "-"
-        return True
-
-
 class WithoutQuery(logging.Filter):
     """Takes the query out of the development server's lines: it holds codes, tickets and states."""
 
@@ -161,14 +153,6 @@ class WithoutQuery(logging.Filter):
 
 
 without_query = WithoutQuery()  # one for all apps: a logger takes the same filter once
-
-
-def configure_logging(settings: Settings) -> None:
-    """One line a record on stderr. Nothing that is logged holds a token, code, secret, password or cookie."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s request_id=%(request_id)s"))
-    handler.addFilter(RequestId())
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
 
 
 class TrustedProxies:

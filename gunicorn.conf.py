@@ -11,11 +11,11 @@ from contextlib import suppress
 from gunicorn.http import message
 from gunicorn.workers import gthread
 
+import events
 import self_check
 from app import check_database_fits
 from config import Settings
 from errors import ConfigError
-from front_door import configure_logging
 from patient_worker import PatientWorker
 from protocol.redirect_uris import is_loopback_host
 
@@ -60,7 +60,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
-    configure_logging(Settings())
+    events.configure(Settings().log_level)
     give_large_blocks_back()
     if worker.age == 1:  # the first of all
         self_check.log_findings(worker.wsgi, worker.cfg.workers)
