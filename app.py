@@ -64,6 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.getLogger("authlib").setLevel(logging.INFO)  # at DEBUG it prints whole tokens
 
     front_door.init_app(app, settings)
+    cors.init_app(app)
     browser.init_app(app, settings)
     errors.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)

@@ -1,38 +1,106 @@
-"""Which pages of other origins may read our answers (CORS): those of public clients, at the endpoints that they need.
+"""Which pages of other origins may read our answers (CORS): any page the metadata and keys, those of public clients what they need.
 
 Enters: a view of a machine endpoint. Leaves: its response, with the origin named in it when a public client is registered there;
-errors too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. Metadata is
-for everybody (`endpoints/discovery.py`); introspection and authorization are for no page at all.
+errors too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. Introspection
+and authorization are for no page at all. A preflight (Fetch, CORS-preflight fetch) runs no view, and is kept for as long as
+browsers keep any: it lets pass whatever request headers a page names, but for those that would prove or forge something.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
-from flask import Response, request
+from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
 import store.clients
+from protocol import redirect_uris
 from unit_of_work import answer
 
 SHARED = {"/oauth/token": "POST", "/oauth/revoke": "POST", "/oauth/userinfo": "GET, POST", "/api/me": "GET"}
-PREFLIGHT_SECONDS = 600
+PUBLIC = ("/.well-known/", "/oauth/jwks")
+EXPOSED = "WWW-Authenticate, Retry-After, Request-Id"
+ORIGIN = "ostiary.origin"  # in the environ: the origin that may read the answer
+
+PREFLIGHT_SECONDS = 7200  # Chromium keeps none for longer
+FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
+MAXIMUM_FIELDS = 30
+ALWAYS = ("Authorization", "Content-Type")  # where tokens are used
+# What proves who asks, what a proxy or a framework takes for another address, method, host or caller, and the name for all names.
+NEVER = frozenset(
+    "* authorization cookie cookie2 set-cookie set-cookie2 host origin referer forwarded via x-real-ip true-client-ip x-client-ip"
+    " x-host x-original-url x-original-uri x-original-host x-rewrite-url x-http-method x-http-method-override x-method-override"
+    " connection content-length expect keep-alive te trailer transfer-encoding upgrade date dnt".split()
+)
+NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", "x-ssl-", "x-client-cert")
+
+
+def init_app(app: Flask) -> None:
+    @app.after_request
+    def dress(response: Response) -> Response:
+        """Here, because a storage that is away is answered outside of the transaction, and pages should read that too."""
+        if is_public(request.path):
+            response.headers["Access-Control-Allow-Origin"] = "*"
+        elif request.path in SHARED:
+            response.vary.add(
+                "Origin"
+            )  # without one too: a cache must not give a page what was answered to somebody else
+            if (origin := request.environ.get(ORIGIN)) is None:
+                return response
+            response.headers["Access-Control-Allow-Origin"] = origin
+        else:
+            return response
+        if not is_preflight():
+            response.headers["Access-Control-Expose-Headers"] = EXPOSED
+        return response
 
 
 def shared(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
     """`view`, run so that a page of a known origin may read what it answers. One indexed SELECT where an Origin is sent."""
+    if is_public(request.path):
+        return (lambda: preflight("GET, HEAD", ())) if is_preflight() else view
     return (lambda: share(view)) if request.path in SHARED else view
 
 
 def share(view: Callable[[], ResponseReturnValue]) -> Response:
     origin = request.headers.get("Origin")
-    is_known = origin is not None and store.clients.is_origin_of_public_client(origin)
-    is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-    response = Response(status=204) if is_preflight else answer(view)
-    response.vary.add("Origin")  # without one too: a cache must not give a page what was answered to somebody else
-    if is_known and origin is not None:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate, Retry-After, Request-Id"
-        if is_preflight:
-            response.headers["Access-Control-Allow-Methods"] = SHARED[request.path]
-            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
-            response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    if origin is not None and could_be_registered(origin) and store.clients.is_origin_of_public_client(origin):
+        request.environ[ORIGIN] = origin
+    if not is_preflight():
+        return answer(view)
+    return preflight(SHARED[request.path], ALWAYS) if ORIGIN in request.environ else Response(status=204)
+
+
+def is_public(path: str) -> bool:
+    """Whether any page may read it. A 404 below `/.well-known/` as well: clients look for metadata at several addresses."""
+    return path == PUBLIC[1] or path.startswith(PUBLIC[0])
+
+
+def is_preflight() -> bool:
+    return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(request.headers.keys())
+
+
+def could_be_registered(origin: str) -> bool:
+    """Whether it is written as browsers write it; for anything else nobody asks the database."""
+    try:
+        return len(origin) <= redirect_uris.MAXIMUM_LENGTH and redirect_uris.origin(origin) == origin
+    except ValueError:
+        return False
+
+
+def preflight(methods: str, always: tuple[str, ...]) -> Response:
+    response = Response(status=204)
+    response.headers["Access-Control-Allow-Methods"] = methods
+    response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    known = {name.lower() for name in always}
+    if allowed := [*always, *(name for name in harmless_fields() if name.lower() not in known)]:
+        response.headers["Access-Control-Allow-Headers"] = ", ".join(allowed)
+    response.vary.update(["Access-Control-Request-Headers"])
     return response
+
+
+def harmless_fields() -> Iterator[str]:
+    """The request headers that the page names, of those that nobody is harmed by; each is one more for a page to be known by."""
+    named = request.headers.get("Access-Control-Request-Headers", "").split(",")
+    for name in dict.fromkeys(part.strip().lower() for part in named[:MAXIMUM_FIELDS]):
+        if FIELD_NAME.fullmatch(name) and name not in NEVER and not name.startswith(NEVER_BEGINNINGS):
+            yield name

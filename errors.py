@@ -59,9 +59,12 @@ def json_error(status: int, error: str, description: str) -> Response:
     return response
 
 
-def page_error(status: int, title: str, text: str, *, sign_out: bool = False) -> Response:
-    """`sign_out`: the way that the person was on."""
-    page = render_template("error.html", title=title, text=text, sign_out=sign_out, request_id=g.get("request_id", ""))
+def page_error(
+    status: int, title: str, text: str, *, sign_out: bool = False, link: tuple[str, str] | None = None
+) -> Response:
+    """`sign_out`: the way that the person was on. `link`: the address that leads on, and its words, instead of the home page's."""
+    more = {"sign_out": sign_out, "link": link, "request_id": g.get("request_id", "")}
+    page = render_template("error.html", title=title, text=text, **more)
     return Response(page, status, mimetype="text/html")
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, abort, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
@@ -17,7 +17,8 @@ from werkzeug.http import parse_date
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
-from errors import is_machine_path, page_error
+from errors import is_machine_path, json_error, page_error
+from protocol import authority
 from protocol.redirect_uris import is_loopback_host
 
 csrf = CSRFProtect()
@@ -45,10 +46,11 @@ def init_app(app: Flask, settings: Settings) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
         WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see check_origin
     )
+    own_host = urlsplit(settings.issuer).netloc
+    app.wsgi_app = OneHost(app.wsgi_app, own_host, urlsplit(settings.issuer).scheme)  # type: ignore[method-assign]
     if settings.path:
         app.wsgi_app = Mounted(app.wsgi_app, settings.path)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
-    own_host = urlsplit(settings.issuer).netloc.lower()
 
     @app.before_request
     def meet() -> Response | None:
@@ -57,8 +59,8 @@ def init_app(app: Flask, settings: Settings) -> None:
             abort(404)
         drop_impossible_dates(request.environ)
         if request.path not in ANY_HOST_PATHS:
-            if request.headers.get("Host", "").lower() != own_host:
-                return Response(f"This server is at {settings.issuer}\n", 400, mimetype="text/plain")
+            if request.headers.get("Host") != own_host:
+                return point_to(settings)
             if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
                 text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
                 return Response(text, 400, mimetype="text/plain")
@@ -89,6 +91,16 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.errorhandler(CSRFError)
     def form_expired(error: CSRFError) -> Response:
         return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
+
+
+def point_to(settings: Settings) -> Response:
+    """The answer to another Host: where this server is. Not where the caller came from, nor its query, which may hold a secret."""
+    if is_machine_path(request.path):
+        return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
+    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")  # bytes, as WSGI writes them
+    address = settings.origin + quote(path.encode("latin-1"), safe="/:@!$&'()*+,;=")  # RFC 3986 §3.3
+    text = f"This server is at {settings.issuer}, and was asked for under another address."
+    return page_error(400, "Not this address", text, link=(address, "Go on at the right address"))
 
 
 def has_odd_slashes(environ: dict[str, Any]) -> bool:
@@ -178,6 +190,22 @@ class TrustedProxies:
         except ValueError:
             return False
         return any(peer in network for network in self.networks)
+
+
+class OneHost:
+    """Writes the Host header in the issuer's own spelling where it is another spelling of the same (RFC 9110 §4.2.3, §7.2)."""
+
+    def __init__(self, app: object, own: str, scheme: str) -> None:
+        self.app = app
+        self.own = own
+        self.scheme = scheme
+        self.normal = authority.normal(own, scheme)
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        host = environ.get("HTTP_HOST", "")
+        if host != self.own and authority.normal(host, self.scheme) == self.normal:
+            environ["HTTP_HOST"] = self.own
+        return self.app(environ, start_response)  # type: ignore[operator]
 
 
 class Mounted:

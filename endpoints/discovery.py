@@ -26,7 +26,6 @@ def metadata() -> Response:
     """One document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3 and the other way round."""
     response = jsonify(oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
-    response.headers["Access-Control-Allow-Origin"] = "*"
     return response
 
 

@@ -39,5 +39,4 @@ def answer_from_memory(error: Exception) -> Response:
 def publish(keys: dict[str, Any]) -> Response:
     response = Response(json.dumps(keys), mimetype="application/jwk-set+json")
     response.headers["Cache-Control"] = f"public, max-age={keyring.seconds_to_keep()}"
-    response.headers["Access-Control-Allow-Origin"] = "*"
     return response

@@ -26,6 +26,75 @@ def test_it_answers_for_its_own_host_only(http):
     assert "evil" not in answer.text
 
 
+SAME = {
+    "https://op.example": "op.example OP.example op.example:443 op.example: Op.Example:0443 %6fp.example op%2Eexample:443"
+    " %4FP.example",
+    "https://op.example:8443": "op.example:8443 OP.EXAMPLE:8443",
+    "http://127.0.0.1:8000": "127.0.0.1:8000",
+    "http://localhost": "localhost LOCALHOST:80 localhost: %6Cocalhost",
+    "http://[::1]:8000": "[::1]:8000 [0:0:0:0:0:0:0:1]:8000 [0::1]:8000",
+}
+OTHERS = {
+    "https://op.example": "op.example. op.example:80 op.example:8443 op.example:443:443 op.example:443x :443 ada@op.example"
+    " op.example, op.example/ [op.example] op%2fexample op%252Eexample op.example%00 xop.example op.example:000443"
+    " op.example:\u0664 o\uff50.example",
+    "https://op.example:8443": "op.example op.example: op.example:443 op.example:84430",
+    "http://127.0.0.1:8000": "127.0.0.1 127.0.0.1:80 127.1:8000 0x7f.0.0.1:8000 2130706433:8000 localhost:8000"
+    " [::ffff:127.0.0.1]:8000",
+    "http://localhost": "localhost:443 127.0.0.1 localhost.",
+    "http://[::1]:8000": "[::1] [::2]:8000 ::1:8000 [::1%25lo]:8000 [%3A:1]:8000 [::1",
+}
+
+
+def status_for(settings, issuer, host):
+    browser = create_app(settings.model_copy(update={"issuer": issuer})).test_client()
+    return browser.get("/login", base_url=issuer, environ_overrides={"HTTP_HOST": host}).status_code
+
+
+@pytest.mark.threat("T160")
+@pytest.mark.parametrize("issuer", SAME)
+def test_every_spelling_of_its_authority_is_its_own(settings, issuer):
+    """RFC 9110 §4.2.3, RFC 3986 §6.2: letter case, the default port, a port left empty, encoding that nothing needs."""
+    answered = {host: status_for(settings, issuer, host) for host in SAME[issuer].split()}
+    assert answered == dict.fromkeys(answered, 200)
+    answered = {host: status_for(settings, issuer, host) for host in ["", *OTHERS[issuer].split()]}
+    assert answered == dict.fromkeys(answered, 400)
+
+
+def test_another_spelling_of_the_host_is_seen_nowhere(http):
+    """Whatever is made of the Host header, is made of the issuer's own spelling."""
+    answers = [http.get("/account/", headers={"Host": host}) for host in ("op.example", "OP.example:443")]
+    assert answers[0].status_code == answers[1].status_code == 303
+    assert answers[0].headers["Location"] == answers[1].headers["Location"]
+
+
+@pytest.mark.threat("T160")
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("/login", "/login"),
+        ("/oauth/authorize?client_id=web&state=SECRET", "/oauth/authorize"),
+        ("/account/%E2%82%AC%20%22%3E%3Cb%3E&x='", "/account/%E2%82%AC%20%22%3E%3Cb%3E&amp;x=&#39;"),
+        ("/nowhere/%0D%0Ax", "/nowhere/%0D%0Ax"),
+    ],
+)
+def test_a_person_at_another_host_is_told_where_to_go(http, path, link):
+    answer = http.get(path, headers={"Host": "other.example"})
+    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    assert f'href="{ISSUER}{link}"' in answer.text
+    assert "other.example" not in answer.text
+    assert "SECRET" not in answer.text
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.threat("T160")
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/jwks", "/.well-known/openid-configuration", "/api/me"])
+def test_a_program_at_another_host_is_told_in_json(http, path):
+    answer = http.get(path, headers={"Host": "other.example"})
+    assert answer.status_code == 400
+    assert answer.json == {"error": "invalid_request", "error_description": f"this server is at {ISSUER}"}
+
+
 def test_a_loopback_issuer_serves_this_machine_only(settings):
     development = settings.model_copy(update={"issuer": "http://127.0.0.1:8000"})
     http = create_app(development).test_client()

@@ -123,6 +123,11 @@ def test_one_document_at_every_address(http):
 
 
 def test_it_is_for_everybody_at_every_address(http):
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "mcp-protocol-version"}
+    for address in [*ADDRESSES, f"{PATH}/oauth/jwks"]:
+        answer = http.exactly(address, method="OPTIONS", headers={"Origin": "https://x.example", **asked})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert answer.headers["Access-Control-Allow-Headers"] == "mcp-protocol-version"
     for address in ADDRESSES:
         answer = http.exactly(address, headers={"Origin": "https://x.example"})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -173,6 +178,7 @@ def test_the_issuer_itself_is_the_home_page(http):
 def test_health_is_asked_at_the_root_too(http):
     for address in ("/healthz", f"{PATH}/healthz"):
         assert http.exactly(address, base_url="http://10.0.0.1").status_code == 200
+    assert f'href="{ISSUER}/login"' in http.exactly(f"{PATH}/login", base_url="http://10.0.0.1").text
     assert http.exactly("/login", base_url="http://10.0.0.1").status_code == 404
     assert http.exactly(f"{PATH}/login", base_url="http://10.0.0.1").status_code == 400
 

@@ -8,7 +8,14 @@ from tests.builders import a_client, a_code, a_machine, a_public_client, a_token
 KNOWN, UNKNOWN = "https://spa.example", "https://evil.example"
 CODE = "ost_ac_" + "c" * 43
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
-SHARED = [("POST", "/oauth/token"), ("POST", "/oauth/revoke"), ("GET", "/api/me")]
+SHARED = [
+    ("POST", "/oauth/token"),
+    ("POST", "/oauth/revoke"),
+    ("GET", "/oauth/userinfo"),
+    ("POST", "/oauth/userinfo"),
+    ("GET", "/api/me"),
+]
+PUBLIC = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/oauth/jwks"]
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +24,18 @@ def registered(seed):
 
 
 def vary(answer):
-    return {word.strip() for word in answer.headers.get("Vary", "").split(",")}
+    return set(words(answer, "Vary"))
+
+
+def words(answer, name):
+    return [word.strip() for word in answer.headers.get(name, "").split(",")]
+
+
+def preflight(http, path, method="GET", fields=None, origin=KNOWN):
+    headers = {"Origin": origin, "Access-Control-Request-Method": method}
+    if fields is not None:
+        headers["Access-Control-Request-Headers"] = fields
+    return http.options(path, headers=headers)
 
 
 @pytest.mark.threat("T106")
@@ -71,18 +89,97 @@ def test_errors_of_routing_and_size_are_read_too(http):
 
 
 @pytest.mark.parametrize(("method", "path"), SHARED)
-def test_a_preflight(http, method, path):
-    headers = {
-        "Origin": KNOWN,
-        "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authorization",
-    }
-    answer = http.options(path, headers=headers)
+def test_a_preflight(http, statements, method, path):
+    statements.clear()
+    answer = preflight(http, path, method, "authorization")
     assert (answer.status_code, answer.text) == (204, "")
     assert answer.headers[ALLOW_ORIGIN] == KNOWN
-    assert answer.headers["Access-Control-Allow-Methods"] == method
-    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert method in words(answer, "Access-Control-Allow-Methods")
+    assert words(answer, "Access-Control-Allow-Headers") == ["Authorization", "Content-Type"]
+    assert int(answer.headers["Access-Control-Max-Age"]) >= 600
+    assert vary(answer) >= {"Origin", "Access-Control-Request-Headers"}
     assert "Set-Cookie" not in answer.headers
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert sum("client_origin" in sql for sql in statements) == 1
+    assert len(statements) <= 2  # with a COMMIT
+
+
+@pytest.mark.threat("T106")
+@pytest.mark.parametrize("path", PUBLIC)
+@pytest.mark.parametrize("origin", [UNKNOWN, "null", "http://localhost:6274", "app://x", "x" * 5000])
+def test_anybody_may_ask_for_the_metadata_first(http, statements, path, origin):
+    """MCP clients send `MCP-Protocol-Version` with it, and a browser asks whether they may; it costs no statement."""
+    statements.clear()
+    answer = preflight(http, path, "GET", "mcp-protocol-version", origin)
+    assert (answer.status_code, answer.text) == (204, "")
+    assert answer.headers[ALLOW_ORIGIN] == "*"
+    assert words(answer, "Access-Control-Allow-Methods") == ["GET", "HEAD"]
+    assert words(answer, "Access-Control-Allow-Headers") == ["mcp-protocol-version"]
+    assert int(answer.headers["Access-Control-Max-Age"]) >= 600
+    assert vary(answer) == {"Access-Control-Request-Headers"}
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert not [sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, *dict.fromkeys(path for _method, path in SHARED)])
+def test_whatever_is_harmless_may_be_sent(http, path):
+    asked = (
+        "mcp-protocol-version,traceparent, X-Requested-With,sentry-trace,,baggage,\tdpop,cache-control,if-none-match"
+    )
+    answer = preflight(http, path, "GET", asked)
+    expected = "mcp-protocol-version traceparent x-requested-with sentry-trace baggage dpop cache-control if-none-match"
+    assert set(words(answer, "Access-Control-Allow-Headers")) - {"Authorization", "Content-Type"} == set(
+        expected.split()
+    )
+
+
+@pytest.mark.threat("T106")
+@pytest.mark.parametrize("path", [*PUBLIC, *dict.fromkeys(path for _method, path in SHARED)])
+@pytest.mark.parametrize(
+    "field",
+    ["cookie", "Cookie", "set-cookie", "host", "origin", "proxy-authorization", "x-forwarded-for", "X-Forwarded-Host"]
+    + ["forwarded", "x-http-method-override", "x-original-url", "sec-fetch-site", "x-real-ip", "*", "a b", "a:b", "é"]
+    + ["x" * 101, "x\x00y", "(x)", "a;b"],
+)
+def test_what_proves_or_forges_something_may_not(http, path, field):
+    answer = preflight(http, path, "GET", f"traceparent,{field},accept-language")
+    allowed = set(words(answer, "Access-Control-Allow-Headers")) - {"Authorization", "Content-Type"}
+    assert allowed == {"traceparent", "accept-language"}
+
+
+@pytest.mark.threat("T106")
+@pytest.mark.parametrize("path", PUBLIC)
+def test_no_credential_is_for_what_is_public(http, path):
+    answer = preflight(http, path, "GET", "authorization")
+    assert answer.status_code == 204
+    assert "Access-Control-Allow-Headers" not in answer.headers
+
+
+def test_the_names_are_bounded(http):
+    answer = preflight(http, PUBLIC[0], "GET", ",".join(f"x-{number}" for number in range(1_000)))
+    assert len(words(answer, "Access-Control-Allow-Headers")) <= 30
+
+
+def test_what_no_browser_sends_is_no_preflight(http):
+    for path in (*PUBLIC, "/oauth/token"):
+        for headers in ({}, {"Origin": UNKNOWN}, {"Access-Control-Request-Method": "GET"}):
+            answer = http.options(path, headers=headers)
+            assert (answer.status_code, "OPTIONS" in answer.headers["Allow"]) == (200, True)
+            assert "Access-Control-Max-Age" not in answer.headers
+
+
+def test_an_origin_that_cannot_be_one_costs_no_statement(http, statements):
+    for origin in ("null", "", "*", "x" * 5000, KNOWN + "/", "https://[", "é", "app://x"):
+        statements.clear()
+        preflight(http, "/oauth/token", "POST", "traceparent", origin)
+        assert not [sql for sql in statements if "client_origin" in sql], origin
+
+
+def test_errors_of_what_is_public_are_read_too(http):
+    """A client looks for metadata in several places; without the header its page could not tell a 404 from a line that broke."""
+    answers = [http.get("/.well-known/oauth-protected-resource"), http.post("/oauth/jwks"), http.post(PUBLIC[0])]
+    assert [answer.status_code for answer in answers] == [404, 405, 405]
+    assert {answer.headers[ALLOW_ORIGIN] for answer in answers} == {"*"}
 
 
 @pytest.mark.threat("T106")
@@ -95,8 +192,12 @@ def test_what_no_page_reads(http, path):
 
 @pytest.mark.threat("T106")
 def test_metadata_is_everybodys(http):
-    answer = http.get("/.well-known/oauth-authorization-server", headers={"Origin": UNKNOWN})
-    assert answer.headers[ALLOW_ORIGIN] == "*"
+    for path in PUBLIC:
+        for headers in ({}, {"Origin": UNKNOWN}):
+            answer = http.get(path, headers=headers)
+            assert answer.headers[ALLOW_ORIGIN] == "*"
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+            assert "Vary" not in answer.headers
 
 
 def test_a_refusal_is_still_undone(http, seed, rows):

@@ -2,9 +2,10 @@
 
 `problems(…)` lists what does not, in words; an empty list is the aim. An echo is a copy of the hostile value, of its beginning or
 end, in any spelling that a page, JSON or a URL would give it. These are meant: `state` in a redirect to the client, in a form that
-is posted to it, and in the form that asks who signs out; the value of the form fields `email` (of `login_hint` too) and `name`;
-`next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours carries on in its query, percent-encoded (a
-ticket, a client's request that came by POST); and entries of the cookie of known devices. None of it belongs into the log.
+is posted to it, and in the form that asks who signs out; field names in the answer to a preflight; the value of the form fields
+`email` (of `login_hint` too) and `name`; `next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours
+carries on in its query, percent-encoded (a ticket, a client's request that came by POST); and entries of the cookie of known
+devices. None of it belongs into the log.
 """
 
 import html
@@ -47,6 +48,7 @@ MACHINES = {  # what each of them answers, besides JSON
 }
 PROBES = ("/healthz", "/readyz")
 DEVICES = re.compile(r"[\w-]+-device=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}~?){1,5};.*", re.ASCII)
+FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}(, [A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}){0,31}")
 AFTER_LOGOUT = "https://app.example/bye"
 OF_CLIENT = (REDIRECT_URI + "?", AFTER_LOGOUT + "?")
 SECRETS = re.compile(r"ost_(?:at|rt|ac|cs)_\w{20}|eyJ[\w-]+\.[\w-]+|ostiary=|" + re.escape(PASSWORD), re.ASCII)
@@ -169,6 +171,8 @@ def is_meant(field, text, name):
         return DEVICES.fullmatch(text) is not None
     if field == "Location":
         return OWN_PATH.fullmatch(text) is not None or (name == b"state" and text.startswith(OF_CLIENT))
+    if field == "Access-Control-Allow-Headers":
+        return FIELD_NAMES.fullmatch(text) is not None
     return field == "Request-Id"
 
 

@@ -449,9 +449,13 @@ def stranger(method, path, form=None, query=None):
     return lambda world: world.get(path, query) if method == "GET" else world.post(path, form or {}, query)
 
 
-def preflight(world):
-    headers = {"Origin": SPA_ORIGIN, "Access-Control-Request-Method": "POST"}
-    return replace(world.get(b"/oauth/token", **headers), method=b"OPTIONS")
+def preflight(path):
+    headers = {
+        "Origin": SPA_ORIGIN,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,traceparent",
+    }
+    return lambda world: replace(world.get(path, **headers), method=b"OPTIONS")
 
 
 def page_of(path, *user_ids, **query):
@@ -549,7 +553,8 @@ CASES = [
         (),
         ("refresh_token", "client_id", *ASSERTION_PARAMETERS),
     ),
-    Case("a preflight", preflight, 204, UNKNOWN),
+    Case("a preflight", preflight(b"/oauth/token"), 204, UNKNOWN),
+    Case("a preflight of the keys", preflight(b"/oauth/jwks"), 204, UNKNOWN),
     Case("a machine", machine, 200, (), MACHINE_PARAMETERS),
     Case("introspection, stranger", stranger("POST", INTROSPECT, STRANGER_WITH_A_TOKEN), 401, (), TOKEN_PARAMETERS),
     Case("introspection", about_a_token(INTROSPECT, "api", "access_token"), 200, (), TOKEN_PARAMETERS),

@@ -365,8 +365,10 @@ def test_names_cannot_turn_our_words_around(http, seed):
 @pytest.mark.threat("T160")
 def test_under_another_name_there_are_no_pages(http):
     answer = http.get("/login", headers={"Host": "evil.example"})
-    assert (answer.status_code, answer.content_type) == (400, "text/plain; charset=utf-8")
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert (answer.status_code, answer.content_type) == (400, "text/html; charset=utf-8")
+    assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert "<form" not in answer.text
     assert "evil" not in answer.text
     assert "Set-Cookie" not in answer.headers
 
