@@ -123,10 +123,13 @@ class Settings(BaseSettings):
     """From the sign-in on, however often refreshed."""
 
     refresh_leeway: Seconds = timedelta(seconds=10)
-    """For so long a repeated refresh gets the same pair, whatever was done with it. 0 with the next one at 0: strict."""
+    """For so long a repeated refresh gets the same pair, whatever was done with it. With the next two at 0 as well: strict."""
+
+    public_refresh_leeway: Seconds = timedelta(seconds=30)
+    """The same for public clients. Nothing proves who asks there, so it is all that they have: a thief has it too."""
 
     refresh_retry_lifetime: Seconds = timedelta(hours=24)
-    """For so long a repeated refresh is honoured while what it got the first time is unused."""
+    """For so long a client that authenticates may repeat a refresh, while what it got the first time is unused."""
 
     id_token_lifetime: Annotated[PositiveSeconds, Field(le=MAXIMUM_JWT_LIFETIME)] = timedelta(hours=1)
     """How long an ID token may be taken for a sign-in, at most a day (OpenID Connect Core §2)."""

@@ -7,7 +7,7 @@ Primary keys are never used twice (AUTOINCREMENT on SQLite): a row that is gone 
 
 import hmac
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from authlib.oauth2.rfc6749 import ClientMixin
 from flask_sqlalchemy import SQLAlchemy
@@ -28,11 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from database.columns import Digest, Id, LongText, Sealed
-from protocol import credentials, redirect_uris, scopes
+from protocol import auth_methods, clock, credentials, redirect_uris, scopes
 
 SUB_LENGTH = 43
 SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
+ACR_LENGTH = 100
 NEVER = 0  # a client's lifetime of 0 seconds: this credential does not expire
 
 
@@ -74,6 +75,16 @@ class User(db.Model):  # type: ignore[name-defined]
     pairwise_secret: Mapped[bytes] = mapped_column(Digest, default=credentials.random_secret, nullable=True)
 
 
+class LiveSecret(NamedTuple):
+    """A secret that a client may prove itself with. One of `digest` and `sealed` is there."""
+
+    number: int  # counts the client's secrets: the last use of each is kept under it
+    digest: bytes | None
+    sealed: bytes | None
+    made_at: int | None  # None: before that was noted
+    ends_at: int | None  # None: not by itself
+
+
 class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     """A registered client (RFC 7591 §2 has the members). A lifetime of None means the server's setting, NEVER no end."""
 
@@ -95,6 +106,14 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     access_token_lifetime: Mapped[int | None] = mapped_column(Integer)
     refresh_token_idle_lifetime: Mapped[int | None] = mapped_column(Integer)
     refresh_token_lifetime: Mapped[int | None] = mapped_column(Integer)
+    refresh_leeway: Mapped[int | None] = mapped_column(Integer)  # of repeated refreshes; 0 is none
+    refresh_retry_lifetime: Mapped[int | None] = mapped_column(Integer)
+    client_secret_number: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))
+    client_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
+    previous_secret_digest: Mapped[bytes | None] = mapped_column(Digest)  # good beside the other until it ends
+    sealed_previous_secret: Mapped[bytes | None] = mapped_column(Sealed)
+    previous_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
+    previous_secret_ends_at: Mapped[int | None] = mapped_column(BigInteger)
     extra_metadata: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what nothing queries
 
     def get_client_id(self) -> str:
@@ -108,8 +127,29 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return redirect_uris.is_registered(redirect_uri, self.redirect_uris)
 
     def check_client_secret(self, client_secret: str) -> bool:
-        stored = self.client_secret_digest
-        return stored is not None and hmac.compare_digest(stored, credentials.digest(client_secret))
+        return self.number_of_secret(client_secret) is not None
+
+    def number_of_secret(self, client_secret: str) -> int | None:
+        """Which of the live secrets this is; None for none of them."""
+        presented = credentials.digest(client_secret)
+        right = [
+            secret.number
+            for secret in self.live_secrets(clock.now())
+            if hmac.compare_digest(secret.digest or b"", presented)
+        ]
+        return right[0] if right else None
+
+    def live_secrets(self, now: int) -> list[LiveSecret]:
+        """At most two, the newest first."""
+        secrets = []
+        if self.client_secret_digest is not None or self.sealed_client_secret is not None:
+            stored = (self.client_secret_digest, self.sealed_client_secret)
+            secrets.append(LiveSecret(self.client_secret_number, *stored, self.client_secret_made_at, None))
+        if self.previous_secret_ends_at is not None and self.previous_secret_ends_at > now:
+            stored = (self.previous_secret_digest, self.sealed_previous_secret)
+            until = self.previous_secret_ends_at
+            secrets.append(LiveSecret(self.client_secret_number - 1, *stored, self.previous_secret_made_at, until))
+        return secrets
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
         return method == self.token_endpoint_auth_method
@@ -121,16 +161,17 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return grant_type in self.grant_types
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed.
-
-        A request that was kept names "" where nothing was registered: it gets no more when something is by now.
-        """
-        if scope is None:
+        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed."""
+        if not scope:
             return self.scope
         allowed = self.scope
         if self.check_grant_type("authorization_code"):
             allowed += f" {scopes.OFFLINE_ACCESS}"
         return scopes.join(scopes.split(scope)) if scopes.is_within(scope, allowed) else None
+
+    def still_allowed(self, scope: str | None) -> str:
+        """What of a granted scope the registration still has: it may have been narrowed since."""
+        return scopes.join([word for word in scopes.split(scope) if self.get_allowed_scope(word) is not None])
 
     def lifetime(self, own: int | None, default: timedelta) -> int | None:
         """Seconds, from the client's own value where it has one; None for never."""
@@ -149,7 +190,7 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
 
     @property
     def is_public(self) -> bool:
-        return self.token_endpoint_auth_method == "none"  # noqa: S105 - RFC 7591's word for no authentication
+        return self.token_endpoint_auth_method == auth_methods.NONE
 
 
 class ClientOrigin(db.Model):  # type: ignore[name-defined]
@@ -159,6 +200,19 @@ class ClientOrigin(db.Model):  # type: ignore[name-defined]
 
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True)
     origin: Mapped[str] = mapped_column(String(300), primary_key=True, index=True)
+
+
+class ClientSecretUse(db.Model):  # type: ignore[name-defined]
+    """When a secret of a client was last right, to the hour. Not in the client's row: whoever inserts a token waits for its lock.
+
+    The two newest of each client are kept.
+    """
+
+    __tablename__ = "client_secret_use"
+
+    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    last_used_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Scope(db.Model):  # type: ignore[name-defined]
@@ -259,6 +313,7 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     scope: Mapped[str] = mapped_column(LongText)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
+    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the person proved who they are
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
     sealed_openid: Mapped[bytes | None] = mapped_column(Sealed)  # what ID tokens need to know; the code opens it
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges so far
@@ -298,6 +353,7 @@ class Token(db.Model):  # type: ignore[name-defined]
     issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; of this pair, so a refresh renews it
     used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
     auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the person last gave a password
+    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how they proved who they are
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))  # of the session that it came from
     openid: Mapped[dict[str, Any] | None] = mapped_column(
         JSON(none_as_null=True)

@@ -6,7 +6,6 @@ Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentica
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -35,7 +34,7 @@ from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
 from models import Client, Token, db, table
 from protocol import clock, credentials, scopes
 from protocol.pkce import S256CodeChallenge
-from protocol.refresh import Verdict, judge
+from protocol.refresh import Verdict, judge, patience_with
 from protocol.seal import seal, unseal
 from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
 from unit_of_work import lock_owner, penalize, refuse
@@ -117,7 +116,8 @@ def save_token(token: dict[str, Any], request: Any) -> None:
     request: Authlib's OAuth2Request; `user` is None for client_credentials (§4.4), where only expired tokens go.
     The person's row is locked already: the grant did it before it claimed the code.
     Sends one DELETE, then one INSERT, in this order: an INSERT that came first would be deleted with the rest. Never commits.
-    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family.
+    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family. InvalidScopeError where the
+    client is registered no more for anything that was granted.
     """
     row = new_row(token, request)
     if request.user is None:
@@ -131,6 +131,7 @@ def save_token(token: dict[str, Any], request: Any) -> None:
             return
     else:
         row["slot"] = claim_for_refresh(token, request)
+        check_something_is_left(token, request)
         if row["slot"] is None:
             return  # a repeat: `token` is now the pair that was issued the first time
     db.session.execute(INSERT_TOKEN, row)
@@ -157,9 +158,11 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
         raise InvalidGrantError("this refresh token was replaced by another")
     if verdict is not Verdict.ROTATE:
         pair = open_sealed_pair(presented, family, request)
-        if verdict is Verdict.REPEAT:
-            token.clear()
-            token.update(pair, expires_in=max(family.access_token_expires_at - clock.now(), 0))
+        if verdict is not Verdict.REPEAT:
+            seconds = (clock.now_in_microseconds() - family.issued_at) // clock.MICROSECONDS
+            log.warning("a refresh was repeated after the leeway: client_id=%s seconds=%d", family.client_id, seconds)
+        if verdict is not Verdict.REPLACE:
+            give_again(token, pair, family, request)
             return None
     slot = delete_presented(family)
     if slot is None:
@@ -170,12 +173,10 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
 def verdict_on(presented: PresentedRefreshToken, family: Row[Any], client: Client) -> Verdict:
     """What the token means; raises InvalidGrantError when its life is over, or the family's.
 
-    A theft is one after that too: the family's access token may live longer than its refresh token. The use of a JWT is not seen
-    here, so "unused" says nothing of one: for such a client only the leeway counts.
+    A theft is one after that too: the family's access token may live longer than its refresh token.
     """
-    settings = current_settings
-    retry_lifetime = timedelta(0) if client.has_jwt_access_tokens else settings.refresh_retry_lifetime
-    verdict = judge(family, presented.digest, clock.now_in_microseconds(), settings.refresh_leeway, retry_lifetime)
+    patience = patience_with(client, current_settings)
+    verdict = judge(family, presented.digest, clock.now_in_microseconds(), patience)
     ends = (family.refresh_token_expires_at, family.family_expires_at)
     if verdict is not Verdict.THEFT and any(end is not None and end <= clock.now() for end in ends):
         raise InvalidGrantError("this refresh token has expired")
@@ -195,11 +196,54 @@ def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request
         raise InvalidGrantError("this refresh token was replaced by another")
     if sealed["auth_method"] != request.auth_method:
         raise ClientAuthenticationFailed
-    asked = request.payload.scope or family.scope
-    if set(scopes.split(asked)) != set(scopes.split(sealed["token"].get("scope"))):
-        raise InvalidScopeError("the first refresh asked for another scope")
     pair: dict[str, Any] = sealed["token"]
+    asked_first = sealed.get("asked", pair.get("scope"))
+    if set(scopes.split(scope_asked(request))) != set(scopes.split(asked_first)):
+        raise InvalidScopeError("the first refresh asked for another scope")
     return pair
+
+
+def scope_asked(request: Any) -> str:
+    """Of a refresh: what it names, else all that was granted (RFC 6749 §6). What the client gets may be less."""
+    return str(request.payload.scope or request.refresh_token.get_scope())
+
+
+def give_again(token: dict[str, Any], pair: dict[str, Any], family: Row[Any], request: Any) -> None:
+    """Fill `token` with the pair that was issued before.
+
+    Where the client's registration has been narrowed since, the access token that was just made takes the place of the one before
+    it: that one is worth more than the client may have now.
+    """
+    granted = pair.get("scope", "")
+    if request.client.still_allowed(granted) == granted:
+        token.clear()
+        token.update(pair, expires_in=max(family.access_token_expires_at - clock.now(), 0))
+        return
+    token["refresh_token"] = pair["refresh_token"]
+    store.tokens.replace_access_token(
+        family.id,
+        access_token_digest=credentials.digest(token["access_token"]),
+        access_token_expires_at=clock.now() + token["expires_in"],
+        access_token_scope=token.get("scope", ""),
+        openid=request.refresh_token.openid,
+        sealed_pair=sealed_answer(token, request),
+    )
+
+
+def sealed_answer(token: dict[str, Any], request: Any) -> bytes:
+    """For whoever presents the same refresh token again, in the same way."""
+    answer = {"auth_method": request.auth_method, "asked": scope_asked(request), "token": token}
+    return seal(answer, str(request.refresh_token.presented))
+
+
+def check_something_is_left(token: dict[str, Any], request: Any) -> None:
+    """Raises InvalidScopeError. Whoever sent the current refresh token has the pair, so that it is never given out again."""
+    presented: PresentedRefreshToken = request.refresh_token
+    if token.get("scope") or not presented.get_scope():
+        return
+    if presented.is_current():
+        penalize(store.tokens.note_presentation, presented.family.id, clock.now())
+    raise InvalidScopeError("the client is not registered any more for what was granted")
 
 
 def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
@@ -220,6 +264,7 @@ def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
     if code := request.authorization_code:
         row.update(
             auth_time=code.auth_time,
+            acr=code.acr,
             sid=code.sid,
             openid=without_nonce(code.openid),
             code_digest=code.code_digest,
@@ -239,8 +284,8 @@ def without_nonce(openid: dict[str, Any] | None) -> dict[str, Any] | None:
 CARRIED_THROUGH_REFRESHES = (
     "scope",
     "auth_time",
+    "acr",
     "sid",
-    "openid",
     "family_digest",
     "family_expires_at",
     "code_digest",
@@ -264,10 +309,10 @@ def family_columns(refresh_token: str, token: dict[str, Any], request: Any, now:
         columns["family_expires_at"] = None if absolute is None else now + absolute
     else:
         columns.update({name: getattr(presented.family, name) for name in CARRIED_THROUGH_REFRESHES})
+        columns["openid"] = presented.openid
         columns["previous_refresh_token_digest"] = presented.digest
-        if settings.refresh_leeway or settings.refresh_retry_lifetime:
-            answer = {"auth_method": request.auth_method, "token": token}
-            columns["sealed_pair"] = seal(answer, str(presented.presented))
+        if not patience_with(client, settings).is_strict:
+            columns["sealed_pair"] = sealed_answer(token, request)
     ends = (None if idle is None else now + idle, columns["family_expires_at"])
     columns["refresh_token_expires_at"] = min((end for end in ends if end is not None), default=None)
     return columns
@@ -384,13 +429,17 @@ class Server(AuthorizationServer):
         scope: str | None = None,
         expires_in: int | None = None,
         include_refresh_token: bool = True,
+        sign_in: Any = None,
     ) -> dict[str, Any]:
-        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have."""
+        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have.
+
+        sign_in: `auth_time` and `acr` of the person; None for a machine.
+        """
         lifetime = client.lifetime(client.access_token_lifetime, self.settings.access_token_lifetime)
         access_token = credentials.new_access_token()
         if client.has_jwt_access_tokens:
             lifetime = min(lifetime or 0, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
-            access_token = sign_access_token(client, user, scope, lifetime)
+            access_token = sign_access_token(client, user, scope, lifetime, sign_in)
         token: dict[str, Any] = {"token_type": "Bearer", "access_token": access_token, "expires_in": lifetime}
         if include_refresh_token:
             token["refresh_token"] = str(self.refresh_tokens.new())

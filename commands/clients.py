@@ -18,7 +18,6 @@ from commands.registration import NOT_BY_SET, find_problems, problems_of_sector,
 from current import keyring, settings
 from models import NEVER, Client
 from protocol import claims, client_metadata, clock, credentials, scopes
-from protocol.jwt import MINIMUM_SECRET_OCTETS
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
@@ -27,6 +26,7 @@ WITHOUT_SECRET = ("none", client_metadata.SIGNS_ITS_KEYS)
 SECTOR_COLUMNS = frozenset({"redirect_uris", "extra_metadata"})
 LASTING_COLUMNS = frozenset({"access_token_lifetime", "extra_metadata"})
 LONG_JWT = 3600
+LONG_PUBLIC_LEEWAY = 60
 KEEP_THE_SECRET = "Keep the client secret now: it is not shown again."  # noqa: S105 - says so, is none
 WITHOUT_PKCE = (
     "Warning: without PKCE a stolen code can be used; this client must check state or nonce (RFC 9700 §2.1.1)."
@@ -36,6 +36,10 @@ AUDIENCE_INJECTION = (
     " that URL for itself. Use it only where the client cannot send the issuer (draft-ietf-oauth-rfc7523bis)."
 )
 LASTING_JWT = "Warning: a JWT access token cannot be called back before it expires: an hour is long (RFC 9700 §2.2)."
+LONG_LEEWAY = (
+    "Warning: for so long a thief who refreshes first stays unseen, because nothing proves who asks for a public client"
+    " (RFC 9700 §4.14.2)."
+)
 OTHER_SUBS = "Warning: from now on this client knows its people by another sub: to it they are other people."
 WITHOUT_USE = (
     "Warning: this client can do nothing yet. Give it a redirect URI, a grant type, or make it a resource server."
@@ -81,6 +85,18 @@ OPTIONS = (
     click.option("--access-token-lifetime", type=click.IntRange(1, LARGEST_LIFETIME), metavar="S", help="In seconds."),
     click.option("--refresh-token-idle-lifetime", type=Lifetime(), metavar="S|never", help="Seconds without use."),
     click.option("--refresh-token-lifetime", type=Lifetime(), metavar="S|never", help="Seconds since the sign-in."),
+    click.option(
+        "--refresh-leeway",
+        type=click.IntRange(0, LARGEST_LIFETIME),
+        metavar="S",
+        help="For so many seconds a repeated refresh gets the same pair; 0: never.",
+    ),
+    click.option(
+        "--refresh-retry-lifetime",
+        type=click.IntRange(0, LARGEST_LIFETIME),
+        metavar="S",
+        help="For so many seconds it may be repeated while nobody has used the pair; not for a public client.",
+    ),
     several("--set", "members", "MEMBER=JSON", "Any other registration member, such as logo_uri='\"https://…\"'."),
     click.option(
         "--resource-server/--no-resource-server",
@@ -146,7 +162,7 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
     sector_before = sector_of(client)
     for name, value in given.items():
         setattr(client, name, changed(getattr(client, name), value))
-    problems += [*find_problems(client), *problems_of_signing_secret(client)]
+    problems += find_problems(client)
     refuse_if_any([*problems, *(problems_of_sector(client) if touches_sector else ())])
     client_secret = bring_secret_in_line(client)
     store.clients.set_origins(client)
@@ -210,20 +226,6 @@ def bring_secret_in_line(client: Client) -> str | None:
     return renew_secret(client)
 
 
-def problems_of_signing_secret(client: Client) -> Iterator[str]:
-    """A secret that was long enough for the algorithm before may be too short for the one that is registered now."""
-    alg, sealed = client.member("token_endpoint_auth_signing_alg"), client.sealed_client_secret
-    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET or sealed is None:
-        return
-    secret = keyring.client_secrets.open(sealed, client.client_id)
-    needed = MINIMUM_SECRET_OCTETS.get(alg, 0) if isinstance(alg, str) else 0
-    if secret is not None and len(secret) < needed:
-        yield (
-            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC 7518 §3.2), and this client's"
-            f" has {len(secret)}: make a new one first, with `flask clients rotate-secret {client.client_id}`"
-        )
-
-
 def renew_secret(client: Client) -> str:
     signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
     client_secret = (
@@ -256,6 +258,8 @@ def warnings_about(client: Client, given: dict[str, Any]) -> list[str]:
         default = settings.access_token_lifetime
         if (client.lifetime(client.access_token_lifetime, default) or 0) > LONG_JWT:
             warnings.append(LASTING_JWT)
+    if client.is_public and (client.refresh_leeway or 0) > LONG_PUBLIC_LEEWAY:
+        warnings.append(LONG_LEEWAY)
     return [*warnings, *warnings_about_unknown(members)]
 
 

@@ -25,6 +25,7 @@ from current import settings
 from unit_of_work import transaction
 
 LONG_ACCESS_TOKEN = timedelta(hours=1)
+LONG_PUBLIC_LEEWAY = timedelta(minutes=1)
 HIDDEN = "hidden"
 
 config = AppGroup("config", help="The settings in force.")
@@ -140,6 +141,10 @@ def find_warnings() -> Iterator[str]:
         yield "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME is longer than OSTIARY_REFRESH_TOKEN_LIFETIME, which ends tokens first"
     if not settings.refresh_leeway and not settings.refresh_retry_lifetime:
         yield "OSTIARY_REFRESH_LEEWAY and _RETRY_LIFETIME are 0: a client that loses one answer is signed out"
+    if not settings.public_refresh_leeway:
+        yield "OSTIARY_PUBLIC_REFRESH_LEEWAY is 0: a public client that loses one answer is signed out"
+    if settings.public_refresh_leeway > LONG_PUBLIC_LEEWAY:
+        yield "OSTIARY_PUBLIC_REFRESH_LEEWAY is more than a minute: for so long a thief who refreshes first stays unseen"
     if settings.old_secret_keys:
         yield "OSTIARY_OLD_SECRET_KEYS is set: what these keys signed is still accepted"
 

@@ -17,6 +17,7 @@ from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
 
 MAXIMUM_NAME_LENGTH = 200
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
+REPEATS = ("refresh_leeway", "refresh_retry_lifetime")  # here 0 is none
 # RFC 7591 §3.2.1 and RFC 7592 §3: made by the server, never chosen.
 MADE_BY_THE_SERVER = (
     "client_id client_secret client_id_issued_at client_secret_expires_at response_types"
@@ -33,7 +34,7 @@ WITH_AN_OPTION = {
     "require_pkce": "--no-pkce",
     "rotate_refresh_tokens": "--no-rotation",
     "max_sessions": "--max-sessions",
-} | {name: "--" + name.replace("_", "-") for name in LIFETIMES}
+} | {name: "--" + name.replace("_", "-") for name in (*LIFETIMES, *REPEATS)}
 NOT_BY_SET = {name: f"use {option}" for name, option in WITH_AN_OPTION.items()} | dict.fromkeys(
     MADE_BY_THE_SERVER, "the server makes it"
 )
@@ -61,7 +62,8 @@ def response(client: Client, client_secret: str | None = None) -> dict[str, Any]
     for name in LIFETIMES:
         if (lifetime := getattr(client, name)) is not None:
             members[name] = "never" if lifetime == NEVER else lifetime
-    return members | client.extra_metadata
+    own = {name: getattr(client, name) for name in REPEATS}
+    return members | {name: seconds for name, seconds in own.items() if seconds is not None} | client.extra_metadata
 
 
 def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[str]:
@@ -150,3 +152,5 @@ def problems_of_a_public_client(client: Client) -> Iterator[str]:
         yield "--no-pkce is not for public clients"
     if not client.rotate_refresh_tokens:
         yield "--no-rotation is not for public clients"
+    if client.refresh_retry_lifetime:
+        yield "--refresh-retry-lifetime is not for public clients, where nothing proves who asks: use --refresh-leeway"

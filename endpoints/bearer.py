@@ -17,7 +17,9 @@ import store.tokens
 from current import settings
 from errors import oauth_error_body
 from protocol import clock, credentials
+from protocol.auth_methods import NONE
 from protocol.clock import MICROSECONDS
+from protocol.refresh import leeway_of
 from unit_of_work import penalize
 
 REALM = "ostiary"
@@ -58,7 +60,8 @@ def note_use(row: Row[Any]) -> None:
     """Mark the first use of an access token, also when the request is then refused: whoever sent it has the token."""
     if row.used_at is not None:
         return
-    leeway_start = clock.now_in_microseconds() - int(settings.refresh_leeway.total_seconds() * MICROSECONDS)
+    leeway = leeway_of(row.token_endpoint_auth_method == NONE, row.refresh_leeway, settings)
+    leeway_start = clock.now_in_microseconds() - int(leeway.total_seconds() * MICROSECONDS)
     arguments = (row.id, clock.now(), leeway_start)
     store.tokens.mark_used(*arguments)
     penalize(store.tokens.mark_used, *arguments)

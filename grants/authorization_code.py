@@ -6,6 +6,7 @@ wrong it is merely refused: a thief who only saw the code cannot end the sign-in
 """
 
 import hmac
+from dataclasses import replace
 from typing import Any
 
 from authlib.oauth2.rfc6749 import (
@@ -24,7 +25,8 @@ import store.client_sessions
 import store.codes
 import store.tokens
 from models import Client
-from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, redirect_uris, scopes
+from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, scopes
+from protocol.authentication_request import AuthenticationRequest
 from protocol.claims import ACR_PASSWORD
 from protocol.seal import seal, unseal
 from unit_of_work import lock_owner, penalize
@@ -64,14 +66,15 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
                 raise InvalidRequestError("response_type is missing")
             if payload.response_type != "code":
                 raise UnsupportedResponseType(payload.response_type)
-            self.authentication = authentication_request.parse(payload.data)
-            if self.authentication.response_mode == "form_post" and not redirect_uris.is_web(redirect_uri):
+            self.authentication = without_unregistered_claims(
+                authentication_request.parse(payload.data, client), client
+            )
+            if self.authentication.response_mode == "form_post" and not redirect_uri.startswith("http"):
                 raise InvalidRequestError("response_mode form_post needs a web address as redirect URI")
             if payload.scope and not payload.scope.strip():
                 raise InvalidScopeError("the scope is blank")
             if client.get_allowed_scope(payload.scope) is None:
                 raise InvalidScopeError("the client is not registered for this scope")
-            authentication_request.check_still_registered(payload.data, self.authentication, client)
         except OAuth2Error as error:
             error.redirect_uri = redirect_uri
             raise
@@ -119,6 +122,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             scope=request.scope,
             code_challenge=request.payload.data.get("code_challenge"),
             auth_time=request.user.auth_time,
+            acr=ACR_PASSWORD,
             sid=store.client_sessions.find_or_make_sid(request.user.session_id, request.client.client_id, now),
             sealed_openid=seal(needs, code) if (needs := self.what_the_id_token_needs()) else None,
             expires_at=now + self.server.code_lifetime(),
@@ -140,6 +144,13 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         return needs
 
     # ---- the token endpoint ---------------------------------------------------------------------------------------
+
+    def generate_token(self, user: Any = None, scope: str | None = None, **options: Any) -> dict[str, Any]:
+        """Authlib's would not say which sign-in it comes from."""
+        token: dict[str, Any] = self.server.new_token(
+            self.GRANT_TYPE, self.request.client, user, scope, sign_in=self.request.authorization_code, **options
+        )
+        return token
 
     def query_authorization_code(self, code: str, client: Client) -> "PresentedCode | None":
         """The unspent code. One that was spent leaves only the token that it made: see `refuse_replay`."""
@@ -183,6 +194,10 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         """Nothing is left to do: the claim deleted it, before there was a token."""
 
 
+def without_unregistered_claims(asked: AuthenticationRequest, client: Client) -> AuthenticationRequest:
+    return replace(asked, claims=claims.wishes_of_registration(asked.claims, client))
+
+
 class PresentedCode:
     """The row of a code, with the methods that Authlib asks of it."""
 
@@ -193,6 +208,7 @@ class PresentedCode:
         self.scope: str = row.scope
         self.code_challenge: str | None = row.code_challenge
         self.auth_time: int = row.auth_time
+        self.acr: str | None = row.acr
         self.sid: str | None = row.sid
         self.openid = openid
         self.redirect_uri_sent = redirect_uri_sent

@@ -25,15 +25,14 @@ class IdToken:
         if scopes.OPENID not in scopes.split(token.get("scope")):
             return
         request = grant.request
-        # A code, or the row of the family that was refreshed: both remember the sign-in.
-        sign_in = request.authorization_code or request.refresh_token.family
+        sign_in = request.authorization_code or request.refresh_token  # both remember it
         alg = request.client.member("id_token_signed_response_alg", DEFAULT_ALG)
         members = id_token_claims(request.client, request.user, sign_in, token["access_token"], alg)
         token["id_token"] = keyring.sign(members, alg)
 
 
 def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str, alg: str) -> dict[str, Any]:
-    """person: a row of `end_user`. sign_in: `auth_time`, `sid` and `openid` as the authorization request left them."""
+    """person: a row of `end_user`. sign_in: `auth_time`, `acr`, `sid` and `openid` as the authorization request left them."""
     openid = sign_in.openid or {}
     now = clock.now()
     members = {
@@ -45,7 +44,7 @@ def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str
         "exp": now + int(settings.id_token_lifetime.total_seconds()),
         "auth_time": sign_in.auth_time,
         "nonce": openid.get("nonce"),
-        "acr": openid.get("acr"),
+        "acr": claims.acr(sign_in),
         "amr": openid.get("amr"),
         "sid": sign_in.sid,
         "at_hash": claims.at_hash(access_token, alg),
@@ -54,8 +53,12 @@ def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str
     return claims.of_person(person, wanted) | {name: value for name, value in members.items() if value is not None}
 
 
-def sign_access_token(client: Client, person: Any, scope: str | None, lifetime: int) -> str:
-    """A JWT access token (RFC 9068 §2.2), for a client that was registered so. person: None where a machine acts for itself.
+def sign_access_token(client: Client, person: Any, scope: str | None, lifetime: int, sign_in: Any = None) -> str:
+    """A JWT access token (RFC 9068 §2.2), for a client that was registered so.
+
+    person, sign_in: None where a machine acts for itself.
+
+    How and when the person signed in is there without `openid` too: a resource server may ask for a newer sign-in (RFC 9470).
 
     Its audience is this server until clients can name another (RFC 8707): whoever takes it knows the issuer.
     """
@@ -70,6 +73,8 @@ def sign_access_token(client: Client, person: Any, scope: str | None, lifetime: 
         "exp": now + lifetime,
         "jti": credentials.random_text(16),
         "scope": scope or None,
+        "auth_time": None if sign_in is None else sign_in.auth_time,
+        "acr": None if sign_in is None else claims.acr(sign_in),
     }
     alg = client.member("id_token_signed_response_alg", DEFAULT_ALG)
     return keyring.sign({name: value for name, value in members.items() if value is not None}, alg, "at+jwt")

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
 import store.tokens
-from protocol import auth_methods, clock, credentials, scopes
+from protocol import auth_methods, claims, clock, credentials, scopes
 from unit_of_work import lock_owner, penalize
 
 
@@ -30,7 +30,7 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         family = store.tokens.find_family(credentials.digest(presented.family))
         if family is None:
             raise InvalidGrantError("the sign-in of this refresh token has ended")
-        return PresentedRefreshToken(presented, family)
+        return PresentedRefreshToken(presented, family, claims.still_allowed(family.openid, self.request.client))
 
     def _validate_token_scope(self, token: "PresentedRefreshToken") -> None:
         if scopes.is_within(self.request.payload.scope or "", token.get_scope()):
@@ -46,9 +46,12 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         return owner
 
     def issue_token(self, user: Row[Any], refresh_token: "PresentedRefreshToken") -> dict[str, Any]:
+        """What was granted, in the bounds of the registration as it is by now; the answer names the scope (RFC 6749 §3.3)."""
         client = self.request.client
-        scope = scopes.join(scopes.split(self.request.payload.scope or refresh_token.get_scope()))
-        token: dict[str, Any] = self.generate_token(user=user, scope=scope, include_refresh_token=False)
+        scope = client.still_allowed(self.request.payload.scope or refresh_token.get_scope())
+        token: dict[str, Any] = self.server.new_token(
+            self.GRANT_TYPE, client, user, scope, include_refresh_token=False, sign_in=refresh_token
+        )
         presented = refresh_token.presented
         rotates = client.rotate_refresh_tokens or client.is_public
         token["refresh_token"] = str(self.server.refresh_tokens.new(presented.family) if rotates else presented)
@@ -59,12 +62,19 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
 
 
 class PresentedRefreshToken:
-    """A refresh token as it was presented, and the row of its family as it was read before the lock."""
+    """A refresh token as it was presented, and the row of its family as it was read before the lock.
 
-    def __init__(self, presented: credentials.RefreshToken, family: Row[Any]) -> None:
+    openid: what ID tokens and userinfo need to know, but for claims that the client is registered for no more.
+    """
+
+    def __init__(self, presented: credentials.RefreshToken, family: Row[Any], openid: dict[str, Any] | None) -> None:
         self.presented = presented
         self.digest = credentials.digest(str(presented))
         self.family = family
+        self.auth_time: int | None = family.auth_time
+        self.acr: str | None = family.acr
+        self.sid: str | None = family.sid
+        self.openid = openid
 
     def is_current(self) -> bool:
         return hmac.compare_digest(self.digest, self.family.refresh_token_digest)

@@ -3,5 +3,6 @@
 `client_auth/` has a file for each of them.
 """
 
+NONE = "none"
 WITH_A_PROOF = ["client_secret_basic", "client_secret_post", "private_key_jwt", "client_secret_jwt"]
-ANY = [*WITH_A_PROOF, "none"]  # where a public client may come as well: it only names itself
+ANY = [*WITH_A_PROOF, NONE]  # where a public client may come as well: it only names itself

@@ -113,10 +113,49 @@ def without_scopes(wishes: dict[str, Any], scopes_left_out: Iterable[str]) -> di
     }
 
 
+def username(person: Person, scope: str) -> str | None:
+    """RFC 7662 §2.2: what a mail or file server calls the person, where the scope shows it; None for a machine.
+
+    With `email` the address, which no two people have. With `profile` alone what they like to be called, which is for people to
+    read: two may have the same.
+    """
+    granted = scopes.split(scope)
+    if "email" in granted:
+        return person.email
+    if "profile" in granted:
+        return (person.claims or {}).get("preferred_username") or person.name or None
+    return None
+
+
+class Registered(Protocol):
+    """What of a client decides which claims it may ask for one by one."""
+
+    def get_allowed_scope(self, scope: str | None) -> str | None: ...
+
+
+def wishes_of_registration(wishes: dict[str, Any], client: Registered) -> dict[str, Any]:
+    """The wishes that the client may have: a claim by itself is no way around the scopes that it is registered for."""
+    left_out = [scope for scope in scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
+    return without_scopes(wishes, left_out) if left_out else wishes
+
+
+def still_allowed(openid: dict[str, Any] | None, client: Registered) -> dict[str, Any] | None:
+    """What a token remembers of its authorization request, in the bounds of a registration that may have been narrowed since."""
+    if openid is None or "claims" not in openid:
+        return openid
+    return openid | {"claims": wishes_of_registration(openid["claims"], client)}
+
+
 def userinfo(person: Person, sub: str, scope: str, openid: dict[str, Any] | None) -> dict[str, Any]:
     """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization request."""
     names = [*names_of_scope(scope), *requested(openid, "userinfo")]
     return {"sub": sub} | of_person(person, dict.fromkeys(name for name in names if name in PERSON_CLAIMS))
+
+
+def acr(sign_in: Any) -> str | None:
+    """How the person proved who they are. The version before kept that with `openid` alone."""
+    known: str | None = sign_in.acr or (sign_in.openid or {}).get("acr")
+    return known
 
 
 def requested(openid: dict[str, Any] | None, member: str) -> dict[str, Any]:
@@ -130,15 +169,10 @@ def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
 
     Made from a secret of the person's own, so that it stays when keys of the server change (§8.1).
     """
-    if not (own_sector := sector(client)):
+    if client.member("subject_type", "public") == "public":
         return sub
-    mac = hmac.digest(pairwise_secret, own_sector.encode(), "sha256")
+    mac = hmac.digest(pairwise_secret, sector_identifier(client).encode(), "sha256")
     return urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
-
-
-def sector(client: Registration) -> str:
-    """Of a client with pairwise subjects; "" for one that knows people as everybody does."""
-    return "" if client.member("subject_type", "public") == "public" else sector_identifier(client)
 
 
 def sector_identifier(client: Registration) -> str:

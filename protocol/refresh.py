@@ -7,15 +7,19 @@ tell them apart, use can (RFC 9700 §4.14.2 asks for the family's end on reuse, 
     ---------------------------------------  -------------------------------------------------------------
     the current one                          ROTATE, unless it was just used and rotation is off: REPEAT
     the one before, within the leeway        REPEAT, whatever was done with the successor's access token
-    the one before, later, successor unused  REPEAT while the access token lives, then REPLACE
+    the one before, later, successor unused  LATE_REPEAT while the access token lives, then REPLACE
     the one before, successor used           THEFT
     an older one                             THEFT
+
+"Later" is for a client that proves itself: a thief needs more than the token there. Where nothing proves who asks, one who
+refreshes first and uses nothing would never be seen: the owner's repeat would get the thief's pair. So a public client has the
+leeway alone.
 """
 
 import hmac
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from protocol.clock import MICROSECONDS
 
@@ -23,6 +27,7 @@ from protocol.clock import MICROSECONDS
 class Verdict(Enum):
     ROTATE = auto()  # the next pair is issued
     REPEAT = auto()  # the pair that was issued for it is given again
+    LATE_REPEAT = auto()  # the same, after the leeway
     REPLACE = auto()  # a new pair takes the place of one that nobody ever used
     THEFT = auto()  # the family ends
 
@@ -38,11 +43,64 @@ class Family(Protocol):
     access_token_expires_at: int
 
 
-def judge(family: Family, presented: bytes, now: int, leeway: timedelta, retry_lifetime: timedelta) -> Verdict:
+class Client(Protocol):
+    """What of a registration decides how long a refresh may be repeated; seconds, None for the server's own."""
+
+    refresh_leeway: int | None
+    refresh_retry_lifetime: int | None
+
+    @property
+    def is_public(self) -> bool: ...
+
+    @property
+    def has_jwt_access_tokens(self) -> bool: ...
+
+
+class Leeways(Protocol):
+    """The settings."""
+
+    @property
+    def refresh_leeway(self) -> timedelta: ...
+
+    @property
+    def public_refresh_leeway(self) -> timedelta: ...
+
+    @property
+    def refresh_retry_lifetime(self) -> timedelta: ...
+
+
+class Patience(NamedTuple):
+    """For how long a refresh may be repeated: in any case, and while nobody has used what it got."""
+
+    leeway: timedelta
+    retry_lifetime: timedelta
+
+    @property
+    def is_strict(self) -> bool:
+        return not self.leeway and not self.retry_lifetime
+
+
+def patience_with(client: Client, settings: Leeways) -> Patience:
+    """The use of a JWT access token is not seen here, so "unused" says nothing of one: there the leeway counts alone too."""
+    leeway = leeway_of(client.is_public, client.refresh_leeway, settings)
+    if client.is_public or client.has_jwt_access_tokens:
+        return Patience(leeway, timedelta(0))
+    own = client.refresh_retry_lifetime
+    return Patience(leeway, settings.refresh_retry_lifetime if own is None else timedelta(seconds=own))
+
+
+def leeway_of(is_public: bool, own: int | None, settings: Leeways) -> timedelta:
+    if own is not None:
+        return timedelta(seconds=own)
+    return settings.public_refresh_leeway if is_public else settings.refresh_leeway
+
+
+def judge(family: Family, presented: bytes, now: int, patience: Patience) -> Verdict:
     """The verdict on a token whose tag is right and whose family this is.
 
     presented: its digest. now: epoch microseconds, as `issued_at` is.
     """
+    leeway, retry_lifetime = patience
     age = timedelta(microseconds=now - family.issued_at)
     is_current = hmac.compare_digest(family.refresh_token_digest, presented)
     is_previous = hmac.compare_digest(family.previous_refresh_token_digest or b"", presented)
@@ -55,5 +113,5 @@ def judge(family: Family, presented: bytes, now: int, leeway: timedelta, retry_l
     if age < leeway:
         return Verdict.REPEAT
     if age < retry_lifetime and family.used_at is None:
-        return Verdict.REPEAT if is_alive else Verdict.REPLACE
+        return Verdict.LATE_REPEAT if is_alive else Verdict.REPLACE
     return Verdict.THEFT

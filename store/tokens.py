@@ -9,22 +9,29 @@ from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, case, delete, func, not_, or_, select, update
 
-from models import ClientSession, Token, User, db, table
+from models import Client, ClientSession, Token, User, db, table
 from protocol.scopes import OFFLINE_ACCESS, OPENID
 
-tokens, people = table(Token), table(User)
+tokens, people, clients = table(Token), table(User), table(Client)
 
-WITH_PERSON = select(
-    tokens,
-    people.c.sub,
-    people.c.name,
-    people.c.email,
-    people.c.email_verified_at,
-    people.c.claims,
-    people.c.created_at,
-    people.c.updated_at,
-    people.c.disabled_at,
-).outerjoin(people, people.c.id == tokens.c.user_id)
+# The client's columns decide for how long a repeat gets the same pair, whatever was done with it.
+WITH_PERSON = (
+    select(
+        tokens,
+        clients.c.token_endpoint_auth_method,
+        clients.c.refresh_leeway,
+        people.c.sub,
+        people.c.name,
+        people.c.email,
+        people.c.email_verified_at,
+        people.c.claims,
+        people.c.created_at,
+        people.c.updated_at,
+        people.c.disabled_at,
+    )
+    .join_from(tokens, clients)
+    .outerjoin(people, people.c.id == tokens.c.user_id)
+)
 BEARER = WITH_PERSON.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
 FAMILY_AND_PERSON = WITH_PERSON.where(tokens.c.family_digest == bindparam("family_digest"))
 FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest"))
@@ -70,6 +77,11 @@ def note_presentation(token_id: int, now: int) -> None:
     """The current refresh token was presented and refused: whoever sent it has the pair, so it is never given out again."""
     statement = update(tokens).where(tokens.c.id == token_id)
     db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
+
+
+def replace_access_token(token_id: int, **values: Any) -> None:
+    """Another access token in the place of the one that a row holds, which is of no use from then on."""
+    db.session.execute(update(tokens).where(tokens.c.id == token_id).values(values))
 
 
 def end_family(family_digest: bytes) -> None:

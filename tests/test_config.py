@@ -19,6 +19,7 @@ def test_defaults_are_those_of_the_contract():
     assert settings.refresh_token_idle_lifetime == timedelta(days=30)
     assert settings.refresh_token_lifetime == timedelta(days=365)
     assert settings.refresh_leeway == timedelta(seconds=10)
+    assert settings.public_refresh_leeway == timedelta(seconds=30)
     assert settings.refresh_retry_lifetime == timedelta(hours=24)
     assert settings.max_sessions == 1
     assert settings.signup == "closed"

@@ -103,6 +103,7 @@ def test_everything_at_once(flask_json, rows):
         *("--grant-type", "refresh_token", "--grant-type", "client_credentials", "--scope", "email profile email"),
         *("--scope", "offline_access", "--auth-method", "client_secret_post", "--max-sessions", "3", "--no-rotation"),
         *("--access-token-lifetime", "300", "--refresh-token-idle-lifetime", "3600"),
+        *("--refresh-leeway", "0", "--refresh-retry-lifetime", "60"),
         *("--refresh-token-lifetime", "never", "--set", 'logo_uri="https://app.example/logo"'),
         *("--set", 'contacts=["ops@app.example"]', "--set", "jwks=null"),
     )
@@ -117,6 +118,8 @@ def test_everything_at_once(flask_json, rows):
         "access_token_lifetime": 300,
         "refresh_token_idle_lifetime": 3600,
         "refresh_token_lifetime": "never",
+        "refresh_leeway": 0,
+        "refresh_retry_lifetime": 60,
         "logo_uri": "https://app.example/logo",
         "contacts": ["ops@app.example"],
     }
@@ -259,6 +262,9 @@ def test_all_problems_are_told_together(refused, rows):
         ("--refresh-token-idle-lifetime", "1.5"),
         ("--refresh-token-lifetime", "2147483648"),
         ("--refresh-token-lifetime", "forever"),
+        ("--refresh-leeway", "-1"),
+        ("--refresh-leeway", "never"),
+        ("--refresh-retry-lifetime", "2147483648"),
         ("--no-such-option",),
     ],
 )
@@ -267,6 +273,19 @@ def test_what_is_not_understood_is_a_usage_error(flask, rows, options):
     assert (done.exit_code, done.stdout) == (2, "")
     assert options[0] in done.stderr
     assert rows(COUNT_CLIENTS) == [(0,)]
+
+
+def test_how_long_a_public_clients_refreshes_may_be_repeated(flask, flask_json, rows):
+    """It has the leeway alone; a long one is a warning."""
+    public = ("clients", "add", "Web", *WEB, "--redirect-uri", REDIRECT_URI, "--auth-method", "none")
+    done = flask(*public, "--refresh-retry-lifetime", "60")
+    assert (done.exit_code, "--refresh-leeway" in done.stderr) == (1, True)
+    assert rows(COUNT_CLIENTS) == [(0,)]
+    assert "stays unseen" in flask(*public, "--refresh-leeway", "61").stderr
+    added = flask_json(*public, "--refresh-leeway", "60", "--refresh-retry-lifetime", "0")
+    assert (added["refresh_leeway"], added["refresh_retry_lifetime"]) == (60, 0)
+    shown = flask_json("clients", "set", added["client_id"], "--refresh-leeway", "5")
+    assert (shown["refresh_leeway"], flask_json("clients", "show", added["client_id"])["refresh_leeway"]) == (5, 5)
 
 
 # ---- set --------------------------------------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ def test_a_database_that_was_migrated_down_is_a_problem(app, flask, rows):
         ({"access_token_lifetime": 3601}, "OSTIARY_ACCESS_TOKEN_LIFETIME"),
         ({"refresh_token_idle_lifetime": 100, "refresh_token_lifetime": 99}, "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME"),
         ({"refresh_leeway": 0, "refresh_retry_lifetime": 0}, "OSTIARY_REFRESH_LEEWAY"),
+        ({"public_refresh_leeway": 0}, "OSTIARY_PUBLIC_REFRESH_LEEWAY is 0"),
+        ({"public_refresh_leeway": 61}, "OSTIARY_PUBLIC_REFRESH_LEEWAY is more"),
         ({"old_secret_keys": ["o" * 32]}, "OSTIARY_OLD_SECRET_KEYS"),
     ],
 )

@@ -107,7 +107,7 @@ THEFT_WITHOUT_PENALTY = [
     Replacement("my_oauth.py", "penalize(end_stolen_family, family.user_id, family.family_digest)", "pass"),
 ]
 PAIR_NOT_SEALED = [
-    Replacement("my_oauth.py", "if settings.refresh_leeway or settings.refresh_retry_lifetime:", "if False:"),
+    Replacement("my_oauth.py", "if not patience_with(client, settings).is_strict:", "if False:"),
 ]
 FIRST_USE_BREAKS_THE_SEAL = [
     Replacement("store/tokens.py", "case((tokens.c.issued_at > bindparam(", "case((tokens.c.issued_at < bindparam("),

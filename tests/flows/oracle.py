@@ -29,6 +29,7 @@ KEY = key_for("ES256", "mine")
 # Nothing is repeatable, and nobody has to wait: the oracle knows neither.
 EQUAL_SETTINGS = {
     "refresh_leeway": 0,
+    "public_refresh_leeway": 0,
     "refresh_retry_lifetime": 0,
     "failed_client_authentications_per_client": 1_000_000,
     "failed_client_authentications_per_address": 1_000_000,

@@ -36,6 +36,7 @@ class Lifetimes(Named):
 
     name: str
     refresh_leeway: int = 10
+    public_refresh_leeway: int = 30
     refresh_retry_lifetime: int = DAY
     access_token_lifetime: int = 600
     authorization_code_lifetime: int = 60
@@ -45,16 +46,22 @@ class Lifetimes(Named):
     def __repr__(self):
         return self.name
 
-    @property
-    def repeats(self):
+    def leeway(self, client):
+        return self.public_refresh_leeway if client.way == NONE else self.refresh_leeway
+
+    def retry_lifetime(self, client):
+        """Nothing is known of who asks for a public client, and nothing of whether a JWT was used."""
+        return 0 if client.way == NONE or client.has_jwts else self.refresh_retry_lifetime
+
+    def repeats(self, client):
         """Whether a refresh may be repeated at all."""
-        return self.refresh_leeway > 0 or self.refresh_retry_lifetime > 0
+        return self.leeway(client) > 0 or self.retry_lifetime(client) > 0
 
 
 USUAL = Lifetimes("USUAL")
-STRICT = Lifetimes("STRICT", refresh_leeway=0, refresh_retry_lifetime=0)
+STRICT = Lifetimes("STRICT", refresh_leeway=0, public_refresh_leeway=0, refresh_retry_lifetime=0)
 LEEWAY_ONLY = Lifetimes("LEEWAY_ONLY", refresh_retry_lifetime=0)
-EVIDENCE_ONLY = Lifetimes("EVIDENCE_ONLY", refresh_leeway=0)
+EVIDENCE_ONLY = Lifetimes("EVIDENCE_ONLY", refresh_leeway=0, public_refresh_leeway=0)
 SHORT_LIVED = Lifetimes(
     "SHORT_LIVED",
     refresh_retry_lifetime=2 * HOUR,
@@ -395,10 +402,9 @@ class Model:
         return self.rotate(family, family.current, way, scope)
 
     def repeat(self, family, token, way, scope):
-        """The evidence decides: is this a client that lost an answer, or a thief? Of JWTs nobody sees whether they are used."""
+        """The evidence decides: is this a client that lost an answer, or a thief?"""
         in_leeway = self.is_in_leeway(family)
-        is_unseen = family.access.is_used or family.client.has_jwts
-        is_unused = self.is_in_retry_lifetime(family) and not is_unseen
+        is_unused = self.is_in_retry_lifetime(family) and not family.access.is_used
         if token is not family.previous or family.is_presented or not (in_leeway or is_unused):
             return self.theft(family)
         if self.refresh_has_expired(family):
@@ -418,7 +424,7 @@ class Model:
     def rotate(self, family, presented, way, scope):
         family.previous = presented if family.client.rotates else None
         family.access = self.new_access_token(family.client, scope, family)
-        family.sealed_way = way if self.lifetimes.repeats else None
+        family.sealed_way = way if self.lifetimes.repeats(family.client) else None
         family.is_presented = False
         self.renew_refresh_token(family)
         return self.same_pair(family)
@@ -448,14 +454,14 @@ class Model:
         }
         if name in seconds:
             return seconds[name] * MICROSECONDS
-        lifetime = {"leeway": self.lifetimes.refresh_leeway, "retry": self.lifetimes.refresh_retry_lifetime}[name]
-        return family.access.issued_at + lifetime * MICROSECONDS
+        lifetime = {"leeway": self.lifetimes.leeway, "retry": self.lifetimes.retry_lifetime}[name]
+        return family.access.issued_at + lifetime(family.client) * MICROSECONDS
 
     def is_in_leeway(self, family):
-        return self.age(family) < self.lifetimes.refresh_leeway * MICROSECONDS
+        return self.age(family) < self.lifetimes.leeway(family.client) * MICROSECONDS
 
     def is_in_retry_lifetime(self, family):
-        return self.age(family) < self.lifetimes.refresh_retry_lifetime * MICROSECONDS
+        return self.age(family) < self.lifetimes.retry_lifetime(family.client) * MICROSECONDS
 
     # ---- machines ---------------------------------------------------------------------------------------------------
 
@@ -588,8 +594,6 @@ class Model:
     def next_step(self, asked):
         """A page, an error code, or the session to answer for."""
         here, is_silent = self.accounts(asked.browser), asked.prompt == "none"
-        if is_silent:  # whoever has not allowed the client is not there for it
-            here = [session for session in here if (session.person, asked.client) in self.consents]
         if not here:
             return "login_required" if is_silent else LOGIN
         session = asked.session or self.find_account(asked, here)

@@ -784,6 +784,7 @@ def settings_for(lifetimes):
         secret_key=SECRET_KEY,
         signing_key_lifetime=100 * 365 * DAY,
         refresh_leeway=lifetimes.refresh_leeway,
+        public_refresh_leeway=lifetimes.public_refresh_leeway,
         refresh_retry_lifetime=lifetimes.refresh_retry_lifetime,
         access_token_lifetime=lifetimes.access_token_lifetime,
         authorization_code_lifetime=lifetimes.authorization_code_lifetime,
@@ -963,7 +964,21 @@ BROKEN = {
         mutations.Replacement("store/tokens.py", '        words.contains(f" {OPENID} "),\n', ""),
     ],
     "JWTs repeated after the leeway": [
-        mutations.Replacement("my_oauth.py", "timedelta(0) if client.has_jwt_access_tokens else ", ""),
+        mutations.Replacement(
+            "protocol/refresh.py", "if client.is_public or client.has_jwt_access_tokens:", "if client.is_public:"
+        ),
+    ],
+    "repeated after the leeway by whoever asks": [
+        mutations.Replacement(
+            "protocol/refresh.py",
+            "if client.is_public or client.has_jwt_access_tokens:",
+            "if client.has_jwt_access_tokens:",
+        ),
+    ],
+    "one leeway for all": [
+        mutations.Replacement(
+            "protocol/refresh.py", "settings.public_refresh_leeway if is_public else settings", "settings"
+        ),
     ],
     "sign-in of the refresh, not of the person": [
         mutations.Replacement("my_oauth.py", '    "auth_time",\n', ""),

@@ -34,6 +34,8 @@ def test_what_it_says(ada):
         "iat": clock.now(),
         "exp": clock.now() + 600,
         "scope": "openid email",
+        "auth_time": clock.now(),
+        "acr": "urn:ostiary:acr:password",
     }
     assert tokens["expires_in"] == 600
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from protocol.clock import MICROSECONDS
-from protocol.refresh import Verdict, judge
+from protocol.refresh import Patience, Verdict, judge, patience_with
 
 LEEWAY, RETRY = timedelta(seconds=10), timedelta(hours=24)
 BORN = 1_000_000
@@ -24,7 +24,7 @@ class Row:
 
 
 def after(seconds, presented, leeway=LEEWAY, retry_lifetime=RETRY, **row):
-    return judge(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), leeway, retry_lifetime)
+    return judge(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), Patience(leeway, retry_lifetime))
 
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
@@ -45,9 +45,9 @@ def test_an_older_token_is_stolen_whenever_it_comes(seconds):
         (0, None, Verdict.REPEAT),
         (9.999999, None, Verdict.REPEAT),
         (9.999999, BORN + 1, Verdict.REPEAT),
-        (10, None, Verdict.REPEAT),
+        (10, None, Verdict.LATE_REPEAT),
         (10, BORN + 1, Verdict.THEFT),
-        (599, None, Verdict.REPEAT),
+        (599, None, Verdict.LATE_REPEAT),
         (600, None, Verdict.REPLACE),
         (600, BORN + 20, Verdict.THEFT),
         (86_399, None, Verdict.REPLACE),
@@ -86,3 +86,45 @@ def test_the_current_token_is_never_stolen_property():
 
 def test_a_clock_that_went_back_is_within_the_leeway():
     assert after(-3_600, PREVIOUS) is Verdict.REPEAT
+
+
+@dataclass
+class Registration:
+    is_public: bool = False
+    has_jwt_access_tokens: bool = False
+    refresh_leeway: int | None = None
+    refresh_retry_lifetime: int | None = None
+
+
+@dataclass
+class Leeways:
+    refresh_leeway: timedelta = LEEWAY
+    public_refresh_leeway: timedelta = timedelta(seconds=30)
+    refresh_retry_lifetime: timedelta = RETRY
+
+
+@pytest.mark.parametrize(
+    ("client", "leeway", "retry_lifetime"),
+    [
+        (Registration(), 10, 86_400),
+        (Registration(has_jwt_access_tokens=True), 10, 0),
+        (Registration(is_public=True), 30, 0),
+        (Registration(is_public=True, has_jwt_access_tokens=True), 30, 0),
+        (Registration(refresh_leeway=3, refresh_retry_lifetime=60), 3, 60),
+        (Registration(refresh_leeway=0, refresh_retry_lifetime=0), 0, 0),
+        (Registration(is_public=True, refresh_leeway=3), 3, 0),
+        (Registration(is_public=True, refresh_retry_lifetime=60), 30, 0),  # whatever its row says
+        (Registration(has_jwt_access_tokens=True, refresh_retry_lifetime=60), 10, 0),
+    ],
+)
+def test_only_a_client_that_proves_itself_may_repeat_after_the_leeway(client, leeway, retry_lifetime):
+    patience = patience_with(client, Leeways())
+    assert patience == Patience(timedelta(seconds=leeway), timedelta(seconds=retry_lifetime))
+    assert patience.is_strict is (not leeway and not retry_lifetime)
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_all_settings_at_nothing_are_strict(is_public):
+    nothing = timedelta(0)
+    settings = Leeways(nothing, nothing, nothing)
+    assert patience_with(Registration(is_public=is_public), settings).is_strict

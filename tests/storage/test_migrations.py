@@ -80,7 +80,7 @@ def test_a_migration_may_take_longer_than_a_request(app):
 def test_the_scopes_of_openid_exist_from_the_start(app):
     upgrade()
     names = db.session.execute(db.text("SELECT name FROM scope ORDER BY name")).scalars().all()
-    assert names == ["address", "email", "openid", "phone", "profile"]
+    assert names == ["address", "email", "groups", "openid", "phone", "profile"]
 
 
 def test_what_was_there_is_there_after_the_upgrade(app):
