@@ -15,7 +15,7 @@ from endpoints.bearer import note_use
 from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
 from models import Client
-from protocol import auth_methods, clock
+from protocol import auth_methods, claims, clock
 from protocol.clock import MICROSECONDS
 
 blueprint = Blueprint("introspect", __name__)
@@ -52,9 +52,9 @@ class IntrospectionEndpoint(Rfc7662):
         if flask_request.accept_mimetypes.best_match(["application/json", SIGNED]) != SIGNED:
             return status, body, headers
         client = request.client
-        claims = {"iss": str(settings.issuer), "aud": client.client_id, "iat": clock.now(), "token_introspection": body}
+        told = {"iss": str(settings.issuer), "aud": client.client_id, "iat": clock.now(), "token_introspection": body}
         signed = keyring.sign(
-            claims, client.member("introspection_signed_response_alg", "RS256"), "token-introspection+jwt"
+            told, client.member("introspection_signed_response_alg", "RS256"), "token-introspection+jwt"
         )
         return status, signed, {"Content-Type": SIGNED, "Cache-Control": "no-store"}
 
@@ -69,6 +69,9 @@ class IntrospectionEndpoint(Rfc7662):
             "token_type": None if token.is_refresh_token else "Bearer",
             "iat": row.issued_at // MICROSECONDS,
             "exp": token.expires_at(),
+            "username": claims.username(row, token.get_scope()),
+            "auth_time": row.auth_time,  # RFC 9470 §6.2
+            "acr": claims.acr(row),
         }
         return {name: value for name, value in members.items() if value is not None}
 

@@ -18,7 +18,8 @@ from tests.builders import (
     basic,
     refresh_request,
 )
-from tests.openid import verified
+from tests.openid import an_openid_client, refresh, sign_in_at_client, verified
+from tests.pages.steps import sign_in
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 INACTIVE = {"active": False}
@@ -48,7 +49,7 @@ def family(seed):
 
 
 def test_a_resource_server_learns_about_an_access_token(introspect, family, rows):
-    [(issued_at, expires_at)] = rows(select(Token.issued_at, Token.access_token_expires_at))
+    [(issued_at, expires_at, auth_time)] = rows(select(Token.issued_at, Token.access_token_expires_at, Token.auth_time))
     answer = introspect()
     assert answer.status_code == 200
     assert answer.json == {
@@ -60,8 +61,53 @@ def test_a_resource_server_learns_about_an_access_token(introspect, family, rows
         "token_type": "Bearer",
         "iat": issued_at // clock.MICROSECONDS,
         "exp": expires_at,
+        "username": "Ada",
+        "auth_time": auth_time,
     }
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("scope", "person", "username"),
+    [
+        ("profile email read", {}, "ada@example.com"),
+        ("email", {"name": ""}, "ada@example.com"),
+        ("profile", {}, "Ada"),
+        ("profile", {"claims": {"preferred_username": "ada.l"}}, "ada.l"),
+        ("profile", {"name": ""}, None),
+        ("openid read", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_a_person_has_a_name_where_the_scope_shows_one(introspect, seed, scope, person, username):
+    """RFC 7662 §2.2, for servers that know people by name."""
+    token = {"access_token_digest": digest(ACCESS_TOKEN), "access_token_scope": scope, "scope": "profile email"}
+    seed(a_user(**person), a_client(), a_resource_server(), a_token(**token))
+    assert introspect().json.get("username") == username
+
+
+@pytest.mark.parametrize("scope", ["openid profile", "profile"])
+@pytest.mark.parametrize("form", ["opaque", "jwt"])
+def test_how_and_when_the_person_signed_in(http, seed, sleep, scope, form):
+    """RFC 9470 §6.2, with `openid` and without; no refresh moves it, and a JWT says the same (RFC 9068 §2.2.1)."""
+    seed(a_user(), an_openid_client(extra_metadata={"access_token_format": form}), a_resource_server())
+    sign_in(http)
+    signed_in_at = clock.now()
+    tokens = sign_in_at_client(http, scope=scope)
+    for _time in range(3):
+        said = http.post("/oauth/introspect", data={"token": tokens["access_token"]}, auth=basic("api")).json
+        assert (said["auth_time"], said["acr"]) == (signed_in_at, "urn:ostiary:acr:password")
+        if form == "jwt":
+            inside = verified(http, tokens["access_token"], "at+jwt")[1]
+            assert (inside["auth_time"], inside["acr"]) == (said["auth_time"], said["acr"])
+        sleep(100)
+        tokens = refresh(http, tokens)
+
+
+def test_the_version_before_kept_how_with_openid_alone(introspect, seed):
+    token = {"access_token_digest": digest(ACCESS_TOKEN), "openid": {"acr": "urn:ostiary:acr:password"}}
+    seed(a_user(), a_client(), a_resource_server(), a_token(**token))
+    assert introspect().json["acr"] == "urn:ostiary:acr:password"
 
 
 def test_and_about_nothing_else(introspect, family):
