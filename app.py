@@ -48,7 +48,7 @@ class Application(Flask):
     """Flask with every view inside one transaction."""
 
     def dispatch_request(self) -> Response:
-        return unit_of_work.settle(cors.shared(super().dispatch_request))
+        return unit_of_work.settle(cors.shared(browser.with_use_written(super().dispatch_request)))
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -4,11 +4,13 @@ Enters: a request of a person. Leaves: who is signed in, and which pending autho
 names a row of `user_session`, so ending a session anywhere ends it here. Machine endpoints open no session at all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
+from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user, login_user
 from sqlalchemy import Row
 
@@ -20,8 +22,8 @@ from config import Settings
 from errors import is_machine_path
 from protocol import clock, credentials, known_device
 from protocol.claims import AMR_PASSWORD
-from store.user_sessions import SignedIn
-from unit_of_work import lock_owner
+from store.user_sessions import SignedIn, SignIn
+from unit_of_work import answer, lock_owner
 
 MAXIMUM_ACCOUNTS = 8  # signed in at once; the cookie holds a value for each
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
@@ -34,7 +36,8 @@ class SessionOnlyLogins(LoginManager):
 
     def _load_user(self) -> None:
         cookie_value = session.get("_user_id")
-        self._update_request_context_with_user(load_signed_in(cookie_value) if cookie_value is not None else None)
+        person = load_signed_in(cookie_value) if cookie_value is not None else None
+        self._update_request_context_with_user(note_use(person))
 
 
 class PageSessions(SecureCookieSessionInterface):
@@ -67,7 +70,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_PATH="/",
-        SESSION_REFRESH_EACH_REQUEST=False,
+        SESSION_REFRESH_EACH_REQUEST=False,  # `with_use_written` does, now and then
+        PERMANENT_SESSION_LIFETIME=timedelta(seconds=store.user_sessions.KEPT_SECONDS),
     )
     # No context processor: it would ask the database on every error page, also on the one that says the database is away.
     SessionOnlyLogins().init_app(app, add_context_processor=False)
@@ -88,6 +92,31 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 def load_signed_in(cookie_value: str) -> SignedIn | None:
     return store.user_sessions.find_signed_in(cookie_value, clock.now())
+
+
+def note_use(person: SignedIn | None) -> SignedIn | None:
+    """Remember that this request uses the session, where that is to be written down; returns the person."""
+    if person is not None and store.user_sessions.is_due(person, clock.now()):
+        g.in_use = g.get("in_use", {}) | {person.session_id: person}
+    return person
+
+
+def with_use_written(view: Callable[[], ResponseReturnValue]) -> Callable[[], Response]:
+    """`view`, and after it, as the last statement of its transaction, that the sessions which it used are in use.
+
+    One UPDATE an hour, not for a request that is refused. The cookie is sent again with it, by whoever was first alone: several
+    answers at once would overtake each other.
+    """
+
+    def view_and_use() -> Response:
+        response = answer(view)
+        if not g.refused and response.status_code < 400:
+            for person in g.pop("in_use", {}).values():
+                if store.user_sessions.see(person, clock.now()):
+                    session.modified = True
+        return response
+
+    return view_and_use
 
 
 def signed_in() -> SignedIn | None:
@@ -119,7 +148,7 @@ def find_for_good(session_id: int | None) -> SignedIn | None:
     before or wholly after it. None when it is not one of this browser's, or has ended."""
     if session_id is None:
         return None
-    return store.user_sessions.find_among(cookie_values(), session_id, clock.now())
+    return note_use(store.user_sessions.find_among(cookie_values(), session_id, clock.now()))
 
 
 def known_device_cookie_name() -> str:
@@ -132,10 +161,11 @@ def find_known_device(account: str) -> str | None:
     return known_device.find_entry(request.cookies.get(known_device_cookie_name(), ""), account, keys)
 
 
-def remember_device(account: str) -> None:
-    """From now on this browser is known for this account."""
+def remember_device(account: str) -> bytes:
+    """From now on this browser is known for this account; returns the digest that sessions of both are known by."""
     keys = current_app.extensions["ostiary.known_device_keys"]
     g.known_device = known_device.remember(request.cookies.get(known_device_cookie_name(), ""), account, keys)
+    return known_device.digest_of(g.known_device)
 
 
 def browser_digest() -> bytes:
@@ -145,40 +175,57 @@ def browser_digest() -> bytes:
     return credentials.digest(session["browser"])
 
 
-def sign_in(user_id: int, password_hash: str, ticket: str | None = None) -> bool:
-    """Begin a session, or renew the one that this person has here, under new ids, so that nobody can have planted them.
+def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: bool | None = None) -> bool:
+    """Begin a session, or renew the one that this person has on this device, under new ids, so that nobody can have planted them.
 
     What this browser had pending comes along, and other accounts stay signed in beside it. `ticket`: of the request that this
-    sign-in is for. False when the person was disabled or got another password since this one was checked: under the lock that
-    such a change takes too, a sign-in comes wholly before it, and its session ends with the others, or wholly after it.
+    sign-in is for. `keep`: whether the session outlives the browser's end; None for as before. False when the person was disabled
+    or got another password since this one was checked: under the lock that such a change takes too, a sign-in comes wholly before
+    it, and its session ends with the others, or wholly after it.
     """
     owner = lock_owner(user_id)
     if owner is None or owner.password_hash != password_hash:
         return False
-    here = accounts()
+    here, now = accounts(), clock.now()
     mine = next((account for account in here if account.id == user_id), None)
+    is_kept = keep if keep is not None else mine is not None and mine.is_kept
     cookie_value = credentials.random_text()
-    how = (clock.now(), AMR_PASSWORD, request.headers.get("User-Agent", ""), request.remote_addr or "")
-    if mine is None:
-        if surplus := store.user_sessions.find_surplus(user_id, clock.now()):
+    device = remember_device(owner.email)
+    client = (request.headers.get("User-Agent", ""), request.remote_addr or "")
+    proof = SignIn(cookie_value, now, AMR_PASSWORD, *client, is_kept, device)
+    session_id = mine.session_id if mine is not None else None
+    if session_id is None:
+        session_id, surplus = store.user_sessions.find_older(user_id, device, now)
+        if surplus:
             session_end.end_sessions(user_id, surplus)
-        session_id = store.user_sessions.start(cookie_value, user_id, *how)
+    if session_id is None:
+        session_id = store.user_sessions.start(user_id, proof)
     else:
-        session_id = mine.session_id
-        store.user_sessions.renew(session_id, cookie_value, *how)
+        store.user_sessions.renew(session_id, proof)
     others = [account for account in here if account.id != user_id]
     for account in sorted(others[MAXIMUM_ACCOUNTS - 1 :], key=lambda account: account.id):
         session_end.end_sessions(account.id, [account.session_id])  # the cookie has no place for it
     carry_on(cookie_value, [account.cookie_value for account in others], ticket, session_id)
+    keep_cookie(is_kept, others[: MAXIMUM_ACCOUNTS - 1])
     login_user(load_signed_in(cookie_value))
     return True
 
 
+def keep_cookie(is_kept: bool, beside: Iterable[SignedIn]) -> None:
+    """One cookie names all accounts that are here: where one of them is kept, it outlives the browser's end."""
+    if is_kept or any(person.is_kept for person in beside):
+        session.permanent = True
+    else:
+        session.pop("_permanent", None)
+
+
 def choose(person: SignedIn, ticket: str | None = None) -> None:
     """Go on as another of the accounts that are signed in here; `ticket`: with this request."""
-    others = [other.cookie_value for other in accounts() if other.session_id != person.session_id]
+    here = accounts()
+    others = [other.cookie_value for other in here if other.session_id != person.session_id]
     # The request begins anew: a choice proves nothing, so no sign-in from before it may satisfy `prompt=login` or `max_age`.
     carry_on(person.cookie_value, others, ticket, person.session_id, begins_at=clock.now() + 1)
+    keep_cookie(person.is_kept, here)
 
 
 def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
@@ -193,6 +240,7 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
         receipts += store.logout_notices.newest_ids(person.id, ended.notices)
     if left:
         carry_on(left[0].cookie_value, [account.cookie_value for account in left[1:]])
+        keep_cookie(False, left)
     else:
         session.clear()
         g.pop("accounts", None)

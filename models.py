@@ -239,6 +239,9 @@ class UserSession(db.Model):  # type: ignore[name-defined]
     expires_at: Mapped[int] = mapped_column(BigInteger)
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     remote_addr: Mapped[str] = mapped_column(String(45), default="")
+    last_seen_at: Mapped[int | None] = mapped_column(BigInteger)  # None: not since this is written down
+    device_digest: Mapped[bytes | None] = mapped_column(Digest)  # of what the browser is known by (`known_device.py`)
+    is_kept: Mapped[bool | None] = mapped_column(Boolean)  # whether it outlives the browser's end; None is no
 
 
 class ClientSession(db.Model):  # type: ignore[name-defined]

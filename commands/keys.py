@@ -18,7 +18,7 @@ from current import keyring, settings
 from protocol import clock, signing_keys
 from protocol.jwt import SIGNING
 from protocol.signing_keys import Due
-from store.user_sessions import LIFETIME_SECONDS as SESSION_SECONDS
+from store.user_sessions import KEPT_SECONDS as SESSION_SECONDS
 
 DAY = 24 * 3600
 COLUMNS = (*("kid", "alg", "state", "created_at", "signs_from", "signs_until", "published_until", "last_presented_at"),)

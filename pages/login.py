@@ -6,7 +6,7 @@ Too many failures are answered 429, whether the account exists or not, and too m
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, StringField
+from wtforms import BooleanField, PasswordField, StringField
 
 import store.logout_notices
 import store.users
@@ -15,7 +15,6 @@ from browser import (
     accounts,
     find_known_device,
     receipts_of_sign_out,
-    remember_device,
     sign_in,
     sign_out,
     signed_in,
@@ -33,6 +32,7 @@ blueprint = Blueprint("login", __name__)
 class SignInForm(FlaskForm):
     email = StringField("Email address")
     password = PasswordField("Password")
+    keep = BooleanField("Keep me signed in on this device")
 
 
 @blueprint.route("/login", methods=["GET", "POST"])
@@ -48,12 +48,11 @@ def login() -> ResponseReturnValue:
         user, password_hash = check_password(account, form.password.data or "")
     except passwords.TooManyHashesError:
         return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
-    if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket()):
+    if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket(), form.keep.data):
         throttling.count_failure(failures)
         return show(form, "This address and password do not belong together."), 400
     if password_hash != user.password_hash:
         store.users.set_password_hash(user.id, password_hash)
-    remember_device(account)
     return redirect(next_path(), 303)
 
 
@@ -65,6 +64,7 @@ def show(form: SignInForm, problem: str | None = None) -> str:
         form.email.data = (
             pending.login_hint if pending and pending.login_hint else person.email if person and must_sign_in else ""
         )
+        form.keep.data = person is not None and must_sign_in and person.is_kept
     return render_template(
         "login.html",
         form=form,

@@ -3,11 +3,11 @@
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
-from wtforms import PasswordField, StringField
+from wtforms import BooleanField, PasswordField, StringField
 
 import store.users
 import throttling
-from browser import remember_device, sign_in
+from browser import sign_in
 from current import password_hashes, settings
 from pages.navigation import find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
@@ -20,6 +20,7 @@ class SignUpForm(FlaskForm):
     name = StringField("Your name")
     email = StringField("Email address")
     password = PasswordField("Password")
+    keep = BooleanField("Keep me signed in on this device")
 
 
 @blueprint.route("/signup", methods=["GET", "POST"])
@@ -45,8 +46,7 @@ def signup() -> ResponseReturnValue:
         throttling.count_failure(failures)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     user = store.users.add(email, (form.name.data or "").strip(), password_hash)
-    sign_in(user.id, password_hash, pending_ticket())
-    remember_device(email)
+    sign_in(user.id, password_hash, pending_ticket(), form.keep.data)
     return redirect(next_path(), 303)
 
 

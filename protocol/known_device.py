@@ -9,7 +9,7 @@ import hmac
 import re
 from base64 import urlsafe_b64encode
 
-from protocol.credentials import random_text
+from protocol.credentials import digest, random_text
 
 MAXIMUM_ACCOUNTS = 5
 ENTRY = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
@@ -30,6 +30,11 @@ def remember(cookie: str, account: str, keys: list[bytes]) -> str:
     others = [entry for entry in cookie.split("~", MAXIMUM_ACCOUNTS) if is_entry(entry) and entry != known]
     nonce = known.partition(".")[0] if known else random_text(16)
     return "~".join([f"{nonce}.{mac_of(nonce, account, keys[0])}", *others[: MAXIMUM_ACCOUNTS - 1]])
+
+
+def digest_of(cookie: str) -> bytes:
+    """What a session is known by as this device's, for the account that was remembered last. Changes with no key."""
+    return digest(cookie.partition(".")[0])
 
 
 def mac_of(nonce: str, account: str, key: bytes) -> str:

@@ -25,6 +25,7 @@ from protocol import clock, credentials, pkce
 from protocol.claims import AMR_PASSWORD
 from prove.crowd import Answer, Call, Crowd, send
 from prove.tally import BrokenPromiseError, Tally
+from store.user_sessions import SignIn
 from unit_of_work import transaction
 
 REDIRECT_URI = "https://client.invalid/callback"
@@ -107,7 +108,7 @@ class Stage:
         """A browser that this person is signed in with."""
         cookie_value = credentials.random_text()
         with self.app.app_context(), transaction():
-            store.user_sessions.start(cookie_value, user_id, clock.now(), AMR_PASSWORD, "", "")
+            store.user_sessions.start(user_id, SignIn(cookie_value, clock.now(), AMR_PASSWORD))
         return Browser(self, cookie_value)
 
     def token_digests(self, client_id: str, user_id: int | None) -> list[bytes]:

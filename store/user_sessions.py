@@ -1,16 +1,27 @@
-"""Signed-in browsers. The cookie holds a random value, the row its digest, so ending a session is deleting a row."""
+"""Signed-in browsers. The cookie holds a random value, the row its digest, so ending a session is deleting a row.
+
+The row decides how long somebody is signed in, not the cookie: browsers that restore their tabs restore session cookies too.
+A row that has expired opens nothing any more. It stays for as long as a kept one would, because it still knows the clients: a
+sign-in with the same device takes it up again, `sid`s included, and a sign-out everywhere tells them. Whoever begins a session
+ends what has been unused for longer than that, and more than PER_PERSON.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, or_, select, update
 
-from models import User, UserSession, db
+from models import User, UserSession, db, table
 from protocol import credentials
 
-LIFETIME_SECONDS = 30 * 24 * 3600
-PER_PERSON = 20  # the oldest go
+KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where somebody wants to stay signed in
+UNKEPT_SECONDS = 12 * 3600  # the same where not
+SEEN_SECONDS = 3600  # for so long a use is not written down again
+PER_PERSON = 20  # those that were not used for longest go
+
+sessions = table(UserSession)
+LAST_SEEN = func.coalesce(sessions.c.last_seen_at, sessions.c.auth_time)
 
 SIGNED_IN = (
     select(
@@ -18,6 +29,8 @@ SIGNED_IN = (
         UserSession.id.label("session_id"),
         UserSession.auth_time,
         UserSession.amr,
+        UserSession.is_kept,
+        UserSession.last_seen_at,
         User.id,
         User.sub,
         User.name,
@@ -53,6 +66,8 @@ class SignedIn:
     session_id: int
     auth_time: int
     amr: tuple[str, ...]
+    is_kept: bool
+    last_seen_at: int | None
     cookie_value: str
     is_authenticated: bool = True
     is_active: bool = True
@@ -76,6 +91,8 @@ def from_row(row: Row[Any], cookie_value: str) -> SignedIn:
         row.session_id,
         row.auth_time,
         tuple(row.amr.split()),
+        bool(row.is_kept),
+        row.last_seen_at,
         cookie_value,
     )
 
@@ -105,24 +122,26 @@ def find_all_signed_in(cookie_values: Sequence[str], now: int) -> list[SignedIn]
     return [from_row(live[value], value) for value in cookie_values if value in live]
 
 
-def find_surplus(user_id: int, now: int) -> list[int]:
-    """The sessions that end when this person begins another: expired ones, and all but the newest PER_PERSON - 1."""
-    newest = (
-        select(UserSession.id)
-        .where(UserSession.user_id == user_id)
-        .order_by(UserSession.created_at.desc(), UserSession.id.desc())
-        .limit(PER_PERSON - 1)
-        .subquery("newest")
+def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int | None, list[int]]:
+    """Of a person who begins a session: the one that they have had with this device, and those that end now. One SELECT.
+
+    What ends: all but the newest PER_PERSON - 1, and what nobody has used for as long as a kept session lives.
+    """
+    statement = (
+        select(sessions.c.id, sessions.c.device_digest, sessions.c.expires_at, LAST_SEEN.label("last_seen"))
+        .where(sessions.c.user_id == user_id)
+        .order_by(LAST_SEEN.desc(), sessions.c.id.desc())
     )
-    too_many = UserSession.id.not_in(select(newest.c.id))
-    statement = select(UserSession.id).where(
-        UserSession.user_id == user_id, or_(UserSession.expires_at <= now, too_many)
-    )
-    return list(db.session.scalars(statement))
+    rows = db.session.execute(statement).all()
+    of_device = next((row.id for row in rows if device_digest is not None and row.device_digest == device_digest), None)
+    others = [row for row in rows if row.id != of_device]
+    unused = {row.id for row in others if row.expires_at <= now and row.last_seen + KEPT_SECONDS <= now}
+    too_many = [row.id for row in others[PER_PERSON - 1 :]]
+    return of_device, sorted(unused.union(too_many))
 
 
 def of_user(user_id: int, now: int) -> list[Row[Any]]:
-    """The live sessions of a person as they are shown, without what the cookie could be told by; the last sign-in first."""
+    """The live sessions of a person as they are shown, without what the cookie could be told by; the last used first."""
     statement = (
         select(
             UserSession.id,
@@ -131,9 +150,12 @@ def of_user(user_id: int, now: int) -> list[Row[Any]]:
             UserSession.amr,
             UserSession.user_agent,
             UserSession.remote_addr,
+            UserSession.is_kept,
+            UserSession.expires_at,
+            LAST_SEEN.label("last_seen"),
         )
         .where(UserSession.user_id == user_id, UserSession.expires_at > now)
-        .order_by(UserSession.auth_time.desc(), UserSession.id.desc())
+        .order_by(LAST_SEEN.desc(), UserSession.id.desc())
     )
     return list(db.session.execute(statement))
 
@@ -144,29 +166,66 @@ def others_of_user(user_id: int, session_id: int) -> list[int]:
     return list(db.session.scalars(statement))
 
 
-def start(cookie_value: str, user_id: int, now: int, amr: str, user_agent: str, remote_addr: str) -> int:
+@dataclass(frozen=True)
+class SignIn:
+    """What a sign-in writes into the session that it begins or renews."""
+
+    cookie_value: str
+    at: int
+    amr: str
+    user_agent: str = ""
+    remote_addr: str = ""
+    is_kept: bool = False
+    device_digest: bytes | None = None
+
+    def columns(self) -> dict[str, Any]:
+        return {
+            "session_digest": credentials.digest(self.cookie_value),
+            "auth_time": self.at,
+            "amr": self.amr,
+            "last_seen_at": self.at,
+            "expires_at": self.at + lifetime(self.is_kept),
+            "user_agent": self.user_agent[:300],
+            "remote_addr": self.remote_addr[:45],
+            "is_kept": self.is_kept,
+            "device_digest": self.device_digest,
+        }
+
+
+def lifetime(is_kept: bool) -> int:
+    """Seconds from the last use on."""
+    return KEPT_SECONDS if is_kept else UNKEPT_SECONDS
+
+
+def start(user_id: int, sign_in: SignIn) -> int:
     """Store a new session and return its id."""
-    values = proven(cookie_value, now, amr, user_agent, remote_addr) | {"user_id": user_id, "created_at": now}
+    values = sign_in.columns() | {"user_id": user_id, "created_at": sign_in.at}
     session_id: int = db.session.scalars(insert(UserSession).returning(UserSession.id), values).one()
     return session_id
 
 
-def renew(session_id: int, cookie_value: str, now: int, amr: str, user_agent: str, remote_addr: str) -> None:
+def renew(session_id: int, sign_in: SignIn) -> None:
     """The person has signed in again: the session goes on under another value, and its clients with it."""
-    values = proven(cookie_value, now, amr, user_agent, remote_addr)
-    db.session.execute(update(UserSession).where(UserSession.id == session_id).values(values))
+    db.session.execute(update(UserSession).where(UserSession.id == session_id).values(sign_in.columns()))
 
 
-def proven(cookie_value: str, now: int, amr: str, user_agent: str, remote_addr: str) -> dict[str, Any]:
-    """The columns that a sign-in sets."""
-    return {
-        "session_digest": credentials.digest(cookie_value),
-        "auth_time": now,
-        "amr": amr,
-        "expires_at": now + LIFETIME_SECONDS,
-        "user_agent": user_agent[:300],
-        "remote_addr": remote_addr[:45],
-    }
+def is_due(person: SignedIn, now: int) -> bool:
+    """Whether a use of this session is to be written down."""
+    return person.last_seen_at is None or person.last_seen_at + SEEN_SECONDS <= now
+
+
+def see(person: SignedIn, now: int) -> bool:
+    """This session is in use, and lives on from now. False when somebody else has written so just before, or it has ended."""
+    statement = (
+        update(sessions)
+        .where(
+            sessions.c.id == person.session_id,
+            sessions.c.session_digest == credentials.digest(person.cookie_value),
+            or_(sessions.c.last_seen_at.is_(None), sessions.c.last_seen_at <= now - SEEN_SECONDS),
+        )
+        .values(last_seen_at=now, expires_at=now + lifetime(person.is_kept))
+    )
+    return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
 
 
 def end_of_user(user_id: int, session_ids: Collection[int] | None = None) -> int:

@@ -12,7 +12,8 @@ MICROSECONDS = 1_000_000
 START = 1_800_000_000 * MICROSECONDS + 250_000  # inside a second: what is kept in whole seconds is rounded down
 HOUR = 3600
 DAY = 24 * HOUR
-BROWSER_SESSION_SECONDS = 30 * DAY
+BROWSER_SESSION_SECONDS = 12 * 3600  # from its last use on
+REMEMBERED_SECONDS = 30 * DAY
 SESSIONS_OF_A_PERSON = 20
 FAILURES_THAT_BURN_A_CODE = 5
 
@@ -89,12 +90,17 @@ class Session(Named):
     person: Person
     id: int  # as the server counts them
     auth_time: int
-    ends_at: int
+    last_seen_at: int
+    device: "Browser | None" = None
     sids: dict["Client", str] = field(default_factory=dict)  # of the clients that the person was sent back to
     is_ended: bool = False
 
     def __repr__(self):
         return f"<session {self.id} of {self.person}>"
+
+    @property
+    def ends_at(self):
+        return self.last_seen_at + BROWSER_SESSION_SECONDS
 
 
 @dataclass(eq=False)
@@ -549,24 +555,33 @@ class Model:
         here = self.accounts(browser)
         session = self.account_of(person, browser)
         if session is None:
-            session = self.begin_session(person, id)
-        else:
-            session.auth_time, session.ends_at = self.now, self.now + BROWSER_SESSION_SECONDS
+            session = self.begin_session(person, id, browser)
+        session.auth_time = session.last_seen_at = self.now
+        session.device = browser
         browser.sessions = [session, *(other for other in here if other.person is not person)]
         return session
 
     def account_of(self, person, browser):
         return next((session for session in self.accounts(browser) if session.person is person), None)
 
-    def begin_session(self, person, id):
-        """Those that have expired go, and the oldest of too many."""
+    def sessions_of(self, person):
+        """Expired ones too; those that were used last come first."""
         known = [session for session in self.browser_sessions if session.person is person and not session.is_ended]
-        newest = known[1 - SESSIONS_OF_A_PERSON :]
-        for session in known:
-            if session.ends_at <= self.now or session not in newest:
-                self.end_session(session)
-        session = Session(person, id, self.now, self.now + BROWSER_SESSION_SECONDS)
-        self.browser_sessions.append(session)
+        return sorted(known, key=lambda session: (session.last_seen_at, session.id), reverse=True)
+
+    def session_of_device(self, person, browser):
+        return next((session for session in self.sessions_of(person) if browser and session.device is browser), None)
+
+    def begin_session(self, person, id, browser=None):
+        """Or take up the one of this browser again. Those that were unused for long go, and the first of too many."""
+        session = self.session_of_device(person, browser)
+        others = [other for other in self.sessions_of(person) if other is not session]
+        for at, other in enumerate(others):
+            if at >= SESSIONS_OF_A_PERSON - 1 or other.last_seen_at + REMEMBERED_SECONDS <= self.now:
+                self.end_session(other)
+        if session is None:
+            session = Session(person, id, self.now, self.now)
+            self.browser_sessions.append(session)
         return session
 
     def choose(self, browser, session):

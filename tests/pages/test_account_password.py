@@ -66,7 +66,7 @@ def test_the_new_password_takes_the_place_of_the_old_one(ada, rows):
     assert sign_in(ada, password=NEW).status_code == 303
 
 
-def test_this_session_goes_on_under_new_ids(ada, new_browser, rows, sleep):
+def test_this_session_goes_on_under_new_ids(sleep, ada, new_browser, rows):
     before, stolen = session_of(ada), cookie_of(ada)
     [row] = rows(select(UserSession.id, UserSession.created_at))
     ada.get(PATH)

@@ -226,7 +226,7 @@ def sign_out_only_ada(http):
 
 def test_a_hint_may_have_expired(remembered, sleep):
     hint = sign_in_at_client(remembered)["id_token"]
-    sleep(24 * 3600)
+    sleep(11 * 3600)
     assert silently(remembered, id_token_hint=hint) == "sub-of-ada"
 
 

@@ -57,7 +57,8 @@ def shortened(seconds):
     signing_keys = "protocol/signing_keys.py"
     return [
         constant("store/tickets.py", "LIFETIME_SECONDS", "3600", seconds),
-        constant("store/user_sessions.py", "LIFETIME_SECONDS", "30 * 24 * 3600", 2 * seconds),
+        constant("store/user_sessions.py", "\nKEPT_SECONDS", "30 * 24 * 3600", 2 * seconds),
+        constant("store/user_sessions.py", "UNKEPT_SECONDS", "12 * 3600", 2 * seconds),
         constant("store/user_sessions.py", "PER_PERSON", "20", 3),
         constant("store/logout_notices.py", "\nPER_PERSON", "100", 5),
         constant("protocol/client_assertion.py", "CLOCK_SKEW", "60", 1),

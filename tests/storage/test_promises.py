@@ -20,6 +20,7 @@ import store.spent_assertions
 import store.throttles
 import store.tickets
 import store.tokens
+import store.user_sessions
 import store.users
 from app import create_app
 from config import Settings
@@ -178,6 +179,16 @@ class TestClaims:
         stored(a_user(), a_client(), a_session())
         now = clock.now()
         assert len(set(at_once(app, lambda _: store.client_sessions.find_or_make_sid(1, "web", now)))) == 1
+
+    def test_one_use_of_a_session_is_written_down(self, app):
+        """In an hour, whoever else uses it at the same moment: that one's answer carries the cookie."""
+        now = clock.now()
+        stored(a_user(), a_session(last_seen_at=now - 3600, is_kept=True))
+        person = store.user_sessions.find_signed_in("session 1", now)
+        db.session.rollback()
+        assert sorted(at_once(app, lambda _: store.user_sessions.see(person, now))) == [False, False, False, True]
+        kept = db.session.execute(select(UserSession.last_seen_at, UserSession.expires_at)).one()
+        assert kept == (now, now + store.user_sessions.KEPT_SECONDS)
 
     def test_failures_are_all_counted(self, app):
         now, bucket = clock.now(), Bucket.of(100, 1_000, "subject")
