@@ -161,8 +161,11 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return grant_type in self.grant_types
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed."""
-        if not scope:
+        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed.
+
+        A request that was kept names "" where nothing was registered: it gets no more when something is by now.
+        """
+        if scope is None:
             return self.scope
         allowed = self.scope
         if self.check_grant_type("authorization_code"):

@@ -1,14 +1,15 @@
 """The public keys that a client signs with: of its registration, or of the document that its registration points to.
 
-Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have signed anything. Parsing
-is done once for each client and document.
+Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have signed anything. A key is
+looked up by its `kid`, however many others there are, and parsed when it is first needed, once for each client and document.
 """
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from joserfc.jwk import Key
@@ -21,8 +22,8 @@ from protocol.jwt import InvalidJwtError
 
 log = logging.getLogger("ostiary.client_auth")
 
-MAXIMUM_SETS = 256  # kept parsed, in this process
-MAXIMUM_KEYS = 100  # of a document; more are not looked at
+MAXIMUM_SETS = 256  # kept in this process
+MAXIMUM_PARSED = 20  # for one token: keys of its `kid`, or any where it names none
 
 Keys = Sequence[tuple[str | None, Key]]
 
@@ -36,16 +37,45 @@ class KeySet:
     document: Any = field(compare=False)
 
 
+class Ring:
+    """The keys of a set that may sign, by `kid` and algorithm; others are passed over (RFC 7517 §5)."""
+
+    def __init__(self, document: Any) -> None:
+        self._listed = dict[tuple[str | None, str], list[dict[str, Any]]]()  # for a token that names no `kid`: None
+        self._parsed = dict[int, Key | None]()
+        listed = document.get("keys") if isinstance(document, dict) else None
+        for jwk in listed if isinstance(listed, list) else ():
+            for alg in client_jwks.algorithms_of_key(jwk) if isinstance(jwk, dict) else ():
+                kid = jwk.get("kid")
+                for name in {None, kid if isinstance(kid, str) else None}:
+                    self._listed.setdefault((name, alg), []).append(jwk)
+
+    def find(self, kid: str | None, alg: str) -> Keys:
+        return list(islice(self._usable(kid, alg), jwt.MAXIMUM_TRIES))
+
+    def _usable(self, kid: str | None, alg: str) -> Iterator[tuple[str | None, Key]]:
+        for jwk in self._listed.get((kid, alg), [])[:MAXIMUM_PARSED]:
+            if id(jwk) not in self._parsed:
+                self._parsed[id(jwk)] = None if client_jwks.problem_of_key(jwk) else client_jwks.read(jwk)
+            if (key := self._parsed[id(jwk)]) is not None:
+                yield jwk.get("kid"), key
+
+
 def find(client: Client, token: str) -> Keys:
-    """The keys of this client, none where they cannot be had. A `kid` that is new has a published document read again."""
+    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the kid is read again."""
     jwks, uri = client.member("jwks"), client.member("jwks_uri")
+    try:
+        header = jwt.read_header(token)
+    except InvalidJwtError:
+        return ()
+    kid, alg = header.get("kid"), header["alg"]
     if jwks is not None:
-        return parse(KeySet(client.client_id, credentials.digest(json.dumps(jwks)), jwks))
+        return ring(KeySet(client.client_id, credentials.digest(json.dumps(jwks)), jwks)).find(kid, alg)
     if uri is None:
         return ()
     try:
-        keys = parse(published(client, uri))
-        return parse(published(client, uri, again=True)) if names_another(token, keys) else keys
+        keys = ring(published(client, uri)).find(kid, alg)
+        return keys if keys or kid is None else ring(published(client, uri, again=True)).find(kid, alg)
     except FetchError as error:
         log.warning("the keys of a client cannot be had: client_id=%s reason=%s", client.client_id, error)
         return ()
@@ -57,21 +87,6 @@ def published(client: Client, uri: str, again: bool = False) -> KeySet:
     return KeySet(client.client_id, document.digest, document.content)
 
 
-def names_another(token: str, keys: Keys) -> bool:
-    """Whether the header has a `kid` that none of these keys has (OpenID Connect Core §10.1.1)."""
-    try:
-        kid = jwt.read_header(token).get("kid")
-    except InvalidJwtError:
-        return False
-    return kid is not None and kid not in {known for known, _key in keys}
-
-
 @lru_cache(maxsize=MAXIMUM_SETS)
-def parse(key_set: KeySet) -> Keys:
-    """The keys that can be used; others are passed over (RFC 7517 §5)."""
-    document = key_set.document
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        return ()
-    fit = [jwk for jwk in listed[:MAXIMUM_KEYS] if client_jwks.problem_of_key(jwk) is None]
-    return tuple((jwk.get("kid"), key) for jwk in fit if (key := client_jwks.read(jwk)) is not None)
+def ring(key_set: KeySet) -> Ring:
+    return Ring(key_set.document)

@@ -18,6 +18,7 @@ from commands.registration import NOT_BY_SET, find_problems, problems_of_sector,
 from current import keyring, settings
 from models import NEVER, Client
 from protocol import claims, client_metadata, clock, credentials, scopes
+from protocol.jwt import MINIMUM_SECRET_OCTETS
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
@@ -162,7 +163,7 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
     sector_before = sector_of(client)
     for name, value in given.items():
         setattr(client, name, changed(getattr(client, name), value))
-    problems += find_problems(client)
+    problems += [*find_problems(client), *problems_of_signing_secret(client)]
     refuse_if_any([*problems, *(problems_of_sector(client) if touches_sector else ())])
     client_secret = bring_secret_in_line(client)
     store.clients.set_origins(client)
@@ -224,6 +225,20 @@ def bring_secret_in_line(client: Client) -> str | None:
     if method in WITHOUT_SECRET or client.client_secret_digest or client.sealed_client_secret:
         return None
     return renew_secret(client)
+
+
+def problems_of_signing_secret(client: Client) -> Iterator[str]:
+    """A secret that was long enough for the algorithm before may be too short for the one that is registered now."""
+    alg, sealed = client.member("token_endpoint_auth_signing_alg"), client.sealed_client_secret
+    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET or sealed is None:
+        return
+    secret = keyring.client_secrets.open(sealed, client.client_id)
+    needed = MINIMUM_SECRET_OCTETS.get(alg, 0) if isinstance(alg, str) else 0
+    if secret is not None and len(secret) < needed:
+        yield (
+            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC 7518 §3.2), and this client's"
+            f" has {len(secret)}: make a new one first, with `flask clients rotate-secret {client.client_id}`"
+        )
 
 
 def renew_secret(client: Client) -> str:

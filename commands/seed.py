@@ -26,6 +26,7 @@ from commands.clients import (
     bring_secret_in_line,
     default_grant_types,
     keep_secret,
+    problems_of_signing_secret,
     warnings_about,
 )
 from commands.lookup import lock_person_afresh
@@ -34,13 +35,13 @@ from commands.output import Answer, Refused, apply_migrations, counted, json_opt
 from current import settings
 from models import CLIENT_ID_LENGTH, NEVER, SUB_LENGTH, Client, User
 from protocol import client_metadata, clock, passwords, person_claims
+from protocol.jwt import MINIMUM_SECRET_OCTETS
 from protocol.scopes import OFFLINE_ACCESS, join, split
 
 MAXIMUM_SECRET_LENGTH = 255
 UNRESERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")  # the same text in a URL, a Basic header and a command line
 VISIBLE = re.compile(r"[\x21-\x7E]+")
 # A key must have as many octets as the digest (RFC 7518 §3.2); a client that is not registered for one may use the longest.
-MINIMUM_KEY_LENGTHS = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 
 # ---- what the file may say --------------------------------------------------------------------------------------------
@@ -236,6 +237,9 @@ def problems_of_client(entry: ClientEntry, new_scopes: Collection[str]) -> Itera
     yield from registration.problems_of_sector(client)
     if entry.client_secret is not None:
         yield from problems_of_secret(client, entry.client_secret)
+    elif (known := store.clients.find(entry.client_id)) is not None:
+        client.sealed_client_secret = known.sealed_client_secret
+        yield from problems_of_signing_secret(client)
 
 
 def problems_of_secret(client: Client, client_secret: str) -> Iterator[str]:
@@ -245,7 +249,7 @@ def problems_of_secret(client: Client, client_secret: str) -> Iterator[str]:
         yield "a client that signs with its own keys has no secret"
     if client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET:
         alg = client.member("token_endpoint_auth_signing_alg")
-        minimum = MINIMUM_KEY_LENGTHS.get(alg if isinstance(alg, str) else "", max(MINIMUM_KEY_LENGTHS.values()))
+        minimum = MINIMUM_SECRET_OCTETS.get(alg if isinstance(alg, str) else "", max(MINIMUM_SECRET_OCTETS.values()))
         if len(client_secret) < minimum:
             yield f"the client_secret is a signing key here: it must have at least {minimum} characters (RFC 7518 §3.2)"
     if len(client_secret) > MAXIMUM_SECRET_LENGTH or not VISIBLE.fullmatch(client_secret):

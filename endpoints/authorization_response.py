@@ -14,7 +14,7 @@ Response = tuple[int, str, dict[str, str]]
 def build(redirect_uri: str, answer: list[tuple[str, str]], response_mode: str, issuer: str) -> Response:
     """Status, body and headers. `answer`: the members without `iss`."""
     answer = [*answer, ("iss", issuer)]
-    if response_mode == "form_post" and redirect_uri.startswith("http"):
+    if response_mode == "form_post" and redirect_uris.is_web(redirect_uri):
         allow_form_action(redirect_uris.form_action_source(redirect_uri))
         allow_own_script()
         host = redirect_uris.display_host(redirect_uri)

@@ -23,6 +23,7 @@ from errors import page_error
 from front_door import csrf
 from models import Client
 from protocol import clock, request_object
+from protocol.authentication_request import with_defaults
 from protocol.parameters import check_parameters, known
 from store.tickets import Ticket
 from unit_of_work import refuse
@@ -66,6 +67,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     try:
         if kept is None:  # what the client signed counts, where it sent a request object (RFC 9101)
             parameters = request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
+            parameters = with_defaults(parameters, client)
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
         return refuse_authorization(error, request_object.for_the_answer(parameters))

@@ -24,13 +24,18 @@ from front_door import allow_form_action
 from models import Client
 from protocol import claims, clock, credentials, redirect_uris, scopes
 from protocol.authentication_request import AuthenticationRequest, UnmetAuthenticationRequirementsError
-from protocol.claims import ACR_PASSWORD
+from protocol.claims import ACR_VALUES
 from store.tickets import Ticket
 from store.user_sessions import SignedIn
 
 
 class RequestGoneError(Exception):
     """The request was answered by somebody faster: another tab."""
+
+
+def nobody() -> LoginRequiredError:
+    """In the same words whatever the reason: they would tell who is here."""
+    return LoginRequiredError("nobody is signed in whom the request would accept")
 
 
 class Interaction:
@@ -40,15 +45,14 @@ class Interaction:
         self.grant = grant
         self.client: Client = grant.request.client
         self.asked: AuthenticationRequest = grant.authentication
-        # What was left out is decided now: what is shown is what is granted, whatever becomes of the registration.
-        self.scope: str = grant.request.scope
-        self.parameters = parameters | ({"scope": self.scope} if self.scope else {})
+        self.parameters = parameters  # with what they left to the registration decided already
         self.ticket = ticket
         self.assigned_to: int | None = kept.session_id if kept is not None else None
         self.created_at: int = kept.created_at if kept is not None else clock.now() + 1
 
     def go_on(self) -> ResponseReturnValue:
         """The next step; raises OAuth2Error where the client must hear of it."""
+        self.check_request()
         if "create" in self.asked.prompt and self.assigned_to is None:
             return self.lead_to("signup.signup" if settings.signup == "open" else "login.login")
         person = self.find_person()
@@ -59,7 +63,7 @@ class Interaction:
         if "select_account" in self.asked.prompt and self.assigned_to != person.session_id:
             return self.lead_to("accounts.choose_account")
         self.check_person(person)
-        allowed = store.consents.find_scope(person.id, self.client.client_id)
+        allowed = self.allowed_here.get(person.id)
         if not self.is_allowed(allowed) or self.must_consent_again(person):
             return self.ask_for_consent(person, allowed)
         return self.answer(person)
@@ -73,13 +77,39 @@ class Interaction:
 
     # ---- who --------------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def allowed_here(self) -> dict[int, str]:
+        """What those who are signed in with this browser have allowed this client, by person."""
+        return store.consents.scopes_of([account.id for account in accounts()], self.client.client_id)
+
+    def candidates(self) -> list[SignedIn]:
+        """Who may be answered for. Where nobody may be asked, only people who have allowed this client something.
+
+        Otherwise anybody's client could send a browser here unseen and learn who is signed in, hint by hint.
+        """
+        if self.asked.may_ask:
+            return accounts()
+        return [account for account in accounts() if account.id in self.allowed_here]
+
+    def check_request(self) -> None:
+        """Refuse what nobody could be answered for, before it matters who is here: how it is refused would tell.
+
+        Raises LoginRequiredError, InvalidRequestError or UnmetAuthenticationRequirementsError.
+        """
+        if not self.asked.may_ask and not self.candidates():
+            raise nobody()
+        if self.asked.id_token_hint:
+            _ = self.hinted_sub
+        if self.asked.is_acr_unmet(ACR_VALUES):
+            raise UnmetAuthenticationRequirementsError()
+
     def find_person(self) -> SignedIn | None:
         """Whose request this is: never another person's by accident.
 
         It is theirs who signed in or was chosen for it, else theirs whom the client names, else theirs who is here. Where several
         are, the present one is asked for consent even if it was given before: that page says whose account it is.
         """
-        here = accounts()
+        here = self.candidates()
         assigned = next((account for account in here if account.session_id == self.assigned_to), None)
         if assigned is not None or not here:
             return assigned
@@ -93,14 +123,15 @@ class Interaction:
         return here[0]
 
     def names_somebody(self) -> bool:
-        return bool(self.asked.id_token_hint or self.asked.subs() or self.hinted_email())
+        return bool(self.asked.id_token_hint or self.asked.subs() is not None or self.hinted_email())
 
     def is_named(self, person: SignedIn) -> bool:
         """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for it may overrule."""
         subject = self.subject_of(person)
         if self.asked.id_token_hint and subject != self.hinted_sub:
             return False
-        if self.asked.subs() and subject not in self.asked.subs():
+        subs = self.asked.subs()
+        if subs is not None and subject not in subs:
             return False
         hinted = self.hinted_email()
         return hinted is None or hinted == person.email or self.assigned_to == person.session_id
@@ -120,11 +151,9 @@ class Interaction:
         return claims.subject(self.client, person.sub, person.pairwise_secret)
 
     def check_person(self, person: SignedIn) -> None:
-        """Raises LoginRequiredError or UnmetAuthenticationRequirementsError: not the person, or not the way, that was asked for."""
+        """Raises LoginRequiredError: not the person that was asked for."""
         if self.names_somebody() and not self.is_named(person):
             raise LoginRequiredError("another person is signed in than the request names")
-        if self.asked.unmet(self.subject_of(person), ACR_PASSWORD):
-            raise UnmetAuthenticationRequirementsError()
 
     def must_prove_again(self, person: SignedIn) -> bool:
         """`prompt=login` and `max_age` are satisfied by a sign-in that this request has led to."""
@@ -134,7 +163,18 @@ class Interaction:
 
     def must_consent_again(self, person: SignedIn) -> bool:
         is_ambiguous = len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
-        return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask)
+        return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask) or self.may_be_an_impostor()
+
+    def may_be_an_impostor(self) -> bool:
+        """Whether nothing proves that it is the client who asks: any program on the computer can listen at a loopback address or
+        take a private-use scheme, and a public client has no secret (RFC 8252 §8.6, RFC 6749 §10.2).
+
+        In development the very port that is registered counts as the client's own, so that nobody is asked at every reload.
+        """
+        if not self.client.is_public or not redirect_uris.is_native(self.grant.redirect_uri):
+            return False
+        is_registered = self.grant.redirect_uri in self.client.redirect_uris
+        return not (settings.is_development and is_registered and redirect_uris.is_web(self.grant.redirect_uri))
 
     def is_allowed(self, allowed: str | None) -> bool:
         return allowed is not None and scopes.is_within(self.grant.scope_to_allow(), allowed)
@@ -143,7 +183,7 @@ class Interaction:
 
     def ask_to_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
         if not self.asked.may_ask:
-            raise LoginRequiredError("nobody is signed in whom the request would accept")
+            raise nobody()
         return self.lead_to("login.login", **({"again": 1} if again else {}))
 
     def lead_to(self, endpoint: str, **values: Any) -> ResponseReturnValue:
@@ -154,7 +194,7 @@ class Interaction:
     def ask_for_consent(self, person: SignedIn, allowed: str | None) -> ResponseReturnValue:
         """The decision is bound to the session that it was asked of."""
         if not self.asked.may_ask:
-            raise ConsentRequiredError("the person has not allowed this yet")
+            raise nobody() if allowed is None else ConsentRequiredError("the person has to be asked")
         if self.ticket is None:
             self.ticket = self.keep(person.session_id)
         elif self.assigned_to != person.session_id:
@@ -167,6 +207,7 @@ class Interaction:
             redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
             scopes=store.scopes.descriptions(scopes.split(self.grant.scope_to_allow())),
             already_allowed=scopes.split(allowed),
+            asks_each_time=self.may_be_an_impostor(),
             person=person,
             others=len(accounts()) > 1,
         )

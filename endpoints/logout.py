@@ -69,15 +69,18 @@ class Wish:
     sid: str | None = None
 
     def find_meant(self, here: list[SignedIn]) -> SignedIn | None:
-        """Who of those signed in here the hint names, by the session or else by the person; nobody without a hint."""
+        """Who of those signed in here the hint names; nobody without a hint.
+
+        A hint with a `sid` names one session and no other of the same person: the token of a sign-in elsewhere, or of one that
+        has ended, may be in anybody's hands by now, and what it meant is over.
+        """
         if self.client is None or self.sub is None:
             return None
-        session = store.client_sessions.find(self.sid) if self.sid else None
-        by_session = [person for person in here if session is not None and person.session_id == session.session_id]
+        if self.sid is not None:
+            session = store.client_sessions.find(self.sid)
+            here = [person for person in here if session is not None and person.session_id == session.session_id]
         named = [
-            person
-            for person in by_session or here
-            if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
+            person for person in here if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
         ]
         return named[0] if named else None
 

@@ -6,7 +6,6 @@ wrong it is merely refused: a thief who only saw the code cannot end the sign-in
 """
 
 import hmac
-from dataclasses import replace
 from typing import Any
 
 from authlib.oauth2.rfc6749 import (
@@ -25,8 +24,7 @@ import store.client_sessions
 import store.codes
 import store.tokens
 from models import Client
-from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, scopes
-from protocol.authentication_request import AuthenticationRequest
+from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, redirect_uris, scopes
 from protocol.claims import ACR_PASSWORD
 from protocol.seal import seal, unseal
 from unit_of_work import lock_owner, penalize
@@ -66,15 +64,14 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
                 raise InvalidRequestError("response_type is missing")
             if payload.response_type != "code":
                 raise UnsupportedResponseType(payload.response_type)
-            self.authentication = without_unregistered_claims(
-                authentication_request.parse(payload.data, client), client
-            )
-            if self.authentication.response_mode == "form_post" and not redirect_uri.startswith("http"):
+            self.authentication = authentication_request.parse(payload.data)
+            if self.authentication.response_mode == "form_post" and not redirect_uris.is_web(redirect_uri):
                 raise InvalidRequestError("response_mode form_post needs a web address as redirect URI")
             if payload.scope and not payload.scope.strip():
                 raise InvalidScopeError("the scope is blank")
             if client.get_allowed_scope(payload.scope) is None:
                 raise InvalidScopeError("the client is not registered for this scope")
+            authentication_request.check_still_registered(payload.data, self.authentication, client)
         except OAuth2Error as error:
             error.redirect_uri = redirect_uri
             raise
@@ -192,10 +189,6 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 
     def delete_authorization_code(self, authorization_code: "PresentedCode") -> None:
         """Nothing is left to do: the claim deleted it, before there was a token."""
-
-
-def without_unregistered_claims(asked: AuthenticationRequest, client: Client) -> AuthenticationRequest:
-    return replace(asked, claims=claims.wishes_of_registration(asked.claims, client))
 
 
 class PresentedCode:

@@ -1,13 +1,15 @@
 """What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), read and checked before anybody is asked.
 
-Enters: the parameters of the request and the client's registered defaults. Leaves: one `AuthenticationRequest`, or an error with
-its registered code. What has to happen next, given who is signed in, is decided in `endpoints/authorize.py`.
+Enters: the parameters of the request and the client's registration, which decides what they leave out. Leaves: one
+`AuthenticationRequest`, or an error with its registered code. What has to happen next, given who is signed in, is decided in
+`endpoints/interaction.py`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
 
 from protocol import claims
 
@@ -15,6 +17,7 @@ PROMPTS = ("none", "login", "consent", "select_account", "create")
 DISPLAYS = ("page", "popup", "touch", "wap")
 RESPONSE_MODES = ("query", "form_post")
 MAXIMUM_AGE = 2**31 - 1
+SECTOR = "sector"  # of our own, beside the parameters of a request that is kept: by whose `sub` the client knows people
 
 
 class UnmetAuthenticationRequirementsError(OAuth2Error):
@@ -43,33 +46,68 @@ class AuthenticationRequest:
         """Whether a sign-in is older than `max_age` allows. One of this very second is older than 0 seconds too."""
         return self.max_age is not None and (self.max_age == 0 or now - auth_time > self.max_age)
 
-    def unmet(self, sub: str, acr: str) -> bool:
-        """Whether an essential `acr` or a `sub` that the client named is another one than it would get (§5.5.1)."""
+    def is_acr_unmet(self, supported: Collection[str]) -> bool:
+        """Whether an essential `acr` is asked for in none of the values that there are (§5.5.1.1)."""
         for member in ("id_token", "userinfo"):
-            wishes = self.claims.get(member, {})
-            acrs = claims.wanted_values(wishes.get("acr"))
-            if claims.is_essential(wishes.get("acr")) and acrs and acr not in acrs:
-                return True
-            subs = claims.wanted_values(wishes.get("sub"))
-            if subs and sub not in subs:
+            wish = self.claims.get(member, {}).get("acr")
+            acrs = claims.wanted_values(wish)
+            if claims.is_essential(wish) and acrs and not any(acr in supported for acr in acrs):
                 return True
         return False
 
-    def subs(self) -> list[str]:
-        """The subjects that the client named by the `claims` parameter."""
-        return [
-            sub
-            for member in ("id_token", "userinfo")
-            for sub in claims.wanted_values(self.claims.get(member, {}).get("sub"))
-            if isinstance(sub, str)
-        ]
+    def subs(self) -> list[str] | None:
+        """The subjects that the client named by the `claims` parameter, those of both members; None where anybody will do."""
+        named: list[str] | None = None
+        for member in ("id_token", "userinfo"):
+            wanted = claims.wanted_values(self.claims.get(member, {}).get("sub"))
+            if wanted:
+                named = [sub for sub in wanted if isinstance(sub, str) and (named is None or sub in named)]
+        return named
 
 
-def parse(parameters: dict[str, str], client: Any) -> AuthenticationRequest:
-    """client: its registered `default_max_age` and `default_acr_values` stand in for what the request leaves out.
+def with_defaults(parameters: dict[str, str], client: Any) -> dict[str, str]:
+    """The request with all that it leaves to the client's registration, and without what that does not let it ask for.
 
-    Raises InvalidRequestError.
+    Decided once, before anything is kept or shown: what is shown is what is granted, whatever becomes of the registration
+    meanwhile. What the client has lost by then is refused, what it has won needs another request.
     """
+    decided = {"scope": client.scope, SECTOR: claims.sector(client)}
+    if (redirect_uri := client.get_default_redirect_uri()) is not None:
+        decided["redirect_uri"] = redirect_uri
+    if (max_age := client.member("default_max_age")) is not None:
+        decided["max_age"] = str(max_age)
+    if acr_values := client.member("default_acr_values"):
+        decided["acr_values"] = " ".join(acr_values)
+    decided |= parameters
+    if "claims" in decided:
+        decided["claims"] = without_unregistered_claims(decided["claims"], client)
+    return decided
+
+
+def without_unregistered_claims(text: str, client: Any) -> str:
+    """A claim by itself is no way around the scopes that a client is registered for."""
+    try:
+        wishes = claims.parse_parameter(text)
+    except InvalidRequestError:
+        return text  # `parse` refuses it
+    left_out = unregistered_scopes(wishes, client)
+    return claims.as_text(claims.without_scopes(wishes, left_out)) if left_out else text
+
+
+def unregistered_scopes(wishes: dict[str, Any], client: Any) -> list[str]:
+    return [scope for scope in claims.scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
+
+
+def check_still_registered(parameters: dict[str, str], asked: AuthenticationRequest, client: Any) -> None:
+    """For a request that was kept: raises OAuth2Error where the registration no longer lets the client have what was decided."""
+    if unregistered_scopes(asked.claims, client):
+        raise InvalidScopeError("the client is no longer registered for a claim that was asked for")
+    if parameters.get(SECTOR, claims.sector(client)) != claims.sector(client):
+        raise InvalidRequestError("the client is registered for other subject identifiers by now")
+
+
+def parse(parameters: dict[str, str]) -> AuthenticationRequest:
+    """Raises InvalidRequestError. What a registration has for the request to leave out was filled in before."""
     prompt = frozenset(parameters.get("prompt", "").split())
     if not prompt <= set(PROMPTS):
         raise InvalidRequestError("prompt has a value that is not known here")
@@ -81,11 +119,10 @@ def parse(parameters: dict[str, str], client: Any) -> AuthenticationRequest:
     if response_mode not in RESPONSE_MODES:
         raise InvalidRequestError("response_mode must be query or form_post")
     wanted = claims.parse_parameter(parameters["claims"]) if "claims" in parameters else {}
-    acr_values = parameters.get("acr_values", "").split() or client.member("default_acr_values", [])
     return AuthenticationRequest(
         prompt=prompt,
-        max_age=parse_max_age(parameters.get("max_age"), client.member("default_max_age")),
-        acr_values=tuple(acr_values),
+        max_age=parse_max_age(parameters.get("max_age")),
+        acr_values=tuple(parameters.get("acr_values", "").split()),
         claims=wanted,
         login_hint=parameters.get("login_hint"),
         id_token_hint=parameters.get("id_token_hint"),
@@ -94,9 +131,9 @@ def parse(parameters: dict[str, str], client: Any) -> AuthenticationRequest:
     )
 
 
-def parse_max_age(text: str | None, default: int | None) -> int | None:
+def parse_max_age(text: str | None) -> int | None:
     if text is None:
-        return default
+        return None
     if not text.isdecimal() or not text.isascii() or int(text[:12]) > MAXIMUM_AGE:
         raise InvalidRequestError("max_age must be a number of seconds")
     return int(text)

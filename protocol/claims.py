@@ -169,10 +169,15 @@ def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
 
     Made from a secret of the person's own, so that it stays when keys of the server change (§8.1).
     """
-    if client.member("subject_type", "public") == "public":
+    if not (own_sector := sector(client)):
         return sub
-    mac = hmac.digest(pairwise_secret, sector_identifier(client).encode(), "sha256")
+    mac = hmac.digest(pairwise_secret, own_sector.encode(), "sha256")
     return urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+
+
+def sector(client: Registration) -> str:
+    """Of a client with pairwise subjects; "" for one that knows people as everybody does."""
+    return "" if client.member("subject_type", "public") == "public" else sector_identifier(client)
 
 
 def sector_identifier(client: Registration) -> str:

@@ -1,77 +1,99 @@
-"""JWK Sets that clients register: public keys that this server can verify signatures with (RFC 7517 §5, RFC 7518 §6).
+"""JWK Sets that clients register or publish: public keys that this server can verify signatures with (RFC 7517 §5, RFC 7518 §6).
 
-Enters: a parsed `jwks`, as an operator gave it. Leaves: what is wrong with it in words, or the algorithms that its keys sign with.
-A private key in it is a leak that nobody would notice, so it is refused and not ignored.
+Enters: a parsed `jwks`, as an operator gave it or a client published it. Leaves: what is wrong with it in words, or the algorithms
+that its keys sign with. What is for another use, or of a kind that is not known here, is passed over, because clients publish one
+set for everybody. A private key in it is a leak that nobody would notice, so it is refused and not ignored.
 """
 
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
 from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from protocol import roca
 from protocol.jwt import MAXIMUM_KID_LENGTH, MINIMUM_RSA_BITS
 
-MAXIMUM_KEYS = 20
 MAXIMUM_RSA_BITS = 8192  # a longer one takes long to verify with
-PRIVATE_MEMBERS = frozenset("d p q dp dq qi oth k".split())
+PRIVATE_MEMBERS = frozenset("d p q dp dq qi oth k priv".split())  # RFC 7518 §6, RFC 9964 §3
 TYPES: dict[str, type[RSAKey] | type[ECKey] | type[OKPKey]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")}
 RSA_ALGORITHMS = frozenset({"RS256", "PS256"})
 ALGORITHMS_OF_CURVES = {
-    "P-256": frozenset({"ES256"}),
-    "P-384": frozenset({"ES384"}),
-    "P-521": frozenset({"ES512"}),
-    "Ed25519": frozenset({"EdDSA", "Ed25519"}),
+    ("EC", "P-256"): frozenset({"ES256"}),
+    ("EC", "P-384"): frozenset({"ES384"}),
+    ("EC", "P-521"): frozenset({"ES512"}),
+    ("OKP", "Ed25519"): frozenset({"EdDSA", "Ed25519"}),
 }
+NOTHING = frozenset[str]()
 
 
 def find_problem(jwks: Any) -> str | None:
-    """Why this cannot be registered, in words for the operator, or None when it can."""
+    """Why this cannot be registered, in words for the operator, or None when it can. How many keys it has is nobody's business."""
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
-    if not isinstance(keys, list) or not 1 <= len(keys) <= MAXIMUM_KEYS:
-        return f'must be a JWK Set: {{"keys": […]}} with 1 to {MAXIMUM_KEYS} keys (RFC 7517 §5)'
+    if not isinstance(keys, list) or not keys:
+        return 'must be a JWK Set: {"keys": […]} with at least one key (RFC 7517 §5)'
     problems = [f"keys[{number}] {problem}" for number, key in enumerate(keys) if (problem := problem_of_key(key))]
     if problems:
         return "will not do: " + ", ".join(problems)
-    kids = [key["kid"] for key in keys if "kid" in key]
+    usable = [key for key in keys if algorithms_of_key(key)]
+    kids = [key["kid"] for key in usable if "kid" in key]
     if len(set(kids)) != len(kids):
         return "has two keys with the same kid"
-    if not algorithms(jwks):
-        return "has no key that this server can verify a signature with"
-    return None
+    return None if usable else "has no key that this server can verify a signature with"
 
 
 def problem_of_key(jwk: Any) -> str | None:
+    """What is passed over has none, as long as it is no secret."""
     if not isinstance(jwk, dict):
         return "is no JSON object"
     if jwk.get("kty") == "oct":
         return "is a symmetric key: a secret does not belong into a JWK Set"
     if PRIVATE_MEMBERS & jwk.keys():
         return "is a private key: make a new one, and register its public part"
-    if jwk.get("kty") not in ("RSA", "EC", "OKP"):
-        return "has a kty other than RSA, EC or OKP"
+    texts = [name for name in ("kty", "crv", "use", "alg") if not isinstance(jwk.get(name, ""), str)]
+    if texts or not jwk.get("kty"):
+        return f"has {'an' if texts[0] == 'alg' else 'a'} {texts[0]} that is no text" if texts else "has no kty"
+    return problem_of_signing_key(jwk) if algorithms_of_key(jwk) or lacks_its_curve(jwk) else None
+
+
+def lacks_its_curve(jwk: dict[str, Any]) -> bool:
+    return jwk["kty"] in ("EC", "OKP") and not jwk.get("crv")
+
+
+def problem_of_signing_key(jwk: dict[str, Any]) -> str | None:
     kid = jwk.get("kid", "x")
     if not isinstance(kid, str) or not 1 <= len(kid) <= MAXIMUM_KID_LENGTH:
         return f"has a kid that is no text of 1 to {MAXIMUM_KID_LENGTH} characters"
-    bits = modulus_bits(jwk.get("n"))
-    if jwk["kty"] == "RSA" and bits is not None and not MINIMUM_RSA_BITS <= bits <= MAXIMUM_RSA_BITS:
-        return f"is an RSA key of {bits} bits: use {MINIMUM_RSA_BITS} to {MAXIMUM_RSA_BITS}"
+    if jwk["kty"] == "RSA" and (problem := problem_of_modulus(read_modulus(jwk.get("n")))):
+        return problem
     return None if read(jwk) is not None else "cannot be read: its members are not those of a public key"
 
 
-def modulus_bits(n: Any) -> int | None:
+def problem_of_modulus(modulus: int | None) -> str | None:
     """Told before the key is made of it: joserfc warns of a short one on stderr, and a long one takes long."""
+    if modulus is None:
+        return None  # the key cannot be read either
+    if not MINIMUM_RSA_BITS <= modulus.bit_length() <= MAXIMUM_RSA_BITS:
+        return f"is an RSA key of {modulus.bit_length()} bits: use {MINIMUM_RSA_BITS} to {MAXIMUM_RSA_BITS}"
+    if roca.has_fingerprint(modulus):
+        return (
+            "is an RSA key whose private part can be computed from it (ROCA, CVE-2017-15361): make a new one elsewhere"
+        )
+    return None
+
+
+def read_modulus(n: Any) -> int | None:
     try:
-        return int.from_bytes(urlsafe_b64decode(n + "=" * (-len(n) % 4))).bit_length()
+        return int.from_bytes(urlsafe_b64decode(n + "=" * (-len(n) % 4)))
     except (TypeError, ValueError):
         return None
 
 
 def read(jwk: dict[str, Any]) -> Key | None:
-    """The key; None where its members do not make one."""
+    """The key; None where its members do not make one. What it says of its use is read here, not by joserfc."""
     try:
-        return TYPES[jwk["kty"]].import_key(jwk)
+        return TYPES[jwk["kty"]].import_key({name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]})
     except (JoseError, ValueError, TypeError, KeyError):
         return None
 
@@ -81,9 +103,13 @@ def algorithms(jwks: dict[str, Any]) -> frozenset[str]:
     return frozenset(alg for jwk in jwks["keys"] for alg in algorithms_of_key(jwk))
 
 
-def algorithms_of_key(jwk: dict[str, Any]) -> Iterator[str]:
-    """As the key says of itself (RFC 7517 §4.2 to §4.4): a key for encryption signs nothing."""
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
-        return
-    able = RSA_ALGORITHMS if jwk["kty"] == "RSA" else ALGORITHMS_OF_CURVES.get(jwk["crv"], frozenset())
-    yield from (able & {jwk["alg"]} if "alg" in jwk else able)
+def algorithms_of_key(jwk: dict[str, Any]) -> frozenset[str]:
+    """As the key says of itself (RFC 7517 §4.1 to §4.4): none for one that is for encryption, or of a kind not known here."""
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+        return NOTHING
+    kind = jwk.get("kty"), jwk.get("crv")
+    if not all(isinstance(word, str | None) for word in kind):
+        return NOTHING
+    able = RSA_ALGORITHMS if kind[0] == "RSA" else ALGORITHMS_OF_CURVES.get(kind, NOTHING)  # type: ignore[arg-type]
+    return frozenset(alg for alg in able if jwk.get("alg", alg) == alg)

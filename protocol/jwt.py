@@ -23,7 +23,7 @@ SIGNING = ("RS256", "ES256", "EdDSA")  # what this server signs with
 ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")  # what clients may sign with
 SYMMETRIC = ("HS256", "HS384", "HS512")  # with their secret
 MINIMUM_RSA_BITS = 2048
-MINIMUM_SECRET_OCTETS = 32
+MINIMUM_SECRET_OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # as many as the hash has (RFC 7518 §3.2)
 MAXIMUM_DATE = 2**53  # seconds; what JSON numbers hold exactly everywhere (RFC 8259 §6)
 
 
@@ -88,7 +88,7 @@ def candidates(header: dict[str, Any], keys: Iterable[tuple[str | None, Key]]) -
 def may_sign(key: Key, alg: str) -> bool:
     """Whether what the key says of itself allows it (RFC 7517 §4.2 to §4.4), and it is long enough (RFC 7518 §3.2, §3.3)."""
     if isinstance(key, OctKey):
-        return len(key.raw_value) >= MINIMUM_SECRET_OCTETS
+        return len(key.raw_value) >= MINIMUM_SECRET_OCTETS[alg]
     members = key.as_dict(private=False)
     if members.get("use", "sig") != "sig" or members.get("alg", alg) != alg:
         return False

@@ -75,6 +75,17 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def is_web(uri: str) -> bool:
+    """Whether it is a browser that goes there, and no application of its own scheme."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def is_native(uri: str) -> bool:
+    """Whether any program of the computer could take the answer: at a loopback address, by a private-use scheme (RFC 8252 §8.6)."""
+    host = (urlsplit(uri).hostname or "").rstrip(".")
+    return not is_web(uri) or is_loopback_host(host) or host.endswith(".localhost")
+
+
 def origin(uri: str) -> str | None:
     """`https://app.example:8443` of a web URI (RFC 6454 §4); None for a private-use scheme."""
     parts = urlsplit(uri)

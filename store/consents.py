@@ -1,5 +1,6 @@
 """Remembered consent: what a person has allowed a client."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
@@ -11,6 +12,16 @@ from protocol import scopes
 def find_scope(user_id: int, client_id: str) -> str | None:
     """The scope that was allowed so far, "" for a client that asked for none, None when the person was never asked."""
     return db.session.scalar(select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id))
+
+
+def scopes_of(user_ids: Collection[int], client_id: str) -> dict[int, str]:
+    """What each of these people has allowed a client, by person; those who were never asked are left out. One SELECT at most."""
+    if not user_ids:
+        return {}
+    statement = select(Consent.user_id, Consent.scope).where(
+        Consent.client_id == client_id, Consent.user_id.in_(user_ids)
+    )
+    return {row.user_id: row.scope for row in db.session.execute(statement)}
 
 
 def remember(user_id: int, client_id: str, scope: str, now: int) -> None:

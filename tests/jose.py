@@ -4,7 +4,9 @@ import json
 import secrets
 from base64 import urlsafe_b64encode
 from functools import cache
+from math import gcd, prod
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
@@ -22,6 +24,32 @@ def key_for(alg, kid="a"):
     if alg in ("EdDSA", "Ed25519"):
         return OKPKey.generate_key("Ed25519", parameters)
     return RSAKey.generate_key(2048, parameters)
+
+
+@cache
+def roca_key(kid="roca", first=126):
+    """A key as Infineon's library made them (CVE-2017-15361): primes of the form k·M + (65537^a mod M).
+
+    first: how many primes M is the product of; 126 are those of a key of 2048 bits.
+    """
+    small = [n for n in range(2, 1_500) if all(n % divisor for divisor in range(2, int(n**0.5) + 1))][:first]
+    primorial = prod(small)
+
+    def prime():
+        while True:  # in the upper part of 1024 bits, so that the product of two has 2048
+            k = (3 * 2**1022 + secrets.randbelow(2**1022)) // primorial
+            found = k * primorial + pow(65537, secrets.randbits(64), primorial)
+            if found.bit_length() == 1024 and all(pow(base, found - 1, found) == 1 for base in (2, 3, 5)):
+                return found
+
+    while True:
+        p, q = prime(), prime()
+        if p != q and gcd(65537, (p - 1) * (q - 1)) == 1:
+            d = pow(65537, -1, (p - 1) * (q - 1))
+            numbers = rsa.RSAPrivateNumbers(
+                p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(65537, p * q)
+            )
+            return RSAKey(numbers.private_key(), numbers.private_key(), {"kid": kid})
 
 
 def public(key, **changed):

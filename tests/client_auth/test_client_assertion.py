@@ -35,7 +35,7 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
-from tests.jose import assertion_claims, jwks, key_for, public, secret_key, segment, sign, with_assertion
+from tests.jose import assertion_claims, jwks, key_for, public, roca_key, secret_key, segment, sign, with_assertion
 from tests.web import WebServer, http_answer, json_answer
 
 CODE = "ost_ac_" + "c" * 43
@@ -112,10 +112,24 @@ def test_a_client_signs_with_its_key(present, seed, alg):
     assert present(sign(assertion_claims(), key_for(alg), alg)).status_code == 200
 
 
+OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # RFC 7518 §3.2
+
+
 @pytest.mark.parametrize("alg", jwt.SYMMETRIC)
 def test_a_client_signs_with_its_secret(present, seed, alg):
-    seed(a_machine(**with_secret()))
-    assert present(sign(assertion_claims(), secret_key(CLIENT_SECRET), alg)).status_code == 200
+    secret = "s" * OCTETS[alg]
+    seed(a_machine(**with_secret(secret=secret)))
+    assert present(sign(assertion_claims(), secret_key(secret), alg)).status_code == 200
+
+
+@pytest.mark.threat("T130")
+@pytest.mark.parametrize("alg", jwt.SYMMETRIC)
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_a_secret_that_is_shorter_than_the_hash(present, seed, alg, is_registered):
+    secret = "s" * (OCTETS[alg] - 1)
+    members = {"token_endpoint_auth_signing_alg": alg} if is_registered else {}
+    seed(a_machine(**with_secret(secret=secret, **members)))
+    check_refused(present(sign(assertion_claims(), secret_key(secret), alg)))
 
 
 @pytest.mark.parametrize(
@@ -483,6 +497,44 @@ def test_nothing_is_fetched_for_what_is_refused_anyway(present, publisher):
     check_refused(present(exp=1))
     check_refused(present(jti=None))
     assert publisher.requests == []
+
+
+POST_QUANTUM = {"kty": "AKP", "alg": "ML-DSA-65", "kid": "a", "use": "sig", "pub": "AAAA"}
+
+
+@pytest.mark.parametrize("where", ["jwks", "jwks_uri"])
+def test_a_key_of_a_kind_not_known_here_is_passed_over(present, seed, publisher, where):
+    """Even where it has the same kid (RFC 7517 §4.5, §5)."""
+    others = [POST_QUANTUM, {"kty": "EC", "crv": "secp256k1", "kid": "a"}, public(KEY, use="tls"), public(KEY, alg="X")]
+    publisher.answer = json_answer(jwks(*others, KEY))
+    if where == "jwks":
+        seed(a_machine(client_id="inline", **with_keys(*others, KEY)))
+    client_id = "inline" if where == "jwks" else "robot"
+    assert present(sign(assertion_claims(client_id), KEY)).status_code == 200
+    assert present(sign(assertion_claims(client_id), KEY, kid=None)).status_code == 200
+
+
+def test_a_key_that_is_named_is_found_however_far_down(present, publisher):
+    others = [public(OTHER_KEY, kid=f"another {number}") for number in range(4_000)]
+    answer = json_answer(jwks(*others, KEY))
+    assert len(answer) < fetching.MAXIMUM_SIZE
+    publisher.answer = answer
+    assert present().status_code == 200
+    assert len(publisher.requests) == 1
+    check_refused(present(sign(assertion_claims(), KEY, kid=None)))  # nobody tries them all
+
+
+@pytest.mark.threat("T130")
+@pytest.mark.parametrize("where", ["jwks", "jwks_uri"])
+def test_a_key_that_anybody_can_compute(present, seed, publisher, where):
+    """CVE-2017-15361: also where it was registered before anybody looked."""
+    weak = roca_key()
+    publisher.answer = json_answer(jwks(weak, KEY))
+    if where == "jwks":
+        seed(a_machine(client_id="inline", **with_keys(weak, KEY)))
+    client_id = "inline" if where == "jwks" else "robot"
+    check_refused(present(sign(assertion_claims(client_id), weak, "RS256")))
+    assert present(sign(assertion_claims(client_id), KEY)).status_code == 200
 
 
 @pytest.mark.threat("T063")

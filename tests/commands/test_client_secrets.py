@@ -72,6 +72,31 @@ def test_rotate_secret_seals_the_new_one(flask_json, rows):
     assert opened(rows) == renewed
 
 
+HS = 'token_endpoint_auth_signing_alg="HS{}"'
+
+
+@pytest.mark.threat("T130")
+@pytest.mark.parametrize(("octets", "long_enough", "too_long"), [(32, 256, 384), (48, 384, 512), (63, 384, 512)])
+def test_an_algorithm_that_the_secret_is_too_short_for(flask, refused, seed, rows, octets, long_enough, too_long):
+    """RFC 7518 §3.2. The algorithm may change later than the secret."""
+    sealed = VAULT.seal(b"s" * octets, "web")
+    members = {"token_endpoint_auth_method": "client_secret_jwt", "client_secret_digest": None}
+    seed(a_client(**members, sealed_client_secret=sealed))
+    assert flask("clients", "set", "web", "--set", HS.format(long_enough)).exit_code == 0
+    told = refused("clients", "set", "web", "--set", HS.format(too_long))
+    assert f"at least {too_long // 8} octets" in told
+    assert "rotate-secret web" in told
+    assert flask("clients", "rotate-secret", "web").exit_code == 0
+    assert flask("clients", "set", "web", "--set", HS.format(too_long)).exit_code == 0
+    assert len(opened(rows)) >= 64
+
+
+def test_a_secret_is_not_too_short_for_who_sends_it(flask, seed):
+    """Only where it signs does its length follow the algorithm; a new way of authentication makes a new secret."""
+    seed(a_client())
+    assert flask("clients", "set", "web", *SIGNS_SECRET, "--set", HS.format(512)).exit_code == 0
+
+
 def test_keys_of_its_own_are_not_rotated_here(refused, flask_json, rows):
     added = flask_json("clients", "add", "Web", *WEB, *SIGNS)
     assert "has no secret: it signs with its own keys" in refused("clients", "rotate-secret", added["client_id"])

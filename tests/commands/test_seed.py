@@ -154,6 +154,15 @@ def test_a_secret_to_sign_with_is_sealed(flask_json, rows, write):
     assert rows(select(Client.sealed_client_secret)) == [(box,)]
 
 
+def test_a_secret_that_was_long_enough_before(flask_json, refused, write):
+    client = WEB | {"token_endpoint_auth_method": "client_secret_jwt"}
+    signs = {"token_endpoint_auth_signing_alg": "HS256"}
+    flask_json("seed", write(clients=[client | signs | {"client_secret": "s" * 32}]))
+    flask_json("seed", write(clients=[client | signs]))
+    signs["token_endpoint_auth_signing_alg"] = "HS512"
+    assert "at least 64 octets" in refused("seed", write(clients=[client | signs]))
+
+
 def test_claims_of_people(flask_json, rows, write, sleep):
     claims = {"given_name": "Ada", "address": {"country": "France"}, "phone_number": "+33 1 23 45 67 89"}
     path = write(users=[ADA | {"claims": claims | {"nickname": None}}])

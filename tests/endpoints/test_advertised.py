@@ -169,7 +169,7 @@ def acrs_work(http, client, seed, value):
 
 def prompts_work(http, client, seed, value):
     if value == "none":
-        return error_of(http, client_id=client(), prompt=value) == "consent_required"
+        return error_of(http, client_id=client(), prompt=value) == "login_required"
     heading = {
         "login": "Sign in",
         "consent": "Web asks for access",

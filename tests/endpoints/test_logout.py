@@ -182,6 +182,21 @@ def test_a_hint_of_somebody_who_is_not_here_asks(both, hint, rows):
     assert rows(COUNT) == [(1,)]
 
 
+@pytest.mark.threat("T183")
+def test_a_hint_of_another_session_of_the_same_person_asks(app, ada, hint, rows):
+    """A `sid` names one session. Of another browser, or when it has ended, nobody here is meant, whoever the `sub` is."""
+    elsewhere = app.test_client()
+    sign_in(elsewhere)
+    assert page(logout(elsewhere, id_token_hint=hint)).headings == ["Sign out?"]
+    assert rows(COUNT) == [(2,)]
+    logout(ada, id_token_hint=hint)
+    sign_in(ada)
+    for browser in (ada, elsewhere):
+        shown = logout(browser, id_token_hint=hint, post_logout_redirect_uri=BACK)
+        assert page(shown).headings == ["Sign out?"]
+    assert rows(COUNT) == [(2,)]
+
+
 def test_without_a_hint_with_two(both, rows):
     shown = logout(both)
     press(both, shown, "Sign out only Bo")

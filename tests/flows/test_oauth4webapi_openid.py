@@ -127,7 +127,7 @@ OAUTH4WEBAPI = {
     },
     "refused authorization": {
         "authorize": WITH_A_CODE,
-        "silently at a client that was never allowed": sent_back("consent_required"),
+        "silently at a client that was never allowed": sent_back("login_required"),
         "silently and not": sent_back("invalid_request"),
         "a prompt that there is not": sent_back("invalid_request"),
         "an age that is none": sent_back("invalid_request"),

@@ -609,6 +609,8 @@ class Model:
     def next_step(self, asked):
         """A page, an error code, or the session to answer for."""
         here, is_silent = self.accounts(asked.browser), asked.prompt == "none"
+        if is_silent:  # whoever has not allowed the client is not there for it
+            here = [session for session in here if (session.person, asked.client) in self.consents]
         if not here:
             return "login_required" if is_silent else LOGIN
         session = asked.session or self.find_account(asked, here)

@@ -82,7 +82,9 @@ def test_none_without_a_session(people, rows):
 
 @pytest.mark.threat("T109")
 def test_none_without_consent(ada, rows):
-    assert error_of(ada, prompt="none") == "consent_required"
+    assert (
+        error_of(ada, prompt="none") == "login_required"
+    )  # as if nobody were here: see `test_a_stranger_learns_nothing`
     authorize(ada, scope="openid")
     assert error_of(ada, prompt="none") == "consent_required"
     assert silently(ada, scope="openid") == "sub-of-ada"
@@ -189,8 +191,9 @@ def test_an_age_of_zero_means_now(remembered):
 def test_a_registered_age_of_zero_means_now_too(people, seed):
     seed(an_openid_client(client_id="bank", extra_metadata={"default_max_age": 0}))
     sign_in(people)
+    authorize(people, client_id="bank", max_age="100")
     assert error_of(people, client_id="bank", prompt="none") == "login_required"
-    assert error_of(people, client_id="bank", prompt="none", max_age="100") == "consent_required"
+    assert "code" in answer_to_client(people.get(authorization_path(client_id="bank", scope=SCOPE, max_age="100")))
 
 
 @pytest.mark.parametrize("age", ["-1", "1.5", "x", "１", "99999999999999999999"])
@@ -277,6 +280,106 @@ def test_nobody_decides_before_it_is_their_turn(both, rows):
     }
     assert answer_of(both.post("/oauth/authorize", data=form))["error"] == "login_required"
     assert rows(COUNT_CODES) == before
+
+
+# ---- what a client learns of people who have not allowed it ------------------------------------------------------------
+
+
+def insisting(member="id_token", **wishes):
+    return json.dumps({member: {name: {"essential": True, "value": value} for name, value in wishes.items()}})
+
+
+PROBES = {
+    "nothing": {},
+    "an address that is here": {"login_hint": "ada@example.com"},
+    "an address that is not": {"login_hint": "cy@example.com"},
+    "a sub that is here": {"claims": insisting(sub="sub-of-ada")},
+    "a sub that is not": {"claims": insisting(sub="nobody")},
+    "a sub for userinfo": {"claims": insisting("userinfo", sub="sub-of-bo")},
+    "a sub that is none": {"claims": insisting(sub=1)},
+    "an acr that is not met": {"claims": insisting(acr="phr")},
+    "an age": {"max_age": "0"},
+    "no hint": {"id_token_hint": "x"},
+    "less": {"scope": "openid"},
+    "no openid": {"scope": "profile"},
+}
+WHO = {"nobody": [], "Ada": ["ada@example.com"], "Ada and Bo": ["ada@example.com", BO]}
+
+
+def told(http, **parameters):
+    """All that the client gets to know of a request that must not ask anything."""
+    answer = http.get(authorization_path(**{"scope": SCOPE, "prompt": "none", "client_id": "curious"} | parameters))
+    return answer.status_code, answer_to_client(answer)
+
+
+@pytest.mark.threat("T109", "T181")
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+@pytest.mark.parametrize("who", WHO.values(), ids=WHO)
+def test_a_stranger_learns_nothing(people, seed, probe, who):
+    """Whoever is signed in, a client that nobody here has allowed gets one answer, to the letter."""
+    seed(an_openid_client(client_id="curious", client_name="Curious"))
+    expected = told(people)
+    assert expected[1]["error"] == ["login_required"]
+    for email in who:
+        sign_in(people, email=email)
+        authorize(people)  # another client, which they have allowed
+    assert told(people, **probe) == expected
+
+
+@pytest.mark.threat("T181")
+def test_nor_by_a_hint_of_its_own(people, seed):
+    """Of a person who allowed the client once and took it back."""
+    seed(an_openid_client(client_id="curious", client_name="Curious"))
+    expected = told(people)
+    sign_in(people)
+    hint = sign_in_at_client(people, client_id="curious")["id_token"]
+    assert "code" in told(people, id_token_hint=hint)[1]
+    press(people, people.get("/account/applications"), "Remove access of Curious")
+    assert told(people, id_token_hint=hint) == told(people) == expected
+
+
+@pytest.mark.threat("T181")
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+def test_whom_one_of_two_has_allowed_learns_nothing_of_the_other(people, seed, probe):
+    """Ada has allowed it. Whether Bo, who has not, is signed in beside her makes no difference."""
+    seed(an_openid_client(client_id="curious", client_name="Curious"))
+    sign_in(people)
+    authorize(people, client_id="curious")
+    probe = probe | ({"login_hint": BO} if "login_hint" in probe else {})
+
+    def answer():
+        status, members = told(people, **probe)
+        return status, {name: value for name, value in members.items() if name != "code"}, "code" in members
+
+    alone = answer()
+    sign_in(people, email=BO)
+    assert answer() == alone
+
+
+@pytest.mark.threat("T181")
+@pytest.mark.parametrize(
+    ("probe", "error"),
+    [
+        ({"id_token_hint": "x"}, "invalid_request"),
+        ({"claims": insisting(acr="phr")}, "unmet_authentication_requirements"),
+    ],
+)
+def test_what_can_never_be_answered_is_refused_before_anybody_signs_in(people, probe, error):
+    """With a page for some and an error for others, the client would know who is here."""
+    assert error_of(people, **probe) == error
+    sign_in(people)
+    assert error_of(people, **probe) == error
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"id_token": {"sub": {"value": "sub-of-ada"}}, "userinfo": {"sub": {"value": "sub-of-bo"}}},
+        {"id_token": {"sub": {"values": [["sub-of-ada"], 1]}}},
+    ],
+)
+def test_a_sub_that_nobody_can_have(both, wish):
+    assert error_of(both, prompt="none", claims=json.dumps(wish)) == "login_required"
 
 
 # ---- several accounts --------------------------------------------------------------------------------------------------

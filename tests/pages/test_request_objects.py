@@ -54,7 +54,7 @@ def test_from_the_request_to_the_id_token(ada):
 def test_what_it_asks_of_the_sign_in_is_heeded(ada):
     assert page(ask(ada, request=signed(prompt="login"), **ENVELOPE)).headings == ["Sign in"]
     answer = follow(ada, ada.get(authorization_path(request=signed(prompt="none"), **ENVELOPE)))
-    assert answer_to_client(answer)["error"] == ["consent_required"]
+    assert answer_to_client(answer)["error"] == ["login_required"]
 
 
 @pytest.mark.threat("T138")
