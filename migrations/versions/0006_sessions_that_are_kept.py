@@ -2,14 +2,14 @@
 
 Sessions that are there live on as they were until they are used; from then on they end 12 hours after their last use.
 
-Revision: 0006, after 0004.
+Revision: 0006, after 0005.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
