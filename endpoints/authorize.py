@@ -5,9 +5,9 @@ the consent page carries the ticket and nothing else, so what was shown is what 
 consent is asked again only when the client asks for more, or for the question.
 """
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
-from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, OAuth2Error
+from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, InvalidScopeError, OAuth2Error
 from flask import Blueprint, abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
@@ -24,7 +24,7 @@ from front_door import csrf
 from models import Client
 from protocol import clock, request_object
 from protocol.authentication_request import with_defaults
-from protocol.parameters import check_parameters, known
+from protocol.parameters import check_parameters, known, sound
 from store.tickets import Ticket
 from unit_of_work import refuse
 
@@ -44,19 +44,22 @@ def authorize() -> ResponseReturnValue:
     if request.method == "POST":
         # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form is sent without.
         # What its address says comes along, so that a parameter given in both places is one given twice.
-        query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
+        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
+        query = urlencode(pairs)
         if len(query) > MAXIMUM_QUERY:
-            return refuse_with_page(InvalidRequestError("the request is too long"))
+            return refuse_unread(InvalidRequestError("the request is too long"), pairs)
         return redirect(f"{url_for('authorize.authorize')}?{query}", 303)
     return consider(request.args.get("ticket"))
 
 
 def consider(ticket: str | None) -> ResponseReturnValue:
     """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to the client."""
+    # Werkzeug takes bytes that are no UTF-8 for the text that encodes them: a `state` would come back as another.
+    pairs = parse_qsl(request.query_string.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
     try:
-        check_parameters(request.args.items(multi=True))
+        check_parameters(pairs, of_scope=InvalidScopeError)
     except OAuth2Error as error:
-        return refuse_with_page(error)
+        return refuse_unread(error, pairs)
     kept = find_kept(ticket) if ticket else None
     if ticket and kept is None:
         return no_such_request()
@@ -122,6 +125,15 @@ def decide(ticket: str) -> ResponseReturnValue:
 
 def find_kept(ticket: str) -> Ticket | None:
     return store.tickets.find(ticket, browser_digest(), clock.now())
+
+
+def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
+    """What the guard refused. The client hears of it all the same, where what says which client, and where, is right."""
+    parameters = sound(pairs)
+    client = find_client(parameters)
+    if client is not None:
+        request_object.address_error(error, parameters, client)
+    return refuse_authorization(error, request_object.for_the_answer(parameters))
 
 
 def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:

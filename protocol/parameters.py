@@ -12,12 +12,16 @@ from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import unquote_plus
 
-from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError
+from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
 
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
 CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
-ANY_LETTERS = frozenset({"state", "client_secret", "claims"})
+ANY_LETTERS = frozenset({"state", "nonce", "client_secret"})
+IN_JSON = re.compile(
+    r"[\x00-\x08\x0B\x0C\x0E-\x1F\uD800-\uDFFF\uFFFD]"
+)  # line feeds and tabs are its blanks (RFC 8259 §2)
+JSON = frozenset({"claims"})
 REPEATABLE = frozenset({"resource", "audience"})  # RFC 8707 §2, RFC 8693 §2.1
 
 MAXIMUM_LENGTHS = {
@@ -37,7 +41,7 @@ AUTHORIZATION = frozenset(
 )
 KNOWN = AUTHORIZATION | frozenset(
     "grant_type code client_secret client_assertion client_assertion_type code_verifier refresh_token ticket decision token"
-    " token_type_hint post_logout_redirect_uri logout_hint".split()
+    " token_type_hint post_logout_redirect_uri".split()
 )
 # What may help, and is left out where it is of no use: too long, or with characters that no such value has.
 HINTS = frozenset({"login_hint", "ui_locales", "claims_locales"})
@@ -82,25 +86,56 @@ def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]],
     return names
 
 
-def check_parameters(pairs: Iterable[tuple[str, str]]) -> None:
+def check_parameters(pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Error] = InvalidRequestError) -> None:
     """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one that is too long.
 
-    InvalidScopeError for a scope of nothing but blanks.
+    of_scope: what is raised for a scope that is malformed so.
     """
     pairs = list(pairs)
-    repeated = [name for name, count in Counter(name for name, _value in pairs).items() if count > 1]
-    if any(name not in REPEATABLE for name in repeated):
+    if not repeated(pairs) <= REPEATABLE:
         raise InvalidRequestError("a parameter is given more than once")
     for name, value in pairs:
-        if name not in KNOWN:
-            continue  # RFC 6749 §3.1: unrecognized parameters are ignored
-        if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
-            raise InvalidRequestError(f"{name} is too long")
-        # What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401). Everything
-        # else is ASCII by its syntax.
-        refused = CONTROL.search(value) if name in ANY_LETTERS else not VISIBLE.fullmatch(value)
-        if refused:
-            raise InvalidRequestError(f"{name} has characters that its syntax does not allow")
+        check_value(name, value, of_scope if name == "scope" else InvalidRequestError)
+
+
+def check_value(name: str, value: str, error: type[OAuth2Error] = InvalidRequestError) -> None:
+    if name not in KNOWN:
+        return  # RFC 6749 §3.1: unrecognized parameters are ignored
+    if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
+        raise error(f"{name} is too long")
+    if name in JSON:
+        refused: object = IN_JSON.search(value)
+    elif name in ANY_LETTERS:
+        # What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401).
+        refused = CONTROL.search(value)
+    else:  # ASCII by its syntax
+        refused = not VISIBLE.fullmatch(value)
+    if refused:
+        raise error(f"{name} has characters that its syntax does not allow")
+
+
+def repeated(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    return {name for name, count in Counter(name for name, _value in pairs).items() if count > 1}
+
+
+def sound(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of a request that is refused: what it gives once and well-formed, enough to know who is told, and how (RFC 6749 §4.1.2.1).
+
+    Nothing where client or redirect URI are among what is wrong: then nobody is told but the person.
+    """
+    pairs = list(pairs)
+    twice = repeated(pairs)
+    once = {name: value for name, value in pairs if value and name not in twice and is_well_formed(name, value)}
+    named = {name for name, value in pairs if name in ("client_id", "redirect_uri") and (value or name in twice)}
+    return known(once.items()) if named <= once.keys() else {}
+
+
+def is_well_formed(name: str, value: str) -> bool:
+    try:
+        check_value(name, value)
+    except OAuth2Error:
+        return False
+    return True
 
 
 def check_assertion(form: dict[str, str]) -> None:

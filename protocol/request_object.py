@@ -15,13 +15,13 @@ from joserfc.jwk import Key
 
 from protocol import jwt, scopes
 from protocol.jwt import InvalidJwtError
-from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, known
+from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, known
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
 CLOCK_SKEW = 60
 OF_THE_ENVELOPE = frozenset({"client_id", "request"})
-OF_THE_ANSWER = ("state", "response_mode")
+OF_THE_ANSWER = ("redirect_uri", "state", "response_mode")
 NEEDED_OUTSIDE = ("response_type", "scope")  # so that it is an OAuth request still (OpenID Connect Core §6.1)
 
 
@@ -47,25 +47,35 @@ def unpack(parameters: dict[str, str], client: Client, find_keys: FindKeys, issu
     try:
         return signed_parameters(parameters, client, find_keys, issuer, now)
     except OAuth2Error as error:
-        redirect_uri = parameters.get("redirect_uri") or client.get_default_redirect_uri()
-        if redirect_uri and client.check_redirect_uri(redirect_uri):
-            error.redirect_uri, error.state = redirect_uri, for_the_answer(parameters).get("state")
+        address_error(error, parameters, client)
         raise
 
 
-def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
-    """The parameters of a request that is refused, with `state` and `response_mode` of its request object, verified or not.
+def address_error(error: OAuth2Error, parameters: dict[str, str], client: Client) -> None:
+    """Give a refusal of this client's request its redirect URI and `state`, where the request names one that is registered."""
+    parameters = for_the_answer(parameters)
+    redirect_uri = parameters.get("redirect_uri", client.get_default_redirect_uri())
+    if redirect_uri and client.check_redirect_uri(redirect_uri):
+        error.redirect_uri, error.state = redirect_uri, parameters.get("state")
 
-    They only say how the client hears of the error, and in a plain request nobody signed them either. Without its state no client
-    takes an answer for one to its own request.
+
+def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
+    """The parameters of a request that is refused, with what its request object says of the answer, verified or not.
+
+    It only says how the client hears of the error, and in a plain request nobody signed that either. Without its state no client
+    takes an answer for one to its own request. A redirect URI that is said outside counts.
     """
     try:
         claims = jwt.read_unverified(parameters.get("request", ""))
-        inside = {name: claims[name] for name in OF_THE_ANSWER if isinstance(claims.get(name), str)}
-        check_parameters(inside.items())
-    except (InvalidJwtError, OAuth2Error):
+    except InvalidJwtError:
         return parameters
-    return parameters | inside
+    inside = {name: claims[name] for name in OF_THE_ANSWER if claims.get(name) not in (None, "")}
+    usable = {name: value for name, value in inside.items() if isinstance(value, str) and is_well_formed(name, value)}
+    if "redirect_uri" in parameters:
+        usable["redirect_uri"] = parameters["redirect_uri"]
+    elif "redirect_uri" in inside:
+        usable.setdefault("redirect_uri", "")  # not the default: the client meant another one
+    return parameters | usable
 
 
 def signed_parameters(

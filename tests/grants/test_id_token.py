@@ -77,6 +77,11 @@ def test_the_alg_that_the_client_registered(http, seed, alg, hash_name):
     assert said["at_hash"] == half_digest(tokens["access_token"], hash_name)
 
 
+@pytest.mark.parametrize("nonce", ["naïve Ж 漢字 👩\u200d🚀", '"\\<>&%2B+', "n" * 4_096])
+def test_a_nonce_in_any_letters_is_the_clients_own(ada, nonce):
+    assert id_token_of(ada, sign_in_at_client(ada, nonce=nonce))["nonce"] == nonce
+
+
 @pytest.mark.threat("T132")
 def test_the_nonce_is_of_this_request_only(ada):
     first, second = authorize(ada, nonce="first"), authorize(ada, nonce="second")

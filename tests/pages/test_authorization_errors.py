@@ -2,11 +2,14 @@
 redirect URI is in doubt; the client, by a redirect, in every other case.
 """
 
+import re
+
 import pytest
 from sqlalchemy import func, select
 
 from models import AuthorizationTicket
-from tests.builders import CHALLENGE, REDIRECT_URI, a_client, a_machine, a_user
+from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, a_client, a_machine, a_user
+from tests.openid import an_openid_client
 from tests.pages.steps import answer_to_client, authorization_path, page, sign_in
 
 COUNT_TICKETS = select(func.count()).select_from(AuthorizationTicket)
@@ -17,6 +20,7 @@ def browser(request, http, seed):
     """Refused before any sign-in page is shown, and for a person who is signed in just the same."""
     seed(a_user(), a_client(), a_machine())
     seed(a_client(client_id="two", redirect_uris=[REDIRECT_URI, "https://app.example/other"]))
+    seed(an_openid_client(client_id="openid"))
     if request.param == "signed in":
         sign_in(http)
     return http
@@ -86,9 +90,11 @@ def test_unknown_clients_and_unregistered_addresses_link_nowhere(browser):
 
 
 @pytest.mark.threat("T019")
-@pytest.mark.parametrize("name", ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"])
-def test_a_repeated_parameter(browser, name):
-    answer = browser.get(authorization_path() + f"&{name}=https://evil.example")
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+@pytest.mark.parametrize("value", ["https://evil.example", "web", REDIRECT_URI, ""])
+def test_a_repeated_client_or_redirect_uri(browser, name, value):
+    """Even where both say the same, or one of them nothing: who is to be told is in doubt."""
+    answer = browser.get(authorization_path() + f"&{name}={value}")
     assert answer.status_code == 400
     assert "Location" not in answer.headers
 
@@ -128,6 +134,98 @@ def test_a_redirect_with_error_state_and_iss(browser, rows, changed, error):
     assert all(len(values) == 1 for values in members.values())
     assert answer.headers["Cache-Control"] == "no-store"
     assert rows(COUNT_TICKETS) == [(0,)]
+
+
+BEYOND_ASCII = "naïve Ж 漢字 👩\u200d🚀"
+# What the front guard refuses before the request is read: as it is added to a request, whether its state is well-formed, the error.
+FOR_THE_GUARD = {
+    "state with a line feed": ("&state=a%0Ab", False, "invalid_request"),
+    "state with NUL": ("&state=%00", False, "invalid_request"),
+    "state too long": ("&state=" + "x" * 8_193, False, "invalid_request"),
+    "state twice": ("&state=a&state=b", False, "invalid_request"),
+    "state twice the same": ("&state=a&state=a", False, "invalid_request"),
+    "nonce with an escape": ("&state=s&nonce=%1B", True, "invalid_request"),
+    "nonce too long": ("&state=s&nonce=" + "n" * 4_097, True, "invalid_request"),
+    "nonce twice": ("&state=s&nonce=1&nonce=2", True, "invalid_request"),
+    "scope beyond ASCII": ("&state=s&scope=%C3%A9", True, "invalid_scope"),
+    "scope too long": ("&state=s&scope=" + "s" * 4_097, True, "invalid_scope"),
+    "claims with NUL": ("&state=s&claims=%00", True, "invalid_request"),
+    "claims too long": ("&state=s&claims=" + "c" * 8_193, True, "invalid_request"),
+    "response_type beyond ASCII": ("&state=s&response_type=%C3%A9", True, "invalid_request"),
+    "prompt with a tab": ("&state=s&prompt=%09", True, "invalid_request"),
+    "a parameter of nobody twice": ("&state=s&x=1&x=2", True, "invalid_request"),
+}
+
+
+@pytest.mark.threat("T019", "T027", "T185")
+@pytest.mark.parametrize(("added", "has_state", "error"), FOR_THE_GUARD.values(), ids=FOR_THE_GUARD)
+@pytest.mark.parametrize("by_post", [False, True], ids=["GET", "POST"])
+@pytest.mark.parametrize("redirect_uri", [REDIRECT_URI, None], ids=["named", "the only one"])
+def test_the_client_hears_what_the_guard_refuses(browser, rows, added, has_state, error, by_post, redirect_uri):
+    """RFC 6749 §4.1.2.1: to its redirect URI wherever that and the client are right; with `state` where that is one."""
+    left_out = dict.fromkeys([*re.findall("&([^=]*)=", added), "state"])
+    path, _mark, query = (authorization_path(**left_out, redirect_uri=redirect_uri) + added).partition("?")
+    if by_post:
+        answer = browser.post(path, data=query, content_type="application/x-www-form-urlencoded")
+        if answer.headers["Location"].startswith("/"):
+            answer = browser.get(answer.headers["Location"])
+    else:
+        answer = browser.get(f"{path}?{query}")
+    members = answer_to_client(answer)
+    assert members["error"] == [error]
+    assert members.get("state") == (["s"] if has_state else None)
+    assert rows(COUNT_TICKETS) == [(0,)]
+
+
+@pytest.mark.threat("T028", "T185")
+@pytest.mark.parametrize("raw", ["%E9", "%ff%fe", "%ed%a0%80", "%00"])
+def test_a_state_of_bytes_that_are_no_text_does_not_come_back_as_another(browser, raw):
+    members = answer_to_client(browser.get(authorization_path(state=None) + f"&state={raw}"))
+    assert members["error"] == ["invalid_request"] and "state" not in members
+
+
+@pytest.mark.threat("T185")
+def test_it_hears_it_in_the_way_it_asked_for(browser):
+    answer = browser.get(authorization_path(response_mode="form_post", nonce="a\nb"))
+    (form,) = page(answer).forms
+    assert (answer.status_code, form.url) == (200, REDIRECT_URI)
+    assert (form.fields["error"], form.fields["state"], form.fields["iss"]) == ("invalid_request", "the state", ISSUER)
+
+
+@pytest.mark.threat("T185")
+@pytest.mark.parametrize("redirect_uri", ["https://evil.example", REDIRECT_URI + "\n", "x" * 3_000])
+def test_nobody_but_the_client_hears_it(browser, redirect_uri):
+    answer = browser.get(authorization_path(redirect_uri=redirect_uri, nonce="\0"))
+    assert answer.status_code == 400 and "Location" not in answer.headers
+
+
+@pytest.mark.threat("T185")
+def test_a_form_that_is_too_long_for_an_address(browser):
+    """A client's own form becomes a GET: what no address can hold is told at once."""
+    path, _mark, query = authorization_path().partition("?")
+    more = "&unknown=" + "x" * 20_000
+    answer = browser.post(path, data=query + more, content_type="application/x-www-form-urlencoded")
+    members = answer_to_client(answer)
+    assert (members["error"], members["state"]) == (["invalid_request"], ["the state"])
+    query = query.replace("app.example", "evil.example")
+    answer = browser.post(path, data=query + more, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 400 and "Location" not in answer.headers
+
+
+@pytest.mark.threat("T028")
+@pytest.mark.parametrize("state", [BEYOND_ASCII, "'\"<>&%+", "x" * 8_192])
+def test_a_state_in_any_letters_comes_back(browser, state):
+    members = answer_to_client(browser.get(authorization_path(state=state, nonce="\0")))
+    assert members["state"] == [state]
+
+
+@pytest.mark.parametrize(
+    "claims", ['{\r\n\t"userinfo":\n\t{\n\t\t"name": null\n\t}\r\n}\n', '{"id_token": {"name": {"value": "\x7f\x85"}}}']
+)
+def test_json_may_hold_line_breaks(browser, claims):
+    answer = browser.get(authorization_path(scope="openid profile", claims=claims, client_id="openid"))
+    assert answer.status_code == (303 if "Location" in answer.headers else 200)
+    assert "error" not in answer.headers.get("Location", "")
 
 
 @pytest.mark.threat("T105")

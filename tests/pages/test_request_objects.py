@@ -1,5 +1,7 @@
 """Signed requests at the authorization endpoint (RFC 9101): `protocol/request_object.py` has the rules, here they are in force."""
 
+import json
+
 import pytest
 from joserfc.jwk import ECKey
 
@@ -75,6 +77,40 @@ def test_an_address_inside_that_is_not_registered(ada):
 def test_another_key_and_no_key(ada):
     for text in (signed(ECKey.generate_key("P-256")), signed().rpartition(".")[0] + ".", "x"):
         assert error_of(ada, request=text, redirect_uri=REDIRECT_URI) == "invalid_request_object"
+
+
+@pytest.mark.threat("T185")
+@pytest.mark.parametrize(
+    ("key", "inside", "error"),
+    [
+        (ECKey.generate_key("P-256"), {}, "invalid_request_object"),
+        (KEY, {"nonce": "a\0"}, "invalid_request"),
+        (KEY, {"scope": "é"}, "invalid_request"),
+    ],
+    ids=["another key", "a nonce that is none", "a scope that is none"],
+)
+def test_who_names_the_address_inside_hears_of_it_there(ada, key, inside, error):
+    text = signed(key, **inside)
+    members = answer_to_client(ada.get(authorization_path(request=text, **ENVELOPE)))
+    assert (members["error"], members["state"]) == ([error], ["inside"])
+    twice = answer_to_client(ada.get(authorization_path(request=text, **ENVELOPE) + "&nonce=1&nonce=2"))
+    assert (twice["error"], twice["state"]) == (["invalid_request"], ["inside"])
+
+
+@pytest.mark.threat("T185")
+@pytest.mark.parametrize("uri", ["https://evil.example/cb", "https://app.example/cb\n", 1, ["https://app.example/cb"]])
+def test_an_address_inside_that_is_none_is_not_replaced_by_another(ada, uri):
+    for key in (KEY, ECKey.generate_key("P-256")):
+        answer = ada.get(authorization_path(request=signed(key, redirect_uri=uri, nonce="\0"), **ENVELOPE))
+        assert answer.status_code == 400 and "Location" not in answer.headers
+
+
+def test_json_inside_may_hold_line_breaks(ada):
+    wishes = '{\n\t"id_token": {"nickname": {"value": "\\u007f"}}\r\n}'
+    for claims in (wishes, json.loads(wishes)):
+        assert page(ask(ada, request=signed(claims=claims, nonce="ñ"), **ENVELOPE)).headings == [
+            "Notebook asks for access"
+        ]
 
 
 @pytest.mark.threat("T139")
