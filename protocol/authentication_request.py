@@ -90,17 +90,13 @@ def without_unregistered_claims(text: str, client: Any) -> str:
         wishes = claims.parse_parameter(text)
     except InvalidRequestError:
         return text  # `parse` refuses it
-    left_out = unregistered_scopes(wishes, client)
-    return claims.as_text(claims.without_scopes(wishes, left_out)) if left_out else text
-
-
-def unregistered_scopes(wishes: dict[str, Any], client: Any) -> list[str]:
-    return [scope for scope in claims.scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
+    allowed = claims.wishes_of_registration(wishes, client)
+    return text if allowed == wishes else claims.as_text(allowed)
 
 
 def check_still_registered(parameters: dict[str, str], asked: AuthenticationRequest, client: Any) -> None:
     """For a request that was kept: raises OAuth2Error where the registration no longer lets the client have what was decided."""
-    if unregistered_scopes(asked.claims, client):
+    if claims.unregistered_scopes(asked.claims, client):
         raise InvalidScopeError("the client is no longer registered for a claim that was asked for")
     if parameters.get(SECTOR, claims.sector(client)) != claims.sector(client):
         raise InvalidRequestError("the client is registered for other subject identifiers by now")

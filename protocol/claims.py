@@ -36,6 +36,7 @@ SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "email": ("email", "email_verified"),
     "address": ("address",),
     "phone": ("phone_number", "phone_number_verified"),
+    "groups": ("groups",),  # no standard has it, and yet most applications read a person's roles from this name
 }
 PERSON_CLAIMS = tuple(name for names in SCOPE_CLAIMS.values() for name in names)
 SUPPORTED = (
@@ -135,8 +136,13 @@ class Registered(Protocol):
 
 def wishes_of_registration(wishes: dict[str, Any], client: Registered) -> dict[str, Any]:
     """The wishes that the client may have: a claim by itself is no way around the scopes that it is registered for."""
-    left_out = [scope for scope in scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
+    left_out = unregistered_scopes(wishes, client)
     return without_scopes(wishes, left_out) if left_out else wishes
+
+
+def unregistered_scopes(wishes: dict[str, Any], client: Registered) -> list[str]:
+    """The scopes that stand for wishes of a client, and that it is not registered for."""
+    return [scope for scope in scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
 
 
 def still_allowed(openid: dict[str, Any] | None, client: Registered) -> dict[str, Any] | None:

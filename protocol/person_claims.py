@@ -1,4 +1,4 @@
-"""The standard claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1).
+"""The claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1, and `groups`).
 
 Enters: claims by name, as an operator gave them or as they are stored. Leaves: everything that is wrong with them, in words. What
 clients are told of them, and for which scope, is in `protocol/claims.py`.
@@ -16,6 +16,8 @@ from protocol import redirect_uris
 
 MAXIMUM_TEXT_LENGTH = 200
 MAXIMUM_ADDRESS_LENGTH = 500
+MAXIMUM_GROUPS = 100
+MAXIMUM_GROUP_LENGTH = 100
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 SEVERAL_LINES = frozenset({"formatted", "street_address"})  # §5.1.1
 BIRTHDATE = re.compile(r"(?P<year>\d{4})(-(?P<month>\d\d)-(?P<day>\d\d))?", re.ASCII)
@@ -97,6 +99,15 @@ def is_part_of_address(name: str, part: Any) -> bool:
     return all(line.isprintable() for line in lines)
 
 
+def groups(value: Any) -> str | None:
+    """They go into tokens that travel in headers, so there is an end to them. An empty list says that there are none."""
+    is_list = isinstance(value, list) and len(value) <= MAXIMUM_GROUPS and not any(map(text, value))
+    if is_list and len(set(value)) == len(value) and all(len(name) <= MAXIMUM_GROUP_LENGTH for name in value):
+        return None
+    limits = f"{MAXIMUM_GROUPS} different names of 1 to {MAXIMUM_GROUP_LENGTH} printable characters"
+    return f'must be a list such as ["admins"], of at most {limits}'
+
+
 RULES: dict[str, Rule] = {
     "given_name": text,
     "family_name": text,
@@ -113,6 +124,7 @@ RULES: dict[str, Rule] = {
     "phone_number": phone_number,
     "phone_number_verified": boolean,
     "address": address,
+    "groups": groups,
 }
 
 

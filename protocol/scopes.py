@@ -3,7 +3,7 @@
 import re
 
 # They say something about a person, or act for one while it is away: a machine has none of that.
-NEED_A_PERSON = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
+NEED_A_PERSON = frozenset({"openid", "profile", "email", "address", "phone", "groups", "offline_access"})
 
 OPENID = "openid"  # asks for an ID token (OpenID Connect Core §3.1.2.1)
 

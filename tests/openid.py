@@ -26,7 +26,7 @@ class AllNames(JWSRegistry):
 
 def an_openid_client(**changed):
     """A confidential web client called "web" with the scopes of a person. Members without a column go by `extra_metadata`."""
-    return a_client(**{"scope": f"{SCOPE} address phone", "extra_metadata": {}} | changed)
+    return a_client(**{"scope": f"{SCOPE} address phone groups", "extra_metadata": {}} | changed)
 
 
 def authorize(http, **parameters):

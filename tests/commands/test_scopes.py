@@ -6,7 +6,7 @@ from sqlalchemy import select
 from models import Scope
 from tests.builders import a_client
 
-FROM_THE_START = [("address",), ("email",), ("openid",), ("phone",), ("profile",)]
+FROM_THE_START = [("address",), ("email",), ("groups",), ("openid",), ("phone",), ("profile",)]
 NAMES = select(Scope.name).order_by(Scope.name)
 
 

@@ -170,7 +170,8 @@ def test_a_person_from_before_has_no_claims(flask_json, seed, rows):
         (("--set", "nickname=1", "--set", "nickname=2"), "give it once"),
         (("--set", 'name="Ada"'), "use --name"),
         (("--set", 'sub="ada"'), "it cannot be set"),
-        (("--set", 'email="eve@example.com"'), "it cannot be set"),
+        (("--set", 'email="eve@example.com"'), "use `users set --email`"),
+        (("--set", 'groups="admins"'), "groups must be a list"),
         (("--set", "email_verified=true"), "it cannot be set"),
         (("--set", "updated_at=1"), "it cannot be set"),
         (("--set", "shoe_size=1"), "no claim that this server has"),
@@ -195,6 +196,56 @@ def test_claims_that_are_refused(refused, seed, rows, command, options, words):
 def test_problems_of_a_person_are_told_together(refused):
     told = refused("users", "add", "x", *set_options(birthdate="now", locale=1), "--password-stdin", input="short")
     assert [word for word in ("'x' is not", "birthdate", "locale", "at least 12") if word not in told] == []
+
+
+def test_a_person_may_be_in_groups(flask_json):
+    added = flask_json(
+        "users", "add", "ada@example.com", *set_options(groups=["admins"]), "--password-stdin", input=PASSWORD
+    )
+    assert added["claims"] == {"groups": ["admins"]}
+    changed = flask_json("users", "set", "ada@example.com", *set_options(groups=["dev", "ops"]))
+    assert changed["claims"] == {"groups": ["dev", "ops"]}
+    assert flask_json("users", "set", "ada@example.com", *set_options(groups=None))["claims"] == {}
+
+
+# ---- another address --------------------------------------------------------------------------------------------------
+
+
+def test_another_address_is_the_same_person(flask_json, http, app, ada, rows, sleep):
+    """To clients and here: `sub`, password, sessions and tokens stay. The operator's word verifies the address."""
+    before = rows(WHAT_A_PERSON_HAS)
+    sleep(60)
+    changed = flask_json("users", "set", "ada@example.com", "--email", " Countess@Example.COM ")
+    assert (changed["email"], changed["sub"], changed["name"]) == ("countess@example.com", "sub-of-ada", "Ada")
+    assert changed["email_verified_at"] == changed["updated_at"] == clock.now()
+    assert rows(WHAT_A_PERSON_HAS) == before
+    app.config["WTF_CSRF_ENABLED"] = False
+    for address, status in (("ada@example.com", 400), ("countess@example.com", 303)):
+        assert http.post("/login", data={"email": address, "password": PASSWORD}).status_code == status
+    assert flask_json("users", "show", "countess@example.com")["sub"] == "sub-of-ada"
+
+
+def test_the_old_address_is_free_again(flask_json, ada):
+    flask_json("users", "set", "ada@example.com", "--email", "countess@example.com", "--name", "Ada King")
+    added = flask_json("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD)
+    assert added["sub"] != "sub-of-ada"
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [("nobody", "'nobody' is not an email address"), ("", "is not an"), ("BOB@example.com", "already")],
+)
+def test_an_address_that_will_not_do(refused, ada, rows, new, words):
+    before = rows(select(table(User)))
+    told = refused("users", "set", "ada@example.com", "--email", new, "--name", "x" * 201)
+    assert words in told
+    assert "at most 200" in told
+    assert rows(select(table(User))) == before
+
+
+def test_the_address_that_is_there_already_changes_nothing(flask, ada):
+    done = flask("users", "set", "ada@example.com", "--email", "ADA@example.com")
+    assert (done.exit_code, done.stderr) == (0, "Nothing is new about ada@example.com.\n")
 
 
 def test_set_of_nothing_is_a_usage_error(flask, seed):

@@ -37,6 +37,7 @@ FULL = {
     "phone_number": "+442079460000",
     "phone_number_verified": True,
     "address": {"country": "GB"},
+    "groups": ["admins"],
 }
 
 

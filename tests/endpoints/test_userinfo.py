@@ -5,10 +5,10 @@ import json
 import pytest
 from sqlalchemy import select, update
 
-from models import Token, User, db
+from models import Scope, Token, User, db
 from protocol import clock
 from tests.builders import a_machine, a_user, basic
-from tests.openid import an_openid_client, id_token_of, refresh, sign_in_at_client, userinfo, verified
+from tests.openid import an_openid_client, authorize, id_token_of, refresh, sign_in_at_client, userinfo, verified
 from tests.pages.steps import ask, page, press, sign_in
 from unit_of_work import transaction
 
@@ -151,6 +151,51 @@ def test_the_budget(ada, token, statements):
     statements.clear()
     userinfo(ada, {"access_token": token})
     assert len([sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]) <= 2
+
+
+# ---- groups ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def grace(http, seed):
+    """Somebody in two groups, at a client that is registered for the scope and at one that is not."""
+    seed(Scope(name="groups", description="See which groups you are in"))
+    seed(a_user(claims={"groups": ["admins", "Domain Users"]}), an_openid_client(scope="openid groups"))
+    seed(an_openid_client(client_id="other", scope="openid"))
+    sign_in(http)
+    return http
+
+
+def test_groups_are_told_to_a_client_that_the_person_lets_see_them(grace):
+    assert "See which groups you are in" in page(ask(grace, scope="openid groups")).text
+    tokens = sign_in_at_client(grace, scope="openid groups")
+    assert userinfo(grace, tokens).json == {"sub": "sub-of-ada", "groups": ["admins", "Domain Users"]}
+    assert "groups" not in id_token_of(grace, tokens)
+
+
+def test_groups_stand_in_the_id_token_where_they_are_asked_for_there(grace):
+    wish = json.dumps({"id_token": {"groups": {"essential": True}}})
+    assert "See which groups you are in" in page(ask(grace, scope="openid", claims=wish)).text
+    assert id_token_of(grace, sign_in_at_client(grace, scope="openid", claims=wish))["groups"] == [
+        "admins",
+        "Domain Users",
+    ]
+
+
+def test_groups_are_for_clients_that_are_registered_for_them(grace):
+    assert authorize(grace, client_id="other", scope="openid groups")["error"] == "invalid_scope"
+    wish = json.dumps({"userinfo": {"groups": None}})
+    tokens = sign_in_at_client(grace, client_id="other", scope="openid", claims=wish)
+    assert userinfo(grace, tokens).json == {"sub": "sub-of-ada"}
+
+
+@pytest.mark.parametrize(("claims", "told"), [({}, {}), ({"groups": []}, {"groups": []})])
+def test_who_is_in_no_group(http, seed, claims, told):
+    """An empty list is said, so that an application takes away what it gave."""
+    seed(Scope(name="groups", description="x"), a_user(claims=claims), an_openid_client(scope="openid groups"))
+    sign_in(http)
+    tokens = sign_in_at_client(http, scope="openid groups")
+    assert userinfo(http, tokens).json == {"sub": "sub-of-ada"} | told
 
 
 # ---- asked for by name, allowed by scope -------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from tests.live import live_server
 def test_it_starts_and_starts_again(database_url, tmp_path):
     with live_server(database_url, tmp_path) as server:
         assert server.rows("SELECT name FROM scope ORDER BY name") == [
-            (name,) for name in ("address", "email", "openid", "phone", "profile")
+            (name,) for name in ("address", "email", "groups", "openid", "phone", "profile")
         ]
         server.stop()
     with live_server(database_url, tmp_path) as server:
-        assert server.rows("SELECT count(*) FROM scope") == [(5,)]
+        assert server.rows("SELECT count(*) FROM scope") == [(6,)]
         assert "Traceback" not in server.log()
 
 

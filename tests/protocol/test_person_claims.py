@@ -30,6 +30,9 @@ GOOD = [
     ("phone_number", "+1 425 555 1212;ext=5678"),
     ("address", ADDRESS),
     ("address", {"country": "France"}),
+    *(("groups", value) for value in ([], ["admins"], ["Domain Users", "dev/ops", "Größe"])),
+    ("groups", [f"group {number}" for number in range(100)]),
+    ("groups", ["x" * 100]),
 ]
 NO_TEXT = ["", " ", 1, None, True, ["Ada"], "a\x1b[2J", "a\nb", "x" * 201, "\udcff"]
 NO_URL = ["", 1, None, "ada.example", "/me", "ftp://ada.example/", "javascript:alert(1)", "https://", "https://a b/"]
@@ -47,6 +50,9 @@ BAD = [
     *(("address", value) for value in ({}, "Paris", [], {"town": "Paris"}, {"country": 1}, {"country": ""}, None)),
     *(("address", {"country": value}) for value in ("a\nb", "x" * 501, "\x1b")),
     ("address", {"formatted": "a\x1bb"}),
+    *(("groups", value) for value in ("admins", {"admins": True}, None, 1, ["admins", "admins"], ["x" * 101], [["a"]])),
+    *(("groups", [value]) for value in NO_TEXT),
+    ("groups", [f"group {number}" for number in range(101)]),
 ]
 
 
