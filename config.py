@@ -4,7 +4,6 @@ Enters: the environment (or keyword arguments in tests). Leaves: one frozen `Set
 problem together and prints no value. A loopback issuer means development: only there do the first three have defaults.
 """
 
-import ipaddress
 import os
 import re
 import secrets
@@ -27,7 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from errors import ConfigError
-from protocol import redirect_uris
+from protocol import client_address, redirect_uris
 from protocol.signing_keys import MAXIMUM_JWT_LIFETIME, Schedule
 
 PROJECT = Path(__file__).resolve().parent
@@ -70,6 +69,15 @@ def from_commas(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def read_proxies(value: Any) -> Any:
+    try:
+        return [client_address.read_proxy(str(part)) for part in from_commas(value)]
+    except ValueError:
+        raise ValueError(
+            "must be addresses and networks such as 10.0.0.0/8, comma separated, or the word unix"
+        ) from None
+
+
 def check_length(key: SecretStr) -> SecretStr:
     if len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
         raise ValueError(f"must have at least {MINIMUM_SECRET_LENGTH} characters")
@@ -81,7 +89,7 @@ PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=t
 Failures = Annotated[int, Field(ge=1, le=1_000_000)]
 SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
 SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
-Networks = Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode, BeforeValidator(from_commas)]
+Proxies = Annotated[tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)]
 
 
 class Settings(BaseSettings):
@@ -170,8 +178,8 @@ class Settings(BaseSettings):
     allow_private_addresses: bool
     """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses, and by plain http."""
 
-    trusted_proxies: Networks = ()
-    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count."""
+    trusted_proxies: Proxies = ()
+    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count; `unix` for a Unix socket."""
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""

@@ -4,29 +4,35 @@ Nothing here touches the database. The issuer comes from the settings, never fro
 refused (DNS rebinding), and forwarded headers count from trusted proxies only.
 """
 
-import ipaddress
 import logging
 import re
 import secrets
+from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, abort, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.http import parse_date
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config import Settings
 from errors import is_machine_path, json_error, page_error
 from protocol import authority
+from protocol.client_address import find_caller
 from protocol.redirect_uris import is_loopback_host
+
+log = logging.getLogger("ostiary.front_door")
 
 csrf = CSRFProtect()
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 OUTSIDE = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
-FORWARDED_HEADERS = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO")
+FORWARDED_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
+UNTRUSTED = (
+    "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count. If that is your proxy,"
+    " everybody behind it has one address and shares its throttles. This is said once"
+)
 DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -168,28 +174,28 @@ without_query = WithoutQuery()  # one for all apps: a logger takes the same filt
 
 
 class TrustedProxies:
-    """Reads X-Forwarded-For and -Proto when the peer's address is a trusted proxy's; otherwise they are dropped."""
+    """Writes into the environ who the client is; from there on REMOTE_ADDR and the scheme are the truth, and nothing else is.
+
+    Of forwarded headers nothing is left for anybody to read. Where they come from somebody who is not trusted, a proxy was
+    perhaps forgotten in the settings: the log is told, once.
+    """
 
     def __init__(self, app: object, settings: Settings) -> None:
         self.app = app
-        self.through_proxy = ProxyFix(app, x_for=1, x_proto=1, x_host=0)  # type: ignore[arg-type]
-        self.networks = settings.trusted_proxies
+        self.trusted = settings.trusted_proxies
         self.is_development = settings.is_development
+        self.told = Lock()  # taken by the first who tells
 
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
-        if self.is_trusted(environ.get("REMOTE_ADDR", "")):
-            return self.through_proxy(environ, start_response)
+        peer, said, scheme = (environ.get(name, "") for name in ("REMOTE_ADDR", *FORWARDED_HEADERS[:2]))
+        caller = find_caller(peer, said, scheme, self.trusted)
+        environ["REMOTE_ADDR"] = caller.address
+        environ["wsgi.url_scheme"] = caller.scheme or environ["wsgi.url_scheme"]
         if not self.is_development:  # a loopback issuer refuses them instead, because somebody set up a proxy
-            for name in FORWARDED_HEADERS:
-                environ.pop(name, None)
+            forwarded = [name for name in FORWARDED_HEADERS if environ.pop(name, None) is not None]
+            if forwarded and not caller.is_through_proxy and self.told.acquire(blocking=False):
+                log.warning(UNTRUSTED, caller.address or "a Unix socket")
         return self.app(environ, start_response)  # type: ignore[operator]
-
-    def is_trusted(self, address: str) -> bool:
-        try:
-            peer = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(peer in network for network in self.networks)
 
 
 class OneHost:

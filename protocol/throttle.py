@@ -7,6 +7,7 @@ full, and then there is room for one more every `drain_seconds`. A bucket is one
 import ipaddress
 from dataclasses import dataclass
 
+from protocol.client_address import read_address
 from protocol.credentials import digest
 
 IPV6_NETWORK = 64  # bits: what one customer usually holds
@@ -32,10 +33,7 @@ class Bucket:
 
 def network(address: str) -> str:
     """What counts as one address: an IPv4 address, the /64 of an IPv6 address. Other text is left as it is."""
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return address
+    ip = read_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        return str(ip.ipv4_mapped or ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
-    return address
+        return str(ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
+    return address if ip is None else str(ip)

@@ -1,0 +1,89 @@
+"""Who a client is: the peer of the connection, or whom the trusted proxies in between say they saw.
+
+Each proxy appends the peer that it saw to X-Forwarded-For, so the list is read from the right for as long as whoever wrote the
+entry is trusted: all further to the left may be a stranger's invention. X-Forwarded-Proto is read at the same place. `Forwarded`
+(RFC 7239) never counts: who set up a proxy for it would have to keep strangers from sending the other two, and the reverse.
+"""
+
+import ipaddress
+from collections.abc import Collection, Iterator
+from typing import Literal, NamedTuple
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Unix = Literal["unix"]  # a proxy on this machine that speaks through a Unix socket, which has no address
+Trusted = Collection[Network | Unix]
+
+UNIX: Unix = "unix"
+MAXIMUM_PROXIES = 16  # one behind the other; more are not followed
+
+
+class Caller(NamedTuple):
+    address: str  # in its one spelling; "" behind a Unix socket
+    scheme: str | None  # as the outermost trusted proxy saw it; None: none of them says
+    is_through_proxy: bool  # whether the peer is trusted, and what it forwards counts
+
+
+def find_caller(peer: str, forwarded_for: str, forwarded_proto: str, trusted: Trusted) -> Caller:
+    """peer: the address of the connection, "" for a Unix socket. The other two are headers as they came, joined by commas.
+
+    Where a trusted proxy does not know its peer, or hides it, whatever is known last counts: the proxy itself.
+    """
+    seen = read_hop(peer)
+    if seen is None:
+        return Caller(peer, None, is_through_proxy=False)
+    said, proxies = from_the_right(forwarded_for), 0
+    while proxies < MAXIMUM_PROXIES and is_trusted(seen, trusted):
+        proxies += 1
+        before = read_hop(next(said, "unknown"))
+        if before is None:
+            break
+        seen = before
+    schemes = list(from_the_right(forwarded_proto))[:proxies]
+    scheme = schemes[-1].lower() if schemes else None
+    address = "" if seen == UNIX else str(seen)
+    return Caller(address, scheme if scheme in ("http", "https") else None, is_through_proxy=proxies > 0)
+
+
+def from_the_right(values: str) -> Iterator[str]:
+    """The last few members of a list (RFC 9110 §5.6.1), the last one first, the empty ones left out."""
+    for member in reversed(values.rsplit(",", 2 * MAXIMUM_PROXIES)):
+        if text := member.strip(' \t"'):
+            yield text
+
+
+def read_hop(text: str) -> Address | Unix | None:
+    """nginx writes `unix:` for a peer that has no address."""
+    return UNIX if text in ("", "unix", "unix:") else read_address(text)
+
+
+def read_address(text: str) -> Address | None:
+    """An address however a proxy spells it: in brackets, with a port or a zone, an IPv4 address as an IPv6 one (RFC 4291 §2.5.5.2).
+
+    None for what is no address: `unknown`, `_hidden` (RFC 7239 §6), a name.
+    """
+    for spelling in (text, without_port(text)):
+        try:
+            address = ipaddress.ip_address(spelling.removeprefix("[").removesuffix("]").partition("%")[0])
+        except ValueError:
+            continue
+        return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
+    return None
+
+
+def without_port(text: str) -> str:
+    host, _colon, port = text.rpartition(":")
+    return host if port == "" or port.isdecimal() or port.startswith("_") else text
+
+
+def is_trusted(hop: Address | Unix, trusted: Trusted) -> bool:
+    return any(hop == proxy if hop == UNIX or proxy == UNIX else hop in proxy for proxy in trusted)
+
+
+def read_proxy(text: str) -> Network | Unix:
+    """An address or a network that is trusted, or the word `unix`. Raises ValueError."""
+    if text == UNIX:
+        return UNIX
+    network = ipaddress.ip_network(text.removeprefix("[").removesuffix("]"))
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return ipaddress.ip_network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
