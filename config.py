@@ -84,12 +84,23 @@ def check_length(key: SecretStr) -> SecretStr:
     return key
 
 
+def from_blanks(value: Any) -> Any:
+    return value.lower().replace(",", " ").split() if isinstance(value, str) else value
+
+
+def check_schemes(schemes: tuple[str, ...]) -> tuple[str, ...]:
+    for problem in filter(None, map(redirect_uris.problem_of_scheme, schemes)):
+        raise ValueError(problem)
+    return schemes
+
+
 Seconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(0))]
 PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=timedelta(seconds=1))]
 Failures = Annotated[int, Field(ge=1, le=1_000_000)]
 SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
 SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
 Proxies = Annotated[tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)]
+Schemes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_blanks), AfterValidator(check_schemes)]
 
 
 class Settings(BaseSettings):
@@ -174,6 +185,9 @@ class Settings(BaseSettings):
 
     password_hashes: Annotated[int, Field(ge=1, le=1_000)] = 2
     """Passwords that a worker process hashes at once; each takes 19 MiB and a core. The rest is answered 503."""
+
+    redirect_schemes: Schemes = ("cursor", "vscode", "vscode-insiders")
+    """Private-use schemes without a dot that redirect URIs may have, separated by blanks; nobody owns one (RFC 8252 §8.4)."""
 
     allow_private_addresses: bool
     """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses, and by plain http."""

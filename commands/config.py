@@ -94,7 +94,7 @@ def table_row(item: tuple[str, FieldInfo]) -> str:
 
 
 def value_in_words(value: Any) -> str:
-    return str(without_secret(value)) if value != () else ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(without_secret(value))
 
 
 def settings_in_force() -> dict[str, Any]:

@@ -86,7 +86,10 @@ def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[
 
 def surroundings() -> client_metadata.Surroundings:
     return client_metadata.Surroundings(
-        settings.is_development, settings.allow_private_addresses, settings.access_token_lifetime
+        settings.is_development,
+        settings.allow_private_addresses,
+        settings.access_token_lifetime,
+        settings.redirect_schemes,
     )
 
 
@@ -130,7 +133,7 @@ def problems_of_grants(client: Client) -> Iterator[str]:
 
 def problems_of_redirect_uris(client: Client) -> Iterator[str]:
     for uri in (*client.redirect_uris, *client.extra_metadata.get("post_logout_redirect_uris", ())):
-        if problem := redirect_uris.find_problem(uri):
+        if problem := redirect_uris.find_problem(uri, settings.redirect_schemes):
             yield f"redirect URI {uri!r} {problem}"
 
 

@@ -205,6 +205,7 @@ class Interaction:
             ticket=self.ticket,
             client=self.client,
             redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
+            on_this_computer=redirect_uris.is_native(self.grant.redirect_uri),
             scopes=store.scopes.descriptions(scopes.split(self.grant.scope_to_allow())),
             already_allowed=scopes.split(allowed),
             asks_each_time=self.may_be_an_impostor(),

@@ -8,7 +8,7 @@ accepted is enforced or shown. What this server knows of and does not do is refu
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -40,6 +40,7 @@ class Surroundings:
     is_development: bool
     allow_private_addresses: bool
     access_token_lifetime: timedelta
+    redirect_schemes: Collection[str] = ()
 
 
 class Registration(Protocol):
@@ -190,7 +191,7 @@ def find_problems(client: Registration, surroundings: Surroundings) -> Iterator[
     yield from problems_of_application_type(client, sound, surroundings)
     yield from problems_of_keys(client, members, sound)
     yield from problems_of_assertions(client, sound)
-    yield from problems_of_subject(client, members, sound)
+    yield from problems_of_subject(client, members, sound, surroundings)
     yield from problems_of_logout(client, sound)
     yield from problems_of_access_tokens(client, sound, surroundings)
 
@@ -226,7 +227,7 @@ def problems_of_application_type(
         return
     allowed = ("https", "http") if surroundings.is_development else ("https",)  # http is for loopback addresses alone
     for uri in client.redirect_uris:
-        if not redirect_uris.find_problem(uri) and urlsplit(uri).scheme not in allowed:
+        if not redirect_uris.find_problem(uri, surroundings.redirect_schemes) and urlsplit(uri).scheme not in allowed:
             yield f"redirect URI {uri!r} is not for application_type web: it must use https"
 
 
@@ -262,11 +263,15 @@ def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> It
         yield f"token_endpoint_auth_signing_alg {alg} does not fit auth method {method}: use {', '.join(algorithms)}"
 
 
-def problems_of_subject(client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]) -> Iterator[str]:
+def problems_of_subject(
+    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any], surroundings: Surroundings
+) -> Iterator[str]:
     """OpenID Connect Core §8.1: the people of a pairwise client are known by the host of its sector."""
     if sound.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
         return
-    hosts = {urlsplit(uri).hostname or uri for uri in client.redirect_uris if not redirect_uris.find_problem(uri)}
+    schemes = surroundings.redirect_schemes
+    sound_uris = [uri for uri in client.redirect_uris if not redirect_uris.find_problem(uri, schemes)]
+    hosts = {urlsplit(uri).hostname or uri for uri in sound_uris}
     if not client.redirect_uris:
         yield "subject_type pairwise needs a redirect URI or a sector_identifier_uri"
     elif len(hosts) > 1:

@@ -1,15 +1,18 @@
 """Redirect URIs: which may be registered, and whether a requested one is registered.
 
-Compared as text, exactly (RFC 9700 §2.1), with one exception: a loopback IP literal may use any port, because a native
-application cannot know in advance which one is free (RFC 8252 §7.3).
+Compared as text, exactly (RFC 9700 §2.1), with exceptions for loopback addresses, where a native application listens and cannot
+know in advance which port is free: a loopback IP literal may use any port (RFC 8252 §7.3), `localhost` any port where none is
+registered, and no path is the same as `/`, because clients write either (RFC 3986 §6.2.3).
 """
 
 import ipaddress
 import re
+from collections.abc import Collection
+from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-LOOPBACK_WITH_PORT = re.compile(
-    r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.ASCII
+LOOPBACK = re.compile(
+    r"http://(?P<host>127(?:\.\d{1,3}){3}|\[::1\]|localhost)(?::(?P<port>\d{1,5}))?(?P<rest>[/?].*)?", re.ASCII
 )
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 WITH_FRAGMENT = re.compile(  # any other address that is registered or told
@@ -18,27 +21,49 @@ WITH_FRAGMENT = re.compile(  # any other address that is registered or told
 MAXIMUM_LENGTH = 2_000
 MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
+# Without a dot, so that nobody owns them, and with a meaning for browsers or for the system: never an application's own.
+TAKEN_SCHEMES = frozenset(
+    "about blob chrome chrome-extension data facetime file filesystem ftp http https intent jar javascript ldap mailto"
+    " moz-extension ms-settings res resource search-ms shell sms ssh tel telnet urn vbscript view-source ws wss".split()
+)
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 RESPONSE_PARAMETERS = {"code", "state", "iss", "error", "error_description", "error_uri"}
 
 
+class Loopback(NamedTuple):
+    """A redirect URI at an address of the computer itself."""
+
+    host: str
+    port: str | None
+    rest: str  # path and query
+
+    @classmethod
+    def read(cls, uri: str) -> "Loopback | None":
+        match = LOOPBACK.fullmatch(uri)
+        if match is None or int(match["port"] or 0) > MAXIMUM_PORT or not is_loopback_host(match["host"].strip("[]")):
+            return None
+        rest = match["rest"] or ""
+        return cls(match["host"], match["port"], rest if rest.startswith("/") else f"/{rest}")
+
+    def fits(self, registered: "Loopback | None") -> bool:
+        if registered is None or (self.host, self.rest) != (registered.host, registered.rest):
+            return False
+        return self.port == registered.port or self.host != "localhost" or registered.port is None
+
+
 def is_registered(requested: str, registered: list[str]) -> bool:
-    """Whether `requested` equals one of `registered`, the port of loopback literals left aside."""
+    """Whether `requested` equals one of `registered`; at a loopback address whether it is the same but for a port that is free."""
     if requested in registered:
         return True
-    loopback = without_loopback_port(requested)
-    return loopback is not None and loopback in {without_loopback_port(uri) for uri in registered}
+    loopback = Loopback.read(requested)
+    return loopback is not None and any(loopback.fits(Loopback.read(uri)) for uri in registered)
 
 
-def without_loopback_port(uri: str) -> str | None:
-    """`http://127.0.0.1:5000/cb` as `http://127.0.0.1/cb`; None for everything that is not a loopback literal."""
-    match = LOOPBACK_WITH_PORT.fullmatch(uri)
-    if match is None or int(match["port"] or 0) > MAXIMUM_PORT:
-        return None
-    return match["host"] + (match["path"] or "")
+def find_problem(uri: str, schemes: Collection[str] = ()) -> str | None:
+    """Why `uri` may not be registered, in words for the operator, or None when it may.
 
-
-def find_problem(uri: str) -> str | None:
-    """Why `uri` may not be registered, in words for the operator, or None when it may."""
+    schemes: private-use schemes without a dot that the operator allows.
+    """
     if not uri or len(uri) > MAXIMUM_LENGTH or not URI_CHARACTERS.fullmatch(uri):
         return "is not a URI: use ASCII without blanks, quotes, backslashes or a fragment"
     try:
@@ -56,9 +81,17 @@ def find_problem(uri: str) -> str | None:
         return None if host else "has no host"
     if parts.scheme == "http":
         return None if host and is_loopback_host(host) else "must use https, except on a loopback address"
-    if "." not in parts.scheme:  # RFC 8252 §7.1; it also leaves out javascript:, data: and whatever else a browser runs
-        return "must use https, or a private-use scheme with a dot in it such as com.example.app"
+    if "." not in parts.scheme and parts.scheme not in schemes:
+        # RFC 8252 §7.1, §8.4: nobody owns such a name. It also leaves out javascript:, data: and whatever else a browser runs.
+        return "must use https, or a private-use scheme with a dot in it such as com.example.app (or see OSTIARY_REDIRECT_SCHEMES)"
     return None
+
+
+def problem_of_scheme(scheme: str) -> str | None:
+    """Why the operator may not allow a scheme, in lower case, though it has no dot."""
+    if not SCHEME.fullmatch(scheme):
+        return "must hold names of schemes, without a colon"
+    return "must not hold a scheme that browsers or systems act on" if scheme in TAKEN_SCHEMES else None
 
 
 def parameter_names(query: str) -> set[str]:
@@ -101,9 +134,12 @@ def host_with_port(parts: SplitResult) -> str:
 
 
 def display_host(uri: str) -> str:
-    """What the consent page names as the place the answer goes to: a host, or the scheme of an application."""
+    """What the consent page names as the place the answer goes to: a host, or the scheme of an application.
+
+    What looks like a host behind a private-use scheme is none: nobody owns it, so it is not shown.
+    """
     parts = urlsplit(uri)
-    return host_with_port(parts) if parts.hostname else f"{parts.scheme}:"
+    return host_with_port(parts) if is_web(uri) else f"{parts.scheme}:"
 
 
 def form_action_source(uri: str) -> str:

@@ -51,6 +51,16 @@ def test_the_environment_is_read(monkeypatch):
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "127.0.0.1/32"]
 
 
+@pytest.mark.parametrize(
+    ("text", "schemes"),
+    [("", ()), ("claude  raycast", ("claude", "raycast")), ("Claude, raycast,", ("claude", "raycast"))],
+)
+def test_private_use_schemes_are_separated_by_blanks(monkeypatch, text, schemes):
+    assert Settings(**GOOD).redirect_schemes == ("cursor", "vscode", "vscode-insiders")
+    monkeypatch.setenv("OSTIARY_REDIRECT_SCHEMES", text)
+    assert Settings(**GOOD).redirect_schemes == schemes
+
+
 def test_the_default_issuer_follows_the_port(monkeypatch):
     monkeypatch.setenv("PORT", "8123")
     settings = Settings(secret_key="k" * 32)
@@ -106,6 +116,10 @@ def test_production_says_everything_that_is_missing():
         ("max_sessions", "0"),
         ("signup", "maybe"),
         ("trusted_proxies", "proxy.example"),
+        ("redirect_schemes", "cursor javascript"),
+        ("redirect_schemes", "Data"),
+        ("redirect_schemes", "https"),
+        ("redirect_schemes", "cursor://"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_printed(name, value):

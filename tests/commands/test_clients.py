@@ -43,6 +43,13 @@ def a_resource_server(**changed):
 # ---- add --------------------------------------------------------------------------------------------------------------
 
 
+def test_add_takes_the_schemes_without_a_dot_that_are_allowed(flask_json, refused):
+    uris = ["cursor://anysphere.cursor-mcp/oauth/callback", "vscode://publisher.name/cb", "vscode-insiders://x/cb"]
+    options = [word for uri in uris for word in ("--redirect-uri", uri)]
+    assert flask_json("clients", "add", "Editor", *options, "--auth-method", "none")["redirect_uris"] == uris
+    assert "OSTIARY_REDIRECT_SCHEMES" in refused("clients", "add", "Other", "--redirect-uri", "zed://x/cb")
+
+
 def test_add_answers_as_rfc_7591_has_it(flask_json, rows):
     added = flask_json("clients", "add", "Web", *WEB, "--scope", "profile email")
     secret = added.pop("client_secret")

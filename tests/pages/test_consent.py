@@ -91,6 +91,8 @@ def test_a_client_that_asks_for_nothing(http, seed):
         ("http://127.0.0.1:5000/cb", "127.0.0.1:5000 a program on this computer"),
         ("http://[::1]:5000/cb", "[::1]:5000 a program on this computer"),
         ("com.example.app:/cb", "com.example.app an application on this device"),
+        ("com.example.app://accounts.example.com/cb", "com.example.app an application on this device"),
+        ("https://localhost.example/cb", "localhost.example It will"),
     ],
 )
 def test_the_place_of_the_answer_in_words(http, seed, redirect_uri, words):

@@ -6,7 +6,7 @@ Any program there can listen at a loopback address or take a private-use scheme,
 import pytest
 
 from config import Settings
-from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_public_client, a_user
+from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_public_client, a_user, code_request
 from tests.conftest import Browser
 from tests.openid import answer_of
 from tests.pages.steps import ask, authorization_path, follow, page, press, sign_in, sign_out
@@ -70,6 +70,25 @@ def test_a_remembered_consent_never_skips_the_page(ada, seed, registered, sent):
     assert "you are asked each time" in page(again).text
     assert error == "consent_required"
     assert "code" in answer_of(press(ada, again, "Allow"))
+
+
+@pytest.mark.parametrize(
+    ("registered", "sent"),
+    [
+        ("http://localhost/callback", "http://localhost:51004/callback"),
+        ("http://127.0.0.1/", "http://127.0.0.1:33418"),
+        ("cursor://anysphere.cursor-mcp/oauth/callback", "cursor://anysphere.cursor-mcp/oauth/callback"),
+    ],
+)
+def test_its_answer_becomes_tokens(ada, seed, registered, sent):
+    """And the token endpoint wants the address as it was sent."""
+    seed(a_public_client(redirect_uris=[registered]))
+    answer = press(ada, ask(ada, client_id="spa", redirect_uri=sent), "Allow")
+    assert answer.headers["Location"].startswith(f"{sent}?code=")
+    body = code_request(answer_of(answer)["code"], client_id="spa")
+    for address in {registered, f"{sent}/"} - {sent}:
+        assert ada.post("/oauth/token", data=body | {"redirect_uri": address}).json["error"] == "invalid_grant"
+    assert ada.post("/oauth/token", data=body | {"redirect_uri": sent}).status_code == 200
 
 
 @pytest.mark.threat("T182")

@@ -438,6 +438,16 @@ def test_a_registration_that_does_not_fit_together(members, columns, words):
     assert [problem for problem in problems(members=members, **columns) if words in problem]
 
 
+def test_a_scheme_without_a_dot_counts_where_the_operator_allows_it():
+    allowed = replace(PRODUCTION, redirect_schemes=("cursor",))
+    for members, uris, words in (
+        ({"application_type": "web"}, ["cursor://x/cb"], "not for application_type web"),
+        ({"subject_type": "pairwise"}, [WEB, "cursor://x/cb"], "needs a sector_identifier_uri"),
+    ):
+        assert words in problems(allowed, members, redirect_uris=uris)[0]
+        assert problems(PRODUCTION, members, redirect_uris=uris) == []  # another rule says that it cannot be registered
+
+
 def test_a_web_application_in_development_may_be_on_loopback():
     members, uris = {"application_type": "web"}, ["http://127.0.0.1:5000/cb", "http://localhost/cb"]
     assert problems(DEVELOPMENT, members, redirect_uris=uris) == []
