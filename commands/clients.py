@@ -17,7 +17,7 @@ from commands.output import Answer, Noun, Refused, counted, details, refuse_if_a
 from commands.registration import NOT_BY_SET, find_problems, problems_of_sector, response
 from current import keyring, settings
 from models import NEVER, Client
-from protocol import claims, client_metadata, clock, credentials, scopes
+from protocol import claims, client_metadata, clock, credentials, scopes, typed_text
 from protocol.jwt import MINIMUM_SECRET_OCTETS
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
@@ -133,7 +133,10 @@ def add(name: str, **options: Any) -> Answer:
     columns = DEFAULTS | {"grant_types": default_grant_types(given)} | given
     columns["extra_metadata"] = without_nulls(columns["extra_metadata"])
     client = Client(
-        client_id=credentials.new_client_id(), client_name=name.strip(), client_id_issued_at=clock.now(), **columns
+        client_id=credentials.new_client_id(),
+        client_name=typed_text.name(name),
+        client_id_issued_at=clock.now(),
+        **columns,
     )
     refuse_if_any([*problems, *find_problems(client), *problems_of_sector(client)])
     client_secret = bring_secret_in_line(client)
@@ -154,7 +157,7 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
     """Change what is given and nothing else. A list is replaced as a whole; an empty value ("") empties it."""
     given, problems = columns_given(**options)
     if client_name is not None:
-        given["client_name"] = client_name.strip()
+        given["client_name"] = typed_text.name(client_name)
     if not given and not problems:
         raise click.UsageError("Nothing to change: give at least one option.")
     if touches_sector := SECTOR_COLUMNS & given.keys():
@@ -206,7 +209,7 @@ def columns_given(
     if post_logout_redirect_uris:
         metadata["post_logout_redirect_uris"] = as_list_or_value(post_logout_redirect_uris)
     if metadata:
-        given["extra_metadata"] = metadata
+        given["extra_metadata"] = client_metadata.normal(metadata)
     return given, problems
 
 

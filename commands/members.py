@@ -5,10 +5,13 @@ Enters: the texts of the option. Leaves: the members, and what is wrong with how
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
+
+VISIBLE = re.compile(r"[\x21-\x7E]+")
 
 
 def several(option: str, name: str, metavar: str, text: str) -> Callable[..., Any]:
@@ -33,7 +36,7 @@ def read_members(texts: Iterable[str], reserved: Mapping[str, str]) -> tuple[dic
 
 
 def problem_of_name(name: str, others: Iterable[str], reserved: Mapping[str, str]) -> str | None:
-    if not name or not name.isascii() or not name.isprintable() or " " in name:
+    if not VISIBLE.fullmatch(name):
         return "write NAME=JSON"
     if name in reserved:
         return reserved[name]

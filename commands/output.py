@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 import store.schema
 from database import describe, is_unavailable, lost_a_race
 from errors import StorageBusyError
+from protocol import typed_text
 from unit_of_work import ATTEMPTS, transaction
 
 INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
@@ -147,7 +148,7 @@ def in_words(name: str, value: Any) -> str:
         text = " ".join(value)
     else:
         text = value if isinstance(value, str) else json.dumps(value)
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return typed_text.printable(text)
 
 
 def iso(instant: int) -> str:

@@ -12,10 +12,9 @@ import store.clients
 from current import documents, server, settings
 from fetching import FetchError
 from models import NEVER, Client
-from protocol import client_metadata, redirect_uris
+from protocol import client_metadata, redirect_uris, typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
 
-MAXIMUM_NAME_LENGTH = 200
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
 REPEATS = ("refresh_leeway", "refresh_retry_lifetime")  # here 0 is none
 # RFC 7591 §3.2.1 and RFC 7592 §3: made by the server, never chosen.
@@ -68,8 +67,8 @@ def response(client: Client, client_secret: str | None = None) -> dict[str, Any]
 
 def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[str]:
     """Everything that is wrong with this registration, but for its sector. `new_scopes` will be added along with it."""
-    if not 1 <= len(client.client_name) <= MAXIMUM_NAME_LENGTH or not client.client_name.isprintable():
-        yield f"the name must be printable text of 1 to {MAXIMUM_NAME_LENGTH} characters"
+    if problem := typed_text.problem(client.client_name, typed_text.NAME_LENGTH):
+        yield f"the name {problem}"
     if client.token_endpoint_auth_method not in server.auth_methods_supported():
         methods = ", ".join(server.auth_methods_supported())
         yield f"unknown auth method {client.token_endpoint_auth_method!r}: use one of {methods}"

@@ -5,6 +5,7 @@ import click
 import store.clients
 import store.scopes
 from commands.output import Answer, Noun, Refused, refuse_if_any, table
+from protocol import typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token
 
 MAXIMUM_DESCRIPTION_LENGTH = 300
@@ -17,12 +18,16 @@ scopes = Noun("scopes", help="Scopes and their words on the consent page.")
 @click.option("--description", required=True, help="What the person allows, in words for the consent page.")
 def add(name: str, description: str) -> Answer:
     """Add a scope."""
-    description = description.strip()
+    description = normal_description(description)
     refuse_if_any(find_problems(name, description))
     if name == OFFLINE_ACCESS or store.scopes.find(name) is not None:
         raise Refused(f"the scope {name} exists already")
     store.scopes.add(name, description)
     return Answer({"name": name, "description": description}, messages=(f"Added the scope {name}.",))
+
+
+def normal_description(description: str) -> str:
+    return typed_text.words(description, MAXIMUM_DESCRIPTION_LENGTH)
 
 
 def find_problems(name: str, description: str) -> list[str]:
@@ -31,8 +36,8 @@ def find_problems(name: str, description: str) -> list[str]:
         problems.append(
             f"{name!r} cannot be a scope: use 1 to 128 ASCII characters without blanks, quotes, backslashes"
         )
-    if not 1 <= len(description) <= MAXIMUM_DESCRIPTION_LENGTH or not description.isprintable():
-        problems.append(f"the description must be printable text of 1 to {MAXIMUM_DESCRIPTION_LENGTH} characters")
+    if problem := typed_text.problem(description, MAXIMUM_DESCRIPTION_LENGTH):
+        problems.append(f"the description {problem}")
     return problems
 
 

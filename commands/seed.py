@@ -34,7 +34,7 @@ from commands.members import without_nulls
 from commands.output import Answer, Refused, apply_migrations, counted, json_option, refuse_if_any, settle, show, table
 from current import settings
 from models import CLIENT_ID_LENGTH, NEVER, SUB_LENGTH, Client, User
-from protocol import client_metadata, clock, passwords, person_claims
+from protocol import client_metadata, clock, passwords, person_claims, typed_text
 from protocol.jwt import MINIMUM_SECRET_OCTETS
 from protocol.scopes import OFFLINE_ACCESS, join, split
 
@@ -74,8 +74,13 @@ class UserEntry(Entry):
     password: str
     name: str = ""
     sub: str | None = None
-    is_admin: bool = False
     claims: dict[str, Any] = {}
+
+    def display_name(self) -> str:
+        return typed_text.name(self.name)
+
+    def normal_claims(self) -> dict[str, Any]:
+        return person_claims.normal(without_nulls(self.claims))
 
 
 class ClientEntry(Entry):
@@ -114,12 +119,12 @@ class ClientEntry(Entry):
     def columns(self) -> dict[str, Any]:
         """Every column of a client but its identifier, its secret and its age."""
         given = self.model_dump(exclude={"client_id", "client_secret", "post_logout_redirect_uris"})
-        given["client_name"] = (self.client_id if self.client_name is None else self.client_name).strip()
+        given["client_name"] = typed_text.name(self.client_id if self.client_name is None else self.client_name)
         given["scope"] = join(split(self.scope))
         if self.grant_types is None:
             given["grant_types"] = default_grant_types(given)
         metadata = {"post_logout_redirect_uris": self.post_logout_redirect_uris, **self.extra_metadata}
-        return given | {"extra_metadata": without_nulls(metadata)}
+        return given | {"extra_metadata": client_metadata.normal(without_nulls(metadata))}
 
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
@@ -210,20 +215,19 @@ def problems_of_repeats(member: str, values: dict[str, str | None]) -> Iterator[
 
 
 def problems_of_scope(entry: ScopeEntry) -> Iterator[str]:
-    yield from scopes.find_problems(entry.name, entry.description.strip())
+    yield from scopes.find_problems(entry.name, scopes.normal_description(entry.description))
     if entry.name == OFFLINE_ACCESS:
         yield f"the scope {OFFLINE_ACCESS} exists already, and its words are fixed"
 
 
 def problems_of_user(entry: UserEntry) -> Iterator[str]:
-    normal = address(entry)
-    yield from users.find_problems(entry.email, normal, entry.name.strip(), entry.password)
-    yield from person_claims.find_problems(without_nulls(entry.claims))
+    yield from users.find_problems(entry.email, address(entry), entry.display_name(), entry.password)
+    yield from person_claims.find_problems(entry.normal_claims())
     if entry.sub is None:
         return
     if len(entry.sub) > SUB_LENGTH or not UNRESERVED.fullmatch(entry.sub):
         yield f"{entry.sub!r} cannot be a sub: use 1 to {SUB_LENGTH} letters, digits, dots, dashes, underscores, tildes"
-    person = store.users.find_by_email(normal) if normal is not None else None
+    person = store.users.find_by_email(entry.email)
     if person is not None and person.sub != entry.sub:
         yield f"{person.email} has another sub already, and a sub never changes"
 
@@ -295,24 +299,24 @@ def new_hash(entry: UserEntry) -> str | None:
 
 def put_scope(entry: ScopeEntry) -> None:
     known = store.scopes.find(entry.name)
+    description = scopes.normal_description(entry.description)
     if known is None:
-        store.scopes.add(entry.name, entry.description.strip())
+        store.scopes.add(entry.name, description)
     else:
-        known.description = entry.description.strip()
+        known.description = description
 
 
 def put_user(entry: UserEntry, password_hash: str | None) -> User:
     """The person; a new password signs one who was there already out, as `flask users set-password` does."""
     if store.users.find_by_email(entry.email) is None:
-        person = store.users.add(address(entry) or "", entry.name.strip(), password_hash or "", is_verified=True)
+        person = store.users.add(address(entry) or "", entry.display_name(), password_hash or "", is_verified=True)
         person.sub = entry.sub or person.sub
     else:
         person = lock_person_afresh(entry.email)
         if password_hash is not None:
             store.users.set_password_hash(person.id, password_hash)
             users.signed_out_answer(person, "has a new password")
-    person.is_admin = entry.is_admin
-    users.change_profile(person, entry.name.strip(), without_nulls(entry.claims))
+    users.change_profile(person, entry.display_name(), entry.normal_claims())
     return person
 
 

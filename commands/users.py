@@ -15,10 +15,9 @@ from commands.lookup import find_person, lock_person, lock_person_afresh
 from commands.members import read_members, several, without_nulls
 from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
 from models import User, db
-from protocol import clock, passwords, person_claims
+from protocol import clock, passwords, person_claims, typed_text
 from session_end import end_sessions
 
-MAXIMUM_NAME_LENGTH = 200
 CANNOT_BE_SET = "it cannot be set"
 NOT_BY_SET = {"name": "use --name", "email": "use `users set --email`"} | dict.fromkeys(
     ("sub", "email_verified", "updated_at"), CANNOT_BE_SET
@@ -60,21 +59,20 @@ set_option = several(
 @users.command("add")
 @click.argument("email")
 @click.option("--name", default="", help="How the person is addressed.")
-@click.option("--admin", "is_admin", is_flag=True, help="May administer this server.")
 @set_option
 @password_option
-def add(email: str, name: str, is_admin: bool, members: tuple[str, ...], password: str) -> Answer:
+def add(email: str, name: str, members: tuple[str, ...], password: str) -> Answer:
     """Add a person; the address counts as verified."""
-    normal = store.users.normal_email(email)
+    normal, name = store.users.normal_email(email), typed_text.name(name)
     given, problems = read_members(members, NOT_BY_SET)
-    claims = without_nulls(given)
-    problems += [*find_problems(email, normal, name.strip(), password), *person_claims.find_problems(claims)]
+    claims = person_claims.normal(without_nulls(given))
+    problems += [*find_problems(email, normal, name, password), *person_claims.find_problems(claims)]
     refuse_if_any(problems)
     assert normal is not None  # noqa: S101 - it would have been a problem
     password_hash = passwords.hash_password(password)
-    if store.users.find_by_email(normal) is not None:
+    if store.users.find_by_email(email) is not None:
         raise Refused(f"there is somebody with the address {normal} already")
-    person = store.users.add(normal, name.strip(), password_hash, is_admin=is_admin, is_verified=True)
+    person = store.users.add(normal, name, password_hash, is_verified=True)
     person.claims = claims
     return Answer(public_members(person), messages=(f"Added {normal}.",))
 
@@ -92,13 +90,14 @@ def set_(email: str, new_email: str | None, name: str | None, members: tuple[str
         raise click.UsageError("Nothing to change: give --email, --name or --set.")
     given, problems = read_members(members, NOT_BY_SET)
     person = lock_person_afresh(email)
-    name = person.name if name is None else name.strip()
-    claims = without_nulls((person.claims or {}) | given)
+    name = person.name if name is None else typed_text.name(name)
+    claims = without_nulls((person.claims or {}) | person_claims.normal(given))
     address = person.email if new_email is None else store.users.normal_email(new_email)
     problems += [] if address is not None else [f"{new_email!r} is not an email address"]
     problems += [*problems_of_name(name), *person_claims.find_problems(claims)]
-    if address is not None and address != person.email and store.users.find_by_email(address) is not None:
-        problems.append(f"there is somebody with the address {address} already")
+    somebody = None if new_email is None else store.users.find_by_email(new_email)
+    if somebody is not None and somebody.id != person.id:
+        problems.append(f"there is somebody with the address {somebody.email} already")
     refuse_if_any(problems)
     assert address is not None  # noqa: S101 - it would have been a problem
     has_new_profile = change_profile(person, name, claims)
@@ -136,16 +135,15 @@ def find_problems(email: str, normal: str | None, name: str, password: str) -> l
 
 
 def problems_of_name(name: str) -> list[str]:
-    if len(name) > MAXIMUM_NAME_LENGTH or not name.isprintable():
-        return [f"the name must be printable text of at most {MAXIMUM_NAME_LENGTH} characters"]
-    return []
+    problem = typed_text.problem(name, typed_text.NAME_LENGTH, minimum=0)
+    return [f"the name {problem}"] if problem else []
 
 
 @users.command("list")
 def list_() -> Answer:
     """List everybody, by address."""
     people = [public_members(person) for person in store.users.all_by_email()]
-    return Answer(people, table(people, ("email", "name", "sub", "is_admin", "email_verified_at", "disabled_at")))
+    return Answer(people, table(people, ("email", "name", "sub", "email_verified_at", "disabled_at")))
 
 
 @users.command("show")
@@ -230,7 +228,6 @@ def public_members(person: User) -> dict[str, Any]:
         "email": person.email,
         "name": person.name,
         "sub": person.sub,
-        "is_admin": person.is_admin,
         "created_at": person.created_at,
         "email_verified_at": person.email_verified_at,
         "disabled_at": person.disabled_at,

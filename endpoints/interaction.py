@@ -22,7 +22,7 @@ from current import server, settings
 from endpoints import id_token_hint
 from front_door import allow_form_action
 from models import Client
-from protocol import claims, clock, credentials, redirect_uris, scopes
+from protocol import claims, clock, credentials, redirect_uris, scopes, typed_text
 from protocol.authentication_request import AuthenticationRequest, UnmetAuthenticationRequirementsError
 from protocol.claims import ACR_VALUES
 from store.tickets import Ticket
@@ -123,7 +123,7 @@ class Interaction:
         return here[0]
 
     def names_somebody(self) -> bool:
-        return bool(self.asked.id_token_hint or self.asked.subs() is not None or self.hinted_email())
+        return bool(self.asked.id_token_hint or self.asked.subs() is not None or self.hinted_emails())
 
     def is_named(self, person: SignedIn) -> bool:
         """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for it may overrule."""
@@ -133,8 +133,8 @@ class Interaction:
         subs = self.asked.subs()
         if subs is not None and subject not in subs:
             return False
-        hinted = self.hinted_email()
-        return hinted is None or hinted == person.email or self.assigned_to == person.session_id
+        hinted = self.hinted_emails()
+        return not hinted or person.email in hinted or self.assigned_to == person.session_id
 
     @cached_property
     def hinted_sub(self) -> str:
@@ -144,8 +144,8 @@ class Interaction:
             raise InvalidRequestError("id_token_hint is not an ID token that was issued to this client")
         return str(claims["sub"])
 
-    def hinted_email(self) -> str | None:
-        return store.users.normal_email(self.asked.login_hint) if self.asked.login_hint else None
+    def hinted_emails(self) -> tuple[str, ...]:
+        return typed_text.addresses(self.asked.login_hint or "")
 
     def subject_of(self, person: SignedIn) -> str:
         return claims.subject(self.client, person.sub, person.pairwise_secret)

@@ -64,7 +64,7 @@ def password(person: SignedIn) -> ResponseReturnValue:
 
 
 def find_problem(present: str, new: str) -> str | None:
-    if new == present:
+    if passwords.normal(new) == passwords.normal(present):
         return "This is the same password again. Choose another one."
     return passwords.find_problem(new)
 

@@ -40,12 +40,13 @@ def login() -> ResponseReturnValue:
     form = SignInForm()
     if request.method != "POST":
         return show(form)
-    account = store.users.normal_email(form.email.data or "") or (form.email.data or "")
+    typed = form.email.data or ""
+    account = store.users.normal_email(typed) or typed
     failures = throttling.for_sign_in(account, find_known_device(account))
     if seconds := throttling.seconds_to_wait(failures):
         return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
     try:
-        user, password_hash = check_password(account, form.password.data or "")
+        user, password_hash = check_password(typed, form.password.data or "")
     except passwords.TooManyHashesError:
         return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket(), form.keep.data):
@@ -83,20 +84,19 @@ def person_of(pending: Pending | None) -> SignedIn | None:
     return next((account for account in accounts() if account.session_id == pending.session_id), signed_in())
 
 
-def check_password(account: str, password: str) -> tuple[User | None, str]:
+def check_password(email: str, password: str) -> tuple[User | None, str]:
     """The person, when address and password belong together and the account is open, and the hash to keep from now on.
 
     Takes as long when they do not. Raises TooManyHashesError.
     """
-    user = store.users.find_by_email(account)
+    user = store.users.find_by_email(email)
     known_hash = user.password_hash if user else None
-    if len(password) > passwords.MAXIMUM_LENGTH:
-        password = ""  # refused before hashing, at the usual price: nobody has an empty password
     with password_hashes.one():
-        is_right = passwords.is_right(password, known_hash)
-        if user is None or known_hash is None or not is_right or user.disabled_at is not None:
+        form = passwords.find_form(password, known_hash)
+        if user is None or known_hash is None or form is None or user.disabled_at is not None:
             return None, ""
-        return user, passwords.hash_password(password) if passwords.needs_rehash(known_hash) else known_hash
+        is_old = passwords.needs_rehash(password, form, known_hash)
+        return user, passwords.hash_password(password) if is_old else known_hash
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])

@@ -11,7 +11,7 @@ from browser import sign_in
 from current import password_hashes, settings
 from pages.navigation import find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
-from protocol import passwords
+from protocol import passwords, typed_text
 
 blueprint = Blueprint("signup", __name__)
 
@@ -42,10 +42,10 @@ def signup() -> ResponseReturnValue:
             password_hash = passwords.hash_password(form.password.data or "")
     except passwords.TooManyHashesError:
         return show(form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
-    if store.users.find_by_email(email) is not None:
+    if store.users.find_by_email(form.email.data or "") is not None:
         throttling.count_failure(failures)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
-    user = store.users.add(email, (form.name.data or "").strip(), password_hash)
+    user = store.users.add(email, typed_text.name(form.name.data or ""), password_hash)
     sign_in(user.id, password_hash, pending_ticket(), form.keep.data)
     return redirect(next_path(), 303)
 
@@ -53,9 +53,11 @@ def signup() -> ResponseReturnValue:
 def find_problems(form: SignUpForm) -> dict[str, str]:
     """What is wrong with which field, in words for the person."""
     problems = {}
-    name = (form.name.data or "").strip()
-    if not 1 <= len(name) <= 200 or not name.isprintable():
-        problems["name"] = "Tell us how to address you, in up to 200 characters."
+    name = typed_text.name(form.name.data or "")
+    if typed_text.refused_in(name):
+        problems["name"] = "Leave out control characters, and those that turn the direction of writing."
+    elif typed_text.problem(name, typed_text.NAME_LENGTH):
+        problems["name"] = f"Tell us how to address you, in up to {typed_text.NAME_LENGTH} characters."
     if store.users.normal_email(form.email.data or "") is None:
         problems["email"] = "This does not look like an email address."
     if problem := passwords.find_problem(form.password.data or ""):

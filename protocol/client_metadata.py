@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from protocol import client_jwks, outbound, redirect_uris
+from protocol import client_jwks, outbound, redirect_uris, typed_text
 from protocol.authentication_request import MAXIMUM_AGE
 from protocol.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
 from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
@@ -61,13 +61,14 @@ def boolean(value: Any) -> str | None:
 
 
 def text(value: Any) -> str | None:
-    is_text = isinstance(value, str) and value.isprintable() and 1 <= len(value.strip()) <= MAXIMUM_TEXT_LENGTH
-    return None if is_text else f"must be printable text of 1 to {MAXIMUM_TEXT_LENGTH} characters, in double quotes"
+    problem = typed_text.problem(value if isinstance(value, str) else "", MAXIMUM_TEXT_LENGTH)
+    return f"{problem}, in double quotes" if problem else None
 
 
 def texts(value: Any) -> str | None:
-    is_list = isinstance(value, list) and len(value) <= MAXIMUM_ITEMS and not any(map(text, value))
-    return None if is_list else f"must be a list of at most {MAXIMUM_ITEMS} texts"
+    if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
+        return f"must be a list of at most {MAXIMUM_ITEMS} texts"
+    return next((f"has an item that {problem}" for problem in map(text, value) if problem), None)
 
 
 def acr_values(value: Any) -> str | None:
@@ -158,6 +159,11 @@ NOT_SUPPORTED = {  # by name, with * for the rest of it
 }
 
 
+def rule_of(name: str) -> Rule | None:
+    tagged = IN_LANGUAGES.fullmatch(name)
+    return RULES.get(tagged["name"] if tagged else name)
+
+
 def is_known(name: str) -> bool:
     """Whether the rules here speak of a member."""
     tagged = IN_LANGUAGES.fullmatch(name)
@@ -175,6 +181,17 @@ def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         if not is_known(name) and name != WITH_OWN_OPTION:
             alike = difflib.get_close_matches(name, [*RULES, *CALLED], n=1, cutoff=0.8)
             yield name, next(iter(alike), None)
+
+
+def normal(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Members as they are stored: names and other text in the form of `protocol/typed_text.py`, the rest as it was given."""
+    return {name: normal_value(rule_of(name), value) for name, value in members.items()}
+
+
+def normal_value(rule: Rule | None, value: Any) -> Any:
+    if rule is texts and isinstance(value, list) and len(value) <= MAXIMUM_ITEMS:
+        return [normal_value(text, item) for item in value]
+    return typed_text.name(value, MAXIMUM_TEXT_LENGTH) if rule is text and isinstance(value, str) else value
 
 
 # ---- a registration as a whole ----------------------------------------------------------------------------------------
@@ -201,8 +218,7 @@ def problem_of_member(name: str, value: Any, surroundings: Surroundings) -> str 
         return f"cannot be registered: {reason}"
     if name in CALLED:
         return problem_of_called_url(value, surroundings.allow_private_addresses)
-    tagged = IN_LANGUAGES.fullmatch(name)
-    rule = RULES.get(tagged["name"] if tagged else name)
+    rule = rule_of(name)
     return rule(value) if rule else None
 
 

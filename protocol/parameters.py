@@ -14,6 +14,8 @@ from urllib.parse import unquote_plus
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
 
+from protocol import typed_text
+
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
 CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
@@ -61,7 +63,7 @@ def known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def is_of_use(hint: str) -> bool:
-    return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint)
+    return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint) and not typed_text.refused_in(hint)
 
 
 def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
-from protocol import redirect_uris
+from protocol import redirect_uris, typed_text
 
 MAXIMUM_TEXT_LENGTH = 200
 MAXIMUM_ADDRESS_LENGTH = 500
@@ -31,8 +31,8 @@ Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that 
 
 
 def text(value: Any) -> str | None:
-    is_text = isinstance(value, str) and value.isprintable() and 1 <= len(value.strip()) <= MAXIMUM_TEXT_LENGTH
-    return None if is_text else f"must be printable text of 1 to {MAXIMUM_TEXT_LENGTH} characters, in double quotes"
+    problem = typed_text.problem(value if isinstance(value, str) else "", MAXIMUM_TEXT_LENGTH)
+    return f"{problem}, in double quotes" if problem else None
 
 
 def boolean(value: Any) -> str | None:
@@ -93,10 +93,10 @@ def address(value: Any) -> str | None:
 
 
 def is_part_of_address(name: str, part: Any) -> bool:
-    if not isinstance(part, str) or not 1 <= len(part.strip()) <= MAXIMUM_ADDRESS_LENGTH:
+    if not isinstance(part, str):
         return False
-    lines = part.replace("\r\n", "\n").split("\n") if name in SEVERAL_LINES else [part]
-    return all(line.isprintable() for line in lines)
+    in_one_line = part.replace("\r\n", " ").replace("\n", " ") if name in SEVERAL_LINES else part
+    return typed_text.problem(in_one_line, MAXIMUM_ADDRESS_LENGTH) is None
 
 
 def groups(value: Any) -> str | None:
@@ -126,6 +126,26 @@ RULES: dict[str, Rule] = {
     "address": address,
     "groups": groups,
 }
+
+
+def normal(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Claims as they are stored: text in the form of `protocol/typed_text.py`, the rest as it was given."""
+    return {name: normal_value(name, value) for name, value in claims.items()}
+
+
+def normal_value(name: str, value: Any) -> Any:
+    if RULES.get(name) is text and isinstance(value, str):
+        return typed_text.name(value, MAXIMUM_TEXT_LENGTH)
+    if name == "groups" and isinstance(value, list) and len(value) <= MAXIMUM_GROUPS:
+        return [typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value]
+    if name == "address" and isinstance(value, dict):
+        return {member: normal_part(member, part) for member, part in value.items()}
+    return value
+
+
+def normal_part(member: str, part: Any) -> Any:
+    form = typed_text.lines if member in SEVERAL_LINES else typed_text.words
+    return form(part, MAXIMUM_ADDRESS_LENGTH) if isinstance(part, str) else part
 
 
 def find_problems(claims: Mapping[str, Any]) -> Iterator[str]:

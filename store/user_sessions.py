@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, or_, select, update
 
 from models import User, UserSession, db, table
-from protocol import credentials
+from protocol import credentials, typed_text
 
 KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where somebody wants to stay signed in
 UNKEPT_SECONDS = 12 * 3600  # the same where not
@@ -35,7 +35,6 @@ SIGNED_IN = (
         User.sub,
         User.name,
         User.email,
-        User.is_admin,
         User.pairwise_secret,
     )
     .join(UserSession, UserSession.user_id == User.id)
@@ -61,7 +60,6 @@ class SignedIn:
     sub: str
     name: str
     email: str
-    is_admin: bool
     pairwise_secret: bytes
     session_id: int
     auth_time: int
@@ -86,7 +84,6 @@ def from_row(row: Row[Any], cookie_value: str) -> SignedIn:
         row.sub,
         row.name,
         row.email,
-        row.is_admin,
         row.pairwise_secret,
         row.session_id,
         row.auth_time,
@@ -185,7 +182,7 @@ class SignIn:
             "amr": self.amr,
             "last_seen_at": self.at,
             "expires_at": self.at + lifetime(self.is_kept),
-            "user_agent": self.user_agent[:300],
+            "user_agent": typed_text.label(self.user_agent, 300),
             "remote_addr": self.remote_addr[:45],
             "is_kept": self.is_kept,
             "device_digest": self.device_digest,

@@ -1,27 +1,23 @@
 """People: found by address or id, added, changed. Addresses are kept in one normal form."""
 
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import delete, func, select, update
 
 from models import Token, User, UserSession, db
-from protocol import clock, credentials
+from protocol import clock, credentials, typed_text
 
 
 def normal_email(text: str) -> str | None:
-    """The one form in which an address is stored and looked up, or None for what is no address."""
-    if len(text) > 254:
-        return None
-    try:
-        valid = validate_email(text.strip(), check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
-        return None
-    return valid.normalized.lower()
+    """The one form in which an address is stored from now on, or None for what is no address."""
+    return typed_text.address(text)
 
 
 def find_by_email(email: str) -> User | None:
-    """`email` in any form that means the same address."""
-    normal = normal_email(email)
-    return None if normal is None else db.session.scalar(select(User).where(User.email == normal))
+    """`email` in any form that means the same address. One that is stored in an older form is found by being typed so."""
+    forms = typed_text.addresses(email)
+    if not forms:
+        return None
+    found = {user.email: user for user in db.session.scalars(select(User).where(User.email.in_(forms)))}
+    return next((found[form] for form in reversed(forms) if form in found), None)
 
 
 def find(user_id: int) -> User | None:
@@ -37,7 +33,7 @@ def all_by_email() -> list[User]:
     return list(db.session.scalars(select(User).order_by(User.email)))
 
 
-def add(email: str, name: str, password_hash: str, *, is_admin: bool = False, is_verified: bool = False) -> User:
+def add(email: str, name: str, password_hash: str, *, is_verified: bool = False) -> User:
     """A new person. `email` in normal form; a second one with it violates the unique key, which runs the request again."""
     now = clock.now()
     user = User(
@@ -45,7 +41,6 @@ def add(email: str, name: str, password_hash: str, *, is_admin: bool = False, is
         email=email,
         name=name,
         password_hash=password_hash,
-        is_admin=is_admin,
         created_at=now,
         email_verified_at=now if is_verified else None,
         disabled_at=None,

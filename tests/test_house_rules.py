@@ -98,6 +98,15 @@ def test_imports_go_down(path):
         assert misplaced(path.read_text(), room) == set()
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_one_place_decides_which_characters_a_text_may_have(path):
+    """`protocol/typed_text.py`. Python's own word for it refuses joiners, and emoji that are younger than its tables.
+
+    The log uses it: there a character is not refused but escaped.
+    """
+    assert path.name == "events.py" or ".isprintable(" not in path.read_text()
+
+
 def test_every_room_has_its_floor():
     rooms = {room_of(path) for path in SOURCES} - {"migrations", "gunicorn.conf"}
     assert rooms <= set(FLOOR)

@@ -158,7 +158,7 @@ def test_a_wrong_present_password(ada, rows, password):
         ("", "Use at least 12 characters."),
         ("x" * 11, "Use at least 12 characters."),
         ("x" * 1_025, "Use at most 1,024 characters."),
-        ("with\0NUL, and long", "Leave out the NUL character."),
+        ("with\0NUL, and long", "Leave out control characters, and those that turn the direction of writing."),
         (PASSWORD, "This is the same password again."),
     ],
 )

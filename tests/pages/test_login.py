@@ -121,7 +121,7 @@ class CountingArgon2id:
         return self.genuine(**cost)
 
     def verify_phc_encoded(self, password, encoded):
-        self.lengths.append(len(password))
+        self.lengths.append(len(password.decode()))
         return self.genuine.verify_phc_encoded(password, encoded)
 
 
@@ -135,16 +135,30 @@ def test_every_failure_costs_one_derivation(http, accounts, monkeypatch, typed):
     assert counting.lengths[0] <= passwords.MAXIMUM_LENGTH
 
 
+@pytest.mark.threat("T115")
+@pytest.mark.parametrize(
+    "email", [EMAIL, "eve@example.com", "disabled@example.com", "passwordless@example.com", "no address"]
+)
+@pytest.mark.parametrize(("password", "lengths"), [("cafe\u0301 noir", [9, 10]), ("\u0958" * 1_024, [1_024])])
+def test_a_password_in_another_form_costs_the_same_for_every_account(
+    http, accounts, monkeypatch, email, password, lengths
+):
+    counting = CountingArgon2id(passwords.Argon2id)
+    monkeypatch.setattr(passwords, "Argon2id", counting)
+    assert try_to_sign_in(http, email=email, password=password).status_code == 400
+    assert counting.lengths == lengths
+
+
 def test_the_password_is_hashed_before_anything_is_written(http, seed, statements, monkeypatch):
     seed(a_user())
     sent_before_hashing = []
-    genuine = passwords.is_right
+    genuine = passwords.find_form
 
     def noting(*arguments):
         sent_before_hashing.extend(statements)
         return genuine(*arguments)
 
-    monkeypatch.setattr(passwords, "is_right", noting)
+    monkeypatch.setattr(passwords, "find_form", noting)
     statements.clear()
     sign_in(http)
     assert sent_before_hashing
@@ -161,6 +175,24 @@ def test_a_hash_of_other_costs_is_renewed(http, seed, rows, monkeypatch):
     assert renewed.startswith(passwords.PARAMETERS)
     sign_out(http)
     sign_in(http)
+    assert rows(select(User.password_hash)) == [(renewed,)]
+
+
+@pytest.mark.parametrize("typed", ["cafe\u0301 au\u00a0lait noir", "café au\u3000lait noir"])
+def test_a_hash_of_what_was_typed_is_renewed(http, seed, rows, typed):
+    """As it was before passwords were normalised: of U+0301 and U+00A0 themselves."""
+    cost = passwords.Argon2id(
+        salt=b"s" * 16, length=32, iterations=passwords.ITERATIONS, lanes=1, memory_cost=passwords.MEMORY_KIB
+    )
+    old = cost.derive_phc_encoded(typed.encode())
+    seed(a_user(password_hash=old))
+    assert try_to_sign_in(http, password="café au lait noir").status_code == 400  # nobody can know what it once was
+    sign_in(http, password=typed)
+    [(renewed,)] = rows(select(User.password_hash))
+    assert renewed != old
+    for form in ("café au lait noir", typed, "cafe\u0301 au lait noir"):
+        sign_out(http)
+        sign_in(http, password=form)
     assert rows(select(User.password_hash)) == [(renewed,)]
 
 

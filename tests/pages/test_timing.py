@@ -6,7 +6,7 @@ import time
 import pytest
 
 from config import Settings
-from protocol import credentials
+from protocol import credentials, passwords
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_machine, a_user, basic
 from tests.pages.steps import EMAIL, page
 
@@ -40,22 +40,26 @@ def assert_alike(medians, within):
 
 @pytest.mark.threat("T115")
 @pytest.mark.parametrize(("tries", "within"), [(20, 0.2), pytest.param(200, WITHIN, marks=pytest.mark.long)])
-def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, within):
+@pytest.mark.parametrize("wrong", ["a wrong password", "a wro\u0308ng password"], ids=["normal", "in another form"])
+def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, within, wrong):
+    right = "correct horse battery" if wrong.isascii() else "co\u0308rrect horse battery"
     seed(
         a_user(),
-        a_user(id=2, sub="b", email="disabled@example.com", disabled_at=1),
+        a_user(
+            id=2, sub="b", email="disabled@example.com", disabled_at=1, password_hash=passwords.hash_password(right)
+        ),
         a_user(id=3, sub="c", email="passwordless@example.com", password_hash=None),
     )
     form = page(http.get("/login")).form("Sign in")
 
-    def sign_in(email, password="a wrong password"):
+    def sign_in(email, password=wrong):
         answer = http.post("/login", data=form.filled("Sign in", email=email, password=password))
         assert answer.status_code == 400
 
     kinds = {
         "wrong password": lambda: sign_in(EMAIL),
         "unknown": lambda: sign_in("eve@example.com"),
-        "disabled": lambda: sign_in("disabled@example.com", "correct horse battery"),
+        "disabled": lambda: sign_in("disabled@example.com", right),
         "without password": lambda: sign_in("passwordless@example.com"),
     }
     assert_alike(medians(tries, kinds), within)

@@ -91,8 +91,9 @@ def test_passwords():
     assert passwords.is_right("correct horse battery", stored)
     assert not passwords.is_right("correct horse batterz", stored)
     assert not passwords.is_right("x", None)
-    assert not passwords.needs_rehash(stored)
-    assert passwords.needs_rehash(stored.replace("t=2", "t=1"))
+    assert not passwords.needs_rehash("x", "x", stored)
+    assert passwords.needs_rehash("x", "x", stored.replace("t=2", "t=1"))
+    assert passwords.needs_rehash("e\u0301", "e\u0301", stored)
 
 
 @pytest.mark.threat("T117")
