@@ -102,6 +102,12 @@ def outcome(tab, step):
     return tab.locator(f"#{step} .outcome").inner_text()
 
 
+def looks(tab, selector):
+    """Each background, weight, padding and border that elements have by now."""
+    words = "`${s.backgroundColor} ${s.fontWeight} ${s.paddingTop} ${s.borderInlineStartWidth}`"
+    return set(tab.locator(selector).evaluate_all(f"(found) => found.map(getComputedStyle).map((s) => {words})"))
+
+
 def test_from_the_terminal_to_tokens(tab, server, printed):
     url, email, password = printed
     tab.goto(server.issuer)
@@ -133,6 +139,7 @@ def test_from_the_terminal_to_tokens(tab, server, printed):
     assert outcome(tab, "repeat").startswith("The same pair")
     assert 'WWW-Authenticate: Bearer realm="ostiary"' in shown["resource-again"][1]
     assert tab.locator(".steps > .done").count() == 7
+    assert looks(tab, ".steps > .done") == {"rgba(0, 0, 0, 0) 400 0px 0px"}  # no box of its own, and no border
     assert server.rows("SELECT count(*) FROM token") == [(0,)]
     assert password not in server.log()
 

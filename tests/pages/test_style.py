@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-CSS = (Path(__file__).parents[2] / "static" / "ostiary.css").read_text()
+PROJECT = Path(__file__).parents[2]
+CSS = (PROJECT / "static" / "ostiary.css").read_text()
 
 TEXT, CONTROL = 4.5, 3.0  # WCAG 2.2 §1.4.3 and §1.4.11
 PAIRS = [
@@ -63,3 +64,93 @@ def test_both_schemes_define_the_same_colours():
 def test_nothing_is_loaded():
     assert "url(" not in CSS
     assert "@import" not in CSS
+
+
+# ---- one class, one meaning --------------------------------------------------------------------------------------------
+
+# What every page is built of; the other parts may refine it, below a class of their own.
+BUILDING_BLOCKS = {"The page", "Words", "Forms", "Facts and rights"}
+PLACES = {  # of the classes of the other parts; no other template or script may use them
+    "The demo": {"demo.html", "demo.js"},
+    "A list of accounts to choose from": {"accounts.html"},
+    "A person's own account": {f"account/{path.name}" for path in (PROJECT / "templates/account").iterdir()},
+}
+COMMENT = re.compile(r"/\* *(.*?) *\*/", re.DOTALL)
+CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
+USED = re.compile(r"""class(?:Name)?(?:=|: |\s*=\s*)"([^"]*)"|conclude\(step, "(\w+)\"""")
+
+
+def parts_of(css):
+    """The selectors of each part, by the words before the first colon, comma or full stop of its comment; none of a @media."""
+    pieces = COMMENT.split(css)[1:]
+    for title, rules in zip(pieces[::2], pieces[1::2], strict=True):
+        outside = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", rules)
+        groups = re.findall(r"([^{}]+)\{[^{}]*\}", outside)
+        yield re.split(r"[:,.\n]", title)[0], [selector.strip() for group in groups for selector in split(group)]
+
+
+def split(group):
+    """At the commas that stand in no brackets."""
+    return re.split(r",(?![^(]*\))", group)
+
+
+def homes_of(parts):
+    """The part that styles each class first."""
+    homes = {}
+    for part, selectors in parts:
+        for selector in selectors:
+            for name in CLASS.findall(selector):
+                homes.setdefault(name, part)
+    return homes
+
+
+def strangers(css):
+    """The selectors that give a class a second meaning, with the class."""
+    parts = list(parts_of(css))
+    homes = homes_of(parts)
+    for part, selectors in parts:
+        for selector in selectors:
+            names = CLASS.findall(selector)
+            for at, name in enumerate(names):
+                is_refined = homes[name] in BUILDING_BLOCKS and any(homes[before] == part for before in names[:at])
+                if homes[name] != part and not is_refined:
+                    yield selector, name
+
+
+def test_no_class_is_styled_by_two_parts():
+    assert list(strangers(CSS)) == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "expected"),
+    [
+        (".done { margin: 0; }", [(".done", "done")]),
+        (".places .done { margin: 0; }", [(".places .done", "done")]),
+        (".quiet { margin: 0; }", [(".quiet", "quiet")]),
+        ("a, p:not(.a, .b) .steps > li { margin: 0; }", [("p:not(.a, .b) .steps > li", "steps")]),
+        (".places .quiet, .places:hover { margin: 0; }", []),
+    ],
+)
+def test_a_planted_second_meaning_is_found(planted, expected):
+    assert list(strangers(CSS + planted)) == expected
+
+
+def test_the_parts_are_read():
+    parts = dict(parts_of(CSS))
+    assert parts.keys() > BUILDING_BLOCKS | PLACES.keys()
+    assert ".steps > .done::before" in parts["The demo"]
+    assert ".places" in parts["A person's own account"]
+
+
+def test_a_part_of_one_page_is_used_there_alone():
+    homes = homes_of(parts_of(CSS))
+    elsewhere = []
+    files = [*(PROJECT / "templates").rglob("*.html"), *(PROJECT / "static").glob("*.js")]
+    for path in files:
+        place = str(path.relative_to(PROJECT / ("templates" if path.suffix == ".html" else "static")))
+        for names in USED.findall(path.read_text()):
+            for name in " ".join(names).split():
+                if (home := homes.get(name)) in PLACES and place not in PLACES[home]:
+                    elsewhere.append((place, name))
+    assert elsewhere == []
+    assert USED.findall((PROJECT / "static/demo.js").read_text())
