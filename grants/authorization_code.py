@@ -56,7 +56,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         """
         payload = self.request.payload
         client = self.server.query_client(payload.client_id) if payload.client_id else None
-        if client is None or not client.check_grant_type("authorization_code"):
+        if client is None:
             raise InvalidClientError("client_id is missing or unknown")
         redirect_uri = self.validate_authorization_redirect_uri(self.request, client)
         try:

@@ -97,23 +97,25 @@ def check_parameters(pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Erro
     if not repeated(pairs) <= REPEATABLE:
         raise InvalidRequestError("a parameter is given more than once")
     for name, value in pairs:
-        check_value(name, value, of_scope if name == "scope" else InvalidRequestError)
+        if name not in KNOWN:
+            continue  # RFC 6749 §3.1: unrecognized parameters are ignored
+        error = of_scope if name == "scope" else InvalidRequestError
+        if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
+            raise error(f"{name} is too long")
+        if has_wrong_characters(name, value):
+            raise error(f"{name} has characters that its syntax does not allow")
 
 
-def check_value(name: str, value: str, error: type[OAuth2Error] = InvalidRequestError) -> None:
-    if name not in KNOWN:
-        return  # RFC 6749 §3.1: unrecognized parameters are ignored
-    if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
-        raise error(f"{name} is too long")
+def has_wrong_characters(name: str, value: str) -> bool:
+    """What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401).
+
+    Everything else is ASCII by its syntax, or JSON.
+    """
     if name in JSON:
-        refused: object = IN_JSON.search(value)
-    elif name in ANY_LETTERS:
-        # What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401).
-        refused = CONTROL.search(value)
-    else:  # ASCII by its syntax
-        refused = not VISIBLE.fullmatch(value)
-    if refused:
-        raise error(f"{name} has characters that its syntax does not allow")
+        return IN_JSON.search(value) is not None
+    if name in ANY_LETTERS:
+        return CONTROL.search(value) is not None
+    return VISIBLE.fullmatch(value) is None
 
 
 def repeated(pairs: Iterable[tuple[str, str]]) -> set[str]:
@@ -134,7 +136,7 @@ def sound(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def is_well_formed(name: str, value: str) -> bool:
     try:
-        check_value(name, value)
+        check_parameters([(name, value)])
     except OAuth2Error:
         return False
     return True

@@ -228,6 +228,13 @@ def test_json_may_hold_line_breaks(browser, claims):
     assert "error" not in answer.headers.get("Location", "")
 
 
+def test_a_client_that_has_lost_the_grant_hears_it(http, seed):
+    seed(a_client(grant_types=["client_credentials"]))
+    assert answer_to_client(http.get(authorization_path()))["error"] == ["unauthorized_client"]
+    answer = http.get(authorization_path(redirect_uri="https://evil.example"))
+    assert answer.status_code == 400 and "Location" not in answer.headers
+
+
 @pytest.mark.threat("T105")
 @pytest.mark.parametrize("parameter", ["scope", "response_type", "code_challenge_method"])
 def test_a_description_echoes_nothing(browser, parameter):

@@ -294,7 +294,6 @@ def raised_in(function):
 
 RAISE_SITES = [
     *raised_in(parameters.check_parameters),
-    *raised_in(parameters.check_value),
     *raised_in(AuthorizationCodeGrant.validate_authorization_request),
     *raised_in(AuthorizationCodeGrant.validate_authorization_redirect_uri),
     *raised_in(authentication_request.parse),

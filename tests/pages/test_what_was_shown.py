@@ -48,7 +48,7 @@ CHANGES = {
         extra(subject_type="pairwise", sector_identifier_uri="https://other.example/sector"),
         "invalid_request",
     ),
-    "grant_types": ({}, {}, {"grant_types": ["client_credentials"]}, A_PAGE),
+    "grant_types": ({}, {}, {"grant_types": ["client_credentials"]}, "unauthorized_client"),
     "require_pkce": (
         {"require_pkce": False},
         {"code_challenge": None, "code_challenge_method": None},
