@@ -18,6 +18,7 @@ import commands
 import cors
 import database
 import errors
+import events
 import failpoints
 import front_door
 import my_oauth
@@ -55,6 +56,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """The app. Reads the environment when it is given no settings. Raises ConfigError; opens no connection."""
     settings = settings or Settings()
     check_database_fits(settings, is_served())
+    if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+        events.configure(settings.log_level if "run" in sys.argv else "WARNING")
     app = Application(__name__, root_path=str(PROJECT), instance_path=str(PROJECT / "instance"))
     app.extensions["ostiary.settings"] = settings
     app.config.update(

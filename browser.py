@@ -6,6 +6,7 @@ names a row of `user_session`, so ending a session anywhere ends it here. Machin
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from flask import Flask, Request, Response, current_app, g, request, session
@@ -20,10 +21,11 @@ import store.tickets
 import store.user_sessions
 from config import Settings
 from errors import is_machine_path
+from events import Event, Reason, because, write
 from protocol import clock, credentials, known_device
 from protocol.claims import AMR_PASSWORD
 from store.user_sessions import SignedIn, SignIn
-from unit_of_work import answer, lock_owner
+from unit_of_work import after_commit, answer, lock_owner
 
 MAXIMUM_ACCOUNTS = 8  # signed in at once; the cookie holds a value for each
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
@@ -185,7 +187,9 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
     """
     owner = lock_owner(user_id)
     if owner is None or owner.password_hash != password_hash:
+        because(Reason.DISABLED if owner is None else Reason.WRONG_PASSWORD)
         return False
+    after_commit(partial(write, Event.SIGN_IN, sub=owner.sub, amr=AMR_PASSWORD))
     here, now = accounts(), clock.now()
     mine = next((account for account in here if account.id == user_id), None)
     is_kept = keep if keep is not None else mine is not None and mine.is_kept
@@ -237,6 +241,7 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
     left = [account for account in accounts() if account not in people]
     for person in sorted(people, key=lambda person: person.id):  # the order in which everybody locks several people
         ended = session_end.end_sessions(person.id, None if everywhere else [person.session_id])
+        after_commit(partial(write, Event.SIGN_OUT, sub=person.sub, sessions=ended.sessions))
         receipts += store.logout_notices.newest_ids(person.id, ended.notices)
     if left:
         carry_on(left[0].cookie_value, [account.cookie_value for account in left[1:]])

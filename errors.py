@@ -120,7 +120,7 @@ def answer_bug(error: Exception) -> Response:
     while trace is not None:
         frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
         trace = trace.tb_next
-    log.error("bug: %s\n  %s", type(error).__name__, "\n  ".join(frames))
+    log.error("bug: %s at %s", type(error).__name__, " < ".join(reversed(frames)))
     text = f"Something went wrong on our side. If you report it, give this number: {request_id}"
     if is_machine_path(request.path):
         return json_error(500, "server_error", text)

@@ -15,8 +15,10 @@ from flask import Flask, Response, abort, g, request
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.http import parse_date
 
+import events
 from config import Settings
 from errors import is_machine_path, json_error, page_error
+from events import Reason, because
 from protocol import authority
 from protocol.client_address import find_caller
 from protocol.redirect_uris import is_loopback_host
@@ -27,6 +29,7 @@ csrf = CSRFProtect()
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
 OUTSIDE = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
 FORWARDED_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
 UNTRUSTED = (
@@ -38,7 +41,8 @@ CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
     "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
 )
-QUERY = re.compile(r"\?\S*")
+COLOURS = re.compile(r"\x1b\[\d*m")
+HTTP_VERSION = re.compile(r" HTTP/\d\.\d$")
 ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 MAXIMUM_BODY = 64 * 1024
 MAXIMUM_FIELDS = 100
@@ -60,23 +64,28 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def meet() -> Response | None:
-        g.request_id = secrets.token_hex(8)
+        g.request_id = request.environ[REQUEST_ID] = secrets.token_hex(8)
         if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE):
             abort(404)
         drop_impossible_dates(request.environ)
         if request.path not in ANY_HOST_PATHS:
             if request.headers.get("Host") != own_host:
+                because(Reason.WRONG_HOST)
                 return point_to(settings)
             if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
+                because(Reason.NOT_LOOPBACK)
                 text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
                 return Response(text, 400, mimetype="text/plain")
             if settings.is_development and not is_loopback(request.remote_addr):
+                because(Reason.NOT_LOOPBACK)
                 return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
         check_origin(settings.origin)
         return None
 
     logging.getLogger("werkzeug").addFilter(without_query)
     csrf.init_app(app)  # its check comes after the one of the Host
+
+    app.after_request(events.write_refusal)  # the first to be named is the last to run: then the answer is known
 
     @app.after_request
     def dress(response: Response) -> Response:
@@ -96,6 +105,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.errorhandler(CSRFError)
     def form_expired(error: CSRFError) -> Response:
+        because(Reason.CSRF, detail=error.description)
         return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
 
 
@@ -142,6 +152,7 @@ def check_origin(own: str) -> None:
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin", "null")
     if site not in ("same-origin", "none") or origin not in ("null", own):
+        because(Reason.FOREIGN_ORIGIN)
         abort(page_error(400, "Not from here", "This form was sent by another site."))
 
 
@@ -162,12 +173,20 @@ def allow_own_script() -> None:
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of the development server's lines: it holds codes, tickets and states."""
+    """Takes the query out of the development server's lines: it holds codes, tickets and states. What is left has no colours, and
+    no quotation mark of the request's own.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(QUERY.sub("", part) if isinstance(part, str) else part for part in record.args)
+            record.args = tuple(without_secrets(part) if isinstance(part, str) else part for part in record.args)
         return True
+
+
+def without_secrets(request_line: str) -> str:
+    before, mark, after = COLOURS.sub("", request_line).partition("?")
+    version = HTTP_VERSION.search(after) if mark else None
+    return before.replace('"', "%22") + (version[0] if version else "")
 
 
 without_query = WithoutQuery()  # one for all apps: a logger takes the same filter once

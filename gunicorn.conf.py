@@ -32,12 +32,12 @@ keepalive = 75
 limit_request_line = 16 * 1024  # authorization requests carry a state, and some clients put much into it
 forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
 forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request;
-secure_scheme_headers = {}  # from whoever comes through a Unix socket it would believe these all the same
+secure_scheme_headers: dict[
+    str, str
+] = {}  # from whoever comes through a Unix socket it would believe these all the same
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
-access_log_format = (
-    '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)sms'  # %(r)s would have the query, and with it tickets and state
-)
+logger_class = "gunicorn_log.Log"
 
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -48,6 +48,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuse, before anything listens, what the settings do not allow."""
     try:
         settings = Settings()
+        events.configure(settings.log_level)
         check_database_fits(settings, is_served=True)
     except ConfigError as error:
         raise SystemExit(str(error)) from None

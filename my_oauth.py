@@ -17,6 +17,7 @@ from flask import request as flask_request
 from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
 from werkzeug.datastructures import MultiDict
 
+import events
 import store.clients
 import store.tokens
 import throttling
@@ -27,6 +28,7 @@ from endpoints import authorization_response
 from endpoints.bearer import RequireOAuth
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
+from events import Reason, because
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
 from grants.openid import IdToken, sign_access_token
@@ -150,11 +152,13 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
             return slot
     family = store.tokens.find_family(presented.family.family_digest)
     if family is None:
+        because(Reason.REFRESH_ENDED)
         raise InvalidGrantError("the sign-in of this refresh token has ended")
     verdict = verdict_on(presented, family, request.client)
     if verdict is Verdict.THEFT:
         log.warning("a replaced refresh token was used again, its family ends: client_id=%s", family.client_id)
         penalize(end_stolen_family, family.user_id, family.family_digest)
+        because(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
     if verdict is not Verdict.ROTATE:
         pair = open_sealed_pair(presented, family, request)
@@ -166,6 +170,7 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
             return None
     slot = delete_presented(family)
     if slot is None:
+        because(Reason.REFRESH_ENDED)
         raise InvalidGrantError("the sign-in of this refresh token has ended")
     return slot
 
@@ -179,6 +184,7 @@ def verdict_on(presented: PresentedRefreshToken, family: Row[Any], client: Clien
     verdict = judge(family, presented.digest, clock.now_in_microseconds(), patience)
     ends = (family.refresh_token_expires_at, family.family_expires_at)
     if verdict is not Verdict.THEFT and any(end is not None and end <= clock.now() for end in ends):
+        because(Reason.REFRESH_EXPIRED)
         raise InvalidGrantError("this refresh token has expired")
     return verdict
 
@@ -193,8 +199,10 @@ def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request
     """The pair that was issued for this token before. A repeat that asks differently is refused and ends nothing."""
     sealed = unseal(family.sealed_pair, str(presented.presented))
     if sealed is None:
+        because(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
     if sealed["auth_method"] != request.auth_method:
+        because(Reason.WRONG_AUTH_METHOD)
         raise ClientAuthenticationFailed
     pair: dict[str, Any] = sealed["token"]
     asked_first = sealed.get("asked", pair.get("scope"))
@@ -386,6 +394,27 @@ class TooManyFailures(ClientAuthenticationFailed):
         return [*super().get_headers(), ("Retry-After", str(self.seconds_to_wait))]
 
 
+def find_client(client_id: str) -> Client | None:
+    """The client of this id, or None; the log is told which was asked for."""
+    client = store.clients.find(client_id)
+    events.note_client(client_id, client is not None)
+    return client
+
+
+def note_failure(client_id: str) -> None:
+    """For the log: why no way of client authentication was right."""
+    if events.noted("client_id") is None and client_id:
+        events.note_client(
+            client_id, client_secret.is_plausible(client_id) and store.clients.find(client_id) is not None
+        )
+    if events.noted("reason") is None:
+        is_known = events.noted("client_known")
+        if is_known is None:
+            because(Reason.CLIENT_NOT_NAMED)
+        else:
+            because(Reason.WRONG_AUTH_METHOD if is_known else Reason.UNKNOWN_CLIENT)
+
+
 class Server(AuthorizationServer):
     """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that failed is told."""
 
@@ -393,7 +422,7 @@ class Server(AuthorizationServer):
         self.settings = settings
         old_keys = tuple(key.get_secret_value() for key in settings.old_secret_keys)
         self.refresh_tokens = credentials.RefreshTokenMaker(settings.secret_key.get_secret_value(), old_keys)
-        super().__init__(app, query_client=store.clients.find, save_token=save_token)
+        super().__init__(app, query_client=find_client, save_token=save_token)
         for method, authenticate in CLIENT_AUTH.items():
             self.register_client_auth_method(method, authenticate)
         for grant, extensions in GRANTS:
@@ -455,18 +484,24 @@ class Server(AuthorizationServer):
             client: Client = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
             raise self.failed_authentication() from None
+        events.note(reason=None)  # of a way that was tried in vain before the right one
         return client
 
     @staticmethod
     def failed_authentication() -> ClientAuthenticationFailed:
         """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client out."""
-        failures = throttling.for_client(client_secret.presented_client_id(flask_request))
+        client_id = client_secret.presented_client_id(flask_request)
+        failures = throttling.for_client(client_id)
+        note_failure(client_id)
         if seconds := throttling.seconds_to_wait(failures):
+            because(Reason.THROTTLED)
             return TooManyFailures(seconds)
         throttling.count_failure(failures)
         return ClientAuthenticationFailed()
 
     def get_token_grant(self, request: Any) -> Any:
+        if (grant_type := request.payload.grant_type) in self.grant_types_supported():
+            events.note(grant_type=grant_type)
         try:
             return super().get_token_grant(request)
         except UnsupportedGrantTypeError:
@@ -476,32 +511,28 @@ class Server(AuthorizationServer):
         """A refusal is rolled back. One of an authorization request goes back to the client where that is known to be safe."""
         if error.redirect_uri:
             return self.refuse_authorization(error, request.payload.data)
-        self.note_refusal(error, getattr(request, "client", None))
+        self.note_refusal(error)
         response: Response = super().handle_error_response(request, error)
         return response
 
     def refuse_authorization(self, error: OAuth2Error, parameters: dict[str, str]) -> Response:
         """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked for."""
-        self.note_refusal(error, store.clients.find(parameters["client_id"]))
+        self.note_refusal(error)
         mode = parameters.get("response_mode")
         return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))
 
     @staticmethod
-    def note_refusal(error: OAuth2Error, client: Client | None) -> None:
+    def note_refusal(error: OAuth2Error) -> None:
         refuse()
-        log.info(
-            "refused: error=%s reason=%s client_id=%s path=%s",
-            error.error,
-            error.get_error_description(),
-            client.client_id if client else "-",
-            flask_request.path,
-        )
+        events.note_error(error.error, error.get_error_description())
 
     def answer_to_client(
         self, redirect_uri: str, answer: Iterable[tuple[str, str]], response_mode: str | None
     ) -> authorization_response.Response:
         """An authorization response (RFC 6749 §4.1.2): the arguments of `handle_response`."""
-        return authorization_response.build(redirect_uri, list(answer), response_mode or "query", self.settings.issuer)
+        if error := dict(answer := list(answer)).get("error"):
+            events.note_error(error, None)
+        return authorization_response.build(redirect_uri, answer, response_mode or "query", self.settings.issuer)
 
 
 def init_app(app: Flask, settings: Settings) -> None:

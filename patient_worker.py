@@ -31,6 +31,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import ThreadWorker
 
+from events import Event, Reason, as_address, write
 from front_door import MAXIMUM_BODY
 
 MAXIMUM_HEAD = 48 * 1024  # 16 KiB of request line, 32 KiB of fields
@@ -48,6 +49,15 @@ STATUSES = {
     LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
     LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+}
+
+
+REASONS = {
+    HTTPStatus.REQUEST_TIMEOUT: Reason.TOO_SLOW,
+    HTTPStatus.REQUEST_URI_TOO_LONG: Reason.TOO_LARGE,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Reason.TOO_LARGE,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Reason.TOO_LARGE,
+    HTTPStatus.INTERNAL_SERVER_ERROR: Reason.BUG,
 }
 
 
@@ -135,6 +145,13 @@ def join_chunks(req: Any) -> None:
     req.headers.append(("CONTENT-LENGTH", str(len(body))))
 
 
+def log_refusal(peer: Any, status: HTTPStatus, detail: str) -> None:
+    """peer: host and port, or nothing of use for a Unix socket. The application has not seen the request, so it has no id."""
+    host = as_address(peer[0]) if isinstance(peer, tuple) else None
+    reason = REASONS.get(status, Reason.MALFORMED)
+    write(Event.REFUSED, reason=reason, status=status.value, detail=detail, remote_addr=host)
+
+
 class PatientWorker(ThreadWorker):
     """Everything here runs in the main loop, where nothing may wait, except `handle_request`."""
 
@@ -191,10 +208,11 @@ class PatientWorker(ThreadWorker):
         """What is no HTTP is refused without a word of it. gunicorn would quote it, in the answer and in the log, or say 501."""
         if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
             status = STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
-            self.log.info("Refused what %s sent: %s", addr, type(exc).__name__)
+            log_refusal(addr, status, type(exc).__name__)
         else:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            self.log.error("Could not answer %s: %s", addr, type(exc).__name__)
+            self.log.error("Could not answer: %s", type(exc).__name__)
+            log_refusal(addr, status, type(exc).__name__)
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
 
@@ -215,7 +233,7 @@ class PatientWorker(ThreadWorker):
             self.linger(conn)
 
     def refuse(self, conn: Any, status: HTTPStatus) -> None:
-        self.log.info("Refused what %s sent: %s %s", conn.client, status.value, status.phrase)
+        log_refusal(conn.client, status, status.phrase)
         with suppress(OSError):
             util.write_error(conn.sock, status.value, status.phrase, "")
         self.linger(conn)

@@ -4,7 +4,6 @@ With its own key, of which only the public part is known here; or with its secre
 its `jti` is spent in the request's transaction, and spent all the same when the request is refused for another reason.
 """
 
-import logging
 from typing import Any
 
 from joserfc.jwk import OctKey
@@ -14,12 +13,11 @@ from client_auth import client_keys
 from client_auth.client_keys import Keys
 from client_auth.client_secret import QueryClient
 from current import issuer, keyring
+from events import Reason, because
 from models import Client
 from protocol import client_assertion, clock, jwt
 from protocol.jwt import InvalidJwtError
 from unit_of_work import penalize
-
-log = logging.getLogger("ostiary.client_auth")
 
 PRIVATE_KEY_JWT = "private_key_jwt"
 CLIENT_SECRET_JWT = "client_secret_jwt"  # noqa: S105 - RFC 7591's word for a method
@@ -40,7 +38,10 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
     """A `client_id` in the body must be the one of the assertion (RFC 7521 §4.2)."""
     assertion = request.form.get("client_assertion", "")
     client_id = client_assertion.claimed_client_id(assertion)
-    if not client_id or request.form.get("client_id", client_id) != client_id:
+    if not client_id:
+        return None
+    if request.form.get("client_id", client_id) != client_id:
+        because(Reason.CLIENT_NOT_NAMED)
         return None
     client = query_client(client_id)
     if client is None or not client.check_endpoint_auth_method(method, "token"):
@@ -48,7 +49,7 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
     try:
         spend(verify(assertion, method, client))
     except InvalidJwtError as error:
-        log.info("a client assertion was refused: client_id=%s reason=%s", client_id, error)
+        because(Reason.WRONG_ASSERTION, detail=str(error))
         return None
     return client
 

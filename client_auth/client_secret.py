@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from events import Reason, because
 from models import Client
 from protocol import client_assertion, parameters
 
@@ -16,8 +17,11 @@ def authenticate_basic(query_client: QueryClient, request: Any) -> Client | None
         return None
     client_id, secret = credentials
     if request.form.get("client_id", client_id) != client_id:
+        because(Reason.CLIENT_NOT_NAMED)
         return None
-    return with_right_secret(query_client(client_id) if is_plausible(client_id) else None, secret)
+    return with_right_secret(
+        query_client(client_id) if is_plausible(client_id) else None, secret, "client_secret_basic"
+    )
 
 
 def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
@@ -25,7 +29,7 @@ def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
     client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
     if not client_id or not secret:
         return None
-    return with_right_secret(query_client(client_id), secret)
+    return with_right_secret(query_client(client_id), secret, "client_secret_post")
 
 
 def presented_client_id(request: Any) -> str:
@@ -36,8 +40,12 @@ def presented_client_id(request: Any) -> str:
     return request.form.get("client_id") or client_assertion.claimed_client_id(request.form.get("client_assertion", ""))
 
 
-def with_right_secret(client: Client | None, secret: str) -> Client | None:
-    return client if client is not None and client.check_client_secret(secret) else None
+def with_right_secret(client: Client | None, secret: str, method: str) -> Client | None:
+    if client is not None and client.check_client_secret(secret):
+        return client
+    if client is not None and client.check_endpoint_auth_method(method, "token"):
+        because(Reason.WRONG_SECRET)
+    return None
 
 
 def is_plausible(client_id: str) -> bool:

@@ -20,6 +20,7 @@ from client_auth import client_keys
 from current import issuer, server
 from endpoints.interaction import Interaction, RequestGoneError
 from errors import page_error
+from events import Reason, because, note_client
 from front_door import csrf
 from models import Client
 from protocol import clock, request_object
@@ -66,6 +67,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     parameters = kept.parameters if kept is not None else known(request.args.items())
     client = find_client(parameters)
     if client is None:
+        because(Reason.UNKNOWN_CLIENT)
         return refuse_with_page(InvalidClientError("client_id is missing or unknown"))
     try:
         if kept is None:  # what the client signed counts, where it sent a request object (RFC 9101)
@@ -85,7 +87,9 @@ def consider(ticket: str | None) -> ResponseReturnValue:
 
 def find_client(parameters: dict[str, str]) -> Client | None:
     client_id = parameters.get("client_id")
-    return store.clients.find(client_id) if client_id else None
+    client = store.clients.find(client_id) if client_id else None
+    note_client(client_id or "", client is not None)
+    return client
 
 
 def decide(ticket: str) -> ResponseReturnValue:
@@ -144,7 +148,7 @@ def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> Resp
 
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
-    refuse()
+    server.note_refusal(error)
     text = (
         "The application that sent you here is not known to this server, or it made a mistake in its request."
         " Its developers can tell what is wrong."
@@ -154,5 +158,6 @@ def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
 
 def no_such_request() -> ResponseReturnValue:
     refuse()
+    because(Reason.REQUEST_GONE)
     text = "It was answered already, it is too old, or it belongs to another browser. Go back to the application and start again."
     return page_error(400, "This request is no longer open", text)

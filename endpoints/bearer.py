@@ -8,14 +8,16 @@ from typing import Any
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from authlib.oauth2.rfc6749.errors import MissingAuthorizationError, UnsupportedTokenTypeError
-from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError
+from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
 from flask import Response, abort, json
 from flask import request as flask_request
 from sqlalchemy import Row
 
+import events
 import store.tokens
 from current import settings
 from errors import oauth_error_body
+from events import Reason, because
 from protocol import clock, credentials
 from protocol.auth_methods import NONE
 from protocol.clock import MICROSECONDS
@@ -45,15 +47,27 @@ class BearerToken:
 class Validator(BearerTokenValidator):
     def authenticate_token(self, token_string: str) -> BearerToken | None:
         row = store.tokens.find_bearer(credentials.digest(token_string))
-        return None if row is None else BearerToken(row)
+        if row is None:
+            return None
+        events.note(client_id=row.client_id, client_known=True, sub=row.sub)
+        return BearerToken(row)
 
     def validate_token(self, token: BearerToken | None, scopes: Any, request: Any) -> None:
         try:
             super().validate_token(token, scopes, request)
+        except InvalidTokenError:
+            because(why_refused(token))
+            raise
         except InsufficientScopeError:
             note_use(token.row)  # type: ignore[union-attr]  # there is no scope without a token
             raise
         note_use(token.row)  # type: ignore[union-attr]
+
+
+def why_refused(token: BearerToken | None) -> Reason:
+    if token is None:
+        return Reason.TOKEN_UNKNOWN
+    return Reason.TOKEN_EXPIRED if token.is_expired() else Reason.DISABLED
 
 
 def note_use(row: Row[Any]) -> None:
@@ -90,9 +104,12 @@ class RequireOAuth(ResourceProtector):
         """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error code (§3.1)."""
         challenge = f'Bearer realm="{REALM}"'
         if isinstance(error, MissingAuthorizationError | UnsupportedTokenTypeError):
+            because(Reason.TOKEN_MISSING)
+            events.note_error("invalid_request", None)
             body = oauth_error_body("invalid_request", "a bearer token is required in the Authorization header")
             status = 401
         else:
+            events.note_error(error.error, error.get_error_description())
             body = oauth_error_body(error.error, error.get_error_description())
             challenge += f', error="{error.error}", error_description="{error.get_error_description()}"'
             status = error.status_code

@@ -15,14 +15,15 @@ from werkzeug.exceptions import MethodNotAllowed
 import store.client_sessions
 import store.clients
 from browser import accounts, sign_out
+from current import server
 from endpoints import id_token_hint
 from errors import page_error
+from events import Reason, because, note_client
 from front_door import allow_form_action, csrf
 from models import Client
 from protocol import claims, redirect_uris
 from protocol.parameters import check_parameters
 from store.user_sessions import SignedIn
-from unit_of_work import refuse
 
 blueprint = Blueprint("end_session", __name__)
 
@@ -42,13 +43,13 @@ def end_session() -> ResponseReturnValue:
         # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is sent without.
         query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
         if len(query) > MAXIMUM_QUERY:
-            return refuse_with_page()
+            return refuse_with_page(InvalidRequestError("the request is too long"))
         return redirect(f"{url_for('end_session.end_session')}?{query}", 303)
     try:
         check_parameters(request.args.items(multi=True))
         wish = read_wish(request.args)
-    except OAuth2Error:
-        return refuse_with_page()
+    except OAuth2Error as error:
+        return refuse_with_page(error)
     here = accounts()
     meant = wish.find_meant(here)
     if meant is None and here:
@@ -96,12 +97,16 @@ def read_wish(parameters: dict[str, str]) -> Wish:
     if hint is not None and not id_token_hint.is_for(hint, str(client_id)):
         raise InvalidRequestError("client_id and id_token_hint do not belong together")
     client = store.clients.find(client_id) if client_id else None
+    if client_id:
+        note_client(client_id, client is not None)
     if client_id and client is None:
+        because(Reason.UNKNOWN_CLIENT)
         raise InvalidRequestError("client_id is unknown")
     redirect_uri = parameters.get("post_logout_redirect_uri") or None
     if redirect_uri is not None:
         registered = client.member("post_logout_redirect_uris", []) if client is not None else []
         if redirect_uri not in registered:
+            because(Reason.REDIRECT_URI_NOT_REGISTERED)
             raise InvalidRequestError("post_logout_redirect_uri is not registered for this client")
     state = parameters.get("state") or None
     if hint is None:
@@ -130,8 +135,8 @@ def confirmed() -> ResponseReturnValue:
     try:
         check_parameters(request.form.items(multi=True))
         wish = read_wish({name: request.form.get(name, "") for name in PARAMETERS})
-    except OAuth2Error:
-        return refuse_with_page()
+    except OAuth2Error as error:
+        return refuse_with_page(error)
     who, here = request.form["who"], accounts()
     if who == "nobody":
         return redirect(url_for("home.home"), 303)
@@ -146,8 +151,8 @@ def back(wish: Wish) -> ResponseReturnValue:
     return redirect(redirect_uris.with_answer(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303)
 
 
-def refuse_with_page() -> ResponseReturnValue:
-    refuse()
+def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
+    server.note_refusal(error)
     text = (
         "The application that sent you here made a mistake in its request, so nobody was signed out."
         " You can sign out of this server by yourself."

@@ -6,6 +6,7 @@ said before the revocation is stored.
 
 from typing import Any
 
+from authlib.oauth2.rfc6749 import InvalidGrantError
 from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
 from flask import Blueprint, Response
 
@@ -13,6 +14,7 @@ import store.tokens
 from current import server
 from endpoints.guard import guarded
 from endpoints.known_token import KnownToken, find_token
+from events import Reason, because
 from protocol import auth_methods
 from unit_of_work import lock_owner
 
@@ -26,8 +28,16 @@ class RevocationEndpoint(Rfc7009):
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
-        """Raises InvalidGrantError, in Authlib, where the token is another client's."""
         return find_token(token_string)
+
+    def authenticate_token(self, request: Any, client: Any) -> KnownToken | None:
+        """Raises InvalidGrantError where the token is another client's."""
+        try:
+            token: KnownToken | None = super().authenticate_token(request, client)
+        except InvalidGrantError:
+            because(Reason.WRONG_CLIENT)
+            raise
+        return token
 
     def revoke_token(self, token: KnownToken, request: Any) -> None:
         """The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""

@@ -23,6 +23,7 @@ from sqlalchemy import Row
 import store.client_sessions
 import store.codes
 import store.tokens
+from events import Reason, because
 from models import Client
 from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, redirect_uris, scopes
 from protocol.claims import ACR_PASSWORD
@@ -82,6 +83,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         requested = request.payload.redirect_uri
         redirect_uri = requested or client.get_default_redirect_uri()
         if redirect_uri is None or not client.check_redirect_uri(redirect_uri):
+            because(Reason.REDIRECT_URI_NOT_REGISTERED)
             raise InvalidRequestError("redirect_uri is missing or not registered for this client")
         return redirect_uri
 
@@ -152,16 +154,23 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
     def query_authorization_code(self, code: str, client: Client) -> "PresentedCode | None":
         """The unspent code. One that was spent leaves only the token that it made: see `refuse_replay`."""
         code_digest = credentials.digest(code)
-        row = store.codes.find(code_digest, client.client_id, clock.now())
+        row = store.codes.find(code_digest)
         if row is None:
+            because(Reason.CODE_UNKNOWN)
             self.refuse_replay(code_digest, client)
+            return None
+        if row.client_id != client.client_id or row.expires_at <= clock.now():
+            because(Reason.CODE_EXPIRED if row.client_id == client.client_id else Reason.WRONG_CLIENT)
             return None
         penalize(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
         openid = unseal(row.sealed_openid, code) if row.sealed_openid else None
         presented = PresentedCode(row, openid, self.request.form.get("redirect_uri"))
         # May be missing only where a challenge binds the code (OAuth 2.1 §10.2).
         if presented.redirect_uri_sent is None and row.code_challenge is None:
+            because(Reason.WRONG_REDIRECT_URI)
             raise InvalidGrantError("redirect_uri is missing")
+        if presented.redirect_uri_sent not in (None, row.redirect_uri):
+            because(Reason.WRONG_REDIRECT_URI)  # Authlib raises it
         return presented
 
     def refuse_replay(self, code_digest: bytes, client: Client) -> None:
@@ -175,15 +184,18 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         else:
             same_uri = hmac.compare_digest(credentials.digest(sent), spent.redirect_uri_digest)
         if same_uri and pkce.matches(self.request.form.get("code_verifier"), spent.code_challenge):
+            because(Reason.CODE_REPLAYED)
             penalize(end_what_the_code_issued, spent.user_id, code_digest)
 
     def authenticate_user(self, authorization_code: "PresentedCode") -> Row[Any]:
         """Called when client, redirect URI and verifier are right: lock the person, then claim the code."""
         owner = lock_owner(authorization_code.user_id)
         if owner is None:
+            because(Reason.DISABLED)
             raise InvalidGrantError("the person of this code has no account any more")
         if not store.codes.claim(authorization_code.code_digest):
             penalize(end_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest)
+            because(Reason.CODE_REPLAYED)
             raise InvalidGrantError("this code was used before")
         return owner
 

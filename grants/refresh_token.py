@@ -12,6 +12,7 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
 import store.tokens
+from events import Reason, because
 from protocol import auth_methods, claims, clock, credentials, scopes
 from unit_of_work import lock_owner, penalize
 
@@ -26,9 +27,11 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         """
         presented = self.server.refresh_tokens.read(refresh_token)
         if presented is None:
+            because(Reason.REFRESH_UNKNOWN)
             raise InvalidGrantError("this refresh token was not issued here")
         family = store.tokens.find_family(credentials.digest(presented.family))
         if family is None:
+            because(Reason.REFRESH_ENDED)
             raise InvalidGrantError("the sign-in of this refresh token has ended")
         return PresentedRefreshToken(presented, family, claims.still_allowed(family.openid, self.request.client))
 
@@ -42,6 +45,7 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
     def authenticate_user(self, refresh_token: "PresentedRefreshToken") -> Row[Any]:
         owner = lock_owner(refresh_token.family.user_id)
         if owner is None:
+            because(Reason.DISABLED)
             raise InvalidGrantError("the person of this refresh token has no account any more")
         return owner
 
@@ -80,7 +84,10 @@ class PresentedRefreshToken:
         return hmac.compare_digest(self.digest, self.family.refresh_token_digest)
 
     def check_client(self, client: Any) -> bool:
-        return bool(self.family.client_id == client.client_id)
+        if self.family.client_id == client.client_id:
+            return True
+        because(Reason.WRONG_CLIENT)  # Authlib raises it
+        return False
 
     def get_scope(self) -> str:
         return str(self.family.scope)

@@ -5,7 +5,7 @@ What a form names is looked for among the person's own rows: another person's ar
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from itertools import groupby
 from typing import Any
 
@@ -19,11 +19,12 @@ import store.user_sessions
 import store.users
 from browser import cookie_values, has_others, sign_out, signed_in
 from errors import page_error
+from events import Event, write
 from pages import account_words
 from protocol import clock
 from session_end import end_sessions
 from store.user_sessions import SignedIn
-from unit_of_work import lock_owner
+from unit_of_work import after_commit, lock_owner
 
 blueprint = Blueprint("account", __name__)
 blueprint.add_app_template_filter(account_words.utc)
@@ -80,7 +81,8 @@ def end_chosen(person: SignedIn, which: str) -> ResponseReturnValue:
     chosen = others if which == "others" else [number for number in others if str(number) == which]
     if not chosen and which != "others":
         return page_error(404, "Not signed in there", "You are signed out there already. Go back and reload the page.")
-    end_sessions(person.id, chosen)
+    ended = end_sessions(person.id, chosen)
+    after_commit(partial(write, Event.SIGN_OUT, sub=person.sub, sessions=ended.sessions))
     flash("You are signed out everywhere else." if which == "others" else "You are signed out there.")
     return redirect(url_for("account.sessions"), 303)
 

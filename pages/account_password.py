@@ -4,6 +4,8 @@ The present password is asked for however fresh the sign-in is, and guesses at i
 hashed before anything is locked.
 """
 
+from functools import partial
+
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
@@ -16,13 +18,14 @@ import store.users
 import throttling
 from browser import find_known_device, sign_in
 from current import password_hashes
+from events import Event, Reason, because, write
 from pages.account import for_signed_in, show
 from pages.login import check_password
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords
 from session_end import end_sessions
 from store.user_sessions import SignedIn
-from unit_of_work import lock_owner
+from unit_of_work import after_commit, lock_owner
 
 blueprint = Blueprint("account_password", __name__)
 
@@ -46,19 +49,23 @@ def password(person: SignedIn) -> ResponseReturnValue:
         return show_form(person, form, {})
     present, new = form.password.data or "", form.new_password.data or ""
     if problem := find_problem(present, new):
+        because(Reason.INVALID_FORM, sub=person.sub)
         return show_form(person, form, {"new_password": problem}), 400
     failures = throttling.for_sign_in(person.email, find_known_device(person.email))
     if seconds := throttling.seconds_to_wait(failures):
         problem = too_many_tries(seconds)
+        because(Reason.THROTTLED, sub=person.sub)
         return show_form(person, form, {"password": problem}), 429, {"Retry-After": str(seconds)}
     try:
         user, _renewed = check_password(person.email, present)
         new_hash = hash_new(new) if user is not None else ""
     except passwords.TooManyHashesError:
+        because(Reason.BUSY, sub=person.sub)
         return show_form(person, form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not change(person, user.password_hash or "", new_hash):
         throttling.count_failure(failures)
         return show_form(person, form, {"password": "This is not your present password."}), 400
+    after_commit(partial(write, Event.PASSWORD_CHANGED, sub=person.sub))
     flash("Your password is changed. Everywhere else you are signed out.")
     return redirect(url_for("account.overview"), 303)
 
@@ -82,6 +89,7 @@ def change(person: SignedIn, checked_hash: str, new_hash: str) -> bool:
     """
     owner = lock_owner(person.id)
     if owner is None or owner.password_hash != checked_hash:
+        because(Reason.DISABLED if owner is None else Reason.WRONG_PASSWORD, sub=person.sub)
         return False
     store.users.set_password_hash(person.id, new_hash)
     if others := store.user_sessions.others_of_user(person.id, person.session_id):

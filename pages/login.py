@@ -20,6 +20,7 @@ from browser import (
     signed_in,
 )
 from current import password_hashes, settings
+from events import Reason, because
 from models import User
 from pages.navigation import Pending, find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
@@ -44,10 +45,12 @@ def login() -> ResponseReturnValue:
     account = store.users.normal_email(typed) or typed
     failures = throttling.for_sign_in(account, find_known_device(account))
     if seconds := throttling.seconds_to_wait(failures):
+        because(Reason.THROTTLED)
         return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
     try:
         user, password_hash = check_password(typed, form.password.data or "")
     except passwords.TooManyHashesError:
+        because(Reason.BUSY)
         return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket(), form.keep.data):
         throttling.count_failure(failures)
@@ -94,9 +97,16 @@ def check_password(email: str, password: str) -> tuple[User | None, str]:
     with password_hashes.one():
         form = passwords.find_form(password, known_hash)
         if user is None or known_hash is None or form is None or user.disabled_at is not None:
+            because(why_not(user, form is not None), sub=user.sub if user else None)
             return None, ""
         is_old = passwords.needs_rehash(password, form, known_hash)
         return user, passwords.hash_password(password) if is_old else known_hash
+
+
+def why_not(user: User | None, is_right: bool) -> Reason:
+    if user is None:
+        return Reason.UNKNOWN_ACCOUNT
+    return Reason.DISABLED if is_right else Reason.WRONG_PASSWORD
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])

@@ -1,5 +1,7 @@
 """`/signup`: a person makes an account, where the operator lets them (`OSTIARY_SIGNUP`). The address stays unverified."""
 
+from functools import partial
+
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
@@ -9,9 +11,11 @@ import store.users
 import throttling
 from browser import sign_in
 from current import password_hashes, settings
+from events import Event, Reason, because, write
 from pages.navigation import find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords, typed_text
+from unit_of_work import after_commit
 
 blueprint = Blueprint("signup", __name__)
 
@@ -33,6 +37,7 @@ def signup() -> ResponseReturnValue:
     problems = find_problems(form)
     email = store.users.normal_email(form.email.data or "")
     if problems or email is None:
+        because(Reason.INVALID_FORM)
         return show(form, problems), 400
     failures = throttling.for_sign_up()
     if seconds := throttling.seconds_to_wait(failures):
@@ -41,11 +46,14 @@ def signup() -> ResponseReturnValue:
         with password_hashes.one():
             password_hash = passwords.hash_password(form.password.data or "")
     except passwords.TooManyHashesError:
+        because(Reason.BUSY)
         return show(form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
     if store.users.find_by_email(form.email.data or "") is not None:
         throttling.count_failure(failures)
+        because(Reason.ACCOUNT_EXISTS)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     user = store.users.add(email, typed_text.name(form.name.data or ""), password_hash)
+    after_commit(partial(write, Event.SIGN_UP, sub=user.sub))
     sign_in(user.id, password_hash, pending_ticket(), form.keep.data)
     return redirect(next_path(), 303)
 

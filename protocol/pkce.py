@@ -13,6 +13,8 @@ from typing import Any
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError
 from authlib.oauth2.rfc7636 import CodeChallenge
 
+from events import Reason, because
+
 CODE_CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")  # base64url of 32 bytes, without padding
 CODE_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")  # RFC 7636 §4.1
 
@@ -52,4 +54,5 @@ class S256CodeChallenge(CodeChallenge):
     def validate_code_verifier(self, grant: Any, result: Any) -> None:
         request = grant.request
         if not matches(request.form.get("code_verifier"), request.authorization_code.code_challenge):
+            because(Reason.WRONG_VERIFIER)
             raise InvalidGrantError("code_verifier does not match the authorization request")

@@ -20,6 +20,7 @@ from protocol import clock, passwords
 from tests.apps import Apps
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, DatabaseServers, new_database
+from tests.refusal_lines import one_line_a_refusal
 
 # What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
 LONG_FILES = {
@@ -126,7 +127,7 @@ def app(settings: Settings, apps: Apps, first_rows: bytes) -> Iterator[Flask]:
         with db.engine.connect() as connection:
             connection.connection.driver_connection.deserialize(first_rows)
 
-    with apps.borrow(settings, fill) as app:
+    with apps.borrow(settings, fill) as app, one_line_a_refusal(app):
         yield app
 
 

@@ -143,7 +143,17 @@ def test_in_memory_sqlite_is_refused_under_a_server(monkeypatch):
 def test_the_development_server_logs_no_query(app, caplog):
     """Werkzeug logs whole request lines: they hold codes, tickets and states."""
     with caplog.at_level("INFO", "werkzeug"):
-        line = '"GET /demo?code=SECRET&state=SECRET HTTP/1.1" 200 -'
-        logging.getLogger("werkzeug").info("%s - - [%s] %s\n", "127.0.0.1", "21/Nov/2026", line)
-    assert '"GET /demo HTTP/1.1" 200 -' in caplog.text
-    assert "SECRET" not in caplog.text
+        for line in (
+            "GET /demo?code=SECRET&state=SECRET HTTP/1.1",
+            "\x1b[33mGET /demo?code=\xa0\u2028SECRET HTTP/1.1\x1b[0m",
+            'GET /" 200 -"?SECRET HTTP/1.1',
+            "GET /demo?SECRET",
+        ):
+            logging.getLogger("werkzeug").info('127.0.0.1 - - [21/Nov/2026] "%s" %s %s', line, "200", "-")
+    said = [record.getMessage().partition("] ")[2] for record in caplog.records]
+    assert said == [
+        '"GET /demo HTTP/1.1" 200 -',
+        '"GET /demo HTTP/1.1" 200 -',
+        '"GET /%22 200 -%22 HTTP/1.1" 200 -',
+        '"GET /demo" 200 -',
+    ]

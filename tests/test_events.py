@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from events import Event, Line, RequestId, as_text, log, printable, unknown_client_id, write
+from config import PROJECT
+from events import Event, Line, Reason, RequestId, as_text, log, printable, visible, write
 
 FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)(?: |$)')
 HOSTILE = [
@@ -93,7 +94,7 @@ def test_any_record_is_one_line(value):
 
 @pytest.mark.parametrize("secret", ["ost_at_" + "a" * 43, "ost_cs_" + "b" * 43, "eyJhbGciOiJub25lIn0.e30.c2ln"])
 def test_what_looks_like_a_credential_is_cut_short(lines, secret):
-    write(Event.REFUSED, client_id=unknown_client_id(f"Bearer {secret}"))
+    write(Event.REFUSED, client_id=visible(f"Bearer {secret}"))
     record = logging.LogRecord("other", logging.INFO, "file", 1, "got %s", (secret,), None)
     for line in (lines(), Line().format(record)):
         assert secret[7:] not in line
@@ -101,9 +102,15 @@ def test_what_looks_like_a_credential_is_cut_short(lines, secret):
 
 
 def test_an_unknown_client_id_is_short_and_visible():
-    assert unknown_client_id("x" * 1_000) == "x" * 64
-    assert unknown_client_id("a\u202eb\n\x1bc d") == "a?b??c d"
+    assert visible("x" * 1_000) == "x" * 64
+    assert visible("a\u202eb\n\x1bc d") == "a?b??c d"
 
 
 def test_a_long_value_is_cut():
-    assert len(as_text({"detail": "x" * 100_000})) < 600
+    assert len(as_text({"detail": "x" * 100_000})) < 1_100
+
+
+def test_the_guide_has_the_list_of_reasons():
+    rows = "\n".join(f"| `{reason}` | {reason.value} |" for reason in Reason)
+    table = f"| reason | what it means |\n| --- | --- |\n{rows}\n"
+    assert f"<!-- from `events.Reason` -->\n{table}<!-- end -->" in (PROJECT / "docs/operating.md").read_text()

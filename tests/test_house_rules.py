@@ -24,7 +24,7 @@ FLOORS = [
     "current",
     "session_end",
     "client_auth grants browser front_door cors throttling prove",
-    "endpoints pages commands patient_worker",
+    "endpoints pages commands patient_worker gunicorn_log",
     "my_oauth",
     "app",
 ]

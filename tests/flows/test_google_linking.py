@@ -364,7 +364,7 @@ def test_streamlined_linking_is_refused_in_words_that_google_knows(google, token
 
 def test_without_a_challenge_google_is_told(google, allow, caplog):
     """And the log says what the recipe tells the operator to look for."""
-    with caplog.at_level("INFO", "ostiary.oauth"):
+    with caplog.at_level("INFO", "ostiary.events"):
         members = answer_to_google(allow(replace(google, pkce=False)), google)
     assert (members["error"], members["state"]) == (["invalid_request"], [STATE])
     assert "code_challenge is missing" in caplog.text

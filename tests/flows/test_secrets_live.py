@@ -104,7 +104,7 @@ def test_nothing_to_be_used_is_left(server):
     assert len(secrets) >= 15
     stored, logged = on_disk(server), server.log().encode()
     assert b"ada@example.com" in stored
-    assert re.search(rb"INFO ostiary.oauth refused: error=invalid_client .*request_id=[0-9a-f]{16}", logged)
+    assert re.search(rb"INFO ostiary.events event=refused .*error=invalid_client .*request_id=[0-9a-f]{16}", logged)
     found = [
         (kind, place)
         for kind, secret in secrets.items()

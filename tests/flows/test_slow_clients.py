@@ -227,6 +227,7 @@ def test_who_takes_too_long_is_told_so(impatient, kind):
             assert client.status() == 408
             assert client.answer() is None
     assert ImpatientWorker.request_seconds <= time.monotonic() - start < 5
+    assert "event=refused reason=too_slow status=408" in impatient.log()
 
 
 def test_a_second_request_has_its_own_time(impatient):

@@ -5,7 +5,8 @@ end, in any spelling that a page, JSON or a URL would give it. These are meant: 
 is posted to it, and in the form that asks who signs out; field names in the answer to a preflight; the value of the form fields
 `email` (of `login_hint` too) and `name`; `next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours
 carries on in its query, percent-encoded (a ticket, a client's request that came by POST); and entries of the cookie of known
-devices. None of it belongs into the log.
+devices. None of it belongs into the log, but for
+the beginning of a client id that is unknown.
 """
 
 import html
@@ -46,6 +47,7 @@ MACHINES = {  # what each of them answers, besides JSON
     "/.well-known/oauth-authorization-server": None,
     "/.well-known/openid-configuration": None,
 }
+UNKNOWN_CLIENT = re.compile(r'client_id=(?:"(?:[^"\\]|\\.){,128}"|[^" ]{1,64}) client_known=false')
 PROBES = ("/healthz", "/readyz")
 DEVICES = re.compile(r"[\w-]+-device=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}~?){1,5};.*", re.ASCII)
 FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}(, [A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}){0,31}")
@@ -134,7 +136,7 @@ def json_error_problems(body):
 
 def log_problems(lines, value):
     """What a line of the log must not hold: anything that lets somebody in, or that was sent."""
-    written = "\n".join(lines)
+    written = UNKNOWN_CLIENT.sub("", "\n".join(lines))
     found = [f"a secret in the log: {secret[0][:20]!r}" for secret in SECRETS.finditer(written)]
     raw = written.encode("utf-8", "surrogatepass")
     return found + [f"an echo in the log: {needle[:80]!r}" for needle in spellings(value) if needle in raw]
