@@ -32,6 +32,7 @@ from keyring import Keyring
 from models import db
 from pages import account, account_applications, account_password, accounts, assets, demo, home, login, signup
 from protocol import passwords
+from secret_uses import SecretUses
 
 ENDPOINTS = [authorize, token, userinfo, introspect, revoke, logout, discovery, jwks, me, health]
 WITHOUT_FORMS = [
@@ -91,12 +92,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def remember_nothing(app: Flask) -> None:
-    """What a process keeps in memory, empty: keys, documents of clients, notices under way, places for password hashes."""
+    """What a process keeps in memory, empty: keys, documents of clients, uses of their secrets, notices, places for hashes."""
     settings: Settings = app.extensions["ostiary.settings"]
     fetcher = Fetcher(settings)
     app.extensions["ostiary.keyring"] = Keyring(settings)
     app.extensions["ostiary.fetcher"] = fetcher
     app.extensions["ostiary.documents"] = Documents(fetcher)
+    app.extensions["ostiary.secret_uses"] = SecretUses()
     app.extensions["ostiary.courier"] = Courier(app)
     app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
 

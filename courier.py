@@ -2,7 +2,8 @@
 
 Enters: rows of `logout_notice` that are due. Leaves: a signed logout token at each client, and what came of it in its row. The rows
 are the queue: a process that dies loses nothing, another one finds what it left. No transaction is open while the network is
-waited for. `docs/adr/0011-logout-notices-in-an-outbox.md` has the reasons.
+waited for. `docs/adr/0011-logout-notices-in-an-outbox.md` has the reasons. The same thread stores when
+secrets of clients were in use.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +20,7 @@ from flask import Flask
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
+import store.client_secrets
 import store.clients
 import store.logout_notices
 from config import Settings
@@ -26,6 +29,7 @@ from fetching import SECONDS, Fetcher, FetchError
 from keyring import Keyring
 from models import Client
 from protocol import clock, credentials
+from secret_uses import SecretUses
 from store.logout_notices import ATTEMPTS, Lane
 from unit_of_work import ATTEMPTS as TRIES
 from unit_of_work import transaction
@@ -95,6 +99,7 @@ class Courier:
 
     def _run(self) -> None:
         while not self._is_stopping:
+            note_secret_uses(self._app)
             try:
                 self._hand_out()
             except Exception as error:
@@ -151,6 +156,19 @@ class Courier:
             if not is_delivered:
                 self._failed_at[notice.client_id] = time.monotonic()
             self._changed.notify_all()
+
+
+def note_secret_uses(app: Flask) -> None:
+    """Store which secrets of clients were in use, each in a transaction of its own: one that fails stops no other, and is
+    noted at its next use.
+    """
+    uses: SecretUses = app.extensions["ostiary.secret_uses"]
+    for secret, at in uses.take().items():
+        try:
+            settle(app, partial(store.client_secrets.note_use, *secret, at))
+        except Exception as error:
+            uses.forget(secret)
+            log.warning("the use of a client's secret is not noted: reason=%s", type(error).__name__)
 
 
 def deliver_due(app: Flask) -> int:

@@ -4,14 +4,14 @@ With its own key, of which only the public part is known here; or with its secre
 its `jti` is spent in the request's transaction, and spent all the same when the request is refused for another reason.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from joserfc.jwk import OctKey
 
 import store.spent_assertions
 from client_auth import client_keys
-from client_auth.client_keys import Keys
-from client_auth.client_secret import QueryClient
+from client_auth.client_secret import QueryClient, note_use
 from current import issuer, keyring
 from events import Reason, because
 from models import Client
@@ -58,10 +58,11 @@ def verify(assertion: str, method: str, client: Client) -> dict[str, Any]:
     """Its claims. They are looked at before the signature too, so that no key is fetched for nothing. Raises InvalidJwtError."""
     now, audiences = clock.now(), audiences_of(client)
     client_assertion.check_claims(jwt.read_unverified(assertion), client.client_id, audiences, now)
-    keys = client_keys.find(client, assertion) if method == PRIVATE_KEY_JWT else secret_of(client)
     registered = client.member("token_endpoint_auth_signing_alg")
     algorithms = [alg for alg in ALGORITHMS[method] if registered in (None, alg)]
-    return jwt.decode(assertion, keys, algorithms, client_assertion.TYP)
+    if method == CLIENT_SECRET_JWT:
+        return claims_signed_by_a_secret(assertion, client, algorithms)
+    return jwt.decode(assertion, client_keys.find(client, assertion), algorithms, client_assertion.TYP)
 
 
 def audiences_of(client: Client) -> set[str]:
@@ -72,12 +73,26 @@ def audiences_of(client: Client) -> set[str]:
     return audiences
 
 
-def secret_of(client: Client) -> Keys:
-    """The secret as a key; none where it does not open: the server's secret key is another one."""
-    if client.sealed_client_secret is None:
-        return ()
-    secret = keyring.client_secrets.open(client.sealed_client_secret, client.client_id)
-    return ((None, OctKey.import_key(secret)),) if secret else ()
+def claims_signed_by_a_secret(assertion: str, client: Client, algorithms: list[str]) -> dict[str, Any]:
+    """One of the client's live secrets has signed it. Raises InvalidJwtError."""
+    refusal = InvalidJwtError("no known key has signed it")
+    for number, key in secrets_of(client):
+        try:
+            claims = jwt.decode(assertion, [(None, key)], algorithms, client_assertion.TYP)
+        except InvalidJwtError as error:
+            refusal = error
+            continue
+        note_use(client, number)
+        return claims
+    raise refusal
+
+
+def secrets_of(client: Client) -> Iterator[tuple[int, OctKey]]:
+    """The live secrets as keys, each with its number; none that does not open: the server's secret key is another one."""
+    for secret in client.live_secrets(clock.now()):
+        opened = keyring.client_secrets.open(secret.sealed, client.client_id) if secret.sealed is not None else None
+        if opened:
+            yield secret.number, OctKey.import_key(opened)
 
 
 def spend(claims: dict[str, Any]) -> None:

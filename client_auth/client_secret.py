@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from current import courier, secret_uses
 from events import Reason, because
 from models import Client
 from protocol import client_assertion, parameters
@@ -41,11 +42,19 @@ def presented_client_id(request: Any) -> str:
 
 
 def with_right_secret(client: Client | None, secret: str, method: str) -> Client | None:
-    if client is not None and client.check_client_secret(secret):
+    number = client.number_of_secret(secret) if client is not None else None
+    if client is not None and number is not None:
+        note_use(client, number)
         return client
     if client is not None and client.check_endpoint_auth_method(method, "token"):
         because(Reason.WRONG_SECRET)
     return None
+
+
+def note_use(client: Client, number: int) -> None:
+    """Which of its secrets the client has shown: stored by the courier, after this request and beside it."""
+    if secret_uses.note(client.client_id, number):
+        courier.wake()
 
 
 def is_plausible(client_id: str) -> bool:

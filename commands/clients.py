@@ -5,15 +5,17 @@ once and stored as its digest; that of a client that signs with it is stored sea
 `commands/registration.py`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
 
+import store.client_secrets
 import store.clients
 from commands.lookup import find_client, lock_client, lock_people_of
 from commands.members import read_members, several, without_nulls
-from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
+from commands.output import Answer, Noun, Refused, counted, details, iso, refuse_if_any, table
 from commands.registration import NOT_BY_SET, find_problems, problems_of_sector, response
 from current import keyring, settings
 from models import NEVER, Client
@@ -27,6 +29,9 @@ WITHOUT_SECRET = ("none", client_metadata.SIGNS_ITS_KEYS)
 SECTOR_COLUMNS = frozenset({"redirect_uris", "extra_metadata"})
 LASTING_COLUMNS = frozenset({"access_token_lifetime", "extra_metadata"})
 LONG_JWT = 3600
+DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[dhms]?)")
+UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}
+LONGEST_OVERLAP = 366 * UNITS["d"]
 LONG_PUBLIC_LEEWAY = 60
 KEEP_THE_SECRET = "Keep the client secret now: it is not shown again."  # noqa: S105 - says so, is none
 WITHOUT_PKCE = (
@@ -59,6 +64,19 @@ class Lifetime(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         return NEVER if value == "never" else super().convert(value, param, ctx)
+
+
+class Duration(click.ParamType[int]):
+    """Seconds, or a number with d, h, m or s after it."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = DURATION.fullmatch(str(value))
+        seconds = int(match["number"]) * UNITS[match["unit"]] if match else 0
+        if not 1 <= seconds <= LONGEST_OVERLAP:
+            self.fail("write 7d, 12h, 30m or a number of seconds; a year at most", param, ctx)
+        return seconds
 
 
 OPTIONS = (
@@ -225,6 +243,9 @@ def bring_secret_in_line(client: Client) -> str | None:
         client.sealed_client_secret = None
     if method in (client_metadata.SIGNS_ITS_SECRET, *WITHOUT_SECRET):
         client.client_secret_digest = None
+    signs, sealed = method == client_metadata.SIGNS_ITS_SECRET, client.sealed_previous_secret is not None
+    if method in WITHOUT_SECRET or signs != sealed:
+        forget_previous_secret(client)
     if method in WITHOUT_SECRET or client.client_secret_digest or client.sealed_client_secret:
         return None
     return renew_secret(client)
@@ -232,35 +253,63 @@ def bring_secret_in_line(client: Client) -> str | None:
 
 def problems_of_signing_secret(client: Client) -> Iterator[str]:
     """A secret that was long enough for the algorithm before may be too short for the one that is registered now."""
-    alg, sealed = client.member("token_endpoint_auth_signing_alg"), client.sealed_client_secret
-    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET or sealed is None:
+    alg = client.member("token_endpoint_auth_signing_alg")
+    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
         return
-    secret = keyring.client_secrets.open(sealed, client.client_id)
     needed = MINIMUM_SECRET_OCTETS.get(alg, 0) if isinstance(alg, str) else 0
-    if secret is not None and len(secret) < needed:
+    vault, boxes = keyring.client_secrets, [secret.sealed for secret in client.live_secrets(clock.now())]
+    secrets = [vault.open(box, client.client_id) for box in boxes if box is not None]
+    shortest = min((len(secret) for secret in secrets if secret is not None), default=needed)
+    if shortest < needed:
         yield (
-            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC 7518 §3.2), and this client's"
-            f" has {len(secret)}: make a new one first, with `flask clients rotate-secret {client.client_id}`"
+            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC 7518 §3.2), and this client"
+            f" has one of {shortest}: make a new one first, with `flask clients rotate-secret {client.client_id}`"
         )
 
 
-def renew_secret(client: Client) -> str:
+def renew_secret(client: Client, overlap: int | None = None) -> str:
+    """The new secret. overlap: for how many seconds the one before stays good beside it."""
     signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
     client_secret = (
         credentials.CLIENT_SECRET + credentials.random_text(64) if signs else credentials.new_client_secret()
     )
-    keep_secret(client, client_secret)
+    keep_secret(client, client_secret, overlap)
     return client_secret
 
 
-def keep_secret(client: Client, client_secret: str) -> None:
-    """As a digest; sealed where it is the key of signatures, which only the secret itself can verify (RFC 7518 §3.2)."""
-    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
-        client.client_secret_digest = credentials.digest(client_secret)
+def keep_secret(client: Client, client_secret: str, overlap: int | None = None) -> None:
+    """As a digest; sealed where it is the key of signatures, which only the secret itself can verify (RFC 7518 §3.2).
+
+    One that it has already stays as it is; any other takes its place, and ends those before, but for an overlap.
+    """
+    vault, now = keyring.client_secrets, clock.now()
+    signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
+    new_digest = None if signs else credentials.digest(client_secret)
+    if signs and client.sealed_client_secret is not None:
+        is_known = vault.open(client.sealed_client_secret, client.client_id) == client_secret.encode()
+    else:
+        is_known = not signs and client.client_secret_digest == new_digest
+    if is_known:
         return
-    vault, now = keyring.client_secrets, client.sealed_client_secret
-    if now is None or vault.open(now, client.client_id) != client_secret.encode():
-        client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id)
+    forget_previous_secret(client)
+    if overlap is not None:
+        client.previous_secret_digest, client.sealed_previous_secret = (
+            client.client_secret_digest,
+            client.sealed_client_secret,
+        )
+        client.previous_secret_made_at, client.previous_secret_ends_at = client.client_secret_made_at, now + overlap
+    client.client_secret_digest = new_digest
+    client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id) if signs else None
+    client.client_secret_number = (client.client_secret_number or 0) + 1
+    client.client_secret_made_at = now
+    if client.client_secret_number > 1:
+        kept = client.client_secret_number - (overlap is not None)
+        store.client_secrets.forget_uses_before(client.client_id, kept)
+
+
+def forget_previous_secret(client: Client) -> None:
+    client.previous_secret_digest = client.sealed_previous_secret = None
+    client.previous_secret_made_at = client.previous_secret_ends_at = None
 
 
 def warnings_about(client: Client, given: dict[str, Any]) -> list[str]:
@@ -310,19 +359,66 @@ def show(client_id: str) -> Answer:
     """Show one client, with the number of its live tokens."""
     client = find_client(client_id)
     members = response(client) | {"tokens": store.clients.count_tokens(client.client_id)}
-    return Answer(members, details(members))
+    secrets = secrets_shown(client)
+    shown = members | {f"client secret {number}": words for number, words in secrets_in_words(secrets)}
+    return Answer(members | ({"client_secrets": secrets} if secrets else {}), details(shown))
+
+
+def secrets_shown(client: Client) -> list[dict[str, Any]]:
+    """The live secrets, the newest first: how old they are and when they were last in use, never what they are."""
+    last_uses = store.client_secrets.last_uses(client.client_id)
+    return [
+        {
+            "number": secret.number,
+            "made_at": secret.made_at,
+            "last_used_at": last_uses.get(secret.number),
+            "ends_at": secret.ends_at,
+        }
+        for secret in client.live_secrets(clock.now())
+    ]
+
+
+def secrets_in_words(secrets: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    for secret in secrets:
+        made = f"made {iso(secret['made_at'])}" if secret["made_at"] else "made before that was noted"
+        used = f"last used {iso(secret['last_used_at'])}" if secret["last_used_at"] else "not used yet"
+        ends = f", ends {iso(secret['ends_at'])}" if secret["ends_at"] else ""
+        yield secret["number"], f"{made}, {used}{ends}"
 
 
 @clients.command("rotate-secret")
 @click.argument("client_id")
-def rotate_secret(client_id: str) -> Answer:
-    """Make a new secret. The old one is of no use from this moment on."""
+@click.option("--overlap", type=Duration(), metavar="DURATION", help="How long the old one stays good: 7d, 12h, 3600.")
+@click.option("--now", "ends_old", is_flag=True, help="End the older of two secrets at once, and make no new one.")
+def rotate_secret(client_id: str, overlap: int | None, ends_old: bool) -> Answer:
+    """Make a new secret. The old one is of no use from this moment on, or after an overlap; two are good at once, no more."""
+    if overlap is not None and ends_old:
+        raise click.UsageError("--now ends the old secret, --overlap keeps it: give one of them.")
     client = lock_client(client_id)
     if client.is_public:
         raise Refused(f"{client.client_id} is a public client: it has no secret")
     if client.token_endpoint_auth_method in WITHOUT_SECRET:
         raise Refused(f"{client.client_id} has no secret: it signs with its own keys, which it renews itself")
-    return registration_answer(client, f"{client.client_id} has a new secret.", client_secret=renew_secret(client))
+    older_ends_at = next((secret.ends_at for secret in client.live_secrets(clock.now()) if secret.ends_at), None)
+    if ends_old:
+        return end_older_secret(client, older_ends_at)
+    if overlap is not None and older_ends_at is not None:
+        until = iso(older_ends_at)
+        raise Refused(f"{client.client_id} has two secrets already, the older until {until}: end it first, with --now")
+    message = f"{client.client_id} has a new secret."
+    if overlap is not None:
+        message += f" The one before is good until {iso(clock.now() + overlap)}."
+    return registration_answer(client, message, client_secret=renew_secret(client, overlap))
+
+
+def end_older_secret(client: Client, older_ends_at: int | None) -> Answer:
+    """The newer stays: it is in use by now."""
+    if older_ends_at is None:
+        instead = f"`flask clients rotate-secret {client.client_id}` alone replaces it at once"
+        raise Refused(f"{client.client_id} has one secret, and no older one to end: {instead}")
+    forget_previous_secret(client)
+    store.client_secrets.forget_uses_before(client.client_id, client.client_secret_number)
+    return registration_answer(client, f"The older secret of {client.client_id} has ended. The newer one stays.")
 
 
 @clients.command("remove")

@@ -13,6 +13,7 @@ import store.clients
 import store.signing_keys
 from commands.output import counted
 from current import keyring
+from protocol import clock
 from protocol.seal import Vault
 
 
@@ -45,6 +46,10 @@ def all_boxes() -> Iterator[Box]:
         if client.sealed_client_secret is not None:
             put = partial(setattr, client, "sealed_client_secret")
             yield Box("client secret", client.client_id, client.sealed_client_secret, keyring.client_secrets, put)
+        for secret in client.live_secrets(clock.now()):
+            if secret.ends_at is not None and secret.sealed is not None:
+                put = partial(setattr, client, "sealed_previous_secret")
+                yield Box("client secret", client.client_id, secret.sealed, keyring.client_secrets, put)
 
 
 def lock_clients() -> None:

@@ -19,7 +19,7 @@ FLOORS = [
     "protocol database failpoints",
     "config models",
     "store unit_of_work",
-    "keyring fetching",
+    "keyring fetching secret_uses",
     "courier self_check",
     "current",
     "session_end",

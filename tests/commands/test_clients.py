@@ -318,6 +318,7 @@ def test_set_changes_only_what_is_given(flask_json, seed, rows):
         "logo_uri",
         "policy_uri",
         "tokens",
+        "client_secrets",  # as the tokens, in `show` alone
     }
     assert "logo_uri" not in after
     assert (after["access_token_lifetime"], after["client_name"]) == (60, "New")

@@ -1,14 +1,17 @@
 """Commands as operators run them: each in a process of its own."""
 
+import base64
 import json
 import subprocess
 import sys
+import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.builders import PASSWORD, REDIRECT_URI
-from tests.live import LiveServer, new_database
+from tests.live import LiveServer, live_server, new_database
 
 MIGRATE = "`.venv/bin/flask db upgrade`"
 
@@ -76,6 +79,35 @@ def test_one_address_added_by_several_at_once_is_added_once(server):
     losers = {first_line(process) for process in done if process.returncode}
     assert losers == {"Error: there is somebody with the address ada@example.com already"}
     assert server.rows("SELECT count(*) FROM end_user") == [(1,)]
+
+
+def test_the_use_of_a_secret_shows_soon(database_url, tmp_path):
+    """A serving process stores it beside its requests."""
+    with live_server(database_url, tmp_path) as server:
+        machine = ("--grant-type", "client_credentials", "--json")
+        client = json.loads(server.flask_process("clients", "add", "Robot", *machine).stdout)
+        assert ask(server, client) == 200
+        rotated = server.flask_process("clients", "rotate-secret", client["client_id"], "--overlap", "7d", "--json")
+        assert ask(server, json.loads(rotated.stdout)) == 200
+        deadline = time.monotonic() + 10
+        while server.rows("SELECT number FROM client_secret_use ORDER BY number") != [(1,), (2,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        shown = json.loads(server.flask_process("clients", "show", client["client_id"], "--json").stdout)
+        ages = [time.time() - secret["last_used_at"] for secret in shown["client_secrets"]]
+        assert [0 <= age < 60 for age in ages] == [True, True]
+
+
+def ask(server, client):
+    """The status of a request for a token."""
+    proof = base64.b64encode(f"{client['client_id']}:{client['client_secret']}".encode()).decode()
+    request = urllib.request.Request(
+        f"{server.issuer}/oauth/token",
+        data=b"grant_type=client_credentials",
+        headers={"Authorization": f"Basic {proof}"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status
 
 
 def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):

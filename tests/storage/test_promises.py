@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import my_oauth
+import store.client_secrets
 import store.client_sessions
 import store.clients
 import store.codes
@@ -31,6 +32,7 @@ from models import (
     AuthorizationTicket,
     Client,
     ClientOrigin,
+    ClientSecretUse,
     ClientSession,
     Consent,
     LogoutNotice,
@@ -433,6 +435,32 @@ class TestBulkDeletes:
         told = {"client_id": "web", "sub": "s", "sid": "new"}
         store.logout_notices.add(1, clock.now(), [told])
         assert count(LogoutNotice) == store.logout_notices.PER_PERSON
+
+
+class TestUsesOfSecrets:
+    def test_processes_that_note_one_at_once(self, app):
+        stored(a_client())
+        now = clock.now()
+        at_once(app, lambda number: store.client_secrets.note_use("web", 1, now + number))
+        assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
+        store.client_secrets.note_use("web", 1, now + 3599)
+        assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
+        store.client_secrets.note_use("web", 1, now + 3600 + CROWD)
+        assert store.client_secrets.last_uses("web") == {1: now + 3600 + CROWD}
+
+    def test_none_of_a_client_or_a_secret_that_is_gone(self, app):
+        stored(a_client(client_secret_number=3))
+        for client_id, number in (("web", 1), ("web", 4), ("gone", 1)):
+            store.client_secrets.note_use(client_id, number, clock.now())
+        assert count(ClientSecretUse) == 0
+
+    @several_writers
+    def test_it_holds_up_no_token(self, app):
+        """Whoever inserts a token refers to the client: it does not wait for who notes a use of its secret."""
+        stored(a_user(), a_client())
+        store.client_secrets.note_use("web", 1, clock.now())
+        assert elsewhere(app, lambda: db.session.add(a_token()) or db.session.flush()) is None
+        db.session.rollback()
 
 
 DIFFERENT = ("web", "Web", "WEB", "web ", " web", "w\u00e9b", "we\u0301b", "w\u0117b", "web\u200b", "\U0001f310", "")
