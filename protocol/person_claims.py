@@ -134,7 +134,7 @@ def normal(claims: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normal_value(name: str, value: Any) -> Any:
-    if RULES.get(name) is text and isinstance(value, str):
+    if RULES.get(name) in (text, phone_number) and isinstance(value, str):
         return typed_text.name(value, MAXIMUM_TEXT_LENGTH)
     if name == "groups" and isinstance(value, list) and len(value) <= MAXIMUM_GROUPS:
         return [typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value]

@@ -29,6 +29,7 @@ def test_text_is_kept_in_one_form(flask_json, rows):
     claims = (
         ("nickname", DECOMPOSED),
         ("groups", [DECOMPOSED]),
+        ("phone_number", "+49\u00a0１７１ 555"),
         ("address", {"formatted": f"{DECOMPOSED}\n{DECOMPOSED}", "country": DECOMPOSED}),
     )
     members = [word for name, value in claims for word in ("--set", f"{name}={json.dumps(value)}")]
@@ -37,6 +38,7 @@ def test_text_is_kept_in_one_form(flask_json, rows):
     kept = {
         "nickname": COMPOSED,
         "groups": [COMPOSED],
+        "phone_number": "+49 171 555",
         "address": {"formatted": f"{COMPOSED}\n{COMPOSED}", "country": COMPOSED},
     }
     assert person["claims"] == kept
