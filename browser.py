@@ -19,6 +19,7 @@ import session_end
 import store.logout_notices
 import store.tickets
 import store.user_sessions
+import store.users
 from config import Settings
 from errors import is_machine_path
 from events import Event, Reason, because, write
@@ -194,7 +195,7 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
     mine = next((account for account in here if account.id == user_id), None)
     is_kept = keep if keep is not None else mine is not None and mine.is_kept
     cookie_value = credentials.random_text()
-    device = remember_device(owner.email)
+    device = remember_device(store.users.account_of(owner.email))
     client = (request.headers.get("User-Agent", ""), request.remote_addr or "")
     proof = SignIn(cookie_value, now, AMR_PASSWORD, *client, is_kept, device)
     session_id = mine.session_id if mine is not None else None

@@ -169,10 +169,13 @@ class Settings(BaseSettings):
     """In a throttle period, from one address. The same number is for each device where the account was signed in before."""
 
     failed_sign_ins_per_account: Failures = 50
-    """In a throttle period, from all addresses together; devices that are known are not held up."""
+    """In a throttle period, from all addresses together. Known devices are not held up, and addresses that are new to it hardly."""
 
     failed_sign_ins_per_address: Failures = 100
     """In a throttle period, for all accounts together."""
+
+    sign_ups_per_address: Failures = 20
+    """Accounts that may be made in an hour from one address."""
 
     failed_client_authentications_per_client: Failures = 20
     """In a throttle period, from one address. The right secret is always answered."""

@@ -51,8 +51,9 @@ def password(person: SignedIn) -> ResponseReturnValue:
     if problem := find_problem(present, new):
         because(Reason.INVALID_FORM, sub=person.sub)
         return show_form(person, form, {"new_password": problem}), 400
-    failures = throttling.for_sign_in(person.email, find_known_device(person.email))
-    if seconds := throttling.seconds_to_wait(failures):
+    account = store.users.account_of(person.email)
+    failures, seconds = throttling.for_sign_in(account, find_known_device(account))
+    if seconds:
         problem = too_many_tries(seconds)
         because(Reason.THROTTLED, sub=person.sub)
         return show_form(person, form, {"password": problem}), 429, {"Retry-After": str(seconds)}

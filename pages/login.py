@@ -42,9 +42,9 @@ def login() -> ResponseReturnValue:
     if request.method != "POST":
         return show(form)
     typed = form.email.data or ""
-    account = store.users.normal_email(typed) or typed
-    failures = throttling.for_sign_in(account, find_known_device(account))
-    if seconds := throttling.seconds_to_wait(failures):
+    account = store.users.account_of(typed)
+    failures, seconds = throttling.for_sign_in(account, find_known_device(account))
+    if seconds:
         because(Reason.THROTTLED)
         return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
     try:

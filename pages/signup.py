@@ -40,8 +40,8 @@ def signup() -> ResponseReturnValue:
         because(Reason.INVALID_FORM)
         return show(form, problems), 400
     failures = throttling.for_sign_up()
-    if seconds := throttling.seconds_to_wait(failures):
-        return show(form, {"email": too_many_tries(seconds)}), 429, {"Retry-After": str(seconds)}
+    if seconds := throttling.seconds_to_wait([*failures, throttling.for_new_account()]):
+        return too_many(form, seconds)
     try:
         with password_hashes.one():
             password_hash = passwords.hash_password(form.password.data or "")
@@ -52,10 +52,17 @@ def signup() -> ResponseReturnValue:
         throttling.count_failure(failures)
         because(Reason.ACCOUNT_EXISTS)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
+    if seconds := throttling.claim(throttling.for_new_account()):  # others were faster while this password was hashed
+        return too_many(form, seconds)
     user = store.users.add(email, typed_text.name(form.name.data or ""), password_hash)
     after_commit(partial(write, Event.SIGN_UP, sub=user.sub))
     sign_in(user.id, password_hash, pending_ticket(), form.keep.data)
     return redirect(next_path(), 303)
+
+
+def too_many(form: SignUpForm, seconds: int) -> ResponseReturnValue:
+    because(Reason.THROTTLED)
+    return show(form, {"email": too_many_tries(seconds)}), 429, {"Retry-After": str(seconds)}
 
 
 def find_problems(form: SignUpForm) -> dict[str, str]:

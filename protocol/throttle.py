@@ -11,6 +11,7 @@ from protocol.client_address import read_address
 from protocol.credentials import digest
 
 IPV6_NETWORK = 64  # bits: what one customer usually holds
+IPV6_SITE = 48  # bits: the most that one site is usually given (RFC 6177)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Bucket:
         return max(0, empty_at - now - (self.failures - 1) * self.drain_seconds)
 
 
-def network(address: str) -> str:
-    """What counts as one address: an IPv4 address, the /64 of an IPv6 address. Other text is left as it is."""
+def network(address: str, bits: int = IPV6_NETWORK) -> str:
+    """What counts as one address: an IPv4 address, the first bits of an IPv6 address. Other text is left as it is."""
     ip = read_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
+        return str(ipaddress.ip_network((ip, bits), strict=False))
     return address if ip is None else str(ip)

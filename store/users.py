@@ -11,6 +11,11 @@ def normal_email(text: str) -> str | None:
     return typed_text.address(text)
 
 
+def account_of(typed: str) -> str:
+    """What throttles and devices know an account by, whoever it is of, and whether there is one or not."""
+    return normal_email(typed) or typed
+
+
 def find_by_email(email: str) -> User | None:
     """`email` in any form that means the same address. One that is stored in an older form is found by being typed so."""
     forms = typed_text.addresses(email)

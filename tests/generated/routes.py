@@ -489,8 +489,13 @@ def new_password(world):
     return world.post(b"/account/password", form, Cookie=browser.cookie)
 
 
-SIGN_IN = {"email": "carol@example.com", "password": PASSWORD}
-SIGN_UP = {"name": "Eve", "email": "ada@example.com", "password": PASSWORD}  # an account that exists: nothing is stored
+SIGN_IN = {"email": "carol@example.com", "password": PASSWORD, "keep": "on"}
+SIGN_UP = {
+    "name": "Eve",
+    "email": "ada@example.com",
+    "password": PASSWORD,
+    "keep": "on",
+}  # of an account that exists: nothing is stored
 INTROSPECT, REVOKE, USERINFO, JWKS = b"/oauth/introspect", b"/oauth/revoke", b"/oauth/userinfo", b"/oauth/jwks"
 METADATA = b"/.well-known/oauth-authorization-server"
 OPENID_METADATA = b"/.well-known/openid-configuration"

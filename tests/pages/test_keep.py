@@ -119,6 +119,7 @@ def test_a_change_of_the_password_keeps_what_is_kept(http, keep, rows):
 # ---- use --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T190")
 @pytest.mark.parametrize(("is_kept", "seconds"), [(True, KEPT_SECONDS), (False, UNKEPT_SECONDS)])
 def test_it_ends_so_long_after_the_last_use(http, keep, sleep, is_kept, seconds):
     """Also where the browser still has its cookie: browsers restore those."""

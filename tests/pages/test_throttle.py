@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from config import Settings
-from models import Throttle, UserSession
+from models import Throttle, User, UserSession
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, page, press, sign_out
 
@@ -77,10 +77,50 @@ def test_the_owner_gets_in_on_a_device_of_theirs(browser):
     assert own.attempt(PASSWORD).status_code == 303
     sign_out(own.client)
     assert browser().attempts(6) == [400] * 5 + [429]
-    for number in range(2, 5):
+    for number in range(2, 100):
         browser(f"192.0.2.{number}").attempts(5)
-    assert browser("192.0.2.7").attempts(1) == [429]  # the account as a whole
+    assert browser("192.0.2.107").attempts(1) == [429]  # the account as a whole, and newcomers too
     assert own.attempt(PASSWORD).status_code == 303
+
+
+def test_strangers_hold_each_other_up_and_a_new_device_of_the_owner_gets_in(browser):
+    """Whoever keeps an account full from a few networks waits; from a network that has not failed, a person may mistype."""
+    strangers = [browser(f"192.0.2.{number}") for number in (1, 2)]
+    assert [stranger.attempts(5) for stranger in strangers] == [[400] * 5] * 2  # three of them as newcomers
+    assert [stranger.attempts(1) for stranger in strangers] == [[429]] * 2
+    third = browser("192.0.2.3")
+    assert third.attempts(5) == [400] * 3 + [429] * 2
+    assert third.attempt(PASSWORD).status_code == 429
+    new_device = browser("198.51.100.7")
+    assert new_device.attempts(2) == [400] * 2
+    assert new_device.attempt(PASSWORD).status_code == 303
+
+
+@pytest.mark.threat("T119")
+def test_many_networks_have_so_many_tries_together_and_no_more(browser, sleep):
+    """8 in a throttle period, and 20 times as many in a day as newcomers, from however many networks."""
+    tried = [browser(f"10.0.{number // 100}.{number % 100}").attempts(1)[0] for number in range(200)]
+    assert tried == [400] * 168 + [429] * 32
+    sleep(75)  # strangers get one more each 600 / 8 seconds
+    assert [browser(f"10.1.0.{number}").attempts(1)[0] for number in range(3)] == [400, 429, 429]
+
+
+@pytest.mark.threat("T119")
+def test_an_ipv6_site_is_one_newcomer(browser):
+    for number in range(2):
+        browser(f"192.0.2.{number}").attempts(5)
+    tried = [browser(f"2001:db8:1:{number:x}::1").attempts(1)[0] for number in range(6)]
+    assert tried == [400] * 3 + [429] * 3
+    assert browser("2001:db8:2:1::1").attempt(PASSWORD).status_code == 303
+
+
+def test_a_newcomer_waits_for_what_is_first(browser):
+    for number in range(100):
+        browser(f"192.0.2.{number}").attempt()
+    stranger = browser("192.0.2.1")
+    stranger.attempts(3)
+    answer = stranger.attempt()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "75")
 
 
 def test_the_owner_gets_in_from_elsewhere_too(browser):
@@ -141,6 +181,43 @@ def test_trying_addresses_at_sign_up_is_guessing_too(browser):
     assert [sign_up(EMAIL) for _time in range(21)] == [400] * 20 + [429]
     assert sign_up("new@example.com") == 429
     assert stranger.attempts(1) == [429]
+
+
+# ---- new accounts ------------------------------------------------------------------------------------------------------
+
+
+def sign_up(browser, number, **fields):
+    form = {"name": "Grace", "email": f"grace{number}@example.com", "password": PASSWORD} | fields
+    return press(browser.client, browser.client.get("/signup"), "Create account", **form)
+
+
+@pytest.mark.threat("T189")
+def test_so_many_accounts_are_made_from_an_address_in_an_hour(browser, rows, sleep):
+    same = [browser("2001:db8::1"), browser("2001:db8::2")]  # one /64
+    answers = [sign_up(same[number % 2], number) for number in range(22)]
+    assert [answer.status_code for answer in answers] == [303] * 20 + [429] * 2
+    assert answers[-1].headers["Retry-After"] == "180"
+    assert "Please wait 3 minutes, then try again." in answers[-1].text
+    assert page(answers[-1]).form("Create account").fields["email"] == "grace21@example.com"
+    assert rows(select(func.count()).select_from(User)) == [(22,)]
+    assert sign_up(browser("2001:db8:0:1::1"), "-elsewhere").status_code == 303
+    sleep(180)
+    assert [sign_up(same[0], f"-later{number}").status_code for number in range(2)] == [303, 429]
+
+
+def test_a_form_with_a_mistake_makes_no_account_and_does_not_count(browser, rows):
+    own = browser()
+    assert {sign_up(own, number, password="short").status_code for number in range(25)} == {400}
+    assert rows(select(func.count()).select_from(Throttle)) == [(0,)]
+    assert sign_up(own, 1).status_code == 303
+
+
+def test_whoever_is_refused_hashes_nothing(browser, app):
+    own = browser()
+    for number in range(20):
+        sign_up(own, number)
+    with app.extensions["ostiary.password_hashes"].one(), app.extensions["ostiary.password_hashes"].one():
+        assert sign_up(own, 20).status_code == 429  # and not 503
 
 
 def test_a_new_account_knows_its_device(browser):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from protocol.throttle import Bucket, network
+from protocol.throttle import IPV6_SITE, Bucket, network
+from throttling import NEWCOMERS
 
 NOW = 1_000_000
 
@@ -62,3 +63,25 @@ def test_subjects_do_not_run_into_each_other():
 )
 def test_what_counts_as_one_address(address, same):
     assert network(address) == same
+
+
+def most_in_a_day(bucket):
+    """Of whoever tries each second, after a rest."""
+    empty_at, tries = NOW, 0
+    for second in range(24 * 3600):
+        if bucket.seconds_to_wait(empty_at, NOW + second) == 0:
+            tries += 1
+            empty_at = fail(bucket, empty_at, NOW + second)
+    return tries
+
+
+@pytest.mark.threat("T119")
+def test_strangers_with_all_addresses_of_the_world_have_so_many_tries_a_day():
+    """With the default settings, at one account."""
+    together, newcomers = Bucket.of(50, 15 * 60, "x"), Bucket.of(NEWCOMERS * 50, 24 * 3600, "y")
+    assert most_in_a_day(together) + most_in_a_day(newcomers) == 4_849 + 2_004
+
+
+def test_a_site_is_wider_than_a_network():
+    assert network("2001:db8:1:2::7", IPV6_SITE) == "2001:db8:1::/48"
+    assert network("192.0.2.7", IPV6_SITE) == "192.0.2.7"

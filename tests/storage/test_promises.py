@@ -199,6 +199,18 @@ class TestClaims:
 
 
 class TestLocks:
+    def test_no_more_places_are_claimed_than_there_are(self, app):
+        """Of a bucket with room for two; who finds none undoes what they did."""
+        bucket, now = Bucket.of(2, 100, "accounts"), clock.now()
+
+        def claim(_number):
+            if seconds := store.throttles.claim(bucket, now):
+                db.session.rollback()
+            return seconds
+
+        assert sorted(at_once(app, claim)) == [0, 0, 50, 50]
+        assert store.throttles.seconds_to_wait([bucket], now) == 50
+
     def test_one_at_a_time_holds_a_persons_lock(self, app):
         stored(a_user())
         inside, most = [], []
