@@ -97,7 +97,7 @@ def remember_nothing(app: Flask) -> None:
     fetcher = Fetcher(settings)
     app.extensions["ostiary.keyring"] = Keyring(settings)
     app.extensions["ostiary.fetcher"] = fetcher
-    app.extensions["ostiary.documents"] = Documents(fetcher)
+    app.extensions["ostiary.documents"] = Documents(fetcher, settings.client_fetches)
     app.extensions["ostiary.secret_uses"] = SecretUses()
     app.extensions["ostiary.courier"] = Courier(app)
     app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)

@@ -192,6 +192,9 @@ class Settings(BaseSettings):
     redirect_schemes: Schemes = ("cursor", "vscode", "vscode-insiders")
     """Private-use schemes without a dot that redirect URIs may have, separated by blanks; nobody owns one (RFC 8252 §8.4)."""
 
+    client_fetches: Annotated[int, Field(ge=1, le=1_000)] = 2
+    """Requests of a worker process that may wait for what clients publish; each holds a thread. The rest is answered 503."""
+
     allow_private_addresses: bool
     """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses, and by plain http."""
 

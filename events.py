@@ -47,6 +47,7 @@ class Reason(Enum):
     CLIENT_NOT_NAMED = "the request does not say, or not in one voice, which client it comes from"
     WRONG_SECRET = "the client exists, its secret is another one"
     WRONG_ASSERTION = "the client's signed assertion does not hold; `detail` says why"
+    KEYS_NOT_AT_HAND = "the client's keys are at its `jwks_uri`, and as many requests wait for the network as may"
     WRONG_AUTH_METHOD = "the client, or this endpoint, uses another way of client authentication"
     WRONG_CLIENT = "the code or token belongs to another client"
     UNAUTHORIZED_CLIENT = "the client is not registered for this grant"

@@ -43,6 +43,10 @@ class FetchError(Exception):
     """There is no answer, or none that may be used. The text is fixed words: it quotes neither URL nor answer."""
 
 
+class NobodyMayWaitError(FetchError):
+    """As many threads wait for the network as may: ask again in a few seconds."""
+
+
 class Fetched(NamedTuple):
     content: bytes
     max_age: (
@@ -234,6 +238,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 60, 3600  # whatever the answer says
 FAILURE_SECONDS = 60
 REFRESH_SECONDS = 60
 WAITING_SECONDS = 2.0  # for an answer that somebody else has asked for: a slow client must not hold all threads
+STALE_SECONDS = 300  # for so long more, while somebody else asks for a newer one, or nobody may
 MAXIMUM_DOCUMENTS = 256
 
 
@@ -258,37 +263,62 @@ class Kept(NamedTuple):
 
 
 class Documents:
-    """JSON documents by URL, for all threads of this process. Failures are kept too, more shortly; nobody asks twice at once."""
+    """JSON documents by URL, for all threads of this process. Failures are kept too, more shortly; nobody asks twice at once.
 
-    def __init__(self, fetcher: Fetcher) -> None:
+    at_once: how many threads may wait for the network in all, whatever the host, their own question or another's. The next one is
+    turned away at once: hosts that hang must not hold the threads that serve everybody else.
+    """
+
+    def __init__(self, fetcher: Fetcher, at_once: int) -> None:
         self._fetcher = fetcher
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Kept] = OrderedDict()  # the one that was asked for longest ago first
         self._under_way: dict[str, Future[Kept]] = {}
+        self._places = at_once
 
     def get(self, url: str) -> Document:
         """The document as it was a few minutes ago at most. Raises FetchError."""
-        return self._find(url, lambda kept: time.monotonic() < kept.good_until).get()
+        return self._find(url, is_good, is_stale).get()
 
     def refresh(self, url: str) -> Document:
         """The document of the last minute: for whoever misses something in it. Raises FetchError."""
-        return self._find(url, lambda kept: time.monotonic() < kept.asked_at + REFRESH_SECONDS).get()
+        return self._find(url, is_recent, never).get()
 
-    def _find(self, url: str, will_do: Callable[[Kept], bool]) -> Kept:
+    def at_hand(self, url: str, *, recent: bool = False) -> Document | None:
+        """What `get`, or `refresh`, would return without waiting; None where it would have to wait. Raises FetchError."""
         with self._lock:
-            kept = self._kept.get(url)
-            if kept is not None and will_do(kept):
-                self._kept.move_to_end(url)
+            kept = self._look(url, is_recent if recent else is_good, never if recent else is_stale)
+            if kept is None and not self._places:
+                raise NobodyMayWaitError("too many wait for the network")
+        return None if kept is None else kept.get()
+
+    def _look(self, url: str, will_do: "Choice", will_do_meanwhile: "Choice") -> Kept | None:
+        """Under the lock."""
+        kept = self._kept.get(url)
+        is_hopeless = url in self._under_way or not self._places
+        if kept is None or not (will_do(kept) or (is_hopeless and will_do_meanwhile(kept))):
+            return None
+        self._kept.move_to_end(url)
+        return kept
+
+    def _find(self, url: str, will_do: "Choice", will_do_meanwhile: "Choice") -> Kept:
+        with self._lock:
+            kept = self._look(url, will_do, will_do_meanwhile)
+            if kept is not None:
                 return kept
+            if not self._places:
+                raise NobodyMayWaitError("too many wait for the network")
+            self._places -= 1
             under_way = self._under_way.get(url)
             if under_way is None:
                 mine = self._under_way[url] = Future()
-        if under_way is None:
-            return self._ask(url, mine)
         try:
-            return under_way.result(WAITING_SECONDS)
+            return self._ask(url, mine) if under_way is None else under_way.result(WAITING_SECONDS)
         except TimeoutError:
-            raise FetchError("others wait for it already") from None
+            raise NobodyMayWaitError("others wait for it already") from None
+        finally:
+            with self._lock:
+                self._places += 1
 
     def _ask(self, url: str, promise: Future[Kept]) -> Kept:
         """Fetch it for everybody who waits."""
@@ -316,6 +346,25 @@ class Documents:
             return Kept(str(error), asked_at, time.monotonic() + FAILURE_SECONDS)
         seconds = USUAL_SECONDS if fetched.max_age is None else fetched.max_age
         return Kept(document, asked_at, time.monotonic() + min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
+
+
+Choice = Callable[[Kept], bool]
+
+
+def is_good(kept: Kept) -> bool:
+    return time.monotonic() < kept.good_until
+
+
+def is_recent(kept: Kept) -> bool:
+    return time.monotonic() < kept.asked_at + REFRESH_SECONDS
+
+
+def is_stale(kept: Kept) -> bool:
+    return isinstance(kept.outcome, Document) and time.monotonic() < kept.good_until + STALE_SECONDS
+
+
+def never(_kept: Kept) -> bool:
+    return False
 
 
 def better(before: Kept | None, after: Kept) -> Kept:

@@ -9,9 +9,9 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from flask import Response, current_app, g, session
 from flask.globals import request_ctx
@@ -29,6 +29,9 @@ log = logging.getLogger("ostiary.unit_of_work")
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.01
 LOST_CONNECTION_SECONDS = 2.0
+MAXIMUM_WAITS = 4  # of one request, apart from its transaction
+
+Result = TypeVar("Result")
 
 people = table(User)
 LOCK_OWNER = select(people).where(people.c.id == bindparam("user_id")).with_for_update(key_share=True)
@@ -40,11 +43,13 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
     A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs the view again,
     ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent. After that, and at once for any other
     failure, the error is raised; `errors.py` answers it 503 or 500. A connection lost during COMMIT is not tried again: the
-    second run would take its own claim for a replay.
+    second run would take its own claim for a replay. A view that has to wait for somebody else's server is undone first
+    (`apart`), and run again with what came of it.
     """
     before = Snapshot()
     began_at = time.monotonic()
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         before.restore()
         try:
             response = answer(view)
@@ -56,6 +61,12 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
             commit()
             run_after_commit()
             return response
+        except Apart as wait:
+            before.restore()
+            db.session.rollback()
+            db.session.expunge_all()
+            before.remember(wait)
+            began_at = time.monotonic()
         except DBAPIError as error:
             mishap = find_mishap(error, time.monotonic() - began_at)
             before.restore()  # the cookie must not say what the rows do not; and the rollback may fail too
@@ -65,11 +76,11 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
             db.session.expunge_all()  # rows that the next try would take for present may be gone by now
             log.warning("%s, try %d of %d: %s", mishap, attempt + 1, ATTEMPTS, describe(error))
             time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            attempt += 1
         except BaseException:
             before.restore()
             db.session.rollback()
             raise
-    raise AssertionError("the loop returns or raises")
 
 
 def commit() -> None:
@@ -98,6 +109,28 @@ def answer(view: Callable[[], ResponseReturnValue]) -> Response:
         return current_app.make_response(current_app.handle_user_exception(error))
 
 
+class Apart(Exception):  # noqa: N818 - no error: the request goes on after it
+    """A view came to a point where it has to wait for the network."""
+
+    def __init__(self, name: Hashable, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self.name = name
+        self.work = work
+
+
+def apart(name: Hashable, work: Callable[[], Result]) -> Result:
+    """What `work()` returns, which may take seconds: it runs while this request holds no connection and no lock.
+
+    The transaction is undone whole and the view runs again from a clean start, as after a lost race; there this returns what came
+    of it, under the same name. So all that the request does is one transaction still, and none of it is older than the wait.
+    `work` neither raises nor touches the database.
+    """
+    done = g.get("apart", {})
+    if name in done:
+        return cast(Result, done[name])
+    raise Apart(name, work)
+
+
 class Snapshot:
     """What a view can change outside of the database, as it was before: a second try must not see the first."""
 
@@ -105,6 +138,12 @@ class Snapshot:
         self._g = dict(g.__dict__)
         self._session = copy.deepcopy(dict(session))
         self._modified = session.modified
+
+    def remember(self, wait: Apart) -> None:
+        """Do the work that a view waits for; every later run knows what came of it."""
+        done = self._g.get("apart", {})
+        assert wait.name not in done and len(done) < MAXIMUM_WAITS, "a view waits for ever more"  # noqa: S101, PT018
+        self._g["apart"] = done | {wait.name: wait.work()}
 
     def restore(self) -> None:
         g.__dict__.clear()
@@ -161,6 +200,12 @@ def transaction() -> Iterator[None]:
         g.pop("after_commit", None)
         raise
     run_after_commit()
+
+
+def let_go() -> None:
+    """Give the connection back before a wait, in a command that has only read so far."""
+    assert not (db.session.new or db.session.dirty or db.session.deleted)  # noqa: S101
+    db.session.rollback()
 
 
 @contextmanager

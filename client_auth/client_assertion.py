@@ -48,6 +48,8 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
         return None
     try:
         spend(verify(assertion, method, client))
+    except client_keys.ThrottledError:
+        return None  # as one that failed: it is answered 429
     except InvalidJwtError as error:
         because(Reason.WRONG_ASSERTION, detail=str(error))
         return None

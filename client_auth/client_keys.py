@@ -1,7 +1,8 @@
 """The public keys that a client signs with: of its registration, or of the document that its registration points to.
 
 Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have signed anything. A key is
-looked up by its `kid`, however many others there are, and parsed when it is first needed, once for each client and document.
+looked up by its `kid`, however many others there are, and parsed when it is first needed, once for each client and document. What
+has to be fetched is fetched while no transaction is open; few requests may wait for that at once.
 """
 
 import json
@@ -12,13 +13,17 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from authlib.oauth2.rfc6749 import OAuth2Error
 from joserfc.jwk import Key
 
+import throttling
 from current import documents
-from fetching import FetchError
+from events import Reason, because
+from fetching import SECONDS, Document, FetchError, NobodyMayWaitError
 from models import Client
 from protocol import client_jwks, credentials, jwt
 from protocol.jwt import InvalidJwtError
+from unit_of_work import apart
 
 log = logging.getLogger("ostiary.client_auth")
 
@@ -26,6 +31,25 @@ MAXIMUM_SETS = 256  # kept in this process
 MAXIMUM_PARSED = 20  # for one token: keys of its `kid`, or any where it names none
 
 Keys = Sequence[tuple[str | None, Key]]
+
+
+class KeysNotAtHandError(OAuth2Error):
+    """503, or at the authorization endpoint the registered word for it (RFC 6749 §4.1.2.1). The same may be sent again."""
+
+    error = "temporarily_unavailable"
+    description = "the client's keys cannot be fetched at the moment, try again in a few seconds"
+    status_code = 503
+
+    def __init__(self, seconds_to_wait: int) -> None:
+        super().__init__()
+        self.seconds_to_wait = seconds_to_wait
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        return [*super().get_headers(), ("Retry-After", str(self.seconds_to_wait))]
+
+
+class ThrottledError(KeysNotAtHandError):
+    """Too many failures of this client, from the address that asks."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +86,10 @@ class Ring:
 
 
 def find(client: Client, token: str) -> Keys:
-    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the kid is read again."""
+    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the kid is read again.
+
+    Raises KeysNotAtHandError where they may be had later, and its ThrottledError where nothing is fetched for who asks.
+    """
     jwks, uri = client.member("jwks"), client.member("jwks_uri")
     try:
         header = jwt.read_header(token)
@@ -76,15 +103,32 @@ def find(client: Client, token: str) -> Keys:
     try:
         keys = ring(published(client, uri)).find(kid, alg)
         return keys if keys or kid is None else ring(published(client, uri, again=True)).find(kid, alg)
+    except NobodyMayWaitError:
+        because(Reason.KEYS_NOT_AT_HAND)
+        raise KeysNotAtHandError(int(SECONDS)) from None
     except FetchError as error:
         log.warning("the keys of a client cannot be had: client_id=%s reason=%s", client.client_id, error)
         return ()
 
 
 def published(client: Client, uri: str, again: bool = False) -> KeySet:
-    """Raises FetchError."""
-    document = documents.refresh(uri) if again else documents.get(uri)
+    """Waits apart from the request's transaction, and for nobody who has failed too often. Raises FetchError, ThrottledError."""
+    document: Document | FetchError | None = documents.at_hand(uri, recent=again)
+    if document is None:
+        if seconds := throttling.seconds_to_wait(throttling.for_client(client.client_id)):
+            because(Reason.THROTTLED)
+            raise ThrottledError(seconds)
+        document = apart(("client document", uri, again), lambda: fetch(uri, again))
+    if isinstance(document, FetchError):
+        raise document
     return KeySet(client.client_id, document.digest, document.content)
+
+
+def fetch(uri: str, again: bool) -> Document | FetchError:
+    try:
+        return documents.refresh(uri) if again else documents.get(uri)
+    except FetchError as error:
+        return error
 
 
 @lru_cache(maxsize=MAXIMUM_SETS)

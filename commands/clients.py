@@ -16,7 +16,7 @@ import store.clients
 from commands.lookup import find_client, lock_client, lock_people_of
 from commands.members import read_members, several, without_nulls
 from commands.output import Answer, Noun, Refused, counted, details, iso, refuse_if_any, table
-from commands.registration import NOT_BY_SET, find_problems, problems_of_sector, response
+from commands.registration import NOT_BY_SET, fetch_sector, find_problems, problems_of_sector, response
 from current import keyring, settings
 from models import NEVER, Client
 from protocol import claims, client_metadata, clock, credentials, scopes, typed_text
@@ -156,6 +156,7 @@ def add(name: str, **options: Any) -> Answer:
         client_id_issued_at=clock.now(),
         **columns,
     )
+    fetch_sector(client)
     refuse_if_any([*problems, *find_problems(client), *problems_of_sector(client)])
     client_secret = bring_secret_in_line(client)
     store.clients.add(client)
@@ -179,7 +180,7 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
     if not given and not problems:
         raise click.UsageError("Nothing to change: give at least one option.")
     if touches_sector := SECTOR_COLUMNS & given.keys():
-        fetch_sector(client_id, given)
+        fetch_sector(preview_of_sector(client_id, given))
     client = lock_client(client_id)
     sector_before = sector_of(client)
     for name, value in given.items():
@@ -194,13 +195,10 @@ def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
     return registration_answer(client, f"Changed {client.client_id}.", warnings, client_secret)
 
 
-def fetch_sector(client_id: str, given: dict[str, Any]) -> None:
-    """A slow document must hold nobody up: it is fetched before the lock. What is wrong with it is told after all is checked."""
+def preview_of_sector(client_id: str, given: dict[str, Any]) -> Client:
     now = find_client(client_id)
-    preview = Client(
-        redirect_uris=[], extra_metadata=changed(now.extra_metadata, given.get("extra_metadata", dict[str, Any]()))
-    )
-    list(problems_of_sector(preview))
+    members = changed(now.extra_metadata, given.get("extra_metadata", dict[str, Any]()))
+    return Client(redirect_uris=[], extra_metadata=members)
 
 
 def sector_of(client: Client) -> str | None:

@@ -14,6 +14,7 @@ from fetching import FetchError
 from models import NEVER, Client
 from protocol import client_metadata, redirect_uris, typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
+from unit_of_work import let_go
 
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
 REPEATS = ("refresh_leeway", "refresh_retry_lifetime")  # here 0 is none
@@ -104,6 +105,12 @@ def problems_of_sector(client: Client) -> Iterator[str]:
         return
     if problem := client_metadata.problem_of_sector(document, client.redirect_uris):
         yield problem
+
+
+def fetch_sector(client: Client) -> None:
+    """Before anything is locked, and with no connection held: it may be slow. What is wrong with it is told later."""
+    let_go()
+    list(problems_of_sector(client))
 
 
 def problems_of_a_resource_server(client: Client) -> Iterator[str]:

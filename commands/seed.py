@@ -269,6 +269,8 @@ def address(entry: UserEntry) -> str | None:
 
 def sow(sheet: Sheet) -> Answer:
     """Check everything, then store everything."""
+    for entry in sheet.clients.values():
+        registration.fetch_sector(Client(client_id=entry.client_id, **entry.columns()))
     refuse_if_any([*sheet.problems, *find_problems(sheet)])
     hashes = [new_hash(entry) for entry in sheet.users.values()]  # slow, so before the first lock
     for scope in sheet.scopes.values():

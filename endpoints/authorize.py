@@ -149,6 +149,12 @@ def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> Resp
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
     server.note_refusal(error)
+    if isinstance(error, client_keys.KeysNotAtHandError):
+        response = page_error(
+            503, "Back in a moment", "This needs an answer of the application's server. Please try again."
+        )
+        response.headers["Retry-After"] = str(error.seconds_to_wait)
+        return response
     text = (
         "The application that sent you here is not known to this server, or it made a mistake in its request."
         " Its developers can tell what is wrong."

@@ -35,6 +35,7 @@ LONG_ON_SERVERS = {
     "test_logout_notices_live",
     "test_assertions_live",
     "test_throttles_live",
+    "test_hanging_hosts",
     "test_oauth4webapi",
     "test_oauth4webapi_openid",
     "test_live",

@@ -9,7 +9,7 @@ import pytest
 
 import fetching
 from config import Settings
-from fetching import Documents, Fetched, Fetcher, FetchError
+from fetching import Documents, Fetched, Fetcher, FetchError, NobodyMayWaitError
 from tests.builders import ISSUER, SECRET_KEY
 from tests.web import Tls, WebServer, http_answer, json_answer
 
@@ -459,6 +459,7 @@ def test_a_slow_handshake_too(hasty, fetcher):
 # ---- documents ---------------------------------------------------------------------------------------------------------
 
 URL = "https://client.example/jwks"
+MANY = 100  # may wait at once
 
 
 class Publisher:
@@ -490,7 +491,7 @@ def later(monkeypatch):
 
 def test_a_document_is_kept_for_ten_minutes(later):
     publisher = Publisher(b'{"a": 1}', b'{"a": 2}')
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     first = documents.get(URL)
     later(599)
     assert documents.get(URL) == first
@@ -520,7 +521,7 @@ def test_a_document_is_kept_for_ten_minutes(later):
 )
 def test_how_long_it_is_kept_is_said_by_the_answer_within_bounds(later, cache_control, seconds):
     publisher = Publisher(Fetched(b"{}", fetching.max_age(cache_control)))
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     documents.get(URL)
     later(seconds - 1)
     documents.get(URL)
@@ -538,7 +539,7 @@ def test_the_header_of_a_real_answer_counts(fetcher, later):
 @pytest.mark.threat("T063")
 def test_a_failure_is_kept_for_a_minute(later):
     publisher = Publisher(FetchError("the connection failed"), b"{}")
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     assert refusal(documents.get, URL) == "the connection failed"
     later(59)
     assert refusal(documents.get, URL) == "the connection failed"
@@ -550,12 +551,12 @@ def test_a_failure_is_kept_for_a_minute(later):
 
 @pytest.mark.parametrize("content", [b"", b"no", b"\xff", b"[" * 100_000, b"{'a': 1}"])
 def test_what_is_no_json_is_a_failure_too(content):
-    assert refusal(Documents(Publisher(content)).get, URL) == "the answer is no JSON"
+    assert refusal(Documents(Publisher(content), MANY).get, URL) == "the answer is no JSON"
 
 
 def test_who_misses_a_key_may_ask_again_once_a_minute(later):
     publisher = Publisher(b"1", b"2", b"3")
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     assert documents.get(URL).content == 1
     assert documents.refresh(URL).content == 1
     later(60)
@@ -567,7 +568,7 @@ def test_who_misses_a_key_may_ask_again_once_a_minute(later):
 
 def test_a_refresh_that_fails_takes_nothing_away(later):
     publisher = Publisher(b"1", FetchError("the connection failed"))
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     documents.get(URL)
     later(300)
     assert documents.refresh(URL).content == 1
@@ -579,7 +580,7 @@ def test_a_refresh_that_fails_takes_nothing_away(later):
 
 def test_the_oldest_of_many_go(later):
     publisher = Publisher(b"{}")
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     for number in range(fetching.MAXIMUM_DOCUMENTS + 1):
         documents.get(f"{URL}/{number}")
         documents.get(f"{URL}/0")
@@ -604,7 +605,7 @@ class SlowPublisher(Publisher):
 @pytest.mark.parametrize("answer", [b"{}", FetchError("the connection failed")])
 def test_many_who_want_the_same_ask_once(answer):
     publisher = SlowPublisher(answer)
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
 
     def ask(_number):
         try:
@@ -627,7 +628,7 @@ def test_nobody_waits_long_for_what_somebody_else_has_asked_for(monkeypatch):
     """Nor does it hold up who wants something else."""
     monkeypatch.setattr(fetching, "WAITING_SECONDS", 0.2)
     publisher = SlowPublisher(b"{}")
-    documents = Documents(publisher)
+    documents = Documents(publisher, MANY)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(documents.get, URL)
         assert publisher.asked.wait(10)
@@ -638,3 +639,62 @@ def test_nobody_waits_long_for_what_somebody_else_has_asked_for(monkeypatch):
         assert first.result().content == {}
     assert documents.get(URL).content == {}
     assert publisher.count == 1
+
+
+@pytest.mark.threat("T063")
+def test_few_wait_for_the_network_whatever_the_host(later):
+    """A thread that waits serves nobody: beyond a number of them nobody waits, neither for a host nor for another's question."""
+    publisher = SlowPublisher(b"{}")
+    publisher.may_answer.set()
+    documents = Documents(publisher, 2)
+    known = f"{URL}/known"
+    documents.get(known)
+    publisher.may_answer.clear()
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(documents.get, f"{URL}/{number}") for number in range(2)]
+        wait_until(lambda: not documents._places)
+        for url in (f"{URL}/0", f"{URL}/2"):
+            for ask in (documents.get, documents.refresh, documents.at_hand):
+                with pytest.raises(NobodyMayWaitError):
+                    ask(url)
+        assert documents.get(known).content == documents.at_hand(known, recent=True).content == {}
+        publisher.may_answer.set()
+        assert [asked.result().content for asked in waiting] == [{}, {}]
+    assert documents.at_hand(f"{URL}/2") is None
+    assert documents.get(f"{URL}/2").content == {}
+    assert publisher.count == 4
+
+
+def wait_until(is_so):
+    deadline = time.perf_counter() + 10
+    while not is_so():
+        assert time.perf_counter() < deadline
+        time.sleep(0.01)
+
+
+def test_a_failure_is_at_hand_too():
+    documents = Documents(Publisher(FetchError("the connection failed")), 1)
+    assert documents.at_hand(URL) is None
+    assert refusal(documents.get, URL) == refusal(documents.at_hand, URL) == "the connection failed"
+
+
+def test_what_has_just_expired_will_do_while_a_newer_one_is_on_its_way(later):
+    """Many who want the same document each ten minutes are not turned away; who needs a recent one does not get it."""
+    publisher = SlowPublisher(b"1", b"2", b"3")
+    publisher.may_answer.set()
+    documents = Documents(publisher, 1)
+    assert documents.get(URL).content == 1
+    later(fetching.USUAL_SECONDS)
+    publisher.may_answer.clear()
+    with ThreadPoolExecutor(1) as pool:
+        newer = pool.submit(documents.get, URL)
+        wait_until(lambda: not documents._places)
+        assert documents.get(URL).content == documents.at_hand(URL).content == 1
+        with pytest.raises(NobodyMayWaitError):
+            documents.refresh(URL)
+        later(fetching.STALE_SECONDS)
+        with pytest.raises(NobodyMayWaitError):
+            documents.at_hand(URL)
+        publisher.may_answer.set()
+        assert newer.result().content == 2
+    assert documents.at_hand(URL).content == 2

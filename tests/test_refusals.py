@@ -38,6 +38,7 @@ CODE, LATE_CODE, ACCESS_TOKEN = "ost_ac_" + "c" * 43, "ost_ac_" + "l" * 43, "ost
 LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key=SECRET_KEY)
 REFRESH_TOKEN, MACHINE = a_refresh_token(), {"grant_type": "client_credentials"}
 KEY = key_for("ES256")
+KEYS_ELSEWHERE = {"jwks_uri": "https://client.example/jwks"}
 ELSEWHERE = {
     Reason.MALFORMED,
     Reason.TOO_SLOW,
@@ -56,6 +57,7 @@ def browser(http, seed):
         a_public_client(),
         a_machine(),
         a_client(client_id="keys", token_endpoint_auth_method="private_key_jwt", extra_metadata=own_keys),
+        a_client(client_id="far", token_endpoint_auth_method="private_key_jwt", extra_metadata=KEYS_ELSEWHERE),
         Consent(user_id=1, client_id="web", scope="openid", granted_at=clock.now()),
         Consent(user_id=2, client_id="web", scope="openid", granted_at=clock.now()),
         a_code(CODE),
@@ -104,6 +106,11 @@ def reused(browser):
     later = browser.token(refresh_request(REFRESH_TOKEN), basic()).json["refresh_token"]
     assert browser.token(refresh_request(later), basic()).status_code == 200
     return browser.token(refresh_request(REFRESH_TOKEN), basic())
+
+
+def where_many_wait(browser):
+    browser.http.application.extensions["ostiary.documents"]._places = 0
+    return browser.token(with_assertion(sign(assertion_claims("far"), KEY), **MACHINE))
 
 
 def with_places_taken(browser):
@@ -170,6 +177,7 @@ REACHED_BY = {
     Reason.CLIENT_NOT_NAMED: lambda browser: browser.token(code_request(CODE)),
     Reason.WRONG_SECRET: lambda browser: browser.token(code_request(CODE), basic(secret="wrong")),
     Reason.WRONG_ASSERTION: lambda browser: browser.token(assertion(aud="https://evil.example")),
+    Reason.KEYS_NOT_AT_HAND: lambda browser: where_many_wait(browser),
     Reason.WRONG_AUTH_METHOD: lambda browser: browser.token(code_request(CODE, client_id="web")),
     Reason.WRONG_CLIENT: lambda browser: browser.token(code_request(CODE, client_id="spa")),
     Reason.UNAUTHORIZED_CLIENT: lambda browser: browser.token(MACHINE, basic()),

@@ -12,7 +12,7 @@ import store.clients
 from errors import StorageBusyError
 from models import Scope, db
 from tests.builders import a_client
-from unit_of_work import penalize, refuse, transaction
+from unit_of_work import apart, penalize, refuse, transaction
 
 NAMES = select(Scope.name).order_by(Scope.name)
 
@@ -101,6 +101,48 @@ def test_a_success_has_no_penalty(app, http, names):
     path = view(app, lambda: (penalize(add, "penalty"), "ok")[1])
     assert http.get(path).status_code == 200
     assert names() == []
+
+
+def test_what_takes_long_comes_between_two_transactions(app, http, names, statements):
+    """The first is undone whole, session and penalties too; the second knows what came of it, and does all there is to do."""
+    seen = []
+
+    def wait():
+        seen.append((statements[-1], db.session().in_transaction(), names()))
+        return len(seen)
+
+    def waiting():
+        seen.append(dict(session))
+        session["a"] = 1
+        add("a")
+        penalize(add, "penalty")
+        found = [apart(name, wait) for name in ("first", "second")]
+        return {"found": found}
+
+    statements.clear()
+    answer = http.get(view(app, waiting, "/view"))
+    assert answer.json == {"found": [2, 4]}
+    assert seen == [{}, ("ROLLBACK", False, []), {}, ("ROLLBACK", False, []), {}]
+    assert names() == ["a"]
+    assert statements.count("COMMIT") == 1
+
+
+def test_a_lost_race_does_not_wait_again(app, http, fail_commits, names):
+    waits = []
+
+    def waiting():
+        add("a")
+        return {"found": apart("it", lambda: waits.append(1) or "done")}
+
+    path = view(app, waiting)
+    fail_commits(busy())
+    assert http.get(path).json == {"found": "done"}
+    assert waits == [1]
+    assert names() == ["a"]
+
+
+def test_a_view_that_never_has_enough_is_a_bug(app, http):
+    assert http.get(view(app, lambda: [apart(object(), lambda: None)])).status_code == 500
 
 
 def test_the_next_try_reads_anew_what_was_removed_meanwhile(app, http, seed, monkeypatch):

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 import fetching
 from app import create_app
 from config import Settings
-from models import Client, SpentAssertion, Token, db
+from models import Client, SpentAssertion, Throttle, Token, db
 from protocol import clock, jwt
 from protocol.client_assertion import digest_of_jti
 from protocol.parameters import JWT_BEARER
@@ -577,6 +577,69 @@ def test_it_works_again_a_minute_later(present, publisher, later):
 def test_keys_at_a_place_where_nobody_may_call(present, seed):
     seed(a_machine(**with_keys(jwks_uri="file:///etc/passwd")))
     check_refused(present())
+
+
+@pytest.fixture
+def no_place(app, monkeypatch):
+    """As many requests wait for the network as may."""
+    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 0)
+
+
+@pytest.mark.threat("T063")
+@pytest.mark.usefixtures("no_place")
+def test_nobody_is_kept_waiting_where_others_wait_already(present, publisher, rows, statements, monkeypatch, app):
+    """At once, with a registered word and a time to come back; nothing is spent or counted, so the same assertion does then."""
+    assertion = sign(assertion_claims(), KEY)
+    for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
+        statements.clear()
+        answer = present(assertion, path, {"grant_type": "client_credentials", "token": "x"})
+        assert (answer.status_code, answer.json["error"]) == (503, "temporarily_unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert [sql.split()[0] for sql in statements if sql != "COMMIT"] == ["SELECT", "ROLLBACK"]
+    assert publisher.requests == []
+    assert rows(SPENT) == rows(select(func.count()).select_from(Throttle)) == [(0,)]
+    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 1)
+    assert present(assertion).status_code == 200
+
+
+@pytest.mark.usefixtures("no_place")
+def test_whoever_needs_no_document_is_served(present, publisher, seed):
+    seed(a_machine(client_id="inline", **with_keys(KEY)))
+    assert present(sign(assertion_claims("inline"), KEY)).status_code == 200
+
+
+@pytest.mark.threat("T063")
+def test_no_transaction_is_open_while_it_is_fetched(present, publisher, app, statements, later):
+    """What the request did before is undone, and done again with the document at hand: it is one transaction still."""
+    open_meanwhile = []
+
+    def answer(connection):
+        open_meanwhile.append(statements[-1])
+        connection.sendall(json_answer(jwks(KEY, OTHER_KEY)))
+
+    assertions = [sign(assertion_claims(jti=jti_that(sweeps=False)), KEY) for _time in range(2)]
+    publisher.answer = json_answer(jwks(OTHER_KEY))
+    statements.clear()
+    check_refused(present(assertions[0]))  # it has no such key
+    later(60)
+    publisher.answer = answer
+    statements.clear()
+    assert present(assertions[1]).status_code == 200
+    assert open_meanwhile == ["ROLLBACK"]
+    first_try = ["SELECT", "SELECT", "ROLLBACK"]  # the client, its throttle
+    assert [sql.split()[0] for sql in statements] == [*first_try, "SELECT", "INSERT", "DELETE", "INSERT", "COMMIT"]
+
+
+@pytest.mark.threat("T063", "T066")
+def test_nothing_is_fetched_for_who_has_failed_too_often(present, publisher, later):
+    statuses = [present(sign(assertion_claims(), OTHER_KEY, kid="a")).status_code for _time in range(21)]
+    assert statuses == [401] * 20 + [429]
+    assert len(publisher.requests) == 1
+    later(3600)
+    answer = present()
+    assert (answer.status_code, answer.json["error"]) == (429, "invalid_client")
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert len(publisher.requests) == 1
 
 
 # ---- once ----------------------------------------------------------------------------------------------------------------

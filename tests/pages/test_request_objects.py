@@ -5,6 +5,7 @@ import json
 import pytest
 from joserfc.jwk import ECKey
 
+from fetching import Documents
 from protocol import clock
 from tests import jose
 from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, a_user
@@ -143,3 +144,44 @@ def test_numbers_and_letters_that_nobody_means(ada):
 def test_claims_that_are_deeply_nested(ada, depth):
     wish = '{"id_token":{"sub":{"value":' + "[" * depth + "]" * depth + "}}}"
     assert error_of(ada, claims=wish) == "invalid_request"
+
+
+# ---- keys that have to be fetched ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(http, seed, app, monkeypatch):
+    """A client whose keys are elsewhere, while as many requests wait for such keys as may."""
+    seed(an_openid_client(extra_metadata={"jwks_uri": "https://client.example/jwks"}))
+    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 0)
+    return http
+
+
+@pytest.mark.threat("T063")
+def test_the_client_hears_at_once_that_its_keys_are_not_at_hand(full):
+    answer = answer_to_client(full.get(authorization_path(request=signed(), state=None)))
+    assert answer["error"] == ["temporarily_unavailable"]
+    assert answer["state"] == ["inside"]
+
+
+@pytest.mark.threat("T063")
+def test_a_person_hears_it_where_nobody_knows_the_way_back(full):
+    answer = full.get(authorization_path(request=signed(), redirect_uri="https://elsewhere.example/"))
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.threat("T063")
+def test_nothing_is_fetched_where_the_clients_failures_are_too_many(http, seed, app):
+    """The throttle is that of its authentication, from the same address."""
+    seed(an_openid_client(extra_metadata={"jwks_uri": "https://client.example/jwks"}))
+    for _time in range(20):
+        http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("web", "wrong"))
+    app.extensions["ostiary.documents"] = NeverAsked(None, 1)
+    answer = answer_to_client(http.get(authorization_path(request=signed(), state=None)))
+    assert answer["error"] == ["temporarily_unavailable"]
+
+
+class NeverAsked(Documents):
+    def get(self, url):
+        raise AssertionError("it was asked")
