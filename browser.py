@@ -254,6 +254,14 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
             session["receipts"] = receipts[:MAXIMUM_RECEIPTS]
 
 
+def sign_out_expired(session_id: int) -> None:
+    """End a session of this device that nobody has used for too long: it opens nothing any more, but clients still go by it."""
+    row = store.user_sessions.find_expired(session_id, clock.now())
+    entry = find_known_device(store.users.account_of(row.email)) if row is not None else None
+    if row is not None and entry is not None and known_device.digest_of(entry) == row.device_digest:
+        session_end.end_sessions(row.user_id, [session_id])
+
+
 def receipts_of_sign_out() -> list[Row[Any]]:
     """What became of the notices of the sign-out that left nobody here, for a while. Nothing is asked where there were none."""
     return store.logout_notices.find_recent(session.get("receipts", []), clock.now() - RECEIPT_SECONDS)

@@ -1,7 +1,8 @@
 """`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): a client sends a person here to sign out, and takes them back after.
 
-With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed out at once. Without,
-the person is asked: a link on any page could lead here (§6). Nobody is sent to an address that is not registered for the client.
+With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed out at once; so is what
+is left of a session of this browser that has expired, for other clients go by it. Without, the person is asked: a link on any page
+could lead here (§6). Nobody is sent to an address that is not registered for the client.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 import store.client_sessions
 import store.clients
-from browser import accounts, sign_out
+from browser import accounts, sign_out, sign_out_expired
 from current import server
 from endpoints import id_token_hint
 from errors import page_error
@@ -56,6 +57,8 @@ def end_session() -> ResponseReturnValue:
         return ask(wish, here)
     if meant is not None:
         sign_out([meant])
+    elif expired := wish.find_session():
+        sign_out_expired(expired)
     return back(wish)
 
 
@@ -78,12 +81,18 @@ class Wish:
         if self.client is None or self.sub is None:
             return None
         if self.sid is not None:
-            session = store.client_sessions.find(self.sid)
-            here = [person for person in here if session is not None and person.session_id == session.session_id]
+            session_id = self.find_session() if here else None
+            here = [person for person in here if person.session_id == session_id]
         named = [
             person for person in here if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
         ]
         return named[0] if named else None
+
+    def find_session(self) -> int | None:
+        """The session that the hint names, as this client knows it; None where it has ended, or the hint names none."""
+        found = store.client_sessions.find(self.sid) if self.sid is not None else None
+        is_ours = found is not None and self.client is not None and found.client_id == self.client.client_id
+        return found.session_id if found is not None and is_ours else None
 
 
 def read_wish(parameters: dict[str, str]) -> Wish:

@@ -33,7 +33,7 @@ def remember(cookie: str, account: str, keys: list[bytes]) -> str:
 
 
 def digest_of(cookie: str) -> bytes:
-    """What a session is known by as this device's, for the account that was remembered last. Changes with no key."""
+    """What a session is known by as this device's, for the account of an entry or of the first one. Changes with no key."""
     return digest(cookie.partition(".")[0])
 
 

@@ -137,6 +137,16 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
     return of_device, sorted(unused.union(too_many))
 
 
+def find_expired(session_id: int, now: int) -> Row[Any] | None:
+    """Whose session that was, and on which device; None while it lives, and when it is gone."""
+    statement = (
+        select(sessions.c.user_id, sessions.c.device_digest, User.email)
+        .join(User, User.id == sessions.c.user_id)
+        .where(sessions.c.id == session_id, sessions.c.expires_at <= now)
+    )
+    return db.session.execute(statement).one_or_none()
+
+
 def of_user(user_id: int, now: int) -> list[Row[Any]]:
     """The live sessions of a person as they are shown, without what the cookie could be told by; the last used first."""
     statement = (

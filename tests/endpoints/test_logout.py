@@ -5,10 +5,11 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import func, select
 
-from models import UserSession
-from tests.builders import a_user
+from models import LogoutNotice, UserSession
+from tests.builders import a_client_session, a_user
 from tests.openid import an_openid_client, sign_in_at_client
 from tests.pages.steps import follow, page, press, sign_in
+from tests.test_session_end import a_notified_client
 
 BACK = "https://app.example/signed-out"
 COUNT = select(func.count()).select_from(UserSession)
@@ -131,6 +132,20 @@ def test_a_hint_may_have_expired(ada, sleep, hint, rows):
     sleep(11 * 3600)
     assert logout(ada, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
     assert rows(COUNT) == [(0,)]
+
+
+def test_what_is_left_of_an_expired_session_ends_with_its_own_browser(app, ada, sleep, hint, seed, rows):
+    """The next morning: the cookie is gone or of no use, and other clients still take the person for signed in."""
+    seed(a_notified_client("calendar"), a_client_session("sid-c", client_id="calendar"))
+    sleep(24 * 3600)
+    elsewhere = app.test_client()
+    elsewhere.set_cookie("__Host-ostiary-device", "A" * 22 + "." + "A" * 43, domain="op.example", secure=True)
+    assert logout(elsewhere, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
+    assert rows(COUNT) == [(1,)]
+    ada.delete_cookie("__Host-ostiary", domain="op.example")
+    assert logout(ada, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
+    assert rows(COUNT) == [(0,)]
+    assert rows(select(LogoutNotice.sid)) == [("sid-c",)]
 
 
 def test_a_client_that_is_not_the_hints(ada, hint, rows):
