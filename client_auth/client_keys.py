@@ -115,7 +115,7 @@ def published(client: Client, uri: str, again: bool = False) -> KeySet:
     """Waits apart from the request's transaction, and for nobody who has failed too often. Raises FetchError, ThrottledError."""
     document: Document | FetchError | None = documents.at_hand(uri, recent=again)
     if document is None:
-        if seconds := throttling.seconds_to_wait(throttling.for_client(client.client_id)):
+        if seconds := throttling.seconds_to_wait(throttling.for_fetching(client.client_id)):
             because(Reason.THROTTLED)
             raise ThrottledError(seconds)
         document = apart(("client document", uri, again), lambda: fetch(uri, again))

@@ -630,6 +630,17 @@ def test_no_transaction_is_open_while_it_is_fetched(present, publisher, app, sta
     assert [sql.split()[0] for sql in statements] == [*first_try, "SELECT", "INSERT", "DELETE", "INSERT", "COMMIT"]
 
 
+@pytest.mark.usefixtures("sleep")
+def test_a_neighbour_that_fails_keeps_nobody_from_being_known(present, publisher, http):
+    """Behind one address there may be many: their failures together are no reason not to fetch the keys of another."""
+    wrong = [
+        http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(f"other-{number}", "wrong"))
+        for number in range(101)
+    ]
+    assert wrong[-1].status_code == 429
+    assert present().status_code == 200
+
+
 @pytest.mark.threat("T063", "T066")
 def test_nothing_is_fetched_for_who_has_failed_too_often(present, publisher, later):
     statuses = [present(sign(assertion_claims(), OTHER_KEY, kid="a")).status_code for _time in range(21)]

@@ -1,8 +1,10 @@
 """Cross-origin reading: for pages of public clients, at the endpoints that they need, and nowhere else."""
 
 import pytest
+from sqlalchemy import event
 
-from models import ClientOrigin
+from errors import StorageBusyError
+from models import ClientOrigin, db
 from tests.builders import a_client, a_code, a_machine, a_public_client, a_token, a_user, basic, code_request
 
 KNOWN, UNKNOWN = "https://spa.example", "https://evil.example"
@@ -218,3 +220,16 @@ def test_a_program_pays_nothing_for_it(http, statements):
     assert answer.status_code == 200
     assert len([sql for sql in statements if sql != "COMMIT"]) == 3
     assert "Origin" in vary(answer)
+
+
+def test_a_page_reads_that_the_storage_is_away(app, http):
+    def fail(_connection):
+        raise StorageBusyError
+
+    with app.app_context():
+        event.listen(db.engine, "commit", fail)
+    machine = {"grant_type": "client_credentials"}
+    answer = http.post("/oauth/token", data=machine, auth=basic("robot"), headers={"Origin": KNOWN})
+    assert (answer.status_code, answer.headers[ALLOW_ORIGIN]) == (503, KNOWN)
+    answer = http.get(PUBLIC[0])
+    assert (answer.status_code, answer.headers[ALLOW_ORIGIN]) == (503, "*")
