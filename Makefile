@@ -2,16 +2,18 @@
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
+# Flask reads the .env of any folder above where it is called. Python runs this line when it starts, in this environment alone.
+NO_DOTENV := import os; os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .PHONY: run dev test test-long prove test-next test-generated soak threats certification lint lock clean
 
 run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
-	@PORT=$(PORT) $(BIN)/flask demo --migrate
+	@PORT=$(PORT) OSTIARY_CREATE_DEVELOPMENT=1 $(BIN)/flask demo --migrate
 	@PORT=$(PORT) exec $(BIN)/gunicorn --config gunicorn.conf.py "app:create_app()"
 
 dev: .venv/installed  ## The same in one process that reloads on changes
-	@PORT=$(PORT) $(BIN)/flask demo --migrate
+	@PORT=$(PORT) OSTIARY_CREATE_DEVELOPMENT=1 $(BIN)/flask demo --migrate
 	@PORT=$(PORT) exec $(BIN)/flask run --reload --port $(PORT)
 
 test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
@@ -57,6 +59,7 @@ clean:
 
 .venv/installed: requirements.txt | .venv/bin/python
 	$(PIP_INSTALL) --requirement requirements.txt
+	@echo '$(NO_DOTENV)' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ostiary.pth"
 	@touch $@
 
 .venv-next/installed: requirements.txt requirements-dev.txt requirements-next.txt

@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+from typing import Any
 from weakref import WeakSet
 
 from flask import Flask, Response
@@ -55,7 +56,13 @@ class Application(Flask):
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The app. Reads the environment when it is given no settings. Raises ConfigError; opens no connection."""
-    settings = settings or Settings()
+    if settings is None:
+        try:
+            settings = Settings()
+        except ConfigError as error:
+            if not commands.only_tells(sys.argv[1:]):
+                raise
+            return without_settings(error)
     check_database_fits(settings, is_served())
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
         events.configure(settings.log_level if "run" in sys.argv else "WARNING")
@@ -88,6 +95,25 @@ def create_app(settings: Settings | None = None) -> Flask:
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     APPS.add(app)
+    return app
+
+
+class Refusal(dict[str, Any]):
+    """Extensions of an app that has none."""
+
+    def __init__(self, error: ConfigError) -> None:
+        super().__init__()
+        self.error = error
+
+    def __missing__(self, name: str) -> Any:
+        raise self.error
+
+
+def without_settings(error: ConfigError) -> Flask:
+    """An app that can say which version it is and which commands there are. Whatever needs more ends with the error."""
+    app = Flask(__name__, root_path=str(PROJECT))
+    app.extensions = Refusal(error)
+    commands.init_app(app)
     return app
 
 

@@ -25,12 +25,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+import environment
 from errors import ConfigError
 from protocol import client_address, redirect_uris
 from protocol.signing_keys import MAXIMUM_JWT_LIFETIME, Schedule
 
 PROJECT = Path(__file__).resolve().parent
-INSTANCE = PROJECT / "instance"
+INSTANCE = PROJECT / "instance"  # where `make run` keeps its database and key
+DEVELOPMENT_DATABASE = INSTANCE / "ostiary.sqlite3"
+CREATES = "OSTIARY_CREATE_DEVELOPMENT"  # `make run` and `make dev` set it where they make what is not there yet
 MINIMUM_SECRET_LENGTH = 32
 ISSUER = re.compile(
     r"(?P<origin>https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)"
@@ -101,12 +104,14 @@ SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
 SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
 Proxies = Annotated[tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)]
 Schemes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_blanks), AfterValidator(check_schemes)]
+IS_PROCESS = "is_process"  # no setting: whether a default would be a guess
 
 
 class Settings(BaseSettings):
-    """The contract with operators. Frozen; `Settings()` reads the environment, keyword arguments win over it.
+    """The contract with operators. Frozen; keyword arguments win over the environment.
 
-    Raises ConfigError with every problem at once.
+    `Settings()` without any is what the process of an operator has: it reads the file of settings too, and never guesses a
+    database. Raises ConfigError with every problem at once. Nothing is made on the disk, but for `make run`.
     """
 
     model_config = SettingsConfigDict(
@@ -208,23 +213,34 @@ class Settings(BaseSettings):
     """For tests, on a loopback issuer alone: the file that says where a process is to die (`failpoints.py`)."""
 
     def __init__(self, **values: Any) -> None:
+        is_process = not values
+        problems = environment.load() if is_process else []
+        if problems:  # what else is missing may stand in that file
+            raise ConfigError(problems)
+        in_files, problems = environment.secrets_in_files(taken=values)
+        given: dict[str, Any] = {IS_PROCESS: is_process, **in_files, **values}
         try:
-            super().__init__(**values)
+            super().__init__(**given)
         except ValidationError as error:
-            raise ConfigError([problem_text(problem) for problem in error.errors(include_input=False)]) from None
+            problems += [problem_text(problem) for problem in error.errors(include_input=False)]
+        if problems:
+            raise ConfigError(problems)
 
     @model_validator(mode="before")
     @classmethod
     def fill_development_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
         values.setdefault("issuer", f"http://127.0.0.1:{os.environ.get('PORT') or 8000}")
+        is_guess = values.pop(IS_PROCESS, False)
         if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
-            if "database_url" not in values:
+            may_create = bool(os.environ.get(CREATES))
+            if may_create:
                 INSTANCE.mkdir(mode=0o700, exist_ok=True)
-                values["database_url"] = f"sqlite:///{INSTANCE / 'ostiary.sqlite3'}"
+            if "database_url" not in values and (may_create or not is_guess or os.path.exists(DEVELOPMENT_DATABASE)):
+                values["database_url"] = f"sqlite:///{DEVELOPMENT_DATABASE}"
             values.setdefault("signup", "open")
             values.setdefault("allow_private_addresses", True)
-            if "secret_key" not in values:
-                values["secret_key"] = development_secret_key(INSTANCE / "secret_key")
+            if "secret_key" not in values and (key := development_secret_key(INSTANCE / "secret_key", may_create)):
+                values["secret_key"] = key
         values.setdefault("signup", "closed")
         values.setdefault("allow_private_addresses", False)
         return values
@@ -304,7 +320,7 @@ def problem_text(problem: Any) -> str:
     """One problem in words, naming the variable and never its value."""
     name = "OSTIARY_" + str(problem["loc"][0]).upper() + " " if problem["loc"] else ""
     if problem["type"] == "missing":
-        return f"{name}is missing: outside of a loopback issuer it has no default"
+        return f"{name}is missing: set it, or let OSTIARY_ENV_FILE name a file of settings; `make run` makes one for development"
     return name + problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
@@ -318,9 +334,9 @@ def is_loopback_issuer(issuer: str) -> bool:
     return parts.scheme in ("http", "https") and redirect_uris.is_loopback_host(host)
 
 
-def development_secret_key(path: Path) -> str:
-    """The key kept at `path`, made there the first time. Two processes that start at once get the same one."""
-    if not path.exists():
+def development_secret_key(path: Path, may_create: bool = True) -> str | None:
+    """The key kept at `path`, made there the first time, or None. Two processes that start at once get the same one."""
+    if may_create and not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -332,4 +348,9 @@ def development_secret_key(path: Path) -> str:
             pass
         finally:
             draft.unlink()
-    return path.read_text().strip()
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"instance/{path.name} cannot be read ({error.strerror}): run this as its owner") from None

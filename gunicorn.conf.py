@@ -11,6 +11,7 @@ from contextlib import suppress
 from gunicorn.http import message
 from gunicorn.workers import gthread
 
+import environment
 import events
 import self_check
 from app import check_database_fits
@@ -19,6 +20,7 @@ from errors import ConfigError
 from patient_worker import PatientWorker
 from protocol.redirect_uris import is_loopback_host
 
+environment.load()  # for PORT and WEB_CONCURRENCY; `on_starting` tells what is wrong with it
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
 workers = self_check.processes()
 threads = 4

@@ -13,6 +13,7 @@ from gunicorn.glogging import Logger
 
 from events import Event, Line, as_address, as_plain, as_text, printable
 from front_door import REQUEST_ID
+from version import VERSION
 
 
 class Printable(Formatter):
@@ -25,8 +26,11 @@ class Printable(Formatter):
 class Log(Logger):
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        if cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json:
-            return
+        if not (cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json):
+            self.shape(cfg)
+        self.info("Ostiary %s", VERSION)  # above everything else that a server says
+
+    def shape(self, cfg: Any) -> None:
         self.has_own_access_format = cfg.access_log_format == cfg.settings["access_log_format"].default
         for handler in self.error_log.handlers:
             handler.setFormatter(Line())

@@ -116,6 +116,7 @@ class Ostiary:
         self._environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._environment |= UNTHROTTLED | {
             "FLASK_SKIP_DOTENV": "1",
+            "OSTIARY_ENV_FILE": os.devnull,  # not that of the machine
             "WEB_CONCURRENCY": "1",
             "OSTIARY_DATABASE_URL": f"sqlite:///{folder / 'ostiary.sqlite3'}",
             "OSTIARY_SECRET_KEY": secrets.token_urlsafe(48),

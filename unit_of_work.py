@@ -11,17 +11,30 @@ import random
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 from flask import Response, current_app, g, session
 from flask.globals import request_ctx
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    Row,
+    String,
+    Table,
+    bindparam,
+    inspect,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 import database
 from database import describe, lost_a_race
+from errors import StorageBusyError
 from models import User, db, table
 
 log = logging.getLogger("ostiary.unit_of_work")
@@ -32,6 +45,15 @@ LOST_CONNECTION_SECONDS = 2.0
 MAXIMUM_WAITS = 4  # of one request, apart from its transaction
 
 Result = TypeVar("Result")
+
+NOT_AT_ALL = timedelta(0)
+LONGEST_MIGRATION = timedelta(hours=1)
+VERSION_TABLE = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 people = table(User)
 LOCK_OWNER = select(people).where(people.c.id == bindparam("user_id")).with_for_update(key_share=True)
@@ -209,7 +231,46 @@ def let_go() -> None:
 
 
 @contextmanager
-def migration() -> Iterator[Connection]:
-    """The connection that Alembic runs the migrations on; it makes each of them one transaction."""
-    with database.patient(db.engine).connect() as connection:
-        yield connection
+def migration(
+    is_due: Callable[[Connection], bool] = lambda connection: True, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[Connection]:
+    """The connection that Alembic runs the migrations on; it makes each of them one transaction.
+
+    is_due: whether there is anything to do. Then this process is the only one that migrates, whichever node it is on; who comes
+    meanwhile waits (`on_wait`), and finds nothing to do. Raises StorageBusyError where that takes longer than an hour.
+    """
+    engine = database.patient(db.engine)
+    with engine.connect() as connection:
+        is_wanted = is_due(connection)
+        connection.rollback()
+        if is_wanted:
+            wait_for_turn(connection, on_wait)
+        if is_wanted and database.turn_is_a_transaction(engine.dialect.name):
+            with engine.connect() as second:
+                yield second
+        else:
+            connection.commit()
+            yield connection
+
+
+def wait_for_turn(connection: Connection, on_wait: Callable[[], None]) -> None:
+    if connection.dialect.name != "sqlite":  # where the first change waits in the queue by itself
+        make_version_table(connection)
+    if database.take_turn(connection, NOT_AT_ALL):
+        return
+    connection.rollback()
+    on_wait()
+    if not database.take_turn(connection, LONGEST_MIGRATION):
+        raise StorageBusyError
+
+
+def make_version_table(connection: Connection) -> None:
+    """Alembic's own, in its own shape, before it does: there must be something to lock. Two at once make it once."""
+    try:
+        VERSION_TABLE.create(connection, checkfirst=True)
+        connection.commit()
+    except DBAPIError:
+        connection.rollback()
+        if not inspect(connection).has_table(VERSION_TABLE.name):
+            raise
+        connection.rollback()

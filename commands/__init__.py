@@ -3,9 +3,11 @@
 Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `commands/output.py` runs it and shows its answer.
 """
 
+from collections.abc import Sequence
+
 from flask import Flask
 
-from commands import clients, config, demo, keys, logout_notices, prove, scopes, seed, tokens, users
+from commands import clients, config, demo, keys, logout_notices, prove, scopes, seed, tokens, users, version
 
 
 def init_app(app: Flask) -> None:
@@ -22,3 +24,10 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(demo.demo)
     app.cli.add_command(seed.seed)
     app.cli.add_command(prove.prove)
+    app.cli.add_command(version.version)
+
+
+def only_tells(arguments: Sequence[str]) -> bool:
+    """Whether these arguments of `flask` ask for nothing that depends on settings: help, the version, what settings there are."""
+    words = [argument for argument in arguments if argument != "--json"]
+    return not words or "--help" in words or words[-1] == "version" or words[-2:] == ["config", "settings"]

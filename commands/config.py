@@ -12,21 +12,31 @@ import click
 from flask.cli import AppGroup
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
-from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+import database
+import environment
 import self_check
 import store.schema
 from commands import sealed
-from commands.output import IS_MYSQL, MIGRATE, Answer, database_problem, details, json_option, show
-from config import DEFAULTS_IN_WORDS, Settings
+from commands.output import (
+    HIDDEN,
+    IS_MYSQL,
+    NOT_MIGRATED,
+    Answer,
+    database_problem,
+    details,
+    json_option,
+    show,
+    without_password,
+)
+from config import CREATES, DEFAULTS_IN_WORDS, Settings
 from current import settings
 from unit_of_work import transaction
 
 LONG_ACCESS_TOKEN = timedelta(hours=1)
 LONG_PUBLIC_LEEWAY = timedelta(minutes=1)
-HIDDEN = "hidden"
 
 config = AppGroup("config", help="The settings in force.")
 
@@ -36,16 +46,16 @@ config = AppGroup("config", help="The settings in force.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
-    database, problems, database_warnings = look_at_database()
+    state, problems, database_warnings = look_at_database()
     warnings = [*find_warnings(), *database_warnings]
     shown = settings_in_force()
-    verdict = {"ok": not problems, "settings": shown, "database": database, "problems": problems, "warnings": warnings}
+    verdict = {"ok": not problems, "settings": shown, "database": state, "problems": problems, "warnings": warnings}
     messages = (
         *(f"Warning: {warning}" for warning in warnings),
         *(f"Problem: {problem}" for problem in problems),
         "This will not do." if problems else "No problem found.",
     )
-    show(Answer(verdict, details(shown | database), messages), as_json)
+    show(Answer(verdict, details(shown | state), messages), as_json)
     if problems:
         context.exit(1)
 
@@ -53,6 +63,8 @@ def check(context: click.Context, as_json: bool) -> None:
 def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
     """Whether it answers and has the tables of this version; what is wrong with it, and what is odd, each with what to do."""
     unreachable = {"reachable": False, "migrated": False}
+    if not database.is_there(settings.database_url):  # connecting would make it
+        return unreachable | {"reachable": True}, [NOT_MIGRATED], []
     try:
         findings = self_check.findings()
         with transaction():
@@ -67,7 +79,7 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
     problems = [finding.text for finding in findings if finding.severity == "problem"]
     warnings += [finding.text for finding in findings if finding.severity == "warning"]
     if not is_migrated:
-        problems.append(f"the database is not migrated: run `{MIGRATE}`")
+        problems.append(NOT_MIGRATED)
     return {"reachable": True, "migrated": is_migrated}, problems, warnings
 
 
@@ -117,13 +129,6 @@ def without_secret(value: Any) -> Any:
     return value if isinstance(value, int | str | None) else str(value)
 
 
-def without_password(database_url: str) -> str:
-    """Drivers take a password in the query too."""
-    url = make_url(database_url)
-    query = {name: HIDDEN if "pass" in name.lower() else value for name, value in url.query.items()}
-    return url.set(query=query).render_as_string(hide_password=True)
-
-
 def find_warnings() -> Iterator[str]:
     """What is allowed, and perhaps not what was meant."""
     yield from misspelt_variables()
@@ -151,7 +156,8 @@ def find_warnings() -> Iterator[str]:
 
 def misspelt_variables() -> Iterator[str]:
     """Variables that look like settings and are none: a typing mistake leaves the default in force without a word."""
-    known = {f"OSTIARY_{name.upper()}" for name in Settings.model_fields}
+    known = {environment.variable_of(name) for name in Settings.model_fields}
+    known |= {environment.NAMED_FILE, CREATES, *map(environment.file_variable_of, environment.IN_FILES)}
     for name in sorted(os.environ):
         if name.upper().startswith("OSTIARY_") and name.upper() not in known:
             yield f"{name} is no setting of this version"

@@ -32,7 +32,7 @@ def demo(migrate: bool, as_json: bool) -> None:
     """Make a person and a client to try, where the issuer is on loopback and nobody is there yet."""
     if migrate:
         apply_migrations()
-    show(settle(provide), as_json)
+    show(settle(provide), as_json, tells_place=True)
 
 
 def provide() -> Answer:

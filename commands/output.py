@@ -13,18 +13,24 @@ from typing import Any
 
 import click
 import flask_migrate
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+import database
 import store.schema
+from current import issuer, settings
 from database import describe, is_unavailable, lost_a_race
 from errors import StorageBusyError
 from protocol import typed_text
 from unit_of_work import ATTEMPTS, transaction
 
 INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
+HIDDEN = "hidden"
 MIGRATE = ".venv/bin/flask db upgrade"
+NOT_MIGRATED = f"the database is not migrated: run `{MIGRATE}` first"
+READS = frozenset({"list", "show"})  # the commands of a noun that change nothing
 IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL names"
 
 
@@ -42,6 +48,8 @@ def apply_migrations() -> None:
         flask_migrate.upgrade()
     except DBAPIError as error:
         raise Refused(database_problem(error)) from None
+    except StorageBusyError as error:
+        raise Refused(busy_problem(error)) from None
 
 
 @dataclass(frozen=True)
@@ -56,20 +64,26 @@ class Answer:
 class Noun(AppGroup):
     """`flask <noun> …`: its commands run through `settle`, and each takes `--json`."""
 
-    def command(  # type: ignore[override]  # as Flask's own: always with arguments
-        self, *arguments: Any, **options: Any
+    def command(  # type: ignore[override]  # as Flask's own: always with a name
+        self, name: str, *arguments: Any, **options: Any
     ) -> Callable[[Callable[..., Answer]], click.Command]:
-        register = super().command(*arguments, **options)
+        register = super().command(name, *arguments, **options)
 
         def decorate(function: Callable[..., Answer]) -> click.Command:
             @json_option
             @wraps(function)
             def run(*values: Any, as_json: bool, **named: Any) -> None:
-                show(settle(lambda: function(*values, **named)), as_json)
+                show(settle(lambda: function(*values, **named)), as_json, tells_place=name not in READS)
 
             return register(run)
 
         return decorate
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Refuse before a password is asked for where there are no settings; `--help` needs none."""
+        if "--help" not in args:
+            _ = ctx.ensure_object(ScriptInfo).load_app().extensions["ostiary.settings"]
+        return super().resolve_command(ctx, args)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
@@ -79,9 +93,11 @@ def settle(command: Callable[[], Answer]) -> Answer:
     """Run a command as one transaction and return its answer, committed. Raises Refused, also for a database that is away."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
+            if not database.is_there(settings.database_url):  # connecting would make it
+                raise Refused(NOT_MIGRATED)
             with transaction():
                 if not store.schema.is_migrated():
-                    raise Refused(f"the database is not migrated: run `{MIGRATE}` first")
+                    raise Refused(NOT_MIGRATED)
                 return command()
         except DBAPIError as error:
             if attempt == ATTEMPTS or not lost_a_race(error):
@@ -107,13 +123,28 @@ def busy_problem(error: Exception) -> str:
     return "the database is too busy: try again"
 
 
-def show(answer: Answer, as_json: bool) -> None:
+def show(answer: Answer, as_json: bool, *, tells_place: bool = False) -> None:
+    """tells_place: for what may have changed something, so that nobody takes one server for another."""
     for message in answer.messages:
         click.echo(message, err=True)
+    if tells_place:
+        click.echo(place(), err=True)
     if as_json:
         click.echo(json.dumps(answer.data, indent=2))
     elif answer.text:
         click.echo(answer.text)
+
+
+def place() -> str:
+    """Whose database a command works on, in words that hold no secret."""
+    return f"Issuer {issuer}, database {without_password(settings.database_url)}"
+
+
+def without_password(database_url: str) -> str:
+    """Drivers take a password in the query too."""
+    url = make_url(database_url)
+    query = {name: HIDDEN if "pass" in name.lower() else value for name, value in url.query.items()}
+    return url.set(query=query).render_as_string(hide_password=True)
 
 
 def refuse_if_any(problems: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 import database
 from commands.output import (
     IS_MYSQL,
+    NOT_MIGRATED,
     Answer,
     Refused,
     busy_problem,
@@ -65,6 +66,8 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
     """
     if database.is_memory(settings.database_url):
         raise Refused("in-memory SQLite is for the test client alone: there is nothing to prove")
+    if not database.is_there(settings.database_url):  # connecting would make it
+        raise Refused(NOT_MIGRATED)
     try:
         proof = find_proof(rounds, seconds)
     except NoPlaceError as error:

@@ -351,4 +351,4 @@ def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
     sheet = read(file)
     if migrate:
         apply_migrations()
-    show(settle(lambda: sow(sheet)), as_json)
+    show(settle(lambda: sow(sheet)), as_json, tells_place=True)

@@ -3,7 +3,9 @@
 The functions here are for everybody; each engine has a file of its own, with what `database/engine.py` lists.
 """
 
+import os
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, make_url
@@ -25,6 +27,15 @@ def is_memory(url: str) -> bool:
     return parsed.get_backend_name() == "sqlite" and sqlite.is_memory(parsed)
 
 
+def is_there(url: str) -> bool:
+    """False where connecting would make an empty database: an SQLite file. Opens no connection."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or sqlite.is_memory(parsed):
+        return True
+    file = os.path.abspath(parsed.database or "")
+    return os.path.exists(file) or not os.path.isdir(os.path.dirname(file))  # connecting will say what is wrong there
+
+
 def engine_options(url: str) -> dict[str, Any]:
     """Arguments of `create_engine` for this URL."""
     parsed = make_url(url)
@@ -39,6 +50,16 @@ def prepare(engine: Engine) -> None:
 def patient(engine: Engine) -> Engine:
     """An engine on the same database for migrations: they may take their time, requests may not. It keeps no connection open."""
     return ENGINES[engine.dialect.name].patient(engine)
+
+
+def take_turn(connection: Connection, wait: timedelta) -> bool:
+    """Whether this connection, of a patient engine, is the one to migrate now. For as long as it is open nobody else's is."""
+    return ENGINES[connection.dialect.name].take_turn(connection, wait)
+
+
+def turn_is_a_transaction(dialect: str) -> bool:
+    """Whether a turn ends with its transaction, so that the migrations need another connection."""
+    return dialect == "postgresql"
 
 
 def insert_or_change(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Any:

@@ -1,6 +1,7 @@
 """What each engine's own file has to offer. The functions of `database` choose among them by URL, dialect or error."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Any, Protocol
 
@@ -25,6 +26,9 @@ class EngineFile(Protocol):
 
     def patient(self, engine: Engine) -> Engine:
         """One for the same database, for migrations, which may take their time; requests may not."""
+
+    def take_turn(self, connection: Connection, wait: timedelta) -> bool:
+        """Be the only one who migrates, until the connection is closed; on PostgreSQL until the transaction ends."""
 
     def insert_or_change(self, into: Table, key: Sequence[str], change: Change) -> Any: ...
 

@@ -154,6 +154,14 @@ def patient(engine: Engine) -> Engine:
     return create_engine(engine.url, poolclass=NullPool, **connect_options(MIGRATION_LOCK_TIMEOUT, NEVER, None))
 
 
+TAKE_TURN = text("SELECT GET_LOCK(CONCAT('ostiary.', SHA1(DATABASE())), :seconds)")  # a name ends at 64 characters
+
+
+def take_turn(connection: Connection, wait: timedelta) -> bool:
+    """By a lock that the session keeps over the COMMIT of each CREATE and ALTER. A Galera node knows only its own."""
+    return connection.scalar(TAKE_TURN, {"seconds": seconds(wait)}) == 1
+
+
 @compiles(CreateTable, "mariadb")
 def create_exact_table(element: CreateTable, compiler: Any, **arguments: Any) -> str:
     """Every table, whoever makes it: a server's or a database's default would decide otherwise."""

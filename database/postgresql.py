@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, Connection, Engine, NullPool, Select, Table, bindparam, create_engine, event, text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
 
 from database.bounded_connection import BoundedConnection
 from database.engine import Change, delete_passing_by
@@ -73,6 +74,26 @@ def prepare(engine: Engine) -> None:
 
 def patient(engine: Engine) -> Engine:
     return create_engine(engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER))
+
+
+def take_turn(connection: Connection, wait: timedelta) -> bool:
+    """By a lock of the table that Alembic writes to, of the kind that only its own kind waits for.
+
+    No advisory lock: a pool that shares its connections by transaction would leave it with another. A compatible engine that
+    cannot lock a table has no queue.
+    """
+    patience = max(milliseconds(wait), 1)  # 0 is without an end
+    connection.execute(text(f"SET LOCAL lock_timeout = {patience}"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    try:
+        connection.execute(text("LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE"))
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            return False
+        if isinstance(error.orig, psycopg.errors.FeatureNotSupported | psycopg.errors.SyntaxError):
+            return True
+        raise
+    return True
 
 
 def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:

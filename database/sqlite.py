@@ -23,6 +23,7 @@ from database.engine import Change, delete_passing_by
 from database.findings import Facts, Finding, losable, problem
 from database.limits import milliseconds, pool_options
 from database.lock_file import LockFile
+from errors import StorageBusyError
 
 Error = sqlite3.Error
 
@@ -104,6 +105,20 @@ def locks_or_writes(sql: str, context: Any) -> bool:
 
 def patient(engine: Engine) -> Engine:
     return engine  # its statements have no time-out
+
+
+def take_turn(connection: Connection, wait: timedelta) -> bool:
+    """The connection keeps its place at the head of the queue from now on, not from its first change."""
+    if is_memory(connection.engine.url):
+        return True
+    lock = connection.info.setdefault("lock file", LockFile(f"{connection.engine.url.database}.lock"))
+    try:
+        lock.acquire(wait)
+    except StorageBusyError as error:
+        if error.__cause__ is not None:
+            raise
+        return False
+    return True
 
 
 def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:

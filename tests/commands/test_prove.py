@@ -27,7 +27,7 @@ from prove.tally import Tally
 from tests.crashes.server_kills import DATABASES
 from tests.flows import mutations
 from tests.live import ENGINES, LiveServer, MariaDB, do_without, new_database
-from tests.nodes.cluster import an_open_folder
+from tests.places import an_open_folder
 from unit_of_work import transaction
 
 PATIENCE_SECONDS = 30

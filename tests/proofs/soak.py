@@ -9,7 +9,6 @@ import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tests.builders import a_code
 from tests.flows.driving import EACH_PROCESS_LISTENS, Driver
 from tests.flows.mutations import Replacement, mutated_copy
 from tests.live import ENGINES, DatabaseServers, LiveServer, new_database
+from tests.places import NoPlaceError, an_open_folder, check_place
 from tests.proofs.plot import Panel, draw
 from tests.proofs.soak_bounds import LEFT_SECONDS, MIB, Sample, Verdict, judge, thirds
 from tests.proofs.soak_load import WALKERS, Load
@@ -277,8 +277,11 @@ def main():
         return f"SOAK_ENGINE is one of {', '.join(ENGINES)}"
     size = Size(grants=int(os.environ.get("SOAK_GRANTS", GRANTS)))
     began_at = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ostiary-soak-") as name:
-        folder = Path(name)
+    try:
+        check_place([engine])
+    except NoPlaceError as error:
+        return str(error)
+    with an_open_folder() as folder:
         servers = DatabaseServers(folder)
         try:
             soaked = soak(

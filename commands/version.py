@@ -1,0 +1,13 @@
+"""`flask version`: which one this is. It needs no settings and no database."""
+
+import click
+
+from commands.output import Answer, json_option, show
+from version import VERSION
+
+
+@click.command("version")
+@json_option
+def version(as_json: bool) -> None:
+    """Say which version of Ostiary this is."""
+    show(Answer({"version": VERSION}, f"Ostiary {VERSION}"), as_json)
