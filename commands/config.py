@@ -33,6 +33,7 @@ from commands.output import (
 )
 from config import CREATES, DEFAULTS_IN_WORDS, Settings
 from current import settings
+from protocol.client_address import UNIX
 from unit_of_work import transaction
 
 LONG_ACCESS_TOKEN = timedelta(hours=1)
@@ -140,6 +141,8 @@ def find_warnings() -> Iterator[str]:
         yield "OSTIARY_SIGNUP is open: anybody may make an account"
     if settings.is_https and not settings.is_development and not settings.trusted_proxies:
         yield "OSTIARY_TRUSTED_PROXIES is not set: behind a proxy, every visitor has the address of the proxy"
+    if any(proxy != UNIX and proxy.prefixlen == 0 for proxy in settings.trusted_proxies):
+        yield "OSTIARY_TRUSTED_PROXIES names every address: anybody can say who they are, and no throttle holds them"
     if settings.access_token_lifetime > LONG_ACCESS_TOKEN:
         yield "OSTIARY_ACCESS_TOKEN_LIFETIME is more than an hour: a leaked token is of use for long (RFC 9700 §2.2)"
     if settings.refresh_token_idle_lifetime > settings.refresh_token_lifetime:

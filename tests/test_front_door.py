@@ -52,6 +52,7 @@ def test_what_trusted_proxies_say_counts(see, trusted, peer, caplog):
     assert "forwarded headers" not in caplog.text
 
 
+@pytest.mark.threat("T160")
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "192.0.2.1", ""])
 def test_what_others_say_does_not_and_the_log_is_told_once(see, peer, caplog):
     seen = see("10.0.0.0/8", peer, times=3)

@@ -85,7 +85,8 @@ def test_a_database_that_was_migrated_down_is_a_problem(app, flask, rows):
     [
         ({"issuer": "http://127.0.0.1:8000"}, "for development"),
         ({"signup": "open"}, "OSTIARY_SIGNUP"),
-        ({}, "OSTIARY_TRUSTED_PROXIES"),
+        ({}, "OSTIARY_TRUSTED_PROXIES is not set"),
+        ({"trusted_proxies": "127.0.0.1,::/0"}, "OSTIARY_TRUSTED_PROXIES names every address"),
         ({"access_token_lifetime": 3601}, "OSTIARY_ACCESS_TOKEN_LIFETIME"),
         ({"refresh_token_idle_lifetime": 100, "refresh_token_lifetime": 99}, "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME"),
         ({"refresh_leeway": 0, "refresh_retry_lifetime": 0}, "OSTIARY_REFRESH_LEEWAY"),

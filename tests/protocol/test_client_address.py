@@ -42,6 +42,7 @@ def test_where_a_proxy_does_not_know_its_own_address_counts(said):
     assert address(f"{PERSON}, {said}, 10.0.0.5") in ("10.0.0.5", "::")
 
 
+@pytest.mark.threat("T160")
 @pytest.mark.parametrize("peer", ["192.0.2.1", "", "unix:", "somebody", "127.0.0.2", "::1", "2001:db8::1"])
 def test_a_stranger_says_what_they_like(peer):
     caller = find_caller(peer, f"{PERSON}, 10.0.0.5", "https", CDN_AND_NGINX)
