@@ -15,12 +15,14 @@ from flask import Flask, Response
 from flask_migrate import Migrate
 
 import browser
+import browser_ids
 import commands
 import cors
 import database
 import errors
 import events
 import failpoints
+import forms
 import front_door
 import my_oauth
 import unit_of_work
@@ -36,12 +38,6 @@ from protocol import passwords
 from secret_uses import SecretUses
 
 ENDPOINTS = [authorize, token, userinfo, introspect, revoke, logout, discovery, jwks, me, health]
-WITHOUT_FORMS = [
-    token,
-    userinfo,
-    introspect,
-    revoke,
-]  # programs call them: they have no session that a forged form could use
 PAGES = [assets, home, login, signup, accounts, account, account_applications, account_password, demo]
 APPS: WeakSet[Flask] = WeakSet()  # of this process
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
@@ -51,7 +47,8 @@ class Application(Flask):
     """Flask with every view inside one transaction."""
 
     def dispatch_request(self) -> Response:
-        return unit_of_work.settle(cors.shared(browser.with_use_written(super().dispatch_request)))
+        view = browser.with_use_written(forms.answered_once(super().dispatch_request))
+        return forms.told_if_stale(unit_of_work.settle(cors.shared(view)))
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -76,7 +73,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     front_door.init_app(app, settings)
     cors.init_app(app)
+    forms.init_app(app)
     browser.init_app(app, settings)
+    browser_ids.init_app(app, settings)
     errors.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)
     remember_nothing(app)
@@ -84,8 +83,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.before_request(app.extensions["ostiary.courier"].start)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
-    for module in WITHOUT_FORMS:
-        front_door.csrf.exempt(module.blueprint)
 
     db.init_app(app)
     with app.app_context():

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user, login_user
 from sqlalchemy import Row
 
+import browser_ids
 import session_end
 import store.logout_notices
 import store.tickets
@@ -171,17 +172,11 @@ def remember_device(account: str) -> bytes:
     return known_device.digest_of(g.known_device)
 
 
-def browser_digest() -> bytes:
-    """The id that this browser's pending requests are stored under; made when first needed."""
-    if "browser" not in session:
-        session["browser"] = credentials.random_text()
-    return credentials.digest(session["browser"])
-
-
 def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: bool | None = None) -> bool:
-    """Begin a session, or renew the one that this person has on this device, under new ids, so that nobody can have planted them.
+    """Begin a session, or renew the one that this person has on this device, under a new value, so that nobody can have
+    planted it.
 
-    What this browser had pending comes along, and other accounts stay signed in beside it. `ticket`: of the request that this
+    What this browser had pending stays, and other accounts stay signed in beside it. `ticket`: of the request that this
     sign-in is for. `keep`: whether the session outlives the browser's end; None for as before. False when the person was disabled
     or got another password since this one was checked: under the lock that such a change takes too, a sign-in comes wholly before
     it, and its session ends with the others, or wholly after it.
@@ -234,7 +229,7 @@ def choose(person: SignedIn, ticket: str | None = None) -> None:
 
 
 def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
-    """End these sessions of this browser. What was pending stays for those who are left; with nobody left, it is gone.
+    """End these sessions of this browser. What was pending stays: whoever signs in next may finish it.
 
     everywhere: all sessions of these people.
     """
@@ -274,11 +269,11 @@ def carry_on(
     session_id: int | None = None,
     begins_at: int | None = None,
 ) -> None:
-    """New ids for this browser, with these sessions in it; what it had pending follows, and `ticket` is for `session_id`."""
-    old_browser = browser_digest()
+    """A new cookie with these sessions in it, so that nobody can have planted it; `ticket` is for `session_id`."""
     session.clear()
     g.pop("accounts", None)
     session["_user_id"] = present
     if others:
         session["others"] = others[: MAXIMUM_ACCOUNTS - 1]
-    store.tickets.hand_over(old_browser, browser_digest(), ticket, session_id, begins_at)
+    if ticket is not None and session_id is not None:
+        store.tickets.assign(ticket, browser_ids.digests(), session_id, begins_at)

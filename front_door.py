@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, abort, g, request
-from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.http import parse_date
 
 import events
@@ -24,8 +23,6 @@ from protocol.client_address import find_caller
 from protocol.redirect_uris import is_loopback_host
 
 log = logging.getLogger("ostiary.front_door")
-
-csrf = CSRFProtect()
 
 ANY_HOST_PATHS = ("/healthz", "/readyz")
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -39,7 +36,7 @@ UNTRUSTED = (
 DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
-    "form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
+    "{form_action}base-uri 'none'; frame-ancestors 'none'"
 )
 COLOURS = re.compile(r"\x1b\[\d*m")
 HTTP_VERSION = re.compile(r" HTTP/\d\.\d$")
@@ -53,8 +50,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         MAX_CONTENT_LENGTH=MAXIMUM_BODY,
         MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
         MAX_FORM_PARTS=MAXIMUM_FIELDS,
-        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
-        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see check_origin
     )
     own_host = urlsplit(settings.issuer).netloc
     app.wsgi_app = OneHost(app.wsgi_app, own_host, urlsplit(settings.issuer).scheme)  # type: ignore[method-assign]
@@ -83,7 +78,6 @@ def init_app(app: Flask, settings: Settings) -> None:
         return None
 
     logging.getLogger("werkzeug").addFilter(without_query)
-    csrf.init_app(app)  # its check comes after the one of the Host
 
     app.after_request(events.write_refusal)  # the first to be named is the last to run: then the answer is known
 
@@ -96,17 +90,12 @@ def init_app(app: Flask, settings: Settings) -> None:
         if settings.is_https:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         if not is_machine_path(request.path):
-            policy = CSP.format(script=g.get("script", ""), form_action=g.get("form_action", "'self'"))
+            policy = CSP.format(script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; "))
             headers.setdefault("Content-Security-Policy", policy)
             headers.setdefault("X-Frame-Options", "DENY")
         if request.endpoint != "static":
             headers.setdefault("Cache-Control", "no-store")
         return response
-
-    @app.errorhandler(CSRFError)
-    def form_expired(error: CSRFError) -> Response:
-        because(Reason.CSRF, detail=error.description)
-        return page_error(400, "This form is out of date", "Go back, reload the page, and send the form again.")
 
 
 def point_to(settings: Settings) -> Response:
@@ -162,9 +151,10 @@ def is_foreign_by_design() -> bool:
     return decision is not None and decision not in request.form
 
 
-def allow_form_action(source: str) -> None:
-    """Let this page's form be answered by a redirect to `source`: browsers check those too."""
-    g.form_action = f"'self' {source}"
+def allow_form_action_anywhere() -> None:
+    """Let this page's form be answered by a redirect to a client: browsers hold the policy against each redirect of the chain,
+    those that the client's own callback answers with too, and nobody can name them all."""
+    g.form_action = ""
 
 
 def allow_own_script() -> None:

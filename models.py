@@ -123,6 +123,14 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         """RFC 6749 §3.1.2.3: it may be left out of a request only where exactly one is registered."""
         return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
 
+    def home(self) -> str | None:
+        """Where a person finds the application: a page that begins its sign-in, its home page, or the site of a redirect URI."""
+        known = self.member("initiate_login_uri") or self.member("client_uri")
+        if known:
+            return str(known)
+        origins = (redirect_uris.origin(uri) for uri in self.redirect_uris)
+        return next((f"{origin}/" for origin in origins if origin is not None), None)
+
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         return redirect_uris.is_registered(redirect_uri, self.redirect_uris)
 
@@ -291,6 +299,16 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
     sealed_parameters: Mapped[bytes] = mapped_column(Sealed)  # the ticket opens them
     session_id: Mapped[int | None] = mapped_column(Id)  # the session that was begun, renewed or chosen for this request
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class FormAnswer(db.Model):  # type: ignore[name-defined]
+    """What a form was answered, for the case that the same browser sends the same form again at once."""
+
+    __tablename__ = "form_answer"
+
+    form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the browser and all that it sent
+    sealed_answer: Mapped[bytes] = mapped_column(Sealed)  # what was sent opens it
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 

@@ -99,6 +99,13 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
             log.warning("%s, try %d of %d: %s", mishap, attempt + 1, ATTEMPTS, describe(error))
             time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
             attempt += 1
+        except AnsweredMeanwhileError:
+            before.restore()
+            db.session.rollback()
+            db.session.expunge_all()
+            if attempt == ATTEMPTS:
+                raise StorageBusyError from None
+            attempt += 1
         except BaseException:
             before.restore()
             db.session.rollback()
@@ -129,6 +136,10 @@ def answer(view: Callable[[], ResponseReturnValue]) -> Response:
         return current_app.make_response(view())
     except HTTPException as error:
         return current_app.make_response(current_app.handle_user_exception(error))
+
+
+class AnsweredMeanwhileError(Exception):
+    """Raised by a view that was overtaken by the same request, sent twice: run again, it finds the answer of the other."""
 
 
 class Apart(Exception):  # noqa: N818 - no error: the request goes on after it

@@ -5,7 +5,7 @@ RFC 6749 §4.1.2, OAuth 2.0 Form Post Response Mode, and `iss` on every answer, 
 
 from flask import render_template
 
-from front_door import allow_form_action, allow_own_script
+from front_door import allow_form_action_anywhere, allow_own_script
 from protocol import redirect_uris
 
 Response = tuple[int, str, dict[str, str]]
@@ -15,7 +15,7 @@ def build(redirect_uri: str, answer: list[tuple[str, str]], response_mode: str, 
     """Status, body and headers. `answer`: the members without `iss`."""
     answer = [*answer, ("iss", issuer)]
     if response_mode == "form_post" and redirect_uris.is_web(redirect_uri):
-        allow_form_action(redirect_uris.form_action_source(redirect_uri))
+        allow_form_action_anywhere()
         allow_own_script()
         host = redirect_uris.display_host(redirect_uri)
         page = render_template("form_post.html", action=redirect_uri, answer=answer, host=host)

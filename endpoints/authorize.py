@@ -8,22 +8,23 @@ consent is asked again only when the client asks for more, or for the question.
 from urllib.parse import parse_qsl, urlencode
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, InvalidScopeError, OAuth2Error
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
+import browser_ids
+import forms
 import store.clients
 import store.consents
 import store.tickets
-from browser import browser_digest, find_for_good
+from browser import find_for_good
 from client_auth import client_keys
 from current import issuer, server
-from endpoints.interaction import Interaction, RequestGoneError
+from endpoints.interaction import Interaction, RequestGoneError, address_of
 from errors import page_error
 from events import Reason, because, note_client
-from front_door import csrf
 from models import Client
-from protocol import clock, request_object
+from protocol import clock, redirect_uris, request_object
 from protocol.authentication_request import with_defaults
 from protocol.parameters import check_parameters, known, sound
 from store.tickets import Ticket
@@ -35,13 +36,12 @@ MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
 
 
 @blueprint.route("/oauth/authorize", methods=["GET", "POST"])
-@csrf.exempt
 def authorize() -> ResponseReturnValue:
     if request.method == "HEAD":
         raise MethodNotAllowed(["GET", "POST"])
     if request.method == "POST" and "ticket" in request.form:
-        csrf.protect()
-        return decide(request.form["ticket"])
+        next_step = consider if forms.is_stale() else decide
+        return next_step(request.form["ticket"], request.form.get("client_id"))
     if request.method == "POST":
         # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form is sent without.
         # What its address says comes along, so that a parameter given in both places is one given twice.
@@ -50,11 +50,15 @@ def authorize() -> ResponseReturnValue:
         if len(query) > MAXIMUM_QUERY:
             return refuse_unread(InvalidRequestError("the request is too long"), pairs)
         return redirect(f"{url_for('authorize.authorize')}?{query}", 303)
-    return consider(request.args.get("ticket"))
+    ticket = request.args.get("ticket")
+    return consider(ticket, request.args.get("client_id") if ticket else None)
 
 
-def consider(ticket: str | None) -> ResponseReturnValue:
-    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to the client."""
+def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
+    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to the client.
+
+    client_id: as the address has it; what a ticket keeps counts more.
+    """
     # Werkzeug takes bytes that are no UTF-8 for the text that encodes them: a `state` would come back as another.
     pairs = parse_qsl(request.query_string.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
     try:
@@ -63,7 +67,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
         return refuse_unread(error, pairs)
     kept = find_kept(ticket) if ticket else None
     if ticket and kept is None:
-        return no_such_request()
+        return no_such_request(client_id)
     parameters = kept.parameters if kept is not None else known(request.args.items())
     client = find_client(parameters)
     if client is None:
@@ -79,7 +83,7 @@ def consider(ticket: str | None) -> ResponseReturnValue:
     try:
         return Interaction(grant, parameters, ticket, kept).go_on()
     except RequestGoneError:
-        return no_such_request()
+        return no_such_request(grant.request.client.client_id)
     except OAuth2Error as error:
         error.redirect_uri, error.state = grant.redirect_uri, parameters.get("state")
         return refuse_authorization(error, parameters)
@@ -92,21 +96,24 @@ def find_client(parameters: dict[str, str]) -> Client | None:
     return client
 
 
-def decide(ticket: str) -> ResponseReturnValue:
-    """The person pressed Allow or Deny. The ticket is spent; Deny is a decision and commits like the other."""
+def decide(ticket: str, client_id: str | None) -> ResponseReturnValue:
+    """The person pressed Allow or Deny. The ticket is spent; Deny is a decision and commits like the other.
+
+    client_id: named on the page where the ticket is gone.
+    """
     decision = request.form.get("decision")
     if decision not in ("allow", "deny"):
         abort(400)
     kept = find_kept(ticket)
     if kept is None:
-        return no_such_request()
+        return no_such_request(client_id)
     if request.form.get("account", str(kept.session_id)) != str(
         kept.session_id
     ):  # the page that is answered showed another person
-        return redirect(url_for("authorize.authorize", ticket=ticket), 303)
+        return redirect(address_of(ticket, kept.client_id), 303)
     person = find_for_good(kept.session_id)
     if person is None:
-        return redirect(url_for("login.login", next=url_for("authorize.authorize", ticket=ticket)), 303)
+        return redirect(url_for("login.login", next=address_of(ticket, kept.client_id)), 303)
     try:
         grant = server.get_consent_grant(server.kept_request(kept.parameters))
     except OAuth2Error as error:
@@ -119,7 +126,7 @@ def decide(ticket: str) -> ResponseReturnValue:
         error.redirect_uri, error.state = grant.redirect_uri, kept.parameters.get("state")
         return refuse_authorization(error, kept.parameters)
     if not store.tickets.claim(ticket):
-        return no_such_request()
+        return no_such_request(kept.client_id)
     if decision == "allow":
         store.consents.remember(person.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now())
     return server.create_authorization_response(
@@ -128,7 +135,7 @@ def decide(ticket: str) -> ResponseReturnValue:
 
 
 def find_kept(ticket: str) -> Ticket | None:
-    return store.tickets.find(ticket, browser_digest(), clock.now())
+    return store.tickets.find(ticket, browser_ids.digests(), clock.now())
 
 
 def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
@@ -162,8 +169,16 @@ def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
     return page_error(400, "This link does not work", text)
 
 
-def no_such_request() -> ResponseReturnValue:
+def no_such_request(client_id: str | None) -> ResponseReturnValue:
+    """A page that leads back to the application. client_id: anybody can write one, so the page tells only what is registered."""
     refuse()
     because(Reason.REQUEST_GONE)
-    text = "It was answered already, it is too old, or it belongs to another browser. Go back to the application and start again."
-    return page_error(400, "This request is no longer open", text)
+    client = store.clients.find(client_id) if client_id else None
+    page = render_template(
+        "request_gone.html",
+        client=client,
+        host=redirect_uris.display_host(client.redirect_uris[0]).strip(":") if client and client.redirect_uris else "",
+        address=client.home() if client is not None else None,
+        request_id=g.get("request_id", ""),
+    )
+    return page, 400

@@ -12,21 +12,28 @@ from authlib.oidc.core.errors import AccountSelectionRequiredError, ConsentRequi
 from flask import redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
+import browser_ids
+import forms
 import store.client_sessions
 import store.consents
 import store.scopes
 import store.tickets
 import store.users
-from browser import accounts, browser_digest, find_for_good
+from browser import accounts, find_for_good
 from current import server, settings
 from endpoints import id_token_hint
-from front_door import allow_form_action
+from front_door import allow_form_action_anywhere
 from models import Client
 from protocol import claims, clock, credentials, redirect_uris, scopes, typed_text
 from protocol.authentication_request import AuthenticationRequest, UnmetAuthenticationRequirementsError
 from protocol.claims import ACR_VALUES
 from store.tickets import Ticket
 from store.user_sessions import SignedIn
+
+
+def address_of(ticket: str, client_id: str) -> str:
+    """Where a pending request is gone on with. It names the client, because a ticket that is gone tells nothing."""
+    return url_for("authorize.authorize", client_id=client_id, ticket=ticket)
 
 
 class RequestGoneError(Exception):
@@ -64,7 +71,7 @@ class Interaction:
             return self.lead_to("accounts.choose_account")
         self.check_person(person)
         allowed = self.allowed_here.get(person.id)
-        if not self.is_allowed(allowed) or self.must_consent_again(person):
+        if not self.is_allowed(allowed) or self.must_consent_again(person) or forms.is_stale():
             return self.ask_for_consent(person, allowed)
         return self.answer(person)
 
@@ -189,7 +196,7 @@ class Interaction:
     def lead_to(self, endpoint: str, **values: Any) -> ResponseReturnValue:
         """To a page of ours, and from there back to this request."""
         ticket = self.ticket or self.keep()
-        return redirect(url_for(endpoint, next=url_for("authorize.authorize", ticket=ticket), **values), 303)
+        return redirect(url_for(endpoint, next=address_of(ticket, self.client.client_id), **values), 303)
 
     def ask_for_consent(self, person: SignedIn, allowed: str | None) -> ResponseReturnValue:
         """The decision is bound to the session that it was asked of."""
@@ -198,11 +205,12 @@ class Interaction:
         if self.ticket is None:
             self.ticket = self.keep(person.session_id)
         elif self.assigned_to != person.session_id:
-            store.tickets.assign(self.ticket, person.session_id)
-        allow_form_action(redirect_uris.form_action_source(self.grant.redirect_uri))
+            store.tickets.assign(self.ticket, browser_ids.digests(), person.session_id)
+        allow_form_action_anywhere()
         return render_template(
             "consent.html",
             ticket=self.ticket,
+            address=address_of(self.ticket, self.client.client_id),
             client=self.client,
             redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
             on_this_computer=redirect_uris.is_native(self.grant.redirect_uri),
@@ -216,7 +224,7 @@ class Interaction:
     def keep(self, session_id: int | None = None) -> str:
         """Store the request; returns its ticket."""
         ticket = credentials.random_text()
-        store.tickets.add(ticket, browser_digest(), self.client.client_id, self.parameters, clock.now(), session_id)
+        store.tickets.add(ticket, browser_ids.digest(), self.client.client_id, self.parameters, clock.now(), session_id)
         return ticket
 
     def answer(self, person: SignedIn) -> ResponseReturnValue:

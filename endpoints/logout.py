@@ -13,6 +13,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
+import forms
 import store.client_sessions
 import store.clients
 from browser import accounts, sign_out, sign_out_expired
@@ -20,7 +21,7 @@ from current import server
 from endpoints import id_token_hint
 from errors import page_error
 from events import Reason, because, note_client
-from front_door import allow_form_action, csrf
+from front_door import allow_form_action_anywhere
 from models import Client
 from protocol import claims, redirect_uris
 from protocol.parameters import check_parameters
@@ -33,12 +34,10 @@ PARAMETERS = ("client_id", "post_logout_redirect_uri", "state")
 
 
 @blueprint.route("/oauth/logout", methods=["GET", "POST"])
-@csrf.exempt
 def end_session() -> ResponseReturnValue:
     if request.method == "HEAD":  # whoever asks for no page is no person
         raise MethodNotAllowed(["GET", "POST"])
     if request.method == "POST" and "who" in request.form:
-        csrf.protect()
         return confirmed()
     if request.method == "POST":
         # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is sent without.
@@ -126,7 +125,7 @@ def read_wish(parameters: dict[str, str]) -> Wish:
 def ask(wish: Wish, here: list[SignedIn]) -> str:
     """Nothing says who is meant, so the person does. The form carries what the answer needs; it is checked again."""
     if wish.redirect_uri:
-        allow_form_action(redirect_uris.form_action_source(wish.redirect_uri))
+        allow_form_action_anywhere()
     kept = {"post_logout_redirect_uri": wish.redirect_uri, "state": wish.state}
     if wish.client is not None:
         kept["client_id"] = wish.client.client_id
@@ -147,6 +146,8 @@ def confirmed() -> ResponseReturnValue:
     except OAuth2Error as error:
         return refuse_with_page(error)
     who, here = request.form["who"], accounts()
+    if forms.is_stale() and here:
+        return ask(wish, here)
     if who == "nobody":
         return redirect(url_for("home.home"), 303)
     sign_out(here if who == "everybody" else [person for person in here if str(person.session_id) == who])

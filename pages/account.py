@@ -13,6 +13,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Row
 
+import forms
 import store.client_sessions
 import store.logout_notices
 import store.user_sessions
@@ -61,7 +62,7 @@ def overview(person: SignedIn) -> str:
 @blueprint.route("/account/sessions", methods=["GET", "POST"])
 @for_signed_in
 def sessions(person: SignedIn) -> ResponseReturnValue:
-    if request.method == "POST":
+    if forms.is_sent():
         return end_chosen(person, request.form.get("end", ""))
     found = store.user_sessions.of_user(person.id, clock.now())
     here_first = sorted(found, key=lambda session: session.id != person.session_id)

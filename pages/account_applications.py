@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Row
 
+import forms
 import store.codes
 import store.consents
 import store.scopes
@@ -23,7 +24,7 @@ blueprint = Blueprint("account_applications", __name__)
 @blueprint.route("/account/applications", methods=["GET", "POST"])
 @for_signed_in
 def applications(person: SignedIn) -> ResponseReturnValue:
-    if request.method == "POST":
+    if forms.is_sent():
         return remove_access(person, request.form.get("client", ""))
     consents = store.consents.of_user(person.id)
     return show("applications", person, consents=consents, hosts=hosts, words=words_for(consents), split=scopes.split)

@@ -6,11 +6,12 @@ hashed before anything is locked.
 
 from functools import partial
 
-from flask import Blueprint, flash, redirect, request, url_for
+from flask import Blueprint, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import PasswordField
 
+import forms
 import store.codes
 import store.tokens
 import store.user_sessions
@@ -45,7 +46,7 @@ def well_known() -> ResponseReturnValue:
 @for_signed_in
 def password(person: SignedIn) -> ResponseReturnValue:
     form = PasswordForm()
-    if request.method != "POST":
+    if not forms.is_sent():
         return show_form(person, form, {})
     present, new = form.password.data or "", form.new_password.data or ""
     if problem := find_problem(present, new):

@@ -3,8 +3,9 @@
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+import forms
 from browser import accounts, choose
-from pages.navigation import find_pending, next_path, pending_ticket
+from pages.navigation import find_lost, find_pending, next_path, pending_ticket
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -13,10 +14,11 @@ blueprint = Blueprint("accounts", __name__)
 def choose_account() -> ResponseReturnValue:
     """GET shows who is signed in here; POST goes on as one of them, with the request that `next` resumes if there is one."""
     here = accounts()
-    if request.method != "POST":
+    if not forms.is_sent():
         if not here:
             return redirect(url_for("login.login", next=request.args.get("next")), 303)
-        return render_template("accounts.html", people=here, pending=find_pending())
+        pending = find_pending()
+        return render_template("accounts.html", people=here, pending=pending, lost=find_lost(pending))
     chosen = next((person for person in here if str(person.session_id) == request.form.get("account")), None)
     if chosen is None:
         abort(400)

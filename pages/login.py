@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 
+import forms
 import store.logout_notices
 import store.users
 import throttling
@@ -22,7 +23,7 @@ from browser import (
 from current import password_hashes, settings
 from events import Reason, because
 from models import User
-from pages.navigation import Pending, find_pending, next_path, pending_ticket
+from pages.navigation import Pending, find_lost, find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords
 from store.user_sessions import SignedIn
@@ -39,7 +40,7 @@ class SignInForm(FlaskForm):
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
     form = SignInForm()
-    if request.method != "POST":
+    if not forms.is_sent():
         return show(form)
     typed = form.email.data or ""
     account = store.users.account_of(typed)
@@ -74,6 +75,7 @@ def show(form: SignInForm, problem: str | None = None) -> str:
         form=form,
         problem=problem,
         pending=pending,
+        lost=find_lost(pending),
         person=person,
         must_sign_in=must_sign_in,
         signup_is_open=settings.signup == "open",
@@ -113,7 +115,7 @@ def why_not(user: User | None, is_right: bool) -> Reason:
 def logout() -> ResponseReturnValue:
     """GET asks, or says that it is done; POST signs out: everybody here, or only the present account."""
     here = accounts()
-    if request.method != "POST":
+    if not forms.is_sent():
         return render_template("logout.html", people=here, told={} if here else names_by_state())
     who = request.form.get("who", "everybody")
     gone = here if who == "everybody" else [person for person in here if str(person.session_id) == who]

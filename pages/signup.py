@@ -2,17 +2,18 @@
 
 from functools import partial
 
-from flask import Blueprint, abort, redirect, render_template, request
+from flask import Blueprint, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 
+import forms
 import store.users
 import throttling
 from browser import sign_in
 from current import password_hashes, settings
 from events import Event, Reason, because, write
-from pages.navigation import find_pending, next_path, pending_ticket
+from pages.navigation import find_lost, find_pending, next_path, pending_ticket
 from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
 from protocol import passwords, typed_text
 from unit_of_work import after_commit
@@ -32,7 +33,7 @@ def signup() -> ResponseReturnValue:
     if settings.signup != "open":
         abort(404)
     form = SignUpForm()
-    if request.method != "POST":
+    if not forms.is_sent():
         return show(form, {})
     problems = find_problems(form)
     email = store.users.normal_email(form.email.data or "")
@@ -81,10 +82,12 @@ def find_problems(form: SignUpForm) -> dict[str, str]:
 
 
 def show(form: SignUpForm, problems: dict[str, str]) -> str:
+    pending = find_pending()
     return render_template(
         "signup.html",
         form=form,
         problems=problems,
-        pending=find_pending(),
+        pending=pending,
+        lost=find_lost(pending),
         minimum_length=passwords.MINIMUM_LENGTH,
     )

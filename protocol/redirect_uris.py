@@ -142,15 +142,6 @@ def display_host(uri: str) -> str:
     return host_with_port(parts) if is_web(uri) else f"{parts.scheme}:"
 
 
-def form_action_source(uri: str) -> str:
-    """The source expression that lets a form's answer be redirected to `uri`, and on to the client's other origins.
-
-    A scheme and not an origin: browsers hold the policy against every redirect of the chain, also those that the client's
-    callback answers with, and cannot name an IPv6 address in it (CSP Level 3, form-action).
-    """
-    return f"{urlsplit(uri).scheme}:"
-
-
 def with_answer(uri: str, answer: list[tuple[str, str]]) -> str:
     """`uri` with the members of an authorization response added to its query; what was registered stays byte for byte."""
     return uri + ("&" if "?" in uri else "?") + urlencode(answer)

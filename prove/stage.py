@@ -179,6 +179,7 @@ class Browser:
         self._stage = stage
         self._issuer = stage.settings.issuer
         self._http = stage.app.test_client()
+        self._cookies: dict[str, str] = {}  # those of the answers so far
         with self._http.session_transaction(base_url=self._issuer) as session:
             session["_user_id"] = cookie_value
 
@@ -192,8 +193,11 @@ class Browser:
             "code_challenge": self._stage.challenge(),
             "code_challenge_method": "S256",
         }
-        page = self._http.get("/oauth/authorize", base_url=self._issuer, query_string=parameters).text
-        return {name: hidden_field(page, name) for name in ("csrf_token", "ticket")}
+        page = self._http.get("/oauth/authorize", base_url=self._issuer, query_string=parameters)
+        for line in page.headers.getlist("Set-Cookie"):
+            name, _equals, rest = line.partition("=")
+            self._cookies[name] = rest.partition(";")[0]
+        return {name: hidden_field(page.text, name) for name in ("csrf_token", "ticket")}
 
     def allow(self, client_id: str) -> tuple[str, dict[str, str]]:
         """Allow the client; returns its code, and the form that signs out."""
@@ -202,9 +206,9 @@ class Browser:
         return code_in(answer), {"csrf_token": form["csrf_token"]}
 
     def call(self, path: str, form: dict[str, str]) -> Call:
-        name = str(self._stage.app.config["SESSION_COOKIE_NAME"])
-        cookie = self._http.get_cookie(name, domain=urlsplit(self._issuer).hostname or "")
-        return Call("POST", path, {"Cookie": f"{name}={cookie.value if cookie else ''}"}, form)
+        return Call(
+            "POST", path, {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}, form
+        )
 
 
 def keep(is_kept: bool, promise: str) -> None:

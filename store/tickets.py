@@ -4,9 +4,10 @@ The parameters are sealed under the ticket, of which the database has the digest
 address of a person.
 """
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from models import AuthorizationTicket, db
 from protocol import credentials
@@ -14,6 +15,7 @@ from protocol.seal import seal, unseal
 from store import sweep
 
 LIFETIME_SECONDS = 3600  # time enough to sign up
+PER_BROWSER = 64  # the oldest go
 sweep_some = sweep.expired(AuthorizationTicket, AuthorizationTicket.ticket_digest)
 
 
@@ -32,8 +34,12 @@ def add(
     now: int,
     session_id: int | None = None,
 ) -> None:
-    """Keep a validated request until its person has decided; drop a few expired ones. `session_id`: of whom it is put before."""
+    """Keep a validated request until its person has decided. A few expired ones go, and the oldest of a browser with too many.
+
+    session_id: of whom it is put before.
+    """
     sweep_some(now)
+    drop_surplus(browser_digest)
     db.session.execute(
         insert(AuthorizationTicket),
         {
@@ -47,17 +53,31 @@ def add(
     )
 
 
-def find(ticket: str, browser_digest: bytes, now: int) -> Ticket | None:
-    """The pending request of this browser."""
+def drop_surplus(browser_digest: bytes) -> None:
+    """Leave room for one more. One SELECT, one DELETE more where there are too many."""
+    surplus = (
+        select(AuthorizationTicket.ticket_digest)
+        .where(AuthorizationTicket.browser_digest == browser_digest)
+        .order_by(AuthorizationTicket.expires_at.desc(), AuthorizationTicket.ticket_digest)
+        .offset(PER_BROWSER - 1)
+        .limit(PER_BROWSER)
+    )
+    if digests := list(db.session.scalars(surplus)):
+        db.session.execute(delete(AuthorizationTicket).where(AuthorizationTicket.ticket_digest.in_(digests)))
+
+
+def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | None:
+    """The pending request, when it is this browser's: one of its ids is the one that it was stored under. One SELECT."""
     row = db.session.execute(
         select(AuthorizationTicket.__table__).where(
             AuthorizationTicket.ticket_digest == credentials.digest(ticket),
-            AuthorizationTicket.browser_digest == browser_digest,
             AuthorizationTicket.expires_at > now,
         )
     ).one_or_none()
-    parameters = unseal(row.sealed_parameters, ticket) if row is not None else None
-    if row is None or parameters is None:
+    if row is None or row.browser_digest not in browser_digests:
+        return None
+    parameters = unseal(row.sealed_parameters, ticket)
+    if parameters is None:
         return None
     return Ticket(row.client_id, parameters, row.session_id, row.expires_at - LIFETIME_SECONDS)
 
@@ -72,29 +92,13 @@ def claim(ticket: str) -> bool:
     return claimed.one_or_none() is not None
 
 
-def assign(ticket: str, session_id: int) -> None:
-    """From now on the request is this session's."""
-    statement = update(AuthorizationTicket).where(AuthorizationTicket.ticket_digest == credentials.digest(ticket))
-    db.session.execute(statement.values(session_id=session_id))
-
-
-def hand_over(
-    old_browser_digest: bytes,
-    new_browser_digest: bytes,
-    ticket: str | None = None,
-    session_id: int | None = None,
-    begins_at: int | None = None,
-) -> None:
-    """The browser got a new id (sign-in, another account): its pending requests follow; `ticket` is `session_id`'s from now on."""
-    of_session: Any = AuthorizationTicket.session_id
-    expires_at: Any = AuthorizationTicket.expires_at
-    if ticket is not None:
-        is_it = AuthorizationTicket.ticket_digest == credentials.digest(ticket)
-        of_session = case((is_it, session_id), else_=AuthorizationTicket.session_id)
-        if begins_at is not None:
-            expires_at = case((is_it, begins_at + LIFETIME_SECONDS), else_=AuthorizationTicket.expires_at)
-    db.session.execute(
-        update(AuthorizationTicket)
-        .where(AuthorizationTicket.browser_digest == old_browser_digest)
-        .values(browser_digest=new_browser_digest, session_id=of_session, expires_at=expires_at)
+def assign(ticket: str, browser_digests: Collection[bytes], session_id: int, begins_at: int | None = None) -> None:
+    """From now on the request is this session's, when it is this browser's. begins_at: it begins anew then."""
+    values: dict[str, Any] = {"session_id": session_id}
+    if begins_at is not None:
+        values["expires_at"] = begins_at + LIFETIME_SECONDS
+    statement = update(AuthorizationTicket).where(
+        AuthorizationTicket.ticket_digest == credentials.digest(ticket),
+        AuthorizationTicket.browser_digest.in_(browser_digests),
     )
+    db.session.execute(statement.values(values))

@@ -40,7 +40,6 @@ from tests.pages import steps
 
 CODE = "ost_ac_" + "c" * 43
 KEY = key_for("ES256")
-COOKIES = ("__Host-ostiary", "__Host-ostiary-device")
 
 
 class Call(NamedTuple):
@@ -159,8 +158,7 @@ def userinfo_first_use(seed, http):
 
 
 def cookies_of(http):
-    found = {name: http.get_cookie(name, domain="op.example") for name in COOKIES}
-    return {name: cookie.value for name, cookie in found.items() if cookie is not None}
+    return {cookie.key: cookie.value for cookie in http._cookies.values()}
 
 
 def pressed(http, page, button, **fields):

@@ -16,6 +16,7 @@ from flask_wtf.csrf import generate_csrf
 from sqlalchemy import select
 
 import store.tickets
+from browser_ids import BrowserId, cookie_prefix
 from commands import clients, output, users
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
 from protocol import clock, credentials
@@ -75,13 +76,15 @@ class Stand:
         self.cookie, self.csrf_token, self.browser = self._browser()
 
     def _browser(self):
-        """The session cookie of a browser that is signed in, the token of its forms, and the id of its pending requests."""
+        """The cookies of a browser that is signed in, the token of its forms, and the id of its pending requests."""
         app = self.driver.app
         with app.test_request_context("/login", base_url=self.driver.server.issuer):
-            session.update(_user_id=self.cookie_value, browser=credentials.random_text())
+            session.update(_user_id=self.cookie_value)
             csrf_token = generate_csrf()
             value = app.session_interface.get_signing_serializer(app).dumps(dict(session))
-            return f"{app.config['SESSION_COOKIE_NAME']}={value}", csrf_token, session["browser"]
+            browser = BrowserId.new()
+            cookies = f"{app.config['SESSION_COOKIE_NAME']}={value}; {cookie_prefix()}0={browser}"
+            return cookies, csrf_token, browser.secret
 
     def rows(self):
         """In the order in which they refer to each other."""
@@ -135,7 +138,9 @@ class Stand:
     def post(self, path, **fields):
         """A form of this browser."""
         headers = {"Cookie": self.cookie, "Content-Type": "application/x-www-form-urlencoded"}
-        return Call("POST", path, headers, urlencode(fields | {"csrf_token": self.csrf_token}))
+        return Call(
+            "POST", path, headers, urlencode(fields | {"csrf_token": f"{self.csrf_token}~{secrets.token_hex(4)}"})
+        )
 
     def issued(self, connection, call, name=None):
         """Whether a request for tokens is granted; the access token is known by this name then."""

@@ -101,9 +101,10 @@ def planted(http, seed):
     page = http.get(answer.location)
     secrets["session cookie"] = http.get_cookie("__Host-ostiary", domain="op.example").value
     secrets["CSRF token"] = field(page, "csrf_token")
+    [browser_id] = [cookie.value for cookie in http._cookies.values() if "-browser-" in cookie.key]
+    secrets["browser id"] = browser_id.partition(".")[0]
     with http.session_transaction(base_url="https://op.example") as session:
         secrets["session id"] = session["_user_id"]
-        secrets["browser id"] = session["browser"]
     form = {"csrf_token": secrets["CSRF token"], "ticket": field(page, "ticket"), "decision": "allow"}
     secrets["code"] = parse_qs(urlsplit(http.post("/oauth/authorize", data=form).location).query)["code"][0]
     secrets["waiting code"] = parse_qs(urlsplit(http.get("/oauth/authorize", query_string=AUTHORIZE).location).query)[

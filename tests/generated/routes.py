@@ -14,6 +14,7 @@ from flask_wtf.csrf import generate_csrf
 from sqlalchemy import bindparam, delete, update
 
 import store.tickets
+from browser_ids import BrowserId, cookie_prefix
 from models import ClientOrigin, Consent, User, db
 from protocol import clock, credentials
 from protocol.claims import ACR_PASSWORD
@@ -192,7 +193,7 @@ class World:
         return self.browsers[user_ids]
 
     def new_browser(self, *user_ids):
-        members = {"browser": credentials.random_text()}
+        members, browser = {}, BrowserId.new()
         values = [credentials.random_text() for _ in user_ids]
         session_ids = [self.session(user_id, value) for user_id, value in zip(user_ids, values, strict=True)]
         if values:
@@ -202,7 +203,8 @@ class World:
             csrf_token = generate_csrf()
             serializer = self.app.session_interface.get_signing_serializer(self.app)
             cookie = self.cookie_name + b"=" + serializer.dumps(dict(session)).encode()
-        return Browser(cookie, csrf_token, members["browser"], session_ids)
+            cookie += f"; {cookie_prefix()}0={browser}".encode()
+        return Browser(cookie, csrf_token, browser.secret, session_ids)
 
     def session(self, user_id, cookie_value):
         """The id of a session that this value stands for."""
@@ -285,7 +287,7 @@ CODE_PARAMETERS = ("grant_type", "code", "redirect_uri", "code_verifier", "scope
 REFRESH_PARAMETERS = ("grant_type", "refresh_token", "scope", *CLIENT_PARAMETERS)
 MACHINE_PARAMETERS = ("grant_type", "scope", *CLIENT_PARAMETERS)
 TOKEN_PARAMETERS = ("token", "token_type_hint", *CLIENT_PARAMETERS)
-CONSENT_PARAMETERS = ("csrf_token", "ticket", "decision", "account")
+CONSENT_PARAMETERS = ("csrf_token", "ticket", "client_id", "decision", "account")
 LOGOUT_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales")
 UNKNOWN = ("unknown",)  # where nothing is read, that is what is proved
 
@@ -539,7 +541,7 @@ CASES = [
         ("response_mode", "state", "prompt", "ticket"),
     ),
     Case("one to be asked about", to_be_asked_about, 200, AUTHORIZATION_PARAMETERS),
-    Case("a pending one", pending, 200, ("ticket",)),
+    Case("a pending one", pending, 200, ("ticket", "client_id")),
     Case("consent", consent_of(ADA), 303, (), CONSENT_PARAMETERS),
     Case("consent of a stranger", consent_of(), 303, (), CONSENT_PARAMETERS),
     Case("a stranger's code", stranger("POST", b"/oauth/token", STRANGER_WITH_A_CODE), 401, (), CODE_PARAMETERS),
@@ -587,10 +589,16 @@ CASES = [
     Case("home", page_of(b"/", ADA), 200, UNKNOWN),
     Case("sign-in page, stranger", stranger("GET", b"/login", query={"next": "/"}), 200, ("next", "again")),
     Case("sign-in page", page_with_next(b"/login", ADA, again="1"), 200, ("next", "again")),
-    Case("sign-in without a cookie", stranger("POST", b"/login", SIGN_IN), 400, (), ("csrf_token", *SIGN_IN)),
-    Case("sign-in", page_form(b"/login", SIGN_IN), 303, ("next", "again"), ("csrf_token", *SIGN_IN)),
+    Case(
+        "sign-in without a cookie",
+        stranger("POST", b"/login", SIGN_IN),
+        400,
+        ("next", "again"),
+        ("csrf_token", "keep", *SIGN_IN),
+    ),
+    Case("sign-in", page_form(b"/login", SIGN_IN), 303, ("next", "again"), ("csrf_token", "keep", *SIGN_IN)),
     Case("sign-up page", page_with_next(b"/signup", ADA), 200, ("next",)),
-    Case("sign-up", page_form(b"/signup", SIGN_UP), 400, ("next",), ("csrf_token", *SIGN_UP)),
+    Case("sign-up", page_form(b"/signup", SIGN_UP), 400, ("next",), ("csrf_token", "keep", *SIGN_UP)),
     Case("choice of an account, stranger", stranger("GET", b"/accounts"), 303, ("next",)),
     Case("choice of an account", page_with_next(b"/accounts", ADA, DAN), 200, ("next",)),
     Case("account chosen", choice_of_account, 303, ("next",), ("csrf_token", "account")),

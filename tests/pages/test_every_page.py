@@ -262,7 +262,7 @@ def answer(request, http, seed):
 def test_headers(answer):
     headers = answer.headers
     policy = dict(directive.split(" ", 1) for directive in headers["Content-Security-Policy"].split("; "))
-    assert policy.pop("form-action").startswith("'self'")
+    assert policy.pop("form-action", None) in ("'self'", None)  # none where the form may end at a client
     assert policy == {
         "default-src": "'none'",
         "style-src": "'self'",

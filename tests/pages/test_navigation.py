@@ -81,7 +81,7 @@ def test_next_survives_a_failed_try(http, seed):
     failed = press(http, ask(http), "Sign in", email=EMAIL, password="wrong")
     assert "to continue to Web at app.example" in page(failed).text
     answer = press(http, failed, "Sign in", email=EMAIL, password=PASSWORD)
-    assert answer.headers["Location"].startswith("/oauth/authorize?ticket=")
+    assert answer.headers["Location"].startswith("/oauth/authorize?client_id=web&ticket=")
 
 
 def test_the_sign_in_page_names_nobody_for_a_foreign_ticket(http, new_browser, seed):

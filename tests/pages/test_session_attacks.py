@@ -120,9 +120,9 @@ def test_cookies_are_signed_with_the_newest_key_and_read_with_old_ones_too(app):
     )
 
     def is_read(app, cookie):
-        """Whether this app finds the browser's id in a cookie."""
+        """Whether this app finds the form's secret in a cookie."""
         with app.test_request_context(base_url=ISSUER, headers=with_cookies(f"{COOKIE}={cookie}")):
-            return "browser" in session
+            return "csrf_token" in session
 
     def cookie_of(app):
         http = app.test_client()

@@ -139,7 +139,7 @@ def test_a_new_person_goes_on_with_the_request_that_it_came_with(http, seed):
     shown = http.get(link)
     assert "to continue to Notebook at app.example" in page(shown).text
     answer = press(http, shown, "Create account", **VALID)
-    assert answer.headers["Location"].startswith("/oauth/authorize?ticket=")
+    assert answer.headers["Location"].startswith("/oauth/authorize?client_id=web&ticket=")
     assert "Allow" in page(http.get(answer.headers["Location"])).form("Allow").buttons
 
 
@@ -148,4 +148,4 @@ def test_an_existing_person_is_led_to_the_sign_in_page_and_back(http, seed):
     (link,) = [link["href"] for link in page(ask(http)).all("a") if link["href"].startswith("/signup")]
     (link,) = [link["href"] for link in page(http.get(link)).all("a") if link["href"].startswith("/login")]
     answer = press(http, http.get(link), "Sign in", email="ada@example.com", password=PASSWORD)
-    assert answer.headers["Location"].startswith("/oauth/authorize?ticket=")
+    assert answer.headers["Location"].startswith("/oauth/authorize?client_id=web&ticket=")

@@ -154,7 +154,7 @@ class Load:
     def _cookie(self, value):
         """Of a browser that is signed in by this session."""
         app = self.driver.app
-        content = {"_user_id": value, "browser": credentials.random_text()}
+        content = {"_user_id": value}
         with app.test_request_context("/", base_url=self.issuer):
             signed = app.session_interface.get_signing_serializer(app).dumps(content)
         return f"{app.config['SESSION_COOKIE_NAME']}={signed}"

@@ -5,7 +5,6 @@ import pytest
 from protocol.redirect_uris import (
     display_host,
     find_problem,
-    form_action_source,
     is_native,
     is_registered,
     is_web,
@@ -194,7 +193,7 @@ def test_origin():
     assert origin("com.example.app:/cb") is None
 
 
-def test_what_a_person_and_a_policy_are_told():
+def test_what_a_person_is_told():
     assert display_host("https://app.example:8443/cb") == "app.example:8443"
     assert display_host("com.example.app:/cb") == "com.example.app:"
     assert display_host("com.example.app://accounts.example.com/cb") == "com.example.app:"
@@ -224,8 +223,6 @@ def test_a_scheme_that_begins_like_one_of_the_web_is_an_applications(uri):
 )
 def test_what_is_on_the_computer_itself(uri, expected):
     assert is_native(uri) is expected
-    assert form_action_source("https://app.example/cb") == "https:"
-    assert form_action_source("com.example.app:/cb") == "com.example.app:"
 
 
 def test_an_answer_is_added_to_what_was_registered_byte_for_byte():

@@ -1,0 +1,82 @@
+"""Which browser a request comes from: cookies that hold a random id each. Pending requests are stored under their digests.
+
+A browser that opens many tabs before it has a cookie is given an id by each answer. Each of those cookies has a name of its own, so
+none takes the place of another, and each tab can be finished. An id opens nothing by itself: whoever plants one in a browser knows
+neither its tickets nor who is signed in. So it outlives sign-in and sign-out, and what was pending stays where it is.
+"""
+
+import re
+import secrets
+from typing import NamedTuple, Self
+
+from flask import Flask, Response, current_app, g, request
+
+from config import Settings
+from errors import is_machine_path
+from protocol import clock, credentials
+from store.tickets import LIFETIME_SECONDS as TICKET_SECONDS
+
+RENEWAL_SECONDS = TICKET_SECONDS  # a younger id is used for what is new, so no ticket outlives the cookie of its id
+COOKIE_SECONDS = 2 * TICKET_SECONDS
+MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
+VALUE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{1,12})")
+
+
+class BrowserId(NamedTuple):
+    issued_at: int  # by its own word; only this browser suffers from a wrong one
+    secret: str
+
+    @property
+    def digest(self) -> bytes:
+        return credentials.digest(self.secret)
+
+    def __str__(self) -> str:
+        return f"{self.secret}.{self.issued_at:x}"
+
+    @classmethod
+    def new(cls) -> Self:
+        return cls(clock.now(), credentials.random_text(16))
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    @app.after_request
+    def send_new_id(response: Response) -> Response:
+        """With a page that has a form there is always an id: the form's answer is known by it when it is sent again."""
+        if "csrf_token" in g and not is_machine_path(request.path):
+            digest()
+        if "new_browser_id" in g:
+            new: BrowserId = g.new_browser_id
+            name = f"{cookie_prefix()}{secrets.token_hex(4)}"
+            response.set_cookie(name, str(new), COOKIE_SECONDS, secure=settings.is_https, httponly=True, samesite="Lax")
+        return response
+
+
+def cookie_prefix() -> str:
+    return str(current_app.config["SESSION_COOKIE_NAME"]) + "-browser-"
+
+
+def all_ids() -> list[BrowserId]:
+    """The ids of this browser, the newest first."""
+    values = (value for name, value in request.cookies.items(multi=True) if name.startswith(cookie_prefix()))
+    matches = (VALUE.fullmatch(value) for value, _place in zip(values, range(MAXIMUM_COOKIES), strict=False))
+    found = [BrowserId(int(match[2], 16), match[1]) for match in matches if match is not None]
+    return sorted([*found, *([g.new_browser_id] if "new_browser_id" in g else [])], reverse=True)
+
+
+def digests() -> list[bytes]:
+    """What this browser's pending requests may be stored under; nothing for a browser without cookies."""
+    return [found.digest for found in all_ids()]
+
+
+def digest() -> bytes:
+    """What the next one is stored under. An id is made when there is none, or none that is young enough."""
+    oldest = clock.now() - RENEWAL_SECONDS
+    young = next((found for found in all_ids() if found.issued_at > oldest), None)
+    if young is None:
+        young = g.new_browser_id = BrowserId.new()
+    return young.digest
+
+
+def sends_cookies() -> bool:
+    """Whether this browser has sent any cookie of ours."""
+    return any(name.startswith(str(current_app.config["SESSION_COOKIE_NAME"])) for name in request.cookies)

@@ -1,0 +1,59 @@
+"""What forms were answered, for a short while: a form that arrives twice is answered twice and does its work once.
+
+A row has the digest of what was sent. The answer is sealed under the same text, which holds the form's own random token and is not
+in the database. The key is unique, so of two that arrive at once one is undone and finds the answer of the other.
+"""
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, insert, select
+
+from models import FormAnswer, db
+from protocol import credentials
+from protocol.seal import seal, unseal
+from store import sweep
+
+LIFETIME_SECONDS = 30
+sweep_some = sweep.expired(FormAnswer, FormAnswer.form_digest)
+
+
+class Kept(NamedTuple):
+    answer: dict[str, Any] | None  # None: it has expired
+    form_digest: bytes
+
+
+def add(form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expired: Kept | None = None) -> None:
+    """Remember the answer to a form in the transaction that did its work; drop a few expired ones.
+
+    expired: what `find` found for this form, which makes room.
+    """
+    if expired is not None:
+        is_it = FormAnswer.form_digest == expired.form_digest
+        db.session.execute(delete(FormAnswer).where(is_it, FormAnswer.expires_at <= now))
+    sweep_some(now)
+    db.session.execute(
+        insert(FormAnswer),
+        {
+            "form_digest": key_of(form, browser_digest),
+            "sealed_answer": seal(answer, form),
+            "expires_at": now + LIFETIME_SECONDS,
+        },
+    )
+
+
+def find(form: str, browser_digests: Collection[bytes], now: int) -> Kept | None:
+    """The answer that the same form got in the same browser, of whose ids one is enough. One SELECT."""
+    keys = [key_of(form, browser_digest) for browser_digest in browser_digests]
+    statement = (
+        select(FormAnswer.__table__).where(FormAnswer.form_digest.in_(keys)).order_by(FormAnswer.expires_at.desc())
+    )
+    row = db.session.execute(statement.limit(1)).one_or_none()
+    if row is None:
+        return None
+    return Kept(unseal(row.sealed_answer, form) if row.expires_at > now else None, row.form_digest)
+
+
+def key_of(form: str, browser_digest: bytes) -> bytes:
+    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in its way."""
+    return credentials.digest(browser_digest.hex() + form)
