@@ -64,7 +64,8 @@ class KeySet:
 class Ring:
     """The keys of a set that may sign, by `kid` and algorithm; others are passed over (RFC 7517 §5)."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, client_id: str, document: Any) -> None:
+        self._client_id = client_id
         self._listed = dict[tuple[str | None, str], list[dict[str, Any]]]()  # for a token that names no `kid`: None
         self._parsed = dict[int, Key | None]()
         listed = document.get("keys") if isinstance(document, dict) else None
@@ -80,9 +81,16 @@ class Ring:
     def _usable(self, kid: str | None, alg: str) -> Iterator[tuple[str | None, Key]]:
         for jwk in self._listed.get((kid, alg), [])[:MAXIMUM_PARSED]:
             if id(jwk) not in self._parsed:
-                self._parsed[id(jwk)] = None if client_jwks.problem_of_key(jwk) else client_jwks.read(jwk)
+                self._parsed[id(jwk)] = self._parse(jwk)
             if (key := self._parsed[id(jwk)]) is not None:
                 yield jwk.get("kid"), key
+
+    def _parse(self, jwk: dict[str, Any]) -> Key | None:
+        """None for one that would not be registered either, of which the log tells once."""
+        if problem := client_jwks.problem_of_key(jwk):
+            log.warning("a key of a client is passed over: client_id=%s, it %s", self._client_id, problem)
+            return None
+        return client_jwks.read(jwk)
 
 
 def find(client: Client, token: str) -> Keys:
@@ -133,4 +141,4 @@ def fetch(uri: str, again: bool) -> Document | FetchError:
 
 @lru_cache(maxsize=MAXIMUM_SETS)
 def ring(key_set: KeySet) -> Ring:
-    return Ring(key_set.document)
+    return Ring(key_set.client_id, key_set.document)
