@@ -83,6 +83,20 @@ def test_the_scopes_of_openid_exist_from_the_start(app):
     assert names == ["address", "email", "groups", "openid", "phone", "profile"]
 
 
+def test_an_upgrade_that_was_cut_off_goes_on(app):
+    """MariaDB keeps what a migration did before it failed."""
+    upgrade(revision="0004")
+    for statement in (
+        "ALTER TABLE client ADD COLUMN refresh_leeway INTEGER",
+        "INSERT INTO scope (name, description) VALUES ('groups', 'our own words')",
+    ):
+        with transaction():
+            db.session.execute(db.text(statement))
+    upgrade()
+    assert differences() == []
+    assert db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'groups'")) == "our own words"
+
+
 def test_what_was_there_is_there_after_the_upgrade(app):
     """With its consents and codes: nothing that refers to a person goes by the way."""
     upgrade(revision="0002")
