@@ -295,6 +295,8 @@ class Settings(BaseSettings):
             parsed = parsed.set(drivername=DRIVERS[parsed.drivername])
         if parsed.drivername not in ("sqlite", *DRIVERS.values()):
             raise ValueError("must begin with sqlite://, postgresql:// or mariadb://")
+        if parsed.query.get("prepare_threshold", "never") != "never":
+            raise ValueError("may have prepare_threshold=never and no other")
         return parsed.render_as_string(hide_password=False)
 
     @property

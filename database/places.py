@@ -6,7 +6,7 @@ Enters: a URL or a connection to the operator's database, and a name. A place is
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, inspect, make_url
+from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 SQLITE_FILES = ("", "-wal", "-shm", ".lock")
@@ -29,6 +29,11 @@ def url_of_place(url: str, name: str) -> str:
 def make_place(connection: Connection, name: str) -> None:
     if connection.dialect.name != "sqlite":  # where connecting makes the file
         connection.execute(CreateSchema(name))
+
+
+def is_in_place(connection: Connection, name: str) -> bool:
+    """Whether a connection to the URL of a place got there: a pool in between may drop the option that leads to a schema."""
+    return connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
 
 
 def drop_place(connection: Connection, name: str) -> None:

@@ -36,6 +36,7 @@ DEAD_PEERS = {
     "tcp_user_timeout": milliseconds(ANSWER_TIMEOUT),
 }
 NEVER = timedelta(0)  # the server's word for a time-out that is off
+NEVER_PREPARE = "never"  # in the URL: for a pool that gives each transaction another connection
 # SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster at.
 LOST_RACE = frozenset({"40001", "40P01", "55P03", "23505", "23503"})
 UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58", "25", "40", "55"})
@@ -61,6 +62,8 @@ def connect_options(url: URL, lock_timeout: timedelta, statement_timeout: timede
         "application_name": "ostiary",
         **DEAD_PEERS,
     }
+    if url.query.get("prepare_threshold") == NEVER_PREPARE:
+        connect_args["prepare_threshold"] = None  # psycopg's word for it; a URL has texts only
     return {"connect_args": connect_args}
 
 

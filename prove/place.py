@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from flask import Flask
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 import database
 from config import Settings
@@ -49,7 +51,12 @@ def place_of_its_own(app: Flask, duration: timedelta) -> Iterator[Settings]:
             what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
             raise NoPlaceError(f"the database refused ({database.describe(error)}): {what}") from None
     try:
-        yield settings.model_copy(update={"database_url": places.url_of_place(settings.database_url, name)})
+        url = places.url_of_place(settings.database_url, name)
+        if not leads_to(url, name):
+            raise NoPlaceError(
+                "something between here and the database drops `options`, which lead to the place: go around it"
+            )
+        yield settings.model_copy(update={"database_url": url})
     finally:
         with app.app_context():
             drop(name)
@@ -58,6 +65,17 @@ def place_of_its_own(app: Flask, duration: timedelta) -> Iterator[Settings]:
 def make(name: str) -> None:
     with transaction():
         places.make_place(db.session.connection(), name)
+
+
+def leads_to(url: str, name: str) -> bool:
+    """Whether who connects to this URL is in the place: else the proof would race in the operator's own tables."""
+    engine = create_engine(url, **database.engine_options(url))
+    database.prepare(engine)
+    try:
+        with Session(engine) as session:
+            return places.is_in_place(session.connection(), name)
+    finally:
+        engine.dispose()
 
 
 def drop(name: str) -> None:

@@ -103,6 +103,7 @@ def test_production_says_everything_that_is_missing():
         ("refresh_leeway", "nan"),
         ("refresh_leeway", "1e300"),
         ("refresh_leeway", "100000000000000"),
+        ("database_url", "postgresql://host/db?prepare_threshold=5"),
         ("database_url", "not a url"),
         ("database_url", "oracle://x/y"),
         ("database_url", "postgresql://owner:pass@host:x1y2z3/db"),
