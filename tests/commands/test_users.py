@@ -19,6 +19,7 @@ from tests.builders import (
     a_user,
     password_hash,
 )
+from tests.pages.steps import press, sign_in
 
 NEW_PASSWORD = "another horse battery"
 COUNT_PEOPLE = select(func.count()).select_from(User)
@@ -49,11 +50,9 @@ def test_add(flask_json, rows):
     assert passwords.is_right(PASSWORD, stored_hash)
 
 
-def test_who_was_added_can_sign_in(app, flask, http):
+def test_who_was_added_can_sign_in(flask, http):
     flask("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD)
-    app.config["WTF_CSRF_ENABLED"] = False
-    answer = http.post("/login", data={"email": "ada@example.com", "password": PASSWORD})
-    assert answer.status_code == 303
+    sign_in(http)
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\nsecond line\n"])
@@ -225,7 +224,7 @@ def test_a_person_may_be_in_groups(flask_json):
 # ---- another address --------------------------------------------------------------------------------------------------
 
 
-def test_another_address_is_the_same_person(flask_json, http, app, ada, rows, sleep):
+def test_another_address_is_the_same_person(flask_json, http, ada, rows, sleep):
     """To clients and here: `sub`, password, sessions and tokens stay. The operator's word verifies the address."""
     before = rows(WHAT_A_PERSON_HAS)
     sleep(60)
@@ -233,9 +232,8 @@ def test_another_address_is_the_same_person(flask_json, http, app, ada, rows, sl
     assert (changed["email"], changed["sub"], changed["name"]) == ("countess@example.com", "sub-of-ada", "Ada")
     assert changed["email_verified_at"] == changed["updated_at"] == clock.now()
     assert rows(WHAT_A_PERSON_HAS) == before
-    app.config["WTF_CSRF_ENABLED"] = False
-    for address, status in (("ada@example.com", 400), ("countess@example.com", 303)):
-        assert http.post("/login", data={"email": address, "password": PASSWORD}).status_code == status
+    assert press(http, http.get("/login"), "Sign in", email="ada@example.com", password=PASSWORD).status_code == 400
+    sign_in(http, "countess@example.com")
     assert flask_json("users", "show", "countess@example.com")["sub"] == "sub-of-ada"
 
 
