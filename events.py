@@ -9,6 +9,7 @@ person typed, and what looks like a credential is cut short. A record keeps its 
 import json
 import logging
 import re
+import threading
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from ipaddress import ip_address
@@ -110,6 +111,7 @@ REASONS_OF_STATUSES = {
     429: Reason.THROTTLED,
     503: Reason.STORAGE_UNAVAILABLE,
 }
+REASONS_OF_ERRORS = {"invalid_client": Reason.UNKNOWN_CLIENT}
 REASONS = {str(reason): reason for reason in Reason}
 FIELDS_OF_REFUSALS = ("reason", "status", "error", "client_id", "client_known", "grant_type", "sub", "route", "detail")
 
@@ -139,7 +141,7 @@ def note_client(client_id: str, is_known: bool) -> None:
 
 def note_error(error: str, description: str | None) -> None:
     """What the client is told: a registered word, and words of ours. The reason is the same, unless a better one was noted."""
-    reason = noted("reason") or REASONS.get(error, Reason.INVALID_REQUEST)
+    reason = noted("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
     note(error=error, reason=reason, detail=noted("detail") or description or None)
 
 
@@ -248,3 +250,10 @@ def configure(level: str) -> None:
     root.addHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(True)
+    threading.excepthook = write_uncaught
+
+
+def write_uncaught(failure: threading.ExceptHookArgs) -> None:
+    """Of a thread: Python would print it as it is."""
+    name = failure.thread.name if failure.thread else "?"
+    log.error("a thread ended: %s", name, exc_info=failure[:3])  # type: ignore[arg-type]  # its value is there

@@ -12,7 +12,7 @@ from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidGrantError, InvalidScopeError, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from flask import Flask, Response
+from flask import Flask, Response, g
 from flask import request as flask_request
 from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
 from werkzeug.datastructures import MultiDict
@@ -395,24 +395,22 @@ class TooManyFailures(ClientAuthenticationFailed):
 
 
 def find_client(client_id: str) -> Client | None:
-    """The client of this id, or None; the log is told which was asked for."""
+    """The client of this id, or None. Which was asked for is remembered for the line of a refusal; a success writes none."""
     client = store.clients.find(client_id)
-    events.note_client(client_id, client is not None)
+    g.asked_for = client_id, client is not None
     return client
 
 
 def note_failure(client_id: str) -> None:
     """For the log: why no way of client authentication was right."""
-    if events.noted("client_id") is None and client_id:
-        events.note_client(
-            client_id, client_secret.is_plausible(client_id) and store.clients.find(client_id) is not None
-        )
-    if events.noted("reason") is None:
-        is_known = events.noted("client_known")
-        if is_known is None:
-            because(Reason.CLIENT_NOT_NAMED)
-        else:
-            because(Reason.WRONG_AUTH_METHOD if is_known else Reason.UNKNOWN_CLIENT)
+    if "asked_for" not in g and client_id:
+        g.asked_for = client_id, client_secret.is_plausible(client_id) and store.clients.find(client_id) is not None
+    if events.noted("reason") is not None:
+        return
+    if "asked_for" not in g:
+        because(Reason.CLIENT_NOT_NAMED)
+    else:
+        because(Reason.WRONG_AUTH_METHOD if g.asked_for[1] else Reason.UNKNOWN_CLIENT)
 
 
 class Server(AuthorizationServer):
@@ -484,7 +482,8 @@ class Server(AuthorizationServer):
             client: Client = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
             raise self.failed_authentication() from None
-        events.note(reason=None)  # of a way that was tried in vain before the right one
+        if "noted" in g:
+            events.note(reason=None, detail=None)  # of a way that was tried in vain before the right one
         return client
 
     @staticmethod
@@ -500,8 +499,6 @@ class Server(AuthorizationServer):
         return ClientAuthenticationFailed()
 
     def get_token_grant(self, request: Any) -> Any:
-        if (grant_type := request.payload.grant_type) in self.grant_types_supported():
-            events.note(grant_type=grant_type)
         try:
             return super().get_token_grant(request)
         except UnsupportedGrantTypeError:
@@ -521,17 +518,24 @@ class Server(AuthorizationServer):
         mode = parameters.get("response_mode")
         return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))
 
-    @staticmethod
-    def note_refusal(error: OAuth2Error) -> None:
+    def note_refusal(self, error: OAuth2Error) -> None:
         refuse()
-        events.note_error(error.error, error.get_error_description())
+        self.note_answer(error.error, error.get_error_description())
+
+    def note_answer(self, error: str, description: str | None) -> None:
+        """For the log: what the client is told, and which client that is."""
+        if "asked_for" in g:
+            events.note_client(*g.asked_for)
+        if (grant_type := flask_request.form.get("grant_type")) in self.grant_types_supported():
+            events.note(grant_type=grant_type)
+        events.note_error(error, description)
 
     def answer_to_client(
         self, redirect_uri: str, answer: Iterable[tuple[str, str]], response_mode: str | None
     ) -> authorization_response.Response:
         """An authorization response (RFC 6749 §4.1.2): the arguments of `handle_response`."""
         if error := dict(answer := list(answer)).get("error"):
-            events.note_error(error, None)
+            self.note_answer(error, None)
         return authorization_response.build(redirect_uri, answer, response_mode or "query", self.settings.issuer)
 
 

@@ -59,6 +59,8 @@ def problems_of(response, written):
     [fields] = written
     reason = fields["reason"]
     found = [] if reason in REASONS else [f"the reason {reason}"]
+    if reason == "invalid_request" and fields.get("error", reason) != reason:
+        found.append(f"no better reason for {fields['error']}")
     if fields["status"] != response.status_code:
         found.append(f"status {fields['status']}")
     if reason in UNTOLD and reason in f"{response.headers}{body}":

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
 
 import pytest
@@ -108,6 +109,19 @@ def test_an_unknown_client_id_is_short_and_visible():
 
 def test_a_long_value_is_cut():
     assert len(as_text({"detail": "x" * 100_000})) < 1_100
+
+
+def test_a_warning_and_what_ends_a_thread_are_one_line_each():
+    program = (
+        "import threading, warnings, events; events.configure('INFO')\n"
+        "warnings.warn('a\\n\\x1b[2Jb')\n"
+        "def fail(): raise ValueError('a\\n\\u202eb')\n"
+        "thread = threading.Thread(target=fail); thread.start(); thread.join()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
+    warned, ended = done.stderr.splitlines()
+    assert warned.isprintable() and " WARNING py.warnings " in warned
+    assert ended.isprintable() and " ERROR ostiary.events a thread ended: " in ended and "ValueError" in ended
 
 
 def test_the_guide_has_the_list_of_reasons():

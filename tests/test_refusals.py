@@ -292,6 +292,12 @@ def test_a_line_says_which_client_and_which_grant(browser, said):
     }
 
 
+def test_a_line_about_a_decision_says_which_client(browser, said):
+    denied(browser)
+    line = said()[-1]
+    assert (line["reason"], line["error"], line["client_id"]) == ("access_denied", "access_denied", "web")
+
+
 @pytest.mark.parametrize(
     ("sent", "written"),
     [
