@@ -58,6 +58,7 @@ def lines():
     log.removeHandler(handler)
 
 
+@pytest.mark.threat("T191")
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=200)))
 @example(dict.fromkeys("abc", HOSTILE[0]))
 def test_what_was_written_is_what_is_read(fields):
@@ -66,6 +67,7 @@ def test_what_was_written_is_what_is_read(fields):
     assert parse(text) == fields
 
 
+@pytest.mark.threat("T191")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_a_value_stays_in_its_field(lines, value):
     write(Event.REFUSED, client_id=value, sub=None, client_known=False)
@@ -77,11 +79,13 @@ def test_a_value_stays_in_its_field(lines, value):
     assert parse(fields) == {"event": "refused", "client_id": value, "client_known": "false", "request_id": "-"}
 
 
+@pytest.mark.threat("T191")
 @given(st.text())
 def test_words_of_others_stay_in_one_line(text):
     assert printable(text).isprintable()
 
 
+@pytest.mark.threat("T191")
 @pytest.mark.parametrize("value", HOSTILE)
 def test_any_record_is_one_line(value):
     try:

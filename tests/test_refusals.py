@@ -238,12 +238,14 @@ def lines(app):
         yield lines
 
 
+@pytest.mark.threat("T192")
 @pytest.mark.parametrize("reason", REACHED_BY, ids=str)
 def test_each_reason_is_reached(browser, lines, reason):
     REACHED_BY[reason](browser)
     assert str(reason) in lines.reached
 
 
+@pytest.mark.threat("T192")
 def test_there_is_no_other_reason():
     assert set(REACHED_BY) | ELSEWHERE | {Reason.NOT_LOOPBACK} == set(Reason)
     assert len({reason.value for reason in Reason}) == len(REASONS)
@@ -313,6 +315,7 @@ def test_an_unknown_client_is_named_in_part(browser, said, sent, written):
     assert (line["client_id"], line["client_known"], line["reason"]) == (written, False, "unknown_client")
 
 
+@pytest.mark.threat("T192")
 def test_what_was_typed_is_not_written(browser, said):
     browser.sign_in("hunter2@example.com", "a secret of mine")
     browser.sign_in("ada@example.com", "another secret")
@@ -322,6 +325,7 @@ def test_what_was_typed_is_not_written(browser, said):
     assert not [word for word in ("hunter2", "secret", "ada@") if word in f"{unknown} {known}"]
 
 
+@pytest.mark.threat("T192")
 def test_the_number_on_the_page_is_in_the_log(browser):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

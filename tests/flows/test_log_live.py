@@ -107,6 +107,7 @@ def records(server, answers):
     return written(rest)
 
 
+@pytest.mark.threat("T191")
 def test_every_line_is_ours(records):
     assert {"gunicorn.error", "gunicorn.access", "ostiary.events"} <= {logger for logger, _text in records}
     for logger, text in records:
@@ -114,6 +115,7 @@ def test_every_line_is_ours(records):
             assert {"event", "request_id"} <= parse(text).keys()
 
 
+@pytest.mark.threat("T192")
 def test_each_refusal_has_one_line(records, answers):
     assert min(status for status, _id in answers) >= 400
     lines = [parse(text) for logger, text in records if logger == "ostiary.events"]
@@ -145,10 +147,12 @@ def test_each_request_has_an_access_line(records, answers):
             assert line["method"] and line["user_agent"] and line["path"].startswith("/") and "?" not in line["path"]
 
 
+@pytest.mark.threat("T191")
 def test_a_query_is_in_no_line(server, answers):
     assert "THE-CODE" not in server.log()
 
 
+@pytest.mark.threat("T191")
 def test_the_development_server_writes_the_same_lines(tmp_path):
     server = LiveServer(f"sqlite:///{tmp_path / 'development.sqlite3'}", tmp_path)
     server.migrate()
@@ -178,6 +182,7 @@ def test_the_development_server_writes_the_same_lines(tmp_path):
     assert len([text for logger, text in records if logger == "werkzeug" and "HTTP/1.1" in text]) >= len(lines)
 
 
+@pytest.mark.threat("T191")
 def test_a_command_writes_the_same_lines(tmp_path):
     """What a library warns of too."""
     server = LiveServer(f"sqlite:///{tmp_path / 'command.sqlite3'}", tmp_path)
