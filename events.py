@@ -90,6 +90,7 @@ class Reason(Enum):
     THROTTLED = "too many failures before this one"
     BUSY = "more passwords are being checked than this process has room for"
     CSRF = "the form has no token, or not one of this browser; `detail` says which"
+    COOKIES_BLOCKED = "the browser keeps no cookies, so the form cannot prove that it is its own"
     STALE_FORM = "the form is from before a sign-in or sign-out in the same browser"
     # what the front door and the server meet
     WRONG_HOST = "the request names another host than the issuer's"
@@ -120,11 +121,13 @@ def because(reason: Reason, **fields: Any) -> None:
     """Note why this request is about to be refused, and what else the line shall say; a later note wins. Nothing is written yet:
     the line is written once, when the answer is known.
     """
-    note(reason=reason, **fields)
+    note(reason=str(reason), **fields)
 
 
 def note(**fields: Any) -> None:
-    """What the line of a refusal says, if this request is refused. A new dict each time: a second try starts without the first."""
+    """What the line of a refusal says, if this request is refused. Plain values, in a new dict each time: a second try
+    starts without the first, and a form that arrives twice has the line of the first twice.
+    """
     if has_request_context():
         g.noted = g.get("noted", {}) | fields
 
@@ -142,7 +145,7 @@ def note_client(client_id: str, is_known: bool) -> None:
 def note_error(error: str, description: str | None) -> None:
     """What the client is told: a registered word, and words of ours. The reason is the same, unless a better one was noted."""
     reason = noted("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
-    note(error=error, reason=reason, detail=noted("detail") or description or None)
+    note(error=error, reason=str(reason), detail=noted("detail") or description or None)
 
 
 def write_refusal(response: Response) -> Response:

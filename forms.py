@@ -24,7 +24,7 @@ from protocol import clock, credentials
 from unit_of_work import AnsweredMeanwhileError, answer
 
 KEPT_HEADERS = ("Location", "Content-Type", "Cache-Control")
-KEPT_OF_REQUEST = ("known_device", "script", "form_action")  # what a view leaves in `g` for its response
+KEPT_OF_REQUEST = ("known_device", "script", "form_action", "noted")  # what a view leaves in `g` for its response
 SEPARATOR = "~"  # stands in no token of Flask-WTF
 TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
 
@@ -87,6 +87,7 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
         age = age_of(request.form.get("csrf_token", ""))
         because(Reason.CSRF if age is None else Reason.STALE_FORM, detail=error.description)
         if age is not None and age < browser_ids.RENEWAL_SECONDS and not browser_ids.sends_cookies():
+            because(Reason.COOKIES_BLOCKED)
             return cookies_are_blocked()  # the page is so young that its cookies must still be there
         g.form_is_stale = True
         response = answer(view)

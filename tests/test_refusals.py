@@ -30,7 +30,7 @@ from tests.builders import (
     refresh_request,
 )
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
-from tests.pages.steps import ask, authorization_path, press, sign_in, sign_out
+from tests.pages.steps import ask, authorization_path, page, press, sign_in, sign_out
 from tests.refusal_lines import one_line_a_refusal
 from tests.test_unit_of_work import busy
 
@@ -39,11 +39,7 @@ LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", se
 REFRESH_TOKEN, MACHINE = a_refresh_token(), {"grant_type": "client_credentials"}
 KEY = key_for("ES256")
 KEYS_ELSEWHERE = {"jwks_uri": "https://client.example/jwks"}
-ELSEWHERE = {
-    Reason.MALFORMED,
-    Reason.TOO_SLOW,
-    Reason.STALE_FORM,
-}  # tests/flows/test_log_live.py, test_slow_clients.py; pages
+ELSEWHERE = {Reason.MALFORMED, Reason.TOO_SLOW}  # tests/flows/test_log_live.py, test_slow_clients.py
 
 
 @pytest.fixture
@@ -172,6 +168,24 @@ def assertion(**changed):
     return MACHINE | with_assertion(sign(assertion_claims("keys", **changed), KEY))
 
 
+def out_of_date(browser):
+    shown = browser.http.get("/login")
+    sign_in(browser.http)
+    return press(browser.http, shown, "Sign in", email="ada@example.com", password=PASSWORD)
+
+
+def without_cookies(browser):
+    form = page(browser.http.get("/login")).form("Sign in")
+    other = browser.http.application.test_client(use_cookies=False)
+    return other.post("/login", data=form.filled("Sign in", email="ada@example.com", password=PASSWORD))
+
+
+def denied_twice(browser):
+    sign_in(browser.http)
+    asked = ask(browser.http)
+    return [press(browser.http, asked, "Deny") for _time in range(2)]
+
+
 REACHED_BY = {
     Reason.UNKNOWN_CLIENT: lambda browser: browser.token(MACHINE, basic("nobody")),
     Reason.CLIENT_NOT_NAMED: lambda browser: browser.token(code_request(CODE)),
@@ -222,6 +236,8 @@ REACHED_BY = {
     Reason.THROTTLED: throttled,
     Reason.BUSY: with_places_taken,
     Reason.CSRF: lambda browser: browser.http.post("/login", data={"email": "ada@example.com"}),
+    Reason.STALE_FORM: out_of_date,
+    Reason.COOKIES_BLOCKED: without_cookies,
     Reason.WRONG_HOST: lambda browser: browser.http.get("/login", base_url="https://evil.example"),
     Reason.FOREIGN_ORIGIN: lambda browser: browser.http.post("/login", headers={"Origin": "https://evil.example"}),
     Reason.NOT_FOUND: lambda browser: browser.http.get("/nowhere"),
@@ -295,9 +311,10 @@ def test_a_line_says_which_client_and_which_grant(browser, said):
 
 
 def test_a_line_about_a_decision_says_which_client(browser, said):
-    denied(browser)
-    line = said()[-1]
-    assert (line["reason"], line["error"], line["client_id"]) == ("access_denied", "access_denied", "web")
+    """Also where its form arrived twice."""
+    denied_twice(browser)
+    for line in said()[-2:]:
+        assert (line["reason"], line["error"], line["client_id"]) == ("access_denied", "access_denied", "web")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +350,9 @@ def test_the_number_on_the_page_is_in_the_log(browser):
     handler.addFilter(RequestId())
     log.addHandler(handler)
     try:
-        answers = [REACHED_BY[reason](browser) for reason in (Reason.NOT_FOUND, Reason.CSRF, Reason.REQUEST_GONE)]
+        answers = [
+            REACHED_BY[reason](browser) for reason in (Reason.NOT_FOUND, Reason.FOREIGN_ORIGIN, Reason.REQUEST_GONE)
+        ]
     finally:
         log.removeHandler(handler)
     for answer, line in zip(answers, stream.getvalue().splitlines(), strict=True):
