@@ -220,6 +220,7 @@ def test_a_form_that_is_pressed_twice(context, callback, server, address, form, 
     slow = {"offline": False, "latency": LATENCY_MILLISECONDS, "downloadThroughput": -1, "uploadThroughput": -1}
     network.send("Network.emulateNetworkConditions", slow)
     named = tab.get_by_role("button", name=button, exact=True).or_(tab.get_by_role("button", name=f"{button} of"))
+    named.first.scroll_into_view_if_needed()
     box = named.first.bounding_box()
     at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.mouse.click(*at)
