@@ -57,7 +57,7 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: requirements.txt | .venv/bin/python
+.venv/installed: requirements.txt Makefile | .venv/bin/python
 	$(PIP_INSTALL) --requirement requirements.txt
 	@echo '$(NO_DOTENV)' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ostiary.pth"
 	@touch $@
