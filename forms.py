@@ -155,9 +155,10 @@ def age_of(token: str) -> float | None:
 def cookies_are_blocked() -> Response:
     text = (
         "Your browser keeps no cookies of this site, so it cannot know that it is still you. Allow cookies for"
-        f" {request.host}, then start again at the application or at this site’s home page."
+        f" {request.host}, then try again."
     )
-    return page_error(400, "Cookies are blocked", text)
+    again = request.script_root + request.full_path.rstrip("?")
+    return page_error(400, "Cookies are blocked", text, link=(again, "Try again"))
 
 
 def told_if_stale(response: Response) -> Response:

@@ -81,7 +81,7 @@ def test_without_a_hint_the_person_is_asked(ada, rows, parameters):
 def test_the_question_names_the_client_and_where_it_leads(ada):
     shown = logout(ada, client_id="web", post_logout_redirect_uri=BACK, state="s")
     assert "Notebook sent you here to sign out, and takes you back to app.example" in page(shown).text
-    assert "form-action 'self' https:" in shown.headers["Content-Security-Policy"]
+    assert "form-action" not in shown.headers["Content-Security-Policy"]  # it may lead on into an application
     assert press(ada, shown, "Sign out").headers["Location"] == f"{BACK}?state=s"
 
 
