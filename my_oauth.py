@@ -404,7 +404,7 @@ def find_client(client_id: str) -> Client | None:
 def note_failure(client_id: str) -> None:
     """For the log: why no way of client authentication was right."""
     if "asked_for" not in g and client_id:
-        g.asked_for = client_id, client_secret.is_plausible(client_id) and store.clients.find(client_id) is not None
+        g.asked_for = client_id, store.clients.find(client_id) is not None
     if events.noted("reason") is not None:
         return
     if "asked_for" not in g:

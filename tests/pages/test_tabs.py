@@ -5,7 +5,7 @@ date does nothing, and comes back as a form.
 """
 
 import random
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from sqlalchemy import func, select
@@ -283,3 +283,24 @@ def test_a_dead_ticket_of_a_client_that_nobody_knows_says_no_name(people, client
     answer = people.get(f"/oauth/authorize?client_id={client_id}&ticket=gone")
     assert answer.status_code == 400
     assert "script>" not in answer.text and "You came from" not in answer.text
+
+
+NO_CLIENT_IDS = {"NUL": "%00", "letters": "%E9", "surrogate": "%ED%A0%80", "line feed": "web%0A"}
+
+
+@pytest.mark.threat("T164")
+@pytest.mark.parametrize("client_id", NO_CLIENT_IDS.values(), ids=list(NO_CLIENT_IDS))
+@pytest.mark.parametrize("button", ["Sign in", "Create account", "Allow"])
+def test_nobody_looks_for_a_client_whose_id_is_none(people, statements, button, client_id):
+    """PostgreSQL takes no NUL in a text: a question with one would be answered 500."""
+    gone = f"/oauth/authorize?ticket=gone&client_id={client_id}"
+    path = {"Sign in": "/login", "Create account": "/signup"}.get(button)
+    statements.clear()
+    if path is not None:
+        answer = people.get(f"{path}?next={quote(gone, safe='')}")
+    else:
+        answer = people.post(
+            "/oauth/authorize", data={"ticket": "gone", "client_id": unquote(client_id), "decision": "allow"}
+        )
+    assert answer.status_code == (400 if path is None else 200)
+    assert not [statement for statement in statements if "FROM client" in statement]
