@@ -14,10 +14,11 @@ from flask import Flask, Response, current_app, g, request
 from config import Settings
 from errors import is_machine_path
 from protocol import clock, credentials
-from store.tickets import LIFETIME_SECONDS as TICKET_SECONDS
 
-RENEWAL_SECONDS = TICKET_SECONDS  # a younger id is used for what is new, so no ticket outlives the cookie of its id
-COOKIE_SECONDS = 2 * TICKET_SECONDS
+RENEWAL_SECONDS = 6 * 3600  # a younger id is used for what is new,
+COOKIE_SECONDS = (
+    2 * RENEWAL_SECONDS
+)  # so a page that stays open over lunch, or a ticket, does not outlive the cookie of its id
 MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
 VALUE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{1,12})")
 

@@ -32,6 +32,7 @@ timeout = 30
 graceful_timeout = 10
 keepalive = 75
 limit_request_line = 16 * 1024  # authorization requests carry a state, and some clients put much into it
+limit_request_field_size = 16 * 1024  # the cookies are one field, and a browser may have 180 of ours (`browser_ids.py`)
 forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
 forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request;
 secure_scheme_headers: dict[

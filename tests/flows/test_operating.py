@@ -207,7 +207,7 @@ def test_the_longest_request_and_the_longest_answer(tmp_path, certificate):
             claims = json.dumps({"state": "é" * letters}, ensure_ascii=False, separators=(",", ":"))
             line = f"{start}{jose.segment({'alg': 'ES256'})}.{jose.segment(claims)}.AAAA&x="
             line += "x" * (16 * 1024 - len(f"{line} HTTP/1.1"))
-            cookies = [f"Cookie: c{number}={'c' * 8_000}" for number in range(3)]  # a field may have 8,190
+            cookies = [f"Cookie: c{number}={'c' * 8_000}" for number in range(3)]  # a field may have 16 KiB
             head = [f"{line} HTTP/1.1", f"Host: {HOST}:{proxy.port}", "Connection: close", *cookies]
             return "\r\n".join([*head, "", ""]).encode(), letters
 

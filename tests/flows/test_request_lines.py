@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from browser_ids import MAXIMUM_COOKIES
 from tests.flows.browser_journey import add_client
 from tests.live import live_server
 
@@ -80,3 +81,10 @@ def test_a_bent_path_leads_to_no_page(send, target):
     assert status in (400, 404, None)
     assert "password" not in body and "def create_app" not in body
     assert "Location" not in head
+
+
+def test_as_many_browser_ids_as_a_browser_keeps_are_read(send):
+    """Whoever restores as many tabs at once in a fresh browser has one of each; refused, nothing would help for hours."""
+    cookies = (f"__Host-ostiary-browser-{number:08x}={'a' * 22}.6a000000" for number in range(MAXIMUM_COOKIES))
+    status, _head, _body = send("GET /login HTTP/1.1", f"Cookie: {'; '.join(cookies)}")
+    assert status == 200

@@ -61,6 +61,28 @@ def is_the_same_person(http, cookie):
     return page(http.get("/")).headings == headings
 
 
+@pytest.mark.parametrize("has_first_answer", [False, True], ids=["old cookies", "new cookies"])
+def test_a_page_that_was_open_over_lunch_is_answered_once_too(http, seed, rows, sleep, has_first_answer):
+    form = page(http.get("/signup")).form("Create account")
+    data = form.filled("Create account", name="Ada", email=EMAIL, password=PASSWORD)
+    sleep(5 * 3600)
+    drop_cookies_older_than(http, 5 * 3600)
+    before = cookies_of(http)
+    first = http.post("/signup", data=data)
+    assert end_of(first) == (303, "/")
+    if not has_first_answer:
+        http._cookies = before
+    assert end_of(http.post("/signup", data=data)) == end_of(first)
+    assert rows(select(func.count()).select_from(User)) == [(1,)]
+
+
+def drop_cookies_older_than(http, seconds):
+    """As a browser does; the test client's clock stands still."""
+    http._cookies = {
+        key: cookie for key, cookie in http._cookies.items() if cookie.max_age is None or cookie.max_age > seconds
+    }
+
+
 @pytest.mark.threat("T102")
 def test_after_a_while_it_is_no_repeat(http, form, state, sleep):
     path, data = form
