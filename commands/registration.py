@@ -109,8 +109,9 @@ def problems_of_sector(client: Client) -> Iterator[str]:
 
 def fetch_sector(client: Client) -> None:
     """Before anything is locked, and with no connection held: it may be slow. What is wrong with it is told later."""
-    let_go()
-    list(problems_of_sector(client))
+    if client.member("sector_identifier_uri") is not None:
+        let_go()
+        list(problems_of_sector(client))
 
 
 def problems_of_a_resource_server(client: Client) -> Iterator[str]:

@@ -117,7 +117,7 @@ def test_its_worst_input_takes_no_time(name):
 def test_the_search_finds_what_is_there():
     assert {
         "protocol.parameters.VISIBLE",
-        "protocol.redirect_uris.LOOPBACK_WITH_PORT",
+        "protocol.redirect_uris.LOOPBACK",
         "pages.navigation.LOCAL_PATH",
     } <= set(PATTERNS)
 
