@@ -10,7 +10,7 @@ from wtforms import BooleanField, PasswordField, StringField
 import forms
 import store.users
 import throttling
-from browser import sign_in
+from browser import sign_in, signed_in
 from current import password_hashes, settings
 from events import Event, Reason, because, write
 from pages.navigation import find_lost, find_pending, next_path, pending_ticket
@@ -89,5 +89,6 @@ def show(form: SignUpForm, problems: dict[str, str]) -> str:
         problems=problems,
         pending=pending,
         lost=find_lost(pending),
+        person=signed_in() if forms.is_stale() else None,
         minimum_length=passwords.MINIMUM_LENGTH,
     )

@@ -206,6 +206,7 @@ def test_a_stale_sign_up_keeps_what_was_typed(people):
     sign_in(people)
     answer = press(people, shown, "Create account", name="Eve", email="eve@example.com", password=PASSWORD)
     assert answer.status_code == 400
+    assert page(answer).links["Continue as Ada"] == "/"
     assert {"name": "Eve", "email": "eve@example.com", "password": ""}.items() <= page(answer).form(
         "Create account"
     ).fields.items()
