@@ -1,8 +1,9 @@
 """Our own forms: each proves that our page sent it, may arrive twice, and may be out of date.
 
 Enters: a view that a person's POST is for. Leaves: its response. A form without the right CSRF token does nothing: its page is
-shown again, filled in, with status 400. A form that was answered a moment ago gets the same answer and does nothing either: a
-double click, a slow line or a reload sends it again, and the browser shows the second answer alone.
+shown again, filled in, with status 400, and what a view stores that has not asked about it is undone. A form that was answered a
+moment ago gets the same answer and does nothing either: a double click, a slow line or a reload sends it again, and the browser
+shows the second answer alone.
 """
 
 import json
@@ -21,7 +22,7 @@ from errors import is_machine_path, page_error
 from events import Reason, because
 from front_door import is_foreign_by_design
 from protocol import clock, credentials
-from unit_of_work import AnsweredMeanwhileError, answer
+from unit_of_work import AnsweredMeanwhileError, answer, refuse
 
 KEPT_HEADERS = ("Location", "Content-Type", "Cache-Control")
 KEPT_OF_REQUEST = ("known_device", "script", "form_action", "noted")  # what a view leaves in `g` for its response
@@ -61,6 +62,7 @@ def is_sent() -> bool:
 
 def is_stale() -> bool:
     """Whether the form is not the one of today's session: nothing is done by it, and its page is shown again."""
+    g.was_asked_if_stale = True
     return bool(g.get("form_is_stale", False))
 
 
@@ -92,6 +94,8 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
         g.form_is_stale = True
         response = answer(view)
         g.pop("in_use", None)  # a session that somebody else may have ended in another tab was not used by this
+        if not g.get("was_asked_if_stale"):
+            refuse()  # the view has not asked, so it may have done something: that is undone
         return response
     before = session_digest()
     response = answer(view)
@@ -163,7 +167,7 @@ def cookies_are_blocked() -> Response:
 
 def told_if_stale(response: Response) -> Response:
     """After the transaction: what a form that is out of date is answered. The page that it belongs to, or the way there."""
-    if not is_stale() or response.status_code >= 400:
+    if not g.get("form_is_stale") or response.status_code >= 400:
         return response
     if response.status_code < 300:
         response.status_code = 400

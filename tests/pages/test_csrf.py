@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import func, select
 
-from models import AuthorizationCode, Consent, User, UserSession
+from errors import is_machine_path
+from models import AuthorizationCode, Consent, User, UserSession, db
 from tests.builders import ISSUER, PASSWORD, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, page, press, sign_in
 
@@ -82,6 +83,27 @@ def form(request, http, seed):
     seed(a_user(), a_client())
     path, fill = request.param
     return path, fill(http)
+
+
+def test_every_page_that_takes_a_form_is_tried(app):
+    taken = {
+        rule.rule for rule in app.url_map.iter_rules() if "POST" in rule.methods and not is_machine_path(rule.rule)
+    }
+    assert taken == {path for path, _fill in FORMS.values()}
+
+
+@pytest.mark.threat("T098")
+def test_what_a_view_does_without_asking_is_undone(app, http, state):
+    """Whoever adds a page and forgets to ask whether its form is out of date has not made it a page for forged forms."""
+
+    def careless():
+        db.session.add(a_user())
+        return "done"
+
+    app.add_url_rule("/careless", view_func=careless, methods=["POST"])
+    before = state()
+    assert http.post("/careless", data={"csrf_token": "x"}).status_code == 400
+    assert state() == before
 
 
 def is_refused(answer):
