@@ -28,6 +28,7 @@ ANY_HOST_PATHS = ("/healthz", "/readyz")
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
 OUTSIDE = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
+ANOTHER_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
 FORWARDED_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
 UNTRUSTED = (
     "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count. If that is your proxy,"
@@ -64,7 +65,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             abort(404)
         drop_impossible_dates(request.environ)
         if request.path not in ANY_HOST_PATHS:
-            if request.headers.get("Host") != own_host:
+            if request.environ[ANOTHER_HOST]:
                 because(Reason.WRONG_HOST)
                 return point_to(settings)
             if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
@@ -208,7 +209,10 @@ class TrustedProxies:
 
 
 class OneHost:
-    """Writes the Host header in the issuer's own spelling where it is another spelling of the same (RFC 9110 §4.2.3, §7.2)."""
+    """Writes the Host header in the issuer's own spelling (RFC 9110 §4.2.3, §7.2), and notes where it was not the issuer's at all.
+
+    Flask makes no URLs for a request whose Host is none: not even those of the page that says so.
+    """
 
     def __init__(self, app: object, own: str, scheme: str) -> None:
         self.app = app
@@ -218,8 +222,8 @@ class OneHost:
 
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
         host = environ.get("HTTP_HOST", "")
-        if host != self.own and authority.normal(host, self.scheme) == self.normal:
-            environ["HTTP_HOST"] = self.own
+        environ[ANOTHER_HOST] = host != self.own and authority.normal(host, self.scheme) != self.normal
+        environ["HTTP_HOST"] = self.own
         return self.app(environ, start_response)  # type: ignore[operator]
 
 

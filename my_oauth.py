@@ -526,8 +526,9 @@ class Server(AuthorizationServer):
         """For the log: what the client is told, and which client that is."""
         if "asked_for" in g:
             events.note_client(*g.asked_for)
-        if (grant_type := flask_request.form.get("grant_type")) in self.grant_types_supported():
-            events.note(grant_type=grant_type)
+        if flask_request.path == "/oauth/token":
+            grant_type = flask_request.form.get("grant_type")
+            events.note(grant_type=grant_type if grant_type in self.grant_types_supported() else None)
         events.note_error(error, description)
 
     def answer_to_client(

@@ -548,9 +548,11 @@ CASES = [
     Case("a code", code_of("web"), 200, (), CODE_PARAMETERS),
     Case("a code, public client", code_of("spa", by_name), 200, (), CODE_PARAMETERS),
     Case("a code, secret in the body", code_of("post", by_secret), 200, (), CODE_PARAMETERS),
-    Case("a code, signed", code_of("keys", by_assertion), 200, (), ("code", *CLIENT_PARAMETERS)),
-    Case("a code, signed with the secret", code_of("hmac", by_assertion), 200, (), ASSERTION_PARAMETERS),
-    Case("a code for a JWT", code_of("jwt"), 200, (), ("code", "scope")),
+    Case("a code, signed", code_of("keys", by_assertion), 200, (), ("grant_type", "code", *CLIENT_PARAMETERS)),
+    Case(
+        "a code, signed with the secret", code_of("hmac", by_assertion), 200, (), ("grant_type", *ASSERTION_PARAMETERS)
+    ),
+    Case("a code for a JWT", code_of("jwt"), 200, (), ("grant_type", "code", "scope")),
     Case("a refresh", refresh_of("web", scope=SCOPE), 200, (), REFRESH_PARAMETERS),
     Case("a refresh, public client", refresh_of("spa", by_name), 200, (), REFRESH_PARAMETERS),
     Case(
@@ -558,7 +560,7 @@ CASES = [
         refresh_of("keys", by_assertion),
         200,
         (),
-        ("refresh_token", "client_id", *ASSERTION_PARAMETERS),
+        ("grant_type", "refresh_token", "client_id", *ASSERTION_PARAMETERS),
     ),
     Case("a preflight", preflight(b"/oauth/token"), 204, UNKNOWN),
     Case("a preflight of the keys", preflight(b"/oauth/jwks"), 204, UNKNOWN),
