@@ -78,7 +78,7 @@ def answered_once(view: Callable[[], ResponseReturnValue]) -> Callable[[], Respo
 
 
 def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
-    """One SELECT more for each form; for one that did something also a sweep and an INSERT."""
+    """One SELECT more for each form, two for one that is refused; for one that did something also a sweep and an INSERT."""
     form = form_text()
     kept = find_answer(form)
     if kept is not None and kept.answer is not None:
@@ -100,7 +100,7 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
     before = session_digest()
     response = answer(view)
     if response.status_code >= 400 or g.refused:
-        meanwhile = find_answer(form) if response.status_code in (400, 404) else None
+        meanwhile = find_answer(form) if response.status_code >= 400 else None
         if meanwhile is not None and meanwhile.answer is not None:
             raise AnsweredMeanwhileError  # what this one found done was done by the same form, sent at the same time
         return response

@@ -17,7 +17,7 @@ REDIRECT_URI = "https://app.example/cb"
 
 @pytest.fixture
 def server(database_url, tmp_path):
-    with live_server(database_url, tmp_path, failed_sign_ins_per_address=1000) as server:
+    with live_server(database_url, tmp_path, failed_sign_ins_per_address=1000, sign_ups_per_address=1) as server:
         add_person(server)
         yield server
 
