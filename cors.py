@@ -81,8 +81,10 @@ def is_preflight() -> bool:
 
 def could_be_registered(origin: str) -> bool:
     """Whether it is written as browsers write it; for anything else nobody asks the database."""
+    if len(origin) > redirect_uris.MAXIMUM_LENGTH or not redirect_uris.URI_CHARACTERS.fullmatch(origin):
+        return False
     try:
-        return len(origin) <= redirect_uris.MAXIMUM_LENGTH and redirect_uris.origin(origin) == origin
+        return redirect_uris.origin(origin) == origin
     except ValueError:
         return False
 

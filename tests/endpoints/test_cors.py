@@ -77,6 +77,17 @@ def test_no_other_origin_reads_anything(http, method, path, origin):
         assert "Origin" in vary(answer)
 
 
+@pytest.mark.threat("T164")
+@pytest.mark.parametrize(
+    "origin", ["https://spa.example\0", "https://spa\0.example", "https://spä.example", "https://a b", "null"]
+)
+def test_what_is_no_origin_is_looked_for_nowhere(http, statements, origin):
+    """gunicorn lets no NUL through; where another server does, PostgreSQL would refuse the question."""
+    statements.clear()
+    assert http.post("/oauth/token", headers={"Origin": origin}).status_code == 400
+    assert not [sql for sql in statements if "client_origin" in sql]
+
+
 @pytest.mark.parametrize(("method", "path"), SHARED)
 def test_errors_are_read_too(http, method, path):
     answer = http.open(path, method=method, headers={"Origin": KNOWN})
