@@ -35,7 +35,7 @@ def add(form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expi
     db.session.execute(
         insert(FormAnswer),
         {
-            "form_digest": key_of(form, browser_digest),
+            "form_digest": keys_of(form, [browser_digest])[0],
             "sealed_answer": seal(answer, form),
             "expires_at": now + LIFETIME_SECONDS,
         },
@@ -44,16 +44,18 @@ def add(form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expi
 
 def find(form: str, browser_digests: Collection[bytes], now: int) -> Kept | None:
     """The answer that the same form got in the same browser, of whose ids one is enough. One SELECT."""
-    keys = [key_of(form, browser_digest) for browser_digest in browser_digests]
-    statement = (
-        select(FormAnswer.__table__).where(FormAnswer.form_digest.in_(keys)).order_by(FormAnswer.expires_at.desc())
-    )
+    is_one = FormAnswer.form_digest.in_(keys_of(form, browser_digests))
+    statement = select(FormAnswer.__table__).where(is_one).order_by(FormAnswer.expires_at.desc())
     row = db.session.execute(statement.limit(1)).one_or_none()
     if row is None:
         return None
     return Kept(unseal(row.sealed_answer, form) if row.expires_at > now else None, row.form_digest)
 
 
-def key_of(form: str, browser_digest: bytes) -> bytes:
-    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in its way."""
-    return credentials.digest(browser_digest.hex() + form)
+def keys_of(form: str, browser_digests: Collection[bytes]) -> list[bytes]:
+    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in its way.
+
+    The form may be long and the ids many, so it is read once.
+    """
+    of_form = credentials.digest(form).hex()
+    return [credentials.digest(browser_digest.hex() + of_form) for browser_digest in browser_digests]

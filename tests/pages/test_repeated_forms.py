@@ -8,7 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 import store.form_answers
+from browser_ids import MAXIMUM_COOKIES
+from front_door import MAXIMUM_BODY
 from models import AuthorizationCode, Consent, FormAnswer, User, UserSession
+from protocol import credentials
 from tests.builders import PASSWORD, REDIRECT_URI, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, follow, page, press, sign_in
 from tests.pages.test_csrf import FORMS, form
@@ -185,3 +188,11 @@ def test_a_sign_in_that_is_repeated_goes_on_with_its_request(http, seed):
 
 def test_every_kind_of_form_is_tried():
     assert len(FORMS) == 9
+
+
+def test_a_long_form_of_a_browser_with_many_ids_is_read_once(monkeypatch):
+    lengths, digest = [], credentials.digest
+    monkeypatch.setattr(credentials, "digest", lambda text: lengths.append(len(text)) or digest(text))
+    ids = [number.to_bytes(32) for number in range(MAXIMUM_COOKIES)]
+    assert len(set(store.form_answers.keys_of("x" * MAXIMUM_BODY, ids))) == MAXIMUM_COOKIES
+    assert sum(lengths) < 2 * MAXIMUM_BODY
