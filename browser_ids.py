@@ -79,5 +79,6 @@ def digest() -> bytes:
 
 
 def sends_cookies() -> bool:
-    """Whether this browser has sent any cookie of ours."""
-    return any(name.startswith(str(current_app.config["SESSION_COOKIE_NAME"])) for name in request.cookies)
+    """Whether this browser has sent any cookie of ours; another issuer of the same host has names with its path in them."""
+    ours = str(current_app.config["SESSION_COOKIE_NAME"])
+    return any(name == ours or name.startswith(f"{ours}-") for name in request.cookies)

@@ -240,6 +240,13 @@ def test_a_browser_without_cookies_is_told_so_before_and_after_the_password(peop
     assert (answer.status_code, page(answer).headings) == (400, ["Cookies are blocked"])
 
 
+def test_the_cookies_of_another_issuer_of_the_same_host_are_not_ours(people, new_browser):
+    other = new_browser()
+    other.set_cookie("__Host-ostiary.staff", "x", domain="op.example", secure=True)
+    answer = press(other, people.get("/login"), "Sign in", email=EMAIL, password=PASSWORD)
+    assert page(answer).headings == ["Cookies are blocked"]
+
+
 def test_a_form_that_was_open_for_long_is_out_of_date_and_not_without_cookies(people, new_browser, sleep):
     """The cookies may have ended with the browser, or by themselves."""
     shown = people.get("/login")
