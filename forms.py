@@ -7,7 +7,6 @@ shows the second answer alone.
 """
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +152,7 @@ def age_of(token: str) -> float | None:
         _secret, shown_at = serializer.loads(token.partition(SEPARATOR)[0], return_timestamp=True)
     except BadData:
         return None
-    return time.time() - float(shown_at.timestamp())
+    return clock.now() - float(shown_at.timestamp())
 
 
 def cookies_are_blocked() -> Response:

@@ -250,9 +250,8 @@ def test_the_cookies_of_another_issuer_of_the_same_host_are_not_ours(people, new
 def test_a_form_that_was_open_for_long_is_out_of_date_and_not_without_cookies(people, new_browser, sleep):
     """The cookies may have ended with the browser, or by themselves."""
     shown = people.get("/login")
-    form = page(shown).form("Sign in").filled("Sign in", email=EMAIL, password=PASSWORD)
-    old = form | {"csrf_token": "IjAi.Z0AAAA.x" + form["csrf_token"][-12:]}
-    answer = new_browser().post("/login", data=old)
+    sleep(browser_ids.RENEWAL_SECONDS + 10)
+    answer = press(new_browser(), shown, "Sign in", email=EMAIL, password=PASSWORD)
     assert answer.status_code == 400
     assert OUT_OF_DATE in page(answer).text
 
