@@ -46,6 +46,7 @@ from models import (
 )
 from protocol import clock
 from protocol.credentials import digest
+from protocol.parameters import VISIBLE
 from protocol.throttle import Bucket
 from store.sweep import BATCH
 from tests.builders import (
@@ -482,7 +483,10 @@ class TestComparison:
     def test_client_ids(self, app):
         stored(*(a_client(client_id=client_id) for client_id in DIFFERENT))
         for client_id in DIFFERENT:
-            assert store.clients.find(client_id).client_id == client_id
+            assert db.session.get(Client, client_id).client_id == client_id
+            db.session.remove()
+            found = store.clients.find(client_id)  # which looks for none that is no client id by its syntax
+            assert (found.client_id if found else None) == (client_id if VISIBLE.fullmatch(client_id) else None)
             db.session.remove()
         assert store.clients.find("wEb") is None
         assert store.clients.find("web  ") is None
