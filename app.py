@@ -48,7 +48,8 @@ class Application(Flask):
 
     def dispatch_request(self) -> Response:
         view = browser.with_use_written(forms.answered_once(super().dispatch_request))
-        return forms.told_if_stale(unit_of_work.settle(cors.shared(view)))
+        with forms.one_at_a_time():
+            return forms.told_if_stale(unit_of_work.settle(cors.shared(view)))
 
 
 def create_app(settings: Settings | None = None) -> Flask:

@@ -3,8 +3,8 @@
 Enters: a view of a machine endpoint. Leaves: its response, with the origin named in it when a public client is registered there;
 errors too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. Introspection
 and authorization are for no page at all. A preflight (Fetch, CORS-preflight fetch) runs no view, and is kept for as long as
-browsers keep any: it lets pass whatever request headers a page names, but for those that would forge something. `Authorization` too:
-what a page sends in it the page knows already, and clients send it with requests for metadata, where nobody reads it.
+browsers keep any: it lets pass whatever request headers a page names, but for those that would forge something. `Authorization`
+too: what a page sends in it the page knows already, and clients send it with requests for metadata, where nobody reads it.
 """
 
 import re
@@ -26,7 +26,8 @@ PREFLIGHT_SECONDS = 7200  # Chromium keeps none for longer
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
 MAXIMUM_FIELDS = 30
 ALWAYS = ("Authorization", "Content-Type")  # where tokens are used
-# What a browser proves by itself, what a proxy or a framework takes for another address, method, host or caller, and the name for all names.
+# What a browser proves by itself, what a proxy or a framework takes for another address, method, host or caller, and the name that
+# stands for all names.
 NEVER = frozenset(
     "* cookie cookie2 set-cookie set-cookie2 host origin referer forwarded via x-real-ip true-client-ip x-client-ip"
     " x-host x-original-url x-original-uri x-original-host x-rewrite-url x-http-method x-http-method-override x-method-override"

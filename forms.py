@@ -7,7 +7,9 @@ shows the second answer alone.
 """
 
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask, Response, current_app, g, render_template, request, session
@@ -26,7 +28,45 @@ from unit_of_work import AnsweredMeanwhileError, answer, refuse
 KEPT_HEADERS = ("Location", "Content-Type", "Cache-Control")
 KEPT_OF_REQUEST = ("known_device", "script", "form_action", "noted")  # what a view leaves in `g` for its response
 SEPARATOR = "~"  # stands in no token of Flask-WTF
+WAIT_SECONDS = 5
 TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
+
+
+class FormsInHand:
+    """The forms that this process works on. The same one again waits for the first, so it needs no place for a password hash.
+
+    One of each waits, and no longer than a form takes, so there are no more threads that wait than threads that work.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done: dict[bytes, threading.Event] = {}
+        self._waited_for: set[bytes] = set()
+
+    @contextmanager
+    def one(self, form: bytes) -> Iterator[None]:
+        """The work on one form, begun after that on the same one has ended."""
+        is_first = self._is_first(form)
+        try:
+            yield
+        finally:
+            if is_first:
+                with self._lock:
+                    self._done.pop(form).set()
+
+    def _is_first(self, form: bytes) -> bool:
+        with self._lock:
+            done = self._done.get(form)
+            if done is None:
+                self._done[form] = threading.Event()
+                return True
+            if form in self._waited_for:
+                return False
+            self._waited_for.add(form)
+        done.wait(WAIT_SECONDS)
+        with self._lock:
+            self._waited_for.discard(form)
+        return False
 
 
 class TokensOfForms(CSRFProtect):
@@ -52,6 +92,7 @@ def init_app(app: Flask) -> None:
     )
     csrf.init_app(app)
     app.jinja_env.globals["form_token"] = new_token
+    app.extensions["ostiary.forms_in_hand"] = FormsInHand()
 
 
 def is_sent() -> bool:
@@ -69,6 +110,17 @@ def is_ours() -> bool:
     """Whether the request is a form of one of our pages; programs and clients' pages send others."""
     is_page = request.url_rule is not None and not is_machine_path(request.path)
     return request.method == "POST" and is_page and not is_foreign_by_design()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Around the transaction of a form of ours: in this process the same form is not worked on twice at once."""
+    if not is_ours():
+        yield
+        return
+    in_hand: FormsInHand = current_app.extensions["ostiary.forms_in_hand"]
+    with in_hand.one(credentials.digest(form_text())):
+        yield
 
 
 def answered_once(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:

@@ -65,6 +65,16 @@ def count(server, table):
     return server.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - a name of ours
 
 
+def test_a_second_click_needs_no_second_place_for_a_hash(tmp_path):
+    with live_server(f"sqlite:///{tmp_path / 'clicks.sqlite3'}", tmp_path, workers=1, password_hashes=1) as server:
+        add_person(server)
+        for _time in range(5):
+            with Browser(server.issuer) as browser:
+                browser.open(f"{server.issuer}/login")
+                assert one_place(at_once(browser, "Sign in", TWICE, email=EMAIL, password=PASSWORD)) == "/"
+        assert count(server, "user_session") == 5
+
+
 def test_each_form_at_once(server, request_address):
     """One person's whole day: signing up, signing in, allowing, taking back, another password, signing out."""
     site = server.issuer
