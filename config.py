@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     """From the sign-in on, however often refreshed."""
 
     refresh_leeway: Seconds = timedelta(seconds=10)
-    """For so long a repeated refresh gets the same pair, whatever was done with it. With the next two at 0 as well: strict."""
+    """So long a repeated refresh gets the same pair, also after the use of its access token. With the next two at 0: strict."""
 
     public_refresh_leeway: Seconds = timedelta(seconds=30)
     """The same for public clients. Nothing proves who asks there, so it is all that they have: a thief has it too."""

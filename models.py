@@ -299,6 +299,7 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
     sealed_parameters: Mapped[bytes] = mapped_column(Sealed)  # the ticket opens them
     session_id: Mapped[int | None] = mapped_column(Id)  # the session that was begun, renewed or chosen for this request
+    requested_at: Mapped[int | None] = mapped_column(BigInteger)  # microseconds: of a browser's requests the oldest go
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 

@@ -81,7 +81,8 @@ def end_chosen(person: SignedIn, which: str) -> ResponseReturnValue:
     others = store.user_sessions.others_of_user(person.id, person.session_id)
     chosen = others if which == "others" else [number for number in others if str(number) == which]
     if not chosen and which != "others":
-        return page_error(404, "Not signed in there", "You are signed out there already. Go back and reload the page.")
+        back = (url_for("account.sessions"), "Where you are signed in")
+        return page_error(404, "Not signed in there", "You are signed out there already.", link=back)
     ended = end_sessions(person.id, chosen)
     after_commit(partial(write, Event.SIGN_OUT, sub=person.sub, sessions=ended.sessions))
     flash("You are signed out everywhere else." if which == "others" else "You are signed out there.")

@@ -34,7 +34,8 @@ def remove_access(person: SignedIn, client_id: str) -> ResponseReturnValue:
     """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its token ends too."""
     lock_owner(person.id)
     if not parameters.VISIBLE.fullmatch(client_id) or not store.consents.end(person.id, client_id):
-        return page_error(404, "It has no access", "You removed its access already. Go back and reload the page.")
+        back = (url_for("account_applications.applications"), "Applications that you allowed")
+        return page_error(404, "It has no access", "You removed its access already.", link=back)
     store.codes.end_pending(person.id, client_id)
     store.tokens.end_of_user(person.id, client_id)
     flash("Its access is removed. The application has to ask you again.")

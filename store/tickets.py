@@ -7,10 +7,10 @@ address of a person.
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from models import AuthorizationTicket, db
-from protocol import credentials
+from protocol import clock, credentials
 from protocol.seal import seal, unseal
 from store import sweep
 
@@ -48,6 +48,7 @@ def add(
             "client_id": client_id,
             "sealed_parameters": seal(parameters, ticket),
             "session_id": session_id,
+            "requested_at": clock.now_in_microseconds(),
             "expires_at": now + LIFETIME_SECONDS,
         },
     )
@@ -58,7 +59,7 @@ def drop_surplus(browser_digest: bytes) -> None:
     surplus = (
         select(AuthorizationTicket.ticket_digest)
         .where(AuthorizationTicket.browser_digest == browser_digest)
-        .order_by(AuthorizationTicket.expires_at.desc(), AuthorizationTicket.ticket_digest)
+        .order_by(func.coalesce(AuthorizationTicket.requested_at, 0).desc(), AuthorizationTicket.expires_at.desc())
         .offset(PER_BROWSER - 1)
         .limit(PER_BROWSER)
     )
