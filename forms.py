@@ -14,6 +14,7 @@ from typing import Any
 
 from flask import Flask, Response, current_app, g, render_template, request, session
 from flask.typing import ResponseReturnValue
+from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 from itsdangerous import BadData, URLSafeTimedSerializer
 
@@ -77,6 +78,14 @@ class TokensOfForms(CSRFProtect):
 
 
 csrf = TokensOfForms()
+
+
+class Form(FlaskForm):
+    """The fields of a page's form. Flask-WTF would read them from JSON too, where a text may be none and a letter half of one."""
+
+    class Meta(FlaskForm.Meta):
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            return request.form if request.method == "POST" else None
 
 
 def new_token() -> str:

@@ -8,7 +8,6 @@ from functools import partial
 
 from flask import Blueprint, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from wtforms import PasswordField
 
 import forms
@@ -31,7 +30,7 @@ from unit_of_work import after_commit, lock_owner
 blueprint = Blueprint("account_password", __name__)
 
 
-class PasswordForm(FlaskForm):
+class PasswordForm(forms.Form):
     password = PasswordField("Present password")
     new_password = PasswordField("New password")
 

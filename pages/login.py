@@ -5,7 +5,6 @@ Too many failures are answered 429, whether the account exists or not, and too m
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 
 import forms
@@ -31,7 +30,7 @@ from store.user_sessions import SignedIn
 blueprint = Blueprint("login", __name__)
 
 
-class SignInForm(FlaskForm):
+class SignInForm(forms.Form):
     email = StringField("Email address")
     password = PasswordField("Password")
     keep = BooleanField("Keep me signed in on this device")

@@ -4,7 +4,6 @@ from functools import partial
 
 from flask import Blueprint, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
-from flask_wtf import FlaskForm
 from wtforms import BooleanField, PasswordField, StringField
 
 import forms
@@ -21,7 +20,7 @@ from unit_of_work import after_commit
 blueprint = Blueprint("signup", __name__)
 
 
-class SignUpForm(FlaskForm):
+class SignUpForm(forms.Form):
     name = StringField("Your name")
     email = StringField("Email address")
     password = PasswordField("Password")

@@ -225,3 +225,16 @@ def test_a_clients_own_page_may_post_an_authorization_request(http, seed):
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{path}?{query}")
     shown = http.get(answer.headers["Location"])
     assert "code" in answer_to_client(press(http, shown, "Allow"))
+
+
+@pytest.mark.parametrize("value", ["\ud800", "\udced\udca3", 7, None, ["x"], {"x": 1}, "x" * 9_000])
+@pytest.mark.parametrize("path", ["/login", "/signup", "/account/password"])
+def test_a_form_is_not_read_from_json(http, seed, path, value):
+    """Neither its token nor its fields: the page comes back as it was."""
+    seed(a_user())
+    sign_in(http)
+    token = page(http.get("/account/password")).forms[0].fields["csrf_token"]
+    fields = dict.fromkeys(("name", "email", "password", "new_password"), value)
+    answer = http.post(path, json=fields | {"csrf_token": token})
+    assert answer.status_code == 400
+    assert page(answer).forms[0].fields.get("name", "") == ""
