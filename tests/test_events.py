@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from config import PROJECT
-from events import Event, Line, Reason, RequestId, as_text, log, printable, visible, write
+from events import Event, Line, Reason, RequestId, as_plain, as_text, log, printable, visible, write
 
 FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)(?: |$)')
 HOSTILE = [
@@ -61,10 +61,11 @@ def lines():
 @pytest.mark.threat("T191")
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.text(max_size=200)))
 @example(dict.fromkeys("abc", HOSTILE[0]))
+@example({"a": "ost_aa_"})
 def test_what_was_written_is_what_is_read(fields):
     text = as_text(fields)
     assert text.isascii() and text.isprintable()
-    assert parse(text) == fields
+    assert parse(text) == {name: as_plain(value) for name, value in fields.items()}  # what looks like a token is cut
 
 
 @pytest.mark.threat("T191")
