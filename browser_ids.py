@@ -15,10 +15,10 @@ from config import Settings
 from errors import is_machine_path
 from protocol import clock, credentials
 
-RENEWAL_SECONDS = 6 * 3600  # a younger id is used for what is new,
-COOKIE_SECONDS = (
-    2 * RENEWAL_SECONDS
-)  # so a page that stays open over lunch, or a ticket, does not outlive the cookie of its id
+# A younger id is used for what is new. Its cookie lives twice as long, so that a ticket, or a page that stays open over lunch, does
+# not outlive the cookie of its id.
+RENEWAL_SECONDS = 6 * 3600
+COOKIE_SECONDS = 2 * RENEWAL_SECONDS
 MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
 VALUE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{1,12})")
 
