@@ -119,7 +119,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,  # they are what `flask config settings` and the README say
+        use_attribute_docstrings=True,  # they are what `flask config settings` and docs/settings.md say
     )
 
     issuer: str

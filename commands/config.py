@@ -95,7 +95,7 @@ def warnings_about_sealed() -> Iterator[str]:
 
 @config.command("settings")
 def describe_settings() -> None:
-    """Print every setting with its default and what it is for, as the Markdown table of the README."""
+    """Print every setting with its default and what it is for, as the Markdown table of docs/settings.md."""
     fields = [item for item in Settings.model_fields.items() if not item[1].exclude]
     click.echo("\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, fields)]))
 

@@ -105,7 +105,7 @@ def test_without_a_script_it_says_where_to_go_instead(answer):
     shown = page(answer)
     assert shown.all("noscript")
     assert "needs JavaScript" in shown.text
-    assert "the walk with curl in the README" in shown.text
+    assert "the walk with curl in docs/walkthrough.md" in shown.text
     assert not shown.all("button")  # the script makes them: without it there is none that does nothing
 
 
