@@ -96,7 +96,7 @@ def test_each_of_the_six_facts_links_to_its_proof():
     [facts] = re.findall(r"^## Six facts.*?\n(.*?)^A proof", README, re.MULTILINE | re.DOTALL)
     assert len(re.findall(r"^- \*\*", facts, re.MULTILINE)) == 6
     for fact in re.split(r"^- ", facts, flags=re.MULTILINE)[1:]:
-        assert re.search(r"Proof:\s\[[^]]+\]\(tests/", fact), fact
+        assert re.search(r"Proof:\s+\[[^]]+\]\(tests/", fact), fact
 
 
 def test_its_picture_is_small():
