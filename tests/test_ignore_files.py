@@ -15,7 +15,7 @@ DOCKER, CONTAINER = ((PROJECT / name).read_text() for name in (".dockerignore", 
 LISTED = [line.removeprefix("!") for line in DOCKER.splitlines() if line.startswith("!")]
 # Files of the project that no server needs.
 NO_PART = re.compile(
-    r"(tests|docs|deploy|\.ci)/|[A-Z]+\.md$|Makefile$|pyproject\.toml$|pytest_ostiary\.py$|\.\w+ignore$|requirements(-\w+\.txt|.*\.in)$"
+    r"(tests|docs|deploy|\.ci)/|[A-Z]+\.md$|Makefile$|pyproject\.toml$|testing/plugin/|\.\w+ignore$|requirements(-\w+\.txt|.*\.in)$"
 )
 LYING_ABOUT = (
     ".env .flaskenv ostiary.env instance/secret_key instance/ostiary.sqlite3 ostiary.sqlite3 ostiary.sqlite3-wal"

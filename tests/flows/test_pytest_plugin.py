@@ -1,26 +1,34 @@
-"""`pytest_ostiary.py` as another project uses it: by a pytest of its own, in a folder whose modules are named like ours."""
+"""The package `testing/plugin` as an application uses it: a wheel, installed in an environment of its own.
+
+The application's modules are named like ours, and a pytest of its own runs its tests.
+"""
 
 import ast
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
+import zipfile
 from contextlib import contextmanager
 from textwrap import dedent
 from urllib.parse import urlsplit
 
 import pytest
 
-import pytest_ostiary
 from config import Settings
 from tests.live import PROJECT
 
-PLUGIN = PROJECT / "pytest_ostiary.py"
+PLUGIN = PROJECT / "testing/plugin"
 EXAMPLE = PROJECT / "docs/examples/ostiary.json"
 DOCUMENT = (PROJECT / "docs/testing-your-app.md").read_text()
+# Everything that is needed is there already: nothing is fetched, also not for the build.
+OFFLINE = ["--quiet", "--disable-pip-version-check", "--no-index"]
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 PATIENCE_SECONDS = 60
 
@@ -60,16 +68,47 @@ SIGNS_IN = """
 """
 
 
-class Host:
-    """A project in a folder of its own, with a copy of the plugin and of the example's file."""
+def pip(python, command, *arguments):
+    """Run this environment's pip, for the environment that `python` belongs to."""
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, command, *OFFLINE, *arguments], check=True)
 
-    def __init__(self, folder):
+
+def make_environment(folder):
+    """Return the Python of a new environment that has the libraries of this one, and none of our modules."""
+    venv.create(folder, symlinks=True)
+    python = folder / "bin/python"
+    purelib = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
+    with open(f"{purelib}/libraries.pth", "w") as paths:
+        paths.write(sysconfig.get_path("purelib"))
+    return python
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Return the file that is built from the package."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip(sys.executable, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, PLUGIN)
+    [built] = folder.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory, wheel):
+    """Return the Python of an environment in which the wheel is installed."""
+    python = make_environment(tmp_path_factory.mktemp("environment"))
+    pip(python, "install", wheel)
+    return python
+
+
+class Host:
+    """An application in a folder of its own, with the example's JSON file and a Python that has the plugin."""
+
+    def __init__(self, folder, python):
         self.folder = folder
+        self.python = python
         folder.mkdir()
-        self.write("pytest_ostiary.py", PLUGIN.read_text())
         self.write("ostiary.json", EXAMPLE.read_text())
         self.write("pytest.ini", f"[pytest]\nostiary_checkout = {PROJECT}\naddopts = -p no:cacheprovider\n")
-        self.write("conftest.py", 'pytest_plugins = ["pytest_ostiary"]\n')
         for name in SAME_NAMES:
             self.write(f"{name}.py", "")
 
@@ -81,7 +120,7 @@ class Host:
         """A running pytest of this project."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         with subprocess.Popen(
-            [sys.executable, "-m", "pytest", "--basetemp", self.folder / "temporary", *options],
+            [self.python, "-m", "pytest", "--basetemp", self.folder / "temporary", *options],
             cwd=self.folder,
             env=environment | changed,
             stdout=subprocess.PIPE,
@@ -126,21 +165,27 @@ def wait_until_closed(port):
 
 
 @pytest.fixture
-def host(tmp_path):
-    return Host(tmp_path / "a project")
+def host(tmp_path, python):
+    return Host(tmp_path / "a project", python)
 
 
 # ---- what the document says -------------------------------------------------------------------------------------------
 
 
-def test_the_document_is_a_whole_example_and_the_environment_stays_outside(host):
-    for name in ("pytest_ostiary.py", "ostiary.json", "pytest.ini", "conftest.py"):
+# What `pip` in the document is here: the same, for the application's environment, without a network.
+PIP = """
+pip() { "$PYTHON" -m pip --python "$ENVIRONMENT" "$1" --quiet --no-index --no-build-isolation "${@:2}"; }
+"""
+
+
+def test_the_document_is_a_whole_example_and_the_environment_stays_outside(tmp_path):
+    host = Host(tmp_path / "a project", make_environment(tmp_path / "environment"))
+    for name in ("ostiary.json", "pytest.ini"):
         (host.folder / name).unlink()
+    places = {"OSTIARY": str(PROJECT), "PYTHON": sys.executable, "ENVIRONMENT": str(host.python)}
     for language, text in BLOCKS:
         if language == "bash":
-            subprocess.run(
-                ["bash", "-euc", text], cwd=host.folder, env=os.environ | {"OSTIARY": str(PROJECT)}, check=True
-            )
+            subprocess.run(["bash", "-euc", PIP + text], cwd=host.folder, env=os.environ | places, check=True)
         else:
             host.write(text.partition("\n")[0].removeprefix("# "), text)
     (host.folder / "hostile").mkdir()
@@ -166,19 +211,51 @@ def test_the_document_is_a_whole_example_and_the_environment_stays_outside(host)
     assert [is_open(port) for port in host.ports()] == [False]
 
 
-def test_the_plugin_imports_nothing_but_the_standard_library_and_pytest():
+def test_the_wheel_has_the_package_and_no_more(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert files == {str(path.relative_to(PLUGIN)) for path in PLUGIN.glob("pytest_ostiary/*.*")}
+    assert "pytest_ostiary/py.typed" in files
+
+
+def test_the_plugin_imports_nothing_but_the_standard_library_and_pytest(wheel):
     named = set()
-    for node in ast.walk(ast.parse(PLUGIN.read_text())):
+    with zipfile.ZipFile(wheel) as archive:
+        sources = [archive.read(name) for name in archive.namelist() if name.endswith(".py")]
+    for node in [node for source in sources for node in ast.walk(ast.parse(source))]:
         if isinstance(node, ast.Import):
             named |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             named.add(node.module.partition(".")[0])
-    assert named - sys.stdlib_module_names == {"pytest"}
+    assert named - sys.stdlib_module_names == {"pytest", "pytest_ostiary"}
 
 
-def test_what_the_plugin_sets_are_settings():
+def test_what_the_plugin_sets_are_settings(python):
     """A setting that had another name would be ignored without a word."""
-    assert {name.removeprefix("OSTIARY_").lower() for name in pytest_ostiary.UNTHROTTLED} <= set(Settings.model_fields)
+    code = "import json, pytest_ostiary.server as server; print(json.dumps(list(server.UNTHROTTLED)))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=PLUGIN.parent)
+    names = json.loads(done.stdout)
+    assert {name.removeprefix("OSTIARY_").lower() for name in names} <= set(Settings.model_fields)
+
+
+def test_a_conftest_that_names_the_plugin_loads_it_once(host):
+    """As it had to be when the plugin was a file that was copied."""
+    host.write("conftest.py", 'pytest_plugins = ["pytest_ostiary"]\n')
+    host.write("test_sign_in.py", SIGNS_IN)
+    code, words = host.run()
+    assert (code, "1 passed" in words) == (0, True), words
+
+
+def test_an_environment_inside_of_a_checkout_needs_no_option(tmp_path, wheel):
+    """The checkout around the installed package is the one that is meant."""
+    checkout = a_checkout(tmp_path)
+    (checkout / "mine").mkdir()
+    host = Host(checkout / "mine/tests", make_environment(checkout / "mine/environment"))
+    pip(host.python, "install", wheel)
+    host.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+    host.write("test_it.py", USES_IT)
+    code, words = host.run()
+    assert (code, "1 passed" in words) == (0, True), words
 
 
 # ---- servers ----------------------------------------------------------------------------------------------------------
@@ -266,6 +343,15 @@ def test_the_server_is_gone_after_an_interrupted_run(host, kind):
 USES_IT = "def test_it(ostiary):\n    pass\n"
 
 
+def a_checkout(tmp_path):
+    """Return a folder that looks like ours, and whose files may be replaced."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for entry in PROJECT.iterdir():
+        (checkout / entry.name).symlink_to(entry)
+    return checkout
+
+
 def test_a_wrong_file_is_told_in_words(host):
     host.write("test_it.py", USES_IT)
     host.write(
@@ -287,10 +373,7 @@ def test_a_wrong_file_is_told_in_words(host):
 
 
 def test_a_server_that_does_not_start_shows_its_log(host, tmp_path):
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    for entry in PROJECT.iterdir():
-        (checkout / entry.name).symlink_to(entry)
+    checkout = a_checkout(tmp_path)
     (checkout / "gunicorn.conf.py").unlink()
     (checkout / "gunicorn.conf.py").write_text("raise SystemExit('broken on purpose')\n")
     host.write("test_it.py", USES_IT)
@@ -313,3 +396,12 @@ def test_a_folder_that_will_not_do(host, tmp_path, files, words):
         (tmp_path / name).touch()
     code, told = host.run(PYTEST_OSTIARY_CHECKOUT="..")
     assert (code, words in told) == (1, True), told
+
+
+def test_no_folder_at_all(host):
+    host.write("pytest.ini", "[pytest]\naddopts = -p no:cacheprovider\n")
+    host.write("test_it.py", USES_IT)
+    code, told = host.run()
+    assert code == 1
+    what = "set the ini option ostiary_checkout or the variable PYTEST_OSTIARY_CHECKOUT"
+    assert f"no checkout of Ostiary is named: {what}" in told
