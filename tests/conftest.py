@@ -22,64 +22,29 @@ from tests.live import ENGINES, DatabaseServers, new_database
 from tests.places import an_open_folder
 from tests.refusal_lines import one_line_a_refusal
 
-# What `make test` leaves to `make test-long`, so that it ends while somebody waits; CI runs both.
-LONG_FILES = {
-    "test_rotation_live",
-    "test_mutations",
-    "test_apache",
-    "test_demo_chromium",
-    "test_pytest_plugin",
-    "test_google_linking",
-}
-LONG_ON_SERVERS = {
-    "test_logout_notices_live",
-    "test_assertions_live",
-    "test_throttles_live",
-    "test_hanging_hosts",
-    "test_oauth4webapi",
-    "test_oauth4webapi_openid",
-    "test_live",
-    "test_demo",
-}
-LONG_ON_MARIADB = {
-    "test_races",
-    "test_strict_refresh",
-    "test_secrets_live",
-    "test_order",
-    "test_engines",
-    "test_courier",
-    "test_journeys",
-    "test_account_order",
-    "test_broken_lines",
-    "test_silence",
-}
-SLOW = {
-    "flows",
-    "lines",
-    "nodes",
-    "crashes",
-    "generated",
-    "commands",
-    "storage",
-    "test_courier",
-    "test_regular_expressions",
-}
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what is long. What takes a while comes first: the short files after it keep all processes busy to the end."""
+    """Complete the marks; what starts processes comes first, so that the short files after it keep all workers busy to the end."""
     for item in items:
-        if is_long(item.path.stem, item.name):
-            item.add_marker("long")
-    items.sort(key=lambda item: SLOW.isdisjoint((item.path.parent.name, item.path.stem)))
+        complete_marks(item)
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
 
 
-def is_long(file: str, test: str) -> bool:
-    if file in LONG_FILES:
-        return True
-    on_mariadb, on_postgresql = "mariadb" in test, "postgresql" in test
-    return (on_mariadb and file in LONG_ON_MARIADB) or ((on_mariadb or on_postgresql) and file in LONG_ON_SERVERS)
+def complete_marks(item):
+    """Add the marks that follow from others, and from the fixtures that a test asks for."""
+    for mark in item.iter_markers("long_on"):
+        if any(engine in item.name for engine in mark.args):
+            item.add_marker("whole_machine" if item.get_closest_marker("long") else "long")
+    if item.get_closest_marker("alone") or item.get_closest_marker("whole_machine"):
+        item.add_marker("long")
+    if "integration" in item.fixturenames:
+        item.add_marker("integration")
+
+
+@pytest.fixture(scope="session")
+def integration():
+    """For fixtures that start a process, listen on a port or open an SQLite file: their tests get the mark of this name."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -216,7 +181,7 @@ def cheap_passwords(request, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def servers():
+def servers(integration):
     """This run's database servers, each started when the first test needs it: `servers("mariadb").new_database()`.
 
     In a folder of their own, which PostgreSQL's account can enter: pytest's are closed to others.

@@ -27,6 +27,8 @@ from tests.live import PROJECT, free_port
 from tests.receiver import receiving
 from unit_of_work import transaction
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 RESULT = select(LogoutNotice.attempts, LogoutNotice.outcome, LogoutNotice.next_attempt_at)
 STATES = select(LogoutNotice.delivered_at.is_not(None), LogoutNotice.next_attempt_at.is_not(None))
 

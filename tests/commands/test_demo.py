@@ -17,6 +17,8 @@ from store import demo
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_user
 from tests.live import LiveServer
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 LOCAL = "http://127.0.0.1:8000"
 COUNTS = select(
     select(func.count()).select_from(User).scalar_subquery(), select(func.count()).select_from(Client).scalar_subquery()

@@ -17,6 +17,8 @@ from protocol.seal import Vault
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
 from tests.live import ENGINES, new_database
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 COUNT_TOKENS = select(func.count()).select_from(Token)
 WAITS_FOR_A_LOCK = {
     "postgresql": text(

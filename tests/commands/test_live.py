@@ -13,6 +13,8 @@ import pytest
 from tests.builders import PASSWORD, REDIRECT_URI
 from tests.live import LiveServer, live_server, new_database
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 MIGRATE = "`.venv/bin/flask db upgrade`"
 
 

@@ -34,14 +34,14 @@ def test_nothing_acknowledged_is_lost(folder):
     check("postgresql", folder, kills=1)
 
 
-@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.threat("T084")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_nothing_acknowledged_is_lost_again_and_again(engine, folder):
     check(engine, folder, kills=LONG_KILLS)
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_a_loss_is_noticed(engine, folder):
     """Of a server that acknowledges what it has not written yet."""

@@ -29,12 +29,12 @@ def check(report, kills):
 
 
 @pytest.mark.threat("T174")
-@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.whole_machine)])
 def test_a_killed_worker_leaves_no_half(engine, tmp_path, servers):
     check(kill_workers(new_database(engine, tmp_path, servers), tmp_path, scenes=SHORT), number_of(SHORT))
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_scene_at_each_of_its_points(engine, tmp_path, servers):
     report = kill_workers(new_database(engine, tmp_path, servers), tmp_path, LONG_ROUNDS)
@@ -59,7 +59,7 @@ CLAIM_COMMITTED_AT_ONCE = [
 ]
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.parametrize(
     ("mutation", "scenes", "words"),
     [
@@ -75,7 +75,7 @@ def test_a_broken_copy_is_noticed(tmp_path, mutation, scenes, words):
     assert words in report.violations[0]
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_a_point_that_a_request_does_not_reach_is_told(tmp_path):
     report = kill_workers(f"sqlite:///{tmp_path / 'ostiary.sqlite3'}", tmp_path, scenes={revocation: "insert"})
     assert (report.kills, len(report.violations)) == (0, 1)

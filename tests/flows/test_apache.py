@@ -29,6 +29,7 @@ MODULES = Path("/usr/lib/apache2/modules")
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(
         not (APACHE.exists() and (MODULES / "mod_auth_openidc.so").exists()),

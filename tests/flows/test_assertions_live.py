@@ -12,6 +12,8 @@ from tests.flows.races import CROWD, check_granted, race, without_trouble
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.live import ENGINES, new_database
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 KEY = key_for("ES256")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 UNTHROTTLED = {

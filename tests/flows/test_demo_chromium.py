@@ -13,7 +13,10 @@ from tests.flows.browser_journey import PASSWORD, add_person
 from tests.flows.test_chromium import CHROMIUM, PATIENCE_MILLISECONDS, SIZES, TAP_TARGET, playwright
 from tests.live import LiveServer, live_server
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 
 STEPS = ["exchange", "resource", "refresh", "repeat", "revocation", "resource-again"]
 ACTIONS = [

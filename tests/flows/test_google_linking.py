@@ -26,6 +26,8 @@ from tests.flows.races import refresh_and_use, the_one_pair, without_trouble
 from tests.live import ENGINES, SECRET_KEY, LiveServer, new_database
 from tests.pages.steps import follow, page, press, sign_in
 
+pytestmark = pytest.mark.long
+
 COUNT_TOKENS = select(func.count()).select_from(Token)
 LEEWAY_SECONDS = 10
 TEN_YEARS = 10 * 365 * 24 * 3600

@@ -15,6 +15,8 @@ from requests_oauthlib import OAuth2Session as RequestsOAuthlibSession
 from tests.flows.browser_journey import EMAIL, Browser, add_client, add_person
 from tests.live import ENGINES, live_server, new_database
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 CALLBACK = "https://app.example/cb"
 SCOPES = ["profile", "email"]
 

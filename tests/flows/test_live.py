@@ -8,6 +8,8 @@ import pytest
 
 from tests.live import live_server
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 
 def test_it_starts_and_starts_again(database_url, tmp_path):
     with live_server(database_url, tmp_path) as server:

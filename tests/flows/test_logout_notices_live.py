@@ -16,6 +16,8 @@ from tests.builders import CHALLENGE, PASSWORD, VERIFIER
 from tests.live import ENGINES, live_server, new_database
 from tests.receiver import receiving
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 EMAIL = "ada@example.com"
 POLL_SECONDS = 12  # the longest pause of a worker that looks for what is due
 RECEIPT_SECONDS = 10

@@ -10,6 +10,11 @@ from tests.flows import meetings, mutations, races
 from tests.flows.driving import race_server
 from tests.live import ENGINES, new_database
 
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.long,
+]
+
 ROUNDS = races.RACES | races.LATE_RACES
 SHORT_LEEWAY_SECONDS = 1
 RUN_AGAIN = "trouble in the log.*lost a race"

@@ -13,6 +13,8 @@ from tests.flows.driving import Driver
 from tests.flows.judges import body_error, challenged, outcomes, sent_back, steps_of, tell
 from tests.live import ENGINES, live_server, new_database
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 # ---- what each step has to come to ------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,8 @@ from tests.flows.judges import body_error, challenged, outcomes, sent_back, step
 from tests.jose import jwks, key_for
 from tests.live import ENGINES, live_server, new_database
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 SCOPE = "openid profile email"
 GOODBYE = "https://app.example/goodbye"
 

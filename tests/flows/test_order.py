@@ -19,6 +19,8 @@ from tests.conftest import Browser
 from tests.pages.steps import answer_to_client, ask, authorization_path, press, sign_in
 from unit_of_work import lock_owner, transaction
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 HEAD_START_SECONDS = 0.4
 
 

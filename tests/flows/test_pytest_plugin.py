@@ -24,6 +24,8 @@ import pytest
 from config import Settings
 from tests.live import PROJECT
 
+pytestmark = pytest.mark.long
+
 PLUGIN = PROJECT / "testing/plugin"
 EXAMPLE = PROJECT / "docs/examples/ostiary.json"
 DOCUMENT = (PROJECT / "docs/testing-your-app.md").read_text()

@@ -13,6 +13,8 @@ from tests.flows.driving import race_server
 from tests.flows.races import CROWD, LATE_RACES, RACES, one_refresh_token_many_times
 from tests.live import ENGINES, new_database
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 SHORT_LEEWAY_SECONDS = 1
 
 

@@ -35,6 +35,11 @@ from tests.flows.mutations import Replacement, mutated_copy
 from tests.live import ENGINES, PROJECT, START_SECONDS, LiveServer, live_server, new_database
 from tests.openid import ALGORITHMS, AllNames
 
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.long,
+]
+
 CLIENTS = 8
 CACHE_SECONDS = 2
 PATIENCE_SECONDS = 30

@@ -16,6 +16,8 @@ from tests.flows.browser_journey import PASSWORD, Browser, add_client, add_perso
 from tests.flows.test_secrets import spellings
 from tests.live import SECRET_KEY, live_server
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 CALLBACK = "https://app.example/cb"
 
 

@@ -6,6 +6,8 @@ from tests.flows.driving import race_server, refresh
 from tests.flows.races import CROWD, check_dead, check_refused, race
 from tests.live import ENGINES, new_database
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 
 @pytest.fixture(scope="module", params=ENGINES)
 def strict_server(request, tmp_path_factory, postgres):

@@ -14,6 +14,8 @@ import pytest
 from tests.builders import PASSWORD
 from tests.live import ENGINES, live_server, new_database
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 AT_ONCE = 20
 
 

@@ -78,7 +78,9 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 SIMPLEST = next(case for case in CASES if case.name == "healthz")
 
 in_both_lengths = pytest.mark.parametrize(
-    "is_long", [False, pytest.param(True, marks=[pytest.mark.long, pytest.mark.timeout(300)])], ids=["short", "long"]
+    "is_long",
+    [False, pytest.param(True, marks=[pytest.mark.whole_machine, pytest.mark.timeout(300)])],
+    ids=["short", "long"],
 )
 
 
@@ -278,7 +280,7 @@ def test_headers(world, case, is_long):
     run()
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.timeout(300)
 @of_each(FURTHEST)
 def test_headers_of_views_at_length(world, case):

@@ -16,6 +16,8 @@ from tests.lines.scene import SERVED, WORKS, code_exchange, refresh, scene_on
 from tests.live import new_database
 from unit_of_work import ATTEMPTS
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 
 @pytest.fixture(scope="module", params=SERVED)
 def scene(request, tmp_path_factory, servers):

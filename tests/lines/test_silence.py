@@ -17,6 +17,8 @@ from tests.lines.proxy import COMMIT, Break, Proxy
 from tests.lines.scene import SERVED, code_exchange, machine_token, refresh, revocation, scene_on
 from tests.live import new_database
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 SECONDS = 1
 
 

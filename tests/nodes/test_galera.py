@@ -20,7 +20,7 @@ from tests.nodes.app_nodes import app_nodes
 from tests.nodes.balancer import Balancer
 from tests.nodes.load import Crowd
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.whole_machine, pytest.mark.timeout(300)]
 
 ROUNDS = 10
 RACES = [
@@ -82,6 +82,7 @@ def play(nodes, race, rounds):
     return gave_up
 
 
+@pytest.mark.alone
 def test_a_conflict_at_commit_is_a_lost_race(cluster):
     """As the driver reports it, with the options of the server."""
     urls = [node.url for node in cluster[:2]]

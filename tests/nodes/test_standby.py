@@ -47,13 +47,13 @@ def check(report, seconds):
     assert seconds < BACK_SECONDS
 
 
-@pytest.mark.long
+@pytest.mark.alone
 def test_the_app_follows_and_nothing_is_lost(open_folder, tmp_path):
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
         check(*fail_over(pair, server))
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_again_and_again(open_folder, tmp_path):
     """There and back: what was the primary comes back as the standby, and takes over in its turn."""
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
@@ -64,7 +64,7 @@ def test_again_and_again(open_folder, tmp_path):
             pair = Pair(primary=pair.standby, standby=pair.primary)
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 def test_a_standby_that_lacks_the_last_writes(open_folder, tmp_path, synchronous):
     """It was cut off just before: either these writes were acknowledged to nobody, or they are lost, and the crowd says so."""
@@ -78,7 +78,7 @@ def test_a_standby_that_lacks_the_last_writes(open_folder, tmp_path, synchronous
     assert bool(report.violations) != synchronous, report.violations
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_without_its_standby_it_answers_503_and_not_never(open_folder, tmp_path):
     """PostgreSQL lets commits wait without end. The client is told after a while; what it was told before stays true."""
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:

@@ -28,8 +28,8 @@ PATIENCE_SECONDS = 10
 RACES = [
     pytest.param(one_refresh_token_many_times, 5),
     pytest.param(revocations_against_refreshes, 10),
-    pytest.param(one_code_many_times, 20, marks=pytest.mark.long),
-    pytest.param(sign_ins_for_three_sessions, 20, marks=pytest.mark.long),
+    pytest.param(one_code_many_times, 20, marks=pytest.mark.whole_machine),
+    pytest.param(sign_ins_for_three_sessions, 20, marks=pytest.mark.whole_machine),
 ]
 
 

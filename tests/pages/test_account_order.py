@@ -15,6 +15,8 @@ from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user, basic
 from tests.conftest import Browser
 from tests.pages.steps import answer_to_client, ask, page, press, sign_in
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 HEAD_START_SECONDS = 0.4
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.live import PROJECT, new_database
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.whole_machine
 
 DOCUMENT = (PROJECT / "docs/proving.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)

@@ -51,7 +51,7 @@ def test_the_cost_is_the_median_of_the_rounds():
     assert Cost([90, 99, 50], [100, 100, 100]).share == pytest.approx(0.1)
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_a_broken_rule_is_counted(tmp_path):
     source = mutations.mutated_copy(mutations.CLAIM_OF_THE_CODE_IGNORED, tmp_path / "source")
     with (
@@ -62,7 +62,7 @@ def test_a_broken_rule_is_counted(tmp_path):
     assert 0 < sum(races.broken.values()) == races.played - races.won
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_the_bare_design_is_measured_beside_the_safe_one(engine, tmp_path, servers):
     cost = measure_cost(new_database(engine, tmp_path, servers), rounds=1, seconds=0.2, processes=2)
@@ -70,7 +70,7 @@ def test_the_bare_design_is_measured_beside_the_safe_one(engine, tmp_path, serve
     assert "uq_token_client_id_user_id_slot" in str(CreateTable(table(Token))), "every other table lost its key too"
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 @pytest.mark.timeout(300)
 def test_the_table(capsys):
     """All but the kills, which have tests of their own. Throughput says little when it is measured beside other tests."""

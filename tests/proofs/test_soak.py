@@ -139,20 +139,20 @@ def run(tmp_path, servers):
     return run
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_nothing_grows(run):
     soaked = run()
     assert broken(soaked.verdicts) <= TIMES, "\n".join(tell(soaked))
     assert all(soaked.samples[-1].rows[table] for table in SWEPT), "a table was not written to"
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_rows_that_nobody_sweeps_are_noticed(run):
     found = broken(run(NO_SWEEP, size=ENOUGH_TO_SWEEP).verdicts)
     assert found >= {f"removed by one request from {table}" for table in SWEPT}
     assert found & {"rows of spent_assertion", "rows of throttle"}
 
 
-@pytest.mark.long
+@pytest.mark.whole_machine
 def test_memory_that_is_kept_is_noticed(run):
     assert broken(run(LEAK).verdicts) >= {"growth of worker 1", "growth of worker 2"}
