@@ -17,14 +17,14 @@ SIZE = 64 * 1024
 SECONDS = 0.05
 TRIES = 3  # of one that took too long, the best: what else the machine does is not counted
 METHODS = {"match": "match", "fullmatch": "fullmatch"}  # all others look for it everywhere, as "search" does
-NO_MODULE = {"gunicorn.conf"}  # read by gunicorn alone
+NO_MODULES = ("gunicorn.conf", "migrations", "testing.plugin")  # read by gunicorn, by Alembic, from a wheel
 
 
 def modules():
     """Every module of the product."""
     for path in SOURCES:
         name = ".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__")
-        if name not in NO_MODULE and not name.startswith("migrations"):
+        if not name.startswith(NO_MODULES):
             yield importlib.import_module(name)
 
 
