@@ -8,10 +8,12 @@ import gc
 import logging
 import os
 import sys
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 from flask import Flask, Response
+from flask.ctx import AppContext
 from flask_migrate import Migrate
 
 import browser
@@ -46,8 +48,9 @@ WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_
 class Application(Flask):
     """Flask with every view inside one transaction."""
 
-    def dispatch_request(self) -> Response:
-        view = browser.with_use_written(forms.answered_once(super().dispatch_request))
+    def dispatch_request(self, *ctx: AppContext) -> Response:
+        """Return the answer to one request. Flask 3.2 passes its context, 3.1 passes nothing."""
+        view = browser.with_use_written(forms.answered_once(partial(super().dispatch_request, *ctx)))
         with forms.one_at_a_time():
             return forms.told_if_stale(unit_of_work.settle(cors.shared(view)))
 

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from inspect import signature
 from typing import Any, TypeVar, cast
 
-from flask import Response, current_app, g, session
-from flask.globals import request_ctx
+import flask.globals
+from flask import Flask, Response, current_app, g, session
 from flask.typing import ResponseReturnValue
 from sqlalchemy import (
     Column,
@@ -45,6 +46,11 @@ LOST_CONNECTION_SECONDS = 2.0
 MAXIMUM_WAITS = 4  # of one request, apart from its transaction
 
 Result = TypeVar("Result")
+
+# Flask 3.2 passes its context to whatever handles a request, and has one kind of context instead of two.
+PASSES_CONTEXT = "ctx" in signature(Flask.handle_user_exception).parameters
+# Where `get_flashed_messages` keeps what it has taken out of the session.
+FLASHES_OF, FLASHES = (flask.globals.app_ctx, "_flashes") if PASSES_CONTEXT else (flask.globals.request_ctx, "flashes")
 
 NOT_AT_ALL = timedelta(0)
 LONGEST_MIGRATION = timedelta(hours=1)
@@ -135,7 +141,14 @@ def answer(view: Callable[[], ResponseReturnValue]) -> Response:
     try:
         return current_app.make_response(view())
     except HTTPException as error:
-        return current_app.make_response(current_app.handle_user_exception(error))
+        return current_app.make_response(handle(error))
+
+
+def handle(error: HTTPException) -> ResponseReturnValue:
+    """Return what the application's own error handler makes of this error."""
+    context = [flask.globals.app_ctx] if PASSES_CONTEXT else []
+    handler: Callable[..., ResponseReturnValue] = current_app.handle_user_exception
+    return handler(*context, error)
 
 
 class AnsweredMeanwhileError(Exception):
@@ -184,7 +197,7 @@ class Snapshot:
         g.refused = False
         g.penalties = []
         g.after_commit = []
-        request_ctx.flashes = None
+        setattr(FLASHES_OF, FLASHES, None)
         if session.modified != self._modified or dict(session) != self._session:
             session.clear()
             session.update(copy.deepcopy(self._session))
