@@ -25,7 +25,8 @@ test-long: .venv/installed-dev  ## The longer forms of the race tests
 prove: .venv/installed-dev  ## What is promised, tried on each engine thousands of times, in one table (15 minutes; see docs/proving.md)
 	@$(BIN)/python -m tests.proofs
 
-test-next: .venv-next/installed  ## The suite on the next SQLAlchemy, in an environment of its own
+test-next: .venv-next/installed  ## The suite on the next Flask and SQLAlchemy, where the index has them
+	@.venv-next/bin/python -m tests.next_versions
 	@.venv-next/bin/pytest $(ARGS)
 
 threats: .venv/installed-dev  ## Which promises of docs/threat-model.md are proven, and by which tests
@@ -43,13 +44,14 @@ soak: .venv/installed-dev  ## 100,000 grants, and nothing grows: tables, memory,
 lint: .venv/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-lock:  ## Renew the pinned, hashed requirements (needs uv)
+lock: .venv/installed-dev  ## Renew the pinned, hashed requirements (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --upgrade requirements.in --output-file requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --upgrade requirements-dev.in --constraint requirements.txt --output-file requirements-dev.txt
-	echo 'sqlalchemy>=2.1,<2.2' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
-	  --no-emit-index-url --no-emit-find-links --upgrade - --output-file requirements-next.txt
+	next=$$($(BIN)/python -m tests.next_versions --requirements) && echo "$$next" | uv pip compile --quiet --universal \
+	  --python-version 3.11 --generate-hashes --no-deps --no-emit-index-url --no-emit-find-links --upgrade - \
+	  --output-file requirements-next.txt
 
 clean:
 	rm -rf .venv .venv-next .pytest_cache .mypy_cache .ruff_cache
