@@ -1,7 +1,8 @@
-"""Which libraries this environment has in their next version, and which have none yet: the first lines of `make test-next`.
+"""Which libraries this environment has in their next version: the first lines of `make test-next`.
 
-`python -m tests.next_versions` says it in a line for each; `--requirements` prints those that the index has, which
-`make lock` pins in requirements-next.txt. Nothing is installed here.
+`python -m tests.next_versions` says in a line for each which version it is, or why it is not the next one.
+`--requirements` prints those that the index has, which `make lock` pins in requirements-next.txt. Nothing is
+installed here.
 """
 
 import json
@@ -21,8 +22,9 @@ class NoAnswerError(Exception):
 
 def newest(requirement, *options):
     """Return the newest version on the index that fits, or None if there is none. Raises NoAnswerError."""
-    dry = ["--dry-run", "--ignore-installed", "--no-deps", "--pre", "--report", "-", *options]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *dry, requirement]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    report = ["--dry-run", "--ignore-installed", "--no-deps", "--pre", "--report", "-"]
+    command = [*pip, *report, *options, requirement]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         [found] = json.loads(done.stdout)["install"]
@@ -41,7 +43,8 @@ def describe(library, requirement, installed, *options):
     except NoAnswerError:
         reason = "the index could not be asked for it"
     else:
-        reason = f"{found} is on the index: run `make lock`" if found else "the index has none, not even a pre-release"
+        none = "the index has none, not even a pre-release"
+        reason = f"{found} is on the index: run `make lock`" if found else none
     return f"next {library}: not tried, the suite is on {installed}; {reason}"
 
 

@@ -1,4 +1,4 @@
-"""The suite on next versions: one that is not tried is told, with the reason, and CI names files that exist."""
+"""The suite on next versions: one that is not tried is told, with the reason; CI names files that exist."""
 
 import re
 import zipfile
