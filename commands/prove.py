@@ -7,7 +7,7 @@ the database is set up so that it cannot be kept.
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 from flask import Flask, current_app
@@ -85,7 +85,7 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
 
 def find_proof(rounds: int, seconds: int) -> Proof:
     """All scenes, with a progress bar where somebody sees it; what voids them, in the operator's own tables and in the place."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # the proxy's own
+    app: Flask = cast(Any, current_app)._get_current_object()
     with (
         place_of_its_own(app, timedelta(seconds=seconds) + SPARE) as inside,
         open_stage(inside) as stage,
