@@ -6,6 +6,7 @@ the product finds those that do not stand here yet.
 """
 
 import ast
+import dis
 import importlib
 import inspect
 import sys
@@ -134,11 +135,9 @@ def find(path):
 
 
 def names_in(thing):
-    """Return every name and every text in the code of a function, of a property or of a class."""
+    """Return every name and every text in the code of a function or of a property."""
     if isinstance(thing, property):
         return names_in(thing.fget)
-    if inspect.isclass(thing):
-        return set().union(*map(names_in, filter(inspect.isfunction, vars(thing).values())))
     codes, names = [inspect.unwrap(thing).__code__], set()
     for code in codes:
         names |= {*code.co_names, *code.co_varnames}
@@ -153,7 +152,14 @@ def is_there(path):
         function, text = path.removesuffix("']").split("['")
         return text in names_in(find(function))
     owner, name = path.rsplit(".", 1)
-    return hasattr(find(owner), name) or inspect.isclass(find(owner)) and name in names_in(find(owner))
+    return hasattr(find(owner), name) or name in set_by_instances(find(owner))
+
+
+def set_by_instances(kind):
+    """Return the names that the methods of a class give to an instance of it."""
+    methods = [method for base in getattr(kind, "__mro__", ()) for method in vars(base).values()]
+    steps = [step for method in methods if inspect.isfunction(method) for step in dis.get_instructions(method)]
+    return {step.argval for step in steps if step.opname == "STORE_ATTR"}
 
 
 def name_of(path):
@@ -174,6 +180,7 @@ def test_the_library_has_the_name_and_uses_it(path, reader, why):
         "gunicorn.http.message.GONE",
         "flask_login.login_user['_gone']",
         "pymysql.connections.Connection._gone",
+        "gunicorn.workers.gthread.ThreadWorker.setblocking",
     ],
 )
 def test_a_name_that_is_gone_is_noticed(path):
