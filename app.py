@@ -1,6 +1,6 @@
 """The application: settings in, a Flask app out, wired in the order in which a request meets the parts.
 
-settings → front door (Host, origin, headers) → browser session → unit of work → endpoints and pages → storage
+settings → middleware (Host, origin, headers, cookies, forms) → unit of work → endpoints and pages → storage
 """
 
 import atexit
@@ -16,31 +16,31 @@ from flask import Flask, Response
 from flask.ctx import AppContext
 from flask_migrate import Migrate
 
-import browser
-import browser_ids
 import commands
-import cors
 import database
-import errors
-import events
-import failpoints
-import forms
-import front_door
 import my_oauth
 import unit_of_work
 from config import PROJECT, Settings
-from courier import Courier
-from endpoints import authorize, discovery, health, introspect, jwks, logout, me, revoke, token, userinfo
+from endpoints import authorize, discovery, end_session, health, introspect, jwks, me, revoke, token, userinfo
 from errors import ConfigError
-from fetching import Documents, Fetcher
-from keyring import Keyring
+from middleware import (
+    cors,
+    error_responses,
+    forms,
+    logs,
+    proxies,
+    repeated_forms,
+    request_checks,
+    security_headers,
+    session_cookie,
+)
 from models import db
-from pages import account, account_applications, account_password, accounts, assets, demo, home, login, signup
-from protocol import passwords
-from secret_uses import SecretUses
+from pages import account, account_applications, account_chooser, account_password, assets, demo, home, login, signup
+from services import current
+from testing import failpoints
 
-ENDPOINTS = [authorize, token, userinfo, introspect, revoke, logout, discovery, jwks, me, health]
-PAGES = [assets, home, login, signup, accounts, account, account_applications, account_password, demo]
+ENDPOINTS = [authorize, token, userinfo, introspect, revoke, end_session, discovery, jwks, me, health]
+PAGES = [assets, home, login, signup, account_chooser, account, account_applications, account_password, demo]
 APPS: WeakSet[Flask] = WeakSet()  # of this process
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
 
@@ -50,9 +50,10 @@ class Application(Flask):
 
     def dispatch_request(self, *ctx: AppContext) -> Response:
         """Return the answer to one request. Flask 3.2 passes its context, 3.1 passes nothing."""
-        view = browser.with_use_written(forms.answered_once(partial(super().dispatch_request, *ctx)))
-        with forms.one_at_a_time():
-            return forms.told_if_stale(unit_of_work.settle(cors.shared(view)))
+        view = repeated_forms.answer_once(partial(super().dispatch_request, *ctx))
+        with repeated_forms.in_single_flight():
+            response = unit_of_work.run_in_transaction(cors.shared(session_cookie.record_session_use(view)))
+            return forms.show_stale_form(response)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -66,25 +67,26 @@ def create_app(settings: Settings | None = None) -> Flask:
             return without_settings(error)
     check_database_fits(settings, is_served())
     if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
-        events.configure(settings.log_level if "run" in sys.argv else "WARNING")
+        logs.configure(settings.log_level if "run" in sys.argv else "WARNING")
     app = Application(__name__, root_path=str(PROJECT), instance_path=str(PROJECT / "instance"))
-    app.extensions["ostiary.settings"] = settings
+    current.init_app(app, settings)
     app.config.update(
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings.database_url),
     )
     logging.getLogger("authlib").setLevel(logging.INFO)  # at DEBUG it prints whole tokens
 
-    front_door.init_app(app, settings)
+    logs.init_app(app)
+    proxies.init_app(app, settings)
+    request_checks.init_app(app, settings)
+    security_headers.init_app(app, settings)
     cors.init_app(app)
     forms.init_app(app)
-    browser.init_app(app, settings)
-    browser_ids.init_app(app, settings)
-    errors.init_app(app, database.is_unavailable)
+    session_cookie.init_app(app, settings)
+    error_responses.init_app(app, database.is_unavailable)
     my_oauth.init_app(app, settings)
-    remember_nothing(app)
     if is_served():
-        app.before_request(app.extensions["ostiary.courier"].start)
+        app.before_request(current.state_of(app).delivery.start)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
 
@@ -118,18 +120,6 @@ def without_settings(error: ConfigError) -> Flask:
     return app
 
 
-def remember_nothing(app: Flask) -> None:
-    """What a process keeps in memory, empty: keys, documents of clients, uses of their secrets, notices, places for hashes."""
-    settings: Settings = app.extensions["ostiary.settings"]
-    fetcher = Fetcher(settings)
-    app.extensions["ostiary.keyring"] = Keyring(settings)
-    app.extensions["ostiary.fetcher"] = fetcher
-    app.extensions["ostiary.documents"] = Documents(fetcher, settings.client_fetches)
-    app.extensions["ostiary.secret_uses"] = SecretUses()
-    app.extensions["ostiary.courier"] = Courier(app)
-    app.extensions["ostiary.password_hashes"] = passwords.Slots(settings.password_hashes)
-
-
 @atexit.register
 def end() -> None:
     """Close what the apps of this process have open, so that an SQLite file is whole without its -wal; then end at once.
@@ -153,5 +143,5 @@ def check_database_fits(settings: Settings, is_served: bool) -> None:
         return
     if database.is_memory(settings.database_url):
         raise ConfigError(["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"])
-    if found := database.place_findings(settings.database_url):
+    if found := database.check_location(settings.database_url):
         raise ConfigError([finding.text for finding in found])

@@ -25,11 +25,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-import environment
+from crypto.key_schedule import MAXIMUM_JWT_LIFETIME, Schedule
+from environment import env_file, secret_files
 from errors import ConfigError
 from protocol import client_address, redirect_uris
-from protocol.signing_keys import MAXIMUM_JWT_LIFETIME, Schedule
 
+VERSION = "0.1.0"  # said by `flask version` and by a server when it starts; a release has a tag of the same name
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"  # where `make run` keeps its database and key
 DEVELOPMENT_DATABASE = INSTANCE / "ostiary.sqlite3"
@@ -210,14 +211,14 @@ class Settings(BaseSettings):
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     failpoint: Path | None = Field(default=None, exclude=True)  # excluded: no operator is told of it
-    """For tests, on a loopback issuer alone: the file that says where a process is to die (`failpoints.py`)."""
+    """For tests, on a loopback issuer alone: the file that says where a process is to die (`testing/failpoints.py`)."""
 
     def __init__(self, **values: Any) -> None:
         is_process = not values
-        problems = environment.load() if is_process else []
+        problems = env_file.load() if is_process else []
         if problems:  # what else is missing may stand in that file
             raise ConfigError(problems)
-        in_files, problems = environment.secrets_in_files(taken=values)
+        in_files, problems = secret_files.secrets_in_files(taken=values)
         given: dict[str, Any] = {IS_PROCESS: is_process, **in_files, **values}
         try:
             super().__init__(**given)

@@ -11,28 +11,31 @@ from contextlib import suppress
 from gunicorn.http import message
 from gunicorn.workers import gthread
 
-import environment
-import events
-import self_check
 from app import check_database_fits
 from config import Settings
+from environment import env_file
 from errors import ConfigError
-from patient_worker import PatientWorker
+from middleware import logs
+from middleware.buffering_worker import BufferingWorker
 from protocol.redirect_uris import is_loopback_host
+from services import database_checks
+from services.current import state_of
 
-environment.load()  # for PORT and WEB_CONCURRENCY; `on_starting` tells what is wrong with it
+env_file.load()  # for PORT and WEB_CONCURRENCY; `on_starting` tells what is wrong with it
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
-workers = self_check.processes()
+workers = database_checks.processes()
 threads = 4
 worker_connections = 800  # a process; files and database connections need room too below the usual limit of 1024
-worker_class = "patient_worker.PatientWorker"  # a slow client holds no thread
+worker_class = "middleware.buffering_worker.BufferingWorker"  # a slow client holds no thread
 preload_app = False  # a pool must not be shared across fork
 control_socket_disable = True
 timeout = 30
 graceful_timeout = 10
 keepalive = 75
 limit_request_line = 16 * 1024  # authorization requests carry a state, and some clients put much into it
-limit_request_field_size = 16 * 1024  # the cookies are one field, and a browser may have 180 of ours (`browser_ids.py`)
+limit_request_field_size = (
+    16 * 1024
+)  # the cookies are one field, and a browser may have 180 of ours (`services/browser_ids.py`)
 forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
 forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request;
 secure_scheme_headers: dict[
@@ -40,7 +43,7 @@ secure_scheme_headers: dict[
 ] = {}  # from whoever comes through a Unix socket it would believe these all the same
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
-logger_class = "gunicorn_log.Log"
+logger_class = "middleware.gunicorn_log.Log"
 
 
 M_MMAP_THRESHOLD = -3  # malloc.h
@@ -51,11 +54,11 @@ def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuse, before anything listens, what the settings do not allow."""
     try:
         settings = Settings()
-        events.configure(settings.log_level)
+        logs.configure(settings.log_level)
         check_database_fits(settings, is_served=True)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    if server.cfg.is_ssl and issubclass(server.worker_class, PatientWorker):
+    if server.cfg.is_ssl and issubclass(server.worker_class, BufferingWorker):
         raise SystemExit(
             "End TLS in a proxy in front; or take --worker-class gthread, where each slow client holds a thread."
         )
@@ -65,11 +68,11 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 
 def post_worker_init(worker):  # type: ignore[no-untyped-def]
-    events.configure(Settings().log_level)
+    logs.configure(Settings().log_level)
     give_large_blocks_back()
     if worker.age == 1:  # the first of all
-        self_check.log_findings(worker.wsgi, worker.cfg.workers)
-    worker.wsgi.extensions["ostiary.courier"].start()  # before anybody asks: it may have been left something
+        database_checks.log_problems(worker.wsgi, worker.cfg.workers)
+    state_of(worker.wsgi).delivery.start()  # before anybody asks: it may have been left something
     # gunicorn has no settings for these two.
     message.MAX_REQUEST_LINE = limit_request_line  # it would take 8190 instead
     gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05  # how long a thread waits for a body that was refused unread

@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from crypto import credentials
 from database.columns import Digest, Id, LongText, Sealed
-from protocol import auth_methods, clock, credentials, redirect_uris, scopes
+from protocol import auth_methods, clock, redirect_uris, scopes
 
 SUB_LENGTH = 43
 SID_LENGTH = 22
@@ -408,7 +409,7 @@ class Throttle(db.Model):  # type: ignore[name-defined]
 
 
 class SigningKey(db.Model):  # type: ignore[name-defined]
-    """A key that signs ID tokens and the like, from `active_from` until its successor does (`protocol/signing_keys.py`)."""
+    """A key that signs ID tokens and the like, from `active_from` until its successor does (`crypto/key_schedule.py`)."""
 
     __tablename__ = "signing_key"
     __table_args__ = (UniqueConstraint("alg", "generation"),)

@@ -5,41 +5,35 @@ Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentica
 """
 
 import logging
-from collections.abc import Iterable
 from typing import Any
 
-from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import InvalidClientError, InvalidGrantError, InvalidScopeError, OAuth2Error, OAuth2Request
-from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
-from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from flask import Flask, Response, g
-from flask import request as flask_request
+from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
+from flask import Flask
 from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
-from werkzeug.datastructures import MultiDict
 
-import events
 import store.clients
 import store.tokens
-import throttling
+import store.users
+from authorization_server import AuthorizationServer
 from client_auth import client_assertion, client_secret, none
+from client_auth.errors import ClientAuthenticationFailed
 from config import Settings
-from current import settings as current_settings
-from endpoints import authorization_response
-from endpoints.bearer import RequireOAuth
+from crypto import credentials
+from crypto.encryption import decrypt, encrypt
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
-from events import Reason, because
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
-from grants.openid import IdToken, sign_access_token
+from grants.pkce import S256CodeChallenge
 from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
 from models import Client, Token, db, table
-from protocol import clock, credentials, scopes
-from protocol.pkce import S256CodeChallenge
-from protocol.refresh import Verdict, judge, patience_with
-from protocol.seal import seal, unseal
-from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
-from unit_of_work import lock_owner, penalize, refuse
+from protocol import clock, scopes
+from protocol.refresh import RefreshDecision, classify, retry_window_of
+from services.current import settings as current_settings
+from services.current import state_of
+from services.event_log import Reason, set_reason
+from tokens.id_token import IdToken
+from unit_of_work import after_rollback
 
 log = logging.getLogger("ostiary.oauth")
 
@@ -59,9 +53,6 @@ CLIENT_AUTH = {
     "none": none.authenticate,
 }
 
-require_oauth = RequireOAuth()
-
-# ---- save_token and its three DELETEs ---------------------------------------------------------------------------------
 
 tokens = table(Token)
 _pair = (tokens.c.client_id == bindparam("client_id"), tokens.c.user_id == bindparam("user_id"))
@@ -146,45 +137,45 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     the row says now, under the lock, decides.
     """
     presented: PresentedRefreshToken = request.refresh_token
-    if verdict_on(presented, presented.family, request.client) is Verdict.ROTATE:
+    if decide(presented, presented.family, request.client) is RefreshDecision.ROTATE:
         slot = delete_presented(presented.family)
         if slot is not None:
             return slot
     family = store.tokens.find_family(presented.family.family_digest)
     if family is None:
-        because(Reason.REFRESH_ENDED)
+        set_reason(Reason.REFRESH_ENDED)
         raise InvalidGrantError("the sign-in of this refresh token has ended")
-    verdict = verdict_on(presented, family, request.client)
-    if verdict is Verdict.THEFT:
+    verdict = decide(presented, family, request.client)
+    if verdict is RefreshDecision.THEFT:
         log.warning("a replaced refresh token was used again, its family ends: client_id=%s", family.client_id)
-        penalize(end_stolen_family, family.user_id, family.family_digest)
-        because(Reason.REFRESH_REUSED)
+        after_rollback(revoke_stolen_family, family.user_id, family.family_digest)
+        set_reason(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
-    if verdict is not Verdict.ROTATE:
+    if verdict is not RefreshDecision.ROTATE:
         pair = open_sealed_pair(presented, family, request)
-        if verdict is not Verdict.REPEAT:
+        if verdict is not RefreshDecision.REPEAT:
             seconds = (clock.now_in_microseconds() - family.issued_at) // clock.MICROSECONDS
             log.warning("a refresh was repeated after the leeway: client_id=%s seconds=%d", family.client_id, seconds)
-        if verdict is not Verdict.REPLACE:
+        if verdict is not RefreshDecision.REPLACE:
             give_again(token, pair, family, request)
             return None
     slot = delete_presented(family)
     if slot is None:
-        because(Reason.REFRESH_ENDED)
+        set_reason(Reason.REFRESH_ENDED)
         raise InvalidGrantError("the sign-in of this refresh token has ended")
     return slot
 
 
-def verdict_on(presented: PresentedRefreshToken, family: Row[Any], client: Client) -> Verdict:
+def decide(presented: PresentedRefreshToken, family: Row[Any], client: Client) -> RefreshDecision:
     """What the token means; raises InvalidGrantError when its life is over, or the family's.
 
     A theft is one after that too: the family's access token may live longer than its refresh token.
     """
-    patience = patience_with(client, current_settings)
-    verdict = judge(family, presented.digest, clock.now_in_microseconds(), patience)
+    patience = retry_window_of(client, current_settings)
+    verdict = classify(family, presented.digest, clock.now_in_microseconds(), patience)
     ends = (family.refresh_token_expires_at, family.family_expires_at)
-    if verdict is not Verdict.THEFT and any(end is not None and end <= clock.now() for end in ends):
-        because(Reason.REFRESH_EXPIRED)
+    if verdict is not RefreshDecision.THEFT and any(end is not None and end <= clock.now() for end in ends):
+        set_reason(Reason.REFRESH_EXPIRED)
         raise InvalidGrantError("this refresh token has expired")
     return verdict
 
@@ -197,12 +188,12 @@ def delete_presented(family: Row[Any]) -> int | None:
 
 def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request: Any) -> dict[str, Any]:
     """The pair that was issued for this token before. A repeat that asks differently is refused and ends nothing."""
-    sealed = unseal(family.sealed_pair, str(presented.presented))
+    sealed = decrypt(family.sealed_pair, str(presented.presented))
     if sealed is None:
-        because(Reason.REFRESH_REUSED)
+        set_reason(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
     if sealed["auth_method"] != request.auth_method:
-        because(Reason.WRONG_AUTH_METHOD)
+        set_reason(Reason.WRONG_AUTH_METHOD)
         raise ClientAuthenticationFailed
     pair: dict[str, Any] = sealed["token"]
     asked_first = sealed.get("asked", pair.get("scope"))
@@ -241,7 +232,7 @@ def give_again(token: dict[str, Any], pair: dict[str, Any], family: Row[Any], re
 def sealed_answer(token: dict[str, Any], request: Any) -> bytes:
     """For whoever presents the same refresh token again, in the same way."""
     answer = {"auth_method": request.auth_method, "asked": scope_asked(request), "token": token}
-    return seal(answer, str(request.refresh_token.presented))
+    return encrypt(answer, str(request.refresh_token.presented))
 
 
 def check_something_is_left(token: dict[str, Any], request: Any) -> None:
@@ -250,7 +241,7 @@ def check_something_is_left(token: dict[str, Any], request: Any) -> None:
     if token.get("scope") or not presented.get_scope():
         return
     if presented.is_current():
-        penalize(store.tokens.note_presentation, presented.family.id, clock.now())
+        after_rollback(store.tokens.note_presentation, presented.family.id, clock.now())
     raise InvalidScopeError("the client is not registered any more for what was granted")
 
 
@@ -319,228 +310,21 @@ def family_columns(refresh_token: str, token: dict[str, Any], request: Any, now:
         columns.update({name: getattr(presented.family, name) for name in CARRIED_THROUGH_REFRESHES})
         columns["openid"] = presented.openid
         columns["previous_refresh_token_digest"] = presented.digest
-        if not patience_with(client, settings).is_strict:
+        if not retry_window_of(client, settings).is_strict:
             columns["sealed_pair"] = sealed_answer(token, request)
     ends = (None if idle is None else now + idle, columns["family_expires_at"])
     columns["refresh_token_expires_at"] = min((end for end in ends if end is not None), default=None)
     return columns
 
 
-def end_stolen_family(user_id: int, family_digest: bytes) -> None:
+def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
     """Penalty of a theft. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
-    lock_owner(user_id)
-    store.tokens.end_family(family_digest)
-
-
-# ---- Authlib's server, with what it leaves to us ----------------------------------------------------------------------
-
-
-def with_values(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
-    """A parameter without a value counts as left out (RFC 6749 §3.1, §3.2)."""
-    return MultiDict(pair for pair in parameters.items(multi=True) if pair[1])
-
-
-class Request(OAuth2Request):
-    """Authlib's request: parameters of a machine from the body alone (RFC 9700 §2.5), those of a person as they were kept.
-
-    Its URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
-    """
-
-    form: Any = None  # properties to fill in, in Authlib's class
-    args: Any = None
-
-    def __init__(self, parameters: dict[str, str] | None = None) -> None:
-        super().__init__(
-            flask_request.method, current_settings.issuer + flask_request.path, headers=flask_request.headers
-        )
-        self.form = with_values(flask_request.form)
-        self.args = with_values(flask_request.args)
-        self.payload = BasicOAuth2Payload(self.form if parameters is None else parameters)
-
-
-class UnsupportedGrantType(UnsupportedGrantTypeError):
-    """With fixed words: Authlib's would quote the request."""
-
-    description = "this grant_type is not supported"
-
-    def get_error_description(self) -> str:
-        return self.description
-
-
-class ClientAuthenticationFailed(InvalidClientError):
-    """One answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2). The challenge is for who tried Basic."""
-
-    description = "client authentication failed"
-    status_code = 401
-
-    def get_headers(self) -> list[tuple[str, str]]:
-        headers = [header for header in super().get_headers() if header[0] != "WWW-Authenticate"]
-        if "Authorization" in flask_request.headers:
-            headers.append(("WWW-Authenticate", 'Basic realm="ostiary"'))
-        return headers
-
-
-class TooManyFailures(ClientAuthenticationFailed):
-    """429 after too many failed client authentications. What a client with the right secret sends is still answered."""
-
-    description = "too many failed client authentications, wait before the next"
-    status_code = 429
-
-    def __init__(self, seconds_to_wait: int) -> None:
-        super().__init__()
-        self.seconds_to_wait = seconds_to_wait
-
-    def get_headers(self) -> list[tuple[str, str]]:
-        return [*super().get_headers(), ("Retry-After", str(self.seconds_to_wait))]
-
-
-def find_client(client_id: str) -> Client | None:
-    """The client of this id, or None. Which was asked for is remembered for the line of a refusal; a success writes none."""
-    client = store.clients.find(client_id)
-    g.asked_for = client_id, client is not None
-    return client
-
-
-def note_failure(client_id: str) -> None:
-    """For the log: why no way of client authentication was right."""
-    if "asked_for" not in g and client_id:
-        g.asked_for = client_id, store.clients.find(client_id) is not None
-    if events.noted("reason") is not None:
-        return
-    if "asked_for" not in g:
-        because(Reason.CLIENT_NOT_NAMED)
-    else:
-        because(Reason.WRONG_AUTH_METHOD if g.asked_for[1] else Reason.UNKNOWN_CLIENT)
-
-
-class Server(AuthorizationServer):
-    """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that failed is told."""
-
-    def __init__(self, app: Flask, settings: Settings) -> None:
-        self.settings = settings
-        old_keys = tuple(key.get_secret_value() for key in settings.old_secret_keys)
-        self.refresh_tokens = credentials.RefreshTokenMaker(settings.secret_key.get_secret_value(), old_keys)
-        super().__init__(app, query_client=find_client, save_token=save_token)
-        for method, authenticate in CLIENT_AUTH.items():
-            self.register_client_auth_method(method, authenticate)
-        for grant, extensions in GRANTS:
-            self.register_grant(grant, extensions)
-        for endpoint in ENDPOINTS:
-            self.register_endpoint(endpoint)
-
-    def code_lifetime(self) -> int:
-        return int(self.settings.authorization_code_lifetime.total_seconds())
-
-    def create_oauth2_request(self, request: Any) -> OAuth2Request:
-        """Authlib passes None for the current request; the consent page passes the parameters that it kept."""
-        return request if isinstance(request, OAuth2Request) else Request()
-
-    def kept_request(self, parameters: dict[str, str]) -> OAuth2Request:
-        """An authorization request from its parameters, as they came or as a ticket kept them."""
-        return Request(parameters)
-
-    def grant_types_supported(self) -> list[str]:
-        return [grant.GRANT_TYPE for grant, _extensions in GRANTS]
-
-    def auth_methods_supported(self) -> list[str]:
-        return list(CLIENT_AUTH)
-
-    def create_bearer_token_generator(self, config: Any) -> Any:
-        return self.new_token
-
-    def new_token(
-        self,
-        grant_type: str,
-        client: Client,
-        user: Any = None,
-        scope: str | None = None,
-        expires_in: int | None = None,
-        include_refresh_token: bool = True,
-        sign_in: Any = None,
-    ) -> dict[str, Any]:
-        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have.
-
-        sign_in: `auth_time` and `acr` of the person; None for a machine.
-        """
-        lifetime = client.lifetime(client.access_token_lifetime, self.settings.access_token_lifetime)
-        access_token = credentials.new_access_token()
-        if client.has_jwt_access_tokens:
-            lifetime = min(lifetime or 0, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
-            access_token = sign_access_token(client, user, scope, lifetime, sign_in)
-        token: dict[str, Any] = {"token_type": "Bearer", "access_token": access_token, "expires_in": lifetime}
-        if include_refresh_token:
-            token["refresh_token"] = str(self.refresh_tokens.new())
-        if scope:
-            token["scope"] = scope
-        return token
-
-    def validate_requested_scope(self, scope: str | None) -> None:
-        """Nothing to do here: each grant compares the scope with the client's registration."""
-
-    def authenticate_client(self, request: Any, methods: list[str], endpoint: str = "token") -> Client:
-        try:
-            client: Client = super().authenticate_client(request, methods, endpoint)
-        except InvalidClientError:
-            raise self.failed_authentication() from None
-        if "noted" in g:
-            events.note(reason=None, detail=None)  # of a way that was tried in vain before the right one
-        return client
-
-    @staticmethod
-    def failed_authentication() -> ClientAuthenticationFailed:
-        """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client out."""
-        client_id = client_secret.presented_client_id(flask_request)
-        failures = throttling.for_client(client_id)
-        note_failure(client_id)
-        if seconds := throttling.seconds_to_wait(failures):
-            because(Reason.THROTTLED)
-            return TooManyFailures(seconds)
-        throttling.count_failure(failures)
-        return ClientAuthenticationFailed()
-
-    def get_token_grant(self, request: Any) -> Any:
-        try:
-            return super().get_token_grant(request)
-        except UnsupportedGrantTypeError:
-            raise UnsupportedGrantType(None) from None
-
-    def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
-        """A refusal is rolled back. One of an authorization request goes back to the client where that is known to be safe."""
-        if error.redirect_uri:
-            return self.refuse_authorization(error, request.payload.data)
-        self.note_refusal(error)
-        response: Response = super().handle_error_response(request, error)
-        return response
-
-    def refuse_authorization(self, error: OAuth2Error, parameters: dict[str, str]) -> Response:
-        """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked for."""
-        self.note_refusal(error)
-        mode = parameters.get("response_mode")
-        return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))
-
-    def note_refusal(self, error: OAuth2Error) -> None:
-        refuse()
-        self.note_answer(error.error, error.get_error_description())
-
-    def note_answer(self, error: str, description: str | None) -> None:
-        """For the log: what the client is told, and which client that is."""
-        if "asked_for" in g:
-            events.note_client(*g.asked_for)
-        if flask_request.path == "/oauth/token":
-            grant_type = flask_request.form.get("grant_type")
-            events.note(grant_type=grant_type if grant_type in self.grant_types_supported() else None)
-        events.note_error(error, description)
-
-    def answer_to_client(
-        self, redirect_uri: str, answer: Iterable[tuple[str, str]], response_mode: str | None
-    ) -> authorization_response.Response:
-        """An authorization response (RFC 6749 §4.1.2): the arguments of `handle_response`."""
-        if error := dict(answer := list(answer)).get("error"):
-            self.note_answer(error, None)
-        return authorization_response.build(redirect_uri, answer, response_mode or "query", self.settings.issuer)
+    store.users.lock(user_id)
+    store.tokens.revoke_family(family_digest)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
     """Build this app's server and its bearer check, and put them where `current` finds them."""
-    app.extensions["ostiary.server"] = Server(app, settings)
-    app.extensions["ostiary.require_oauth"] = require_oauth
+    state_of(app).server = AuthorizationServer(
+        app, settings, grants=GRANTS, client_auth=CLIENT_AUTH, endpoints=ENDPOINTS, save_token=save_token
+    )

@@ -1,8 +1,9 @@
 """One request, one transaction: the only place that commits, rolls back or opens a transaction.
 
-Enters: a view. Leaves: its response, after everything it did was committed or undone, and before a byte of it was sent.
-A success commits. A refusal rolls back; what must outlive it (a replay ends the tokens it was about) is a *penalty*, run after
-the rollback in a transaction of its own. A request that lost a race to another is run again from a clean start.
+Enters: a view. Leaves: its response, after everything it did was committed or undone, and before a byte of it
+was sent. A success commits. A refusal rolls back; what must outlive it (a replay ends the tokens it was
+about) is a *penalty*, run after the rollback in a transaction of its own. A request that lost a race to
+another is run again from a clean start.
 """
 
 import copy
@@ -23,20 +24,17 @@ from sqlalchemy import (
     Connection,
     MetaData,
     PrimaryKeyConstraint,
-    Row,
     String,
     Table,
-    bindparam,
     inspect,
-    select,
 )
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 import database
 from database import describe, lost_a_race
-from errors import StorageBusyError
-from models import User, db, table
+from errors import DuplicateRequestError, StorageBusyError
+from models import db
 
 log = logging.getLogger("ostiary.unit_of_work")
 
@@ -61,18 +59,16 @@ VERSION_TABLE = Table(
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
-people = table(User)
-LOCK_OWNER = select(people).where(people.c.id == bindparam("user_id")).with_for_update(key_share=True)
 
-
-def settle(view: Callable[[], ResponseReturnValue]) -> Response:
+def run_in_transaction(view: Callable[[], ResponseReturnValue]) -> Response:
     """Run one request as one transaction and return its response, committed or undone.
 
-    A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs the view again,
-    ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent. After that, and at once for any other
-    failure, the error is raised; `errors.py` answers it 503 or 500. A connection lost during COMMIT is not tried again: the
-    second run would take its own claim for a replay. A view that has to wait for somebody else's server is undone first
-    (`apart`), and run again with what came of it.
+    A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs
+    the view again, ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent.
+    After that, and at once for any other failure, the error is raised; `middleware/error_responses.py`
+    answers it 503 or 500. A connection lost during COMMIT is not tried again: the second run would take its
+    own claim for a replay. A view that has to wait for somebody else's server is undone first (`apart`), and
+    run again with what came of it.
     """
     before = Snapshot()
     began_at = time.monotonic()
@@ -89,23 +85,24 @@ def settle(view: Callable[[], ResponseReturnValue]) -> Response:
             commit()
             run_after_commit()
             return response
-        except Apart as wait:
+        except OutsideTransaction as wait:
             before.restore()
             db.session.rollback()
             db.session.expunge_all()
             before.remember(wait)
             began_at = time.monotonic()
         except DBAPIError as error:
-            mishap = find_mishap(error, time.monotonic() - began_at)
+            mishap = retry_reason(error, time.monotonic() - began_at)
             before.restore()  # the cookie must not say what the rows do not; and the rollback may fail too
             db.session.rollback()
             if attempt == ATTEMPTS or mishap is None:
                 raise
             db.session.expunge_all()  # rows that the next try would take for present may be gone by now
             log.warning("%s, try %d of %d: %s", mishap, attempt + 1, ATTEMPTS, describe(error))
-            time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            # jitter, not a secret
+            time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311
             attempt += 1
-        except AnsweredMeanwhileError:
+        except DuplicateRequestError:
             before.restore()
             db.session.rollback()
             db.session.expunge_all()
@@ -125,10 +122,12 @@ def commit() -> None:
     db.session.commit()
 
 
-def find_mishap(error: DBAPIError, seconds: float) -> str | None:
-    """In words, if running the whole request again, from a clean start, can be expected to succeed and cannot do harm.
+def retry_reason(error: DBAPIError, seconds: float) -> str | None:
+    """In words, if running the whole request again, from a clean start, can be expected to succeed and cannot
+    do harm.
 
-    seconds: how long it has taken by now. A line that breaks late was one that nothing came through: the next would be no better.
+    seconds: how long it has taken by now. A line that breaks late was one that nothing came through: the next
+    would be no better.
     """
     if error.connection_invalidated:
         is_harmless = not g.get("is_committing") and seconds < LOST_CONNECTION_SECONDS
@@ -137,7 +136,9 @@ def find_mishap(error: DBAPIError, seconds: float) -> str | None:
 
 
 def answer(view: Callable[[], ResponseReturnValue]) -> Response:
-    """The view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that its penalties run."""
+    """The view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that its
+    penalties run.
+    """
     try:
         return current_app.make_response(view())
     except HTTPException as error:
@@ -151,11 +152,7 @@ def handle(error: HTTPException) -> ResponseReturnValue:
     return handler(*context, error)
 
 
-class AnsweredMeanwhileError(Exception):
-    """Raised by a view that was overtaken by the same request, sent twice: run again, it finds the answer of the other."""
-
-
-class Apart(Exception):  # noqa: N818 - no error: the request goes on after it
+class OutsideTransaction(Exception):  # noqa: N818 - no error: the request goes on after it
     """A view came to a point where it has to wait for the network."""
 
     def __init__(self, name: Hashable, work: Callable[[], Any]) -> None:
@@ -164,17 +161,18 @@ class Apart(Exception):  # noqa: N818 - no error: the request goes on after it
         self.work = work
 
 
-def apart(name: Hashable, work: Callable[[], Result]) -> Result:
-    """What `work()` returns, which may take seconds: it runs while this request holds no connection and no lock.
+def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Result:
+    """What `work()` returns, which may take seconds: it runs while this request holds no connection and no
+    lock.
 
-    The transaction is undone whole and the view runs again from a clean start, as after a lost race; there this returns what came
-    of it, under the same name. So all that the request does is one transaction still, and none of it is older than the wait.
-    `work` neither raises nor touches the database.
+    The transaction is undone whole and the view runs again from a clean start, as after a lost race; there
+    this returns what came of it, under the same name. So all that the request does is one transaction still,
+    and none of it is older than the wait. `work` neither raises nor touches the database.
     """
     done = g.get("apart", {})
     if name in done:
         return cast(Result, done[name])
-    raise Apart(name, work)
+    raise OutsideTransaction(name, work)
 
 
 class Snapshot:
@@ -185,7 +183,7 @@ class Snapshot:
         self._session = copy.deepcopy(dict(session))
         self._modified = session.modified
 
-    def remember(self, wait: Apart) -> None:
+    def remember(self, wait: OutsideTransaction) -> None:
         """Do the work that a view waits for; every later run knows what came of it."""
         done = self._g.get("apart", {})
         assert wait.name not in done and len(done) < MAXIMUM_WAITS, "a view waits for ever more"  # noqa: S101, PT018
@@ -204,34 +202,30 @@ class Snapshot:
             session.modified = self._modified
 
 
-def refuse() -> None:
+def mark_rollback() -> None:
     """Mark this request as refused, whatever its status: an OAuth error may leave as a redirect."""
     g.refused = True
 
 
-def penalize(penalty: Callable[..., Any], *arguments: Any) -> None:
-    """Run `penalty(*arguments)` after the rollback of this refused request. Plain values only: rows have expired by then."""
+def after_rollback(penalty: Callable[..., Any], *arguments: Any) -> None:
+    """Run `penalty(*arguments)` after the rollback of this refused request.
+
+    Plain values only: rows have expired by then.
+    """
     g.penalties.append((penalty, arguments))
 
 
 def after_commit(callback: Callable[[], None]) -> None:
-    """Run `callback()` when this transaction is committed; not for a try that was undone. It stores nothing and never raises."""
+    """Run `callback()` when this transaction is committed; not for a try that was undone.
+
+    It stores nothing and never raises.
+    """
     g.setdefault("after_commit", []).append(callback)
 
 
 def run_after_commit() -> None:
     for callback in g.pop("after_commit", []):
         callback()
-
-
-def lock_owner(user_id: int) -> Row[Any] | None:
-    """Lock the person's row until the end of the transaction and return it; None when it is gone or disabled.
-
-    Every change to a person's tokens takes this lock first. It makes a queue where the unique key would make collisions, and
-    it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets foreign-key checks of others pass.
-    """
-    owner = db.session.execute(LOCK_OWNER, {"user_id": user_id}).one_or_none()
-    return owner if owner is not None and owner.disabled_at is None else None
 
 
 @contextmanager
@@ -248,7 +242,21 @@ def transaction() -> Iterator[None]:
     run_after_commit()
 
 
-def let_go() -> None:
+def run_in_app(app: Flask, work: Callable[[], Result]) -> Result:
+    """Run `work()` as one transaction outside of any request, again when it lost a race, and return what it
+    returned.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with app.app_context(), transaction():
+                return work()
+        except DBAPIError as error:
+            if attempt == ATTEMPTS or not lost_a_race(error):
+                raise
+    raise AssertionError("the loop returns or raises")
+
+
+def release_connection() -> None:
     """Give the connection back before a wait, in a command that has only read so far."""
     assert not (db.session.new or db.session.dirty or db.session.deleted)  # noqa: S101
     db.session.rollback()
@@ -260,10 +268,11 @@ def migration(
 ) -> Iterator[Connection]:
     """The connection that Alembic runs the migrations on; it makes each of them one transaction.
 
-    is_due: whether there is anything to do. Then this process is the only one that migrates, whichever node it is on; who comes
-    meanwhile waits (`on_wait`), and finds nothing to do. Raises StorageBusyError where that takes longer than an hour.
+    is_due: whether there is anything to do. Then this process is the only one that migrates, whichever node
+    it is on; who comes meanwhile waits (`on_wait`), and finds nothing to do. Raises StorageBusyError where
+    that takes longer than an hour.
     """
-    engine = database.patient(db.engine)
+    engine = database.migration_engine(db.engine)
     with engine.connect() as connection:
         is_wanted = is_due(connection)
         connection.rollback()
@@ -289,7 +298,10 @@ def wait_for_turn(connection: Connection, on_wait: Callable[[], None]) -> None:
 
 
 def make_version_table(connection: Connection) -> None:
-    """Alembic's own, in its own shape, before it does: there must be something to lock. Two at once make it once."""
+    """Alembic's own, in its own shape, before it does: there must be something to lock.
+
+    Two at once make it once.
+    """
     try:
         VERSION_TABLE.create(connection, checkfirst=True)
         connection.commit()

@@ -12,12 +12,13 @@ from joserfc.jwk import OctKey
 import store.spent_assertions
 from client_auth import client_keys
 from client_auth.client_secret import QueryClient, note_use
-from current import issuer, keyring
-from events import Reason, because
+from crypto import jwt
+from errors import InvalidJwtError
 from models import Client
-from protocol import client_assertion, clock, jwt
-from protocol.jwt import InvalidJwtError
-from unit_of_work import penalize
+from protocol import client_assertion, clock
+from services.current import issuer, keyring
+from services.event_log import Reason, set_reason
+from unit_of_work import after_rollback
 
 PRIVATE_KEY_JWT = "private_key_jwt"
 CLIENT_SECRET_JWT = "client_secret_jwt"  # noqa: S105 - RFC 7591's word for a method
@@ -41,7 +42,7 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
     if not client_id:
         return None
     if request.form.get("client_id", client_id) != client_id:
-        because(Reason.CLIENT_NOT_NAMED)
+        set_reason(Reason.CLIENT_NOT_NAMED)
         return None
     client = query_client(client_id)
     if client is None or not client.check_endpoint_auth_method(method, "token"):
@@ -51,7 +52,7 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
     except client_keys.ThrottledError:
         return None  # as one that failed: it is answered 429
     except InvalidJwtError as error:
-        because(Reason.WRONG_ASSERTION, detail=str(error))
+        set_reason(Reason.WRONG_ASSERTION, detail=str(error))
         return None
     return client
 
@@ -102,4 +103,4 @@ def spend(claims: dict[str, Any]) -> None:
     spent = client_assertion.digest_of_jti(claims), client_assertion.remember_until(claims), clock.now()
     if not store.spent_assertions.spend(*spent):
         raise InvalidJwtError("it was used before")
-    penalize(store.spent_assertions.spend, *spent)
+    after_rollback(store.spent_assertions.spend, *spent)

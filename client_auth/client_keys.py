@@ -16,14 +16,16 @@ from typing import Any
 from authlib.oauth2.rfc6749 import OAuth2Error
 from joserfc.jwk import Key
 
-import throttling
-from current import documents
-from events import Reason, because
-from fetching import SECONDS, Document, FetchError, NobodyMayWaitError
+from crypto import credentials, jwt
+from errors import FetchBusyError, FetchError, InvalidJwtError
 from models import Client
-from protocol import client_jwks, credentials, jwt
-from protocol.jwt import InvalidJwtError
-from unit_of_work import apart
+from outbound.document_cache import Document
+from outbound.http_client import SECONDS
+from protocol import client_jwks
+from services import throttling
+from services.current import documents
+from services.event_log import Reason, set_reason
+from unit_of_work import run_outside_transaction
 
 log = logging.getLogger("ostiary.client_auth")
 
@@ -61,7 +63,7 @@ class KeySet:
     document: Any = field(compare=False)
 
 
-class Ring:
+class ParsedKeySet:
     """The keys of a set that may sign, by `kid` and algorithm; others are passed over (RFC 7517 §5)."""
 
     def __init__(self, client_id: str, document: Any) -> None:
@@ -105,14 +107,14 @@ def find(client: Client, token: str) -> Keys:
         return ()
     kid, alg = header.get("kid"), header["alg"]
     if jwks is not None:
-        return ring(KeySet(client.client_id, credentials.digest(json.dumps(jwks)), jwks)).find(kid, alg)
+        return parsed(KeySet(client.client_id, credentials.digest(json.dumps(jwks)), jwks)).find(kid, alg)
     if uri is None:
         return ()
     try:
-        keys = ring(published(client, uri)).find(kid, alg)
-        return keys if keys or kid is None else ring(published(client, uri, again=True)).find(kid, alg)
-    except NobodyMayWaitError:
-        because(Reason.KEYS_NOT_AT_HAND)
+        keys = parsed(published(client, uri)).find(kid, alg)
+        return keys if keys or kid is None else parsed(published(client, uri, again=True)).find(kid, alg)
+    except FetchBusyError:
+        set_reason(Reason.KEYS_NOT_AT_HAND)
         raise KeysNotAtHandError(int(SECONDS)) from None
     except FetchError as error:
         log.warning("the keys of a client cannot be had: client_id=%s reason=%s", client.client_id, error)
@@ -124,9 +126,9 @@ def published(client: Client, uri: str, again: bool = False) -> KeySet:
     document: Document | FetchError | None = documents.at_hand(uri, recent=again)
     if document is None:
         if seconds := throttling.seconds_to_wait(throttling.for_fetching(client.client_id)):
-            because(Reason.THROTTLED)
+            set_reason(Reason.THROTTLED)
             raise ThrottledError(seconds)
-        document = apart(("client document", uri, again), lambda: fetch(uri, again))
+        document = run_outside_transaction(("client document", uri, again), lambda: fetch(uri, again))
     if isinstance(document, FetchError):
         raise document
     return KeySet(client.client_id, document.digest, document.content)
@@ -140,5 +142,5 @@ def fetch(uri: str, again: bool) -> Document | FetchError:
 
 
 @lru_cache(maxsize=MAXIMUM_SETS)
-def ring(key_set: KeySet) -> Ring:
-    return Ring(key_set.client_id, key_set.document)
+def parsed(key_set: KeySet) -> ParsedKeySet:
+    return ParsedKeySet(key_set.client_id, key_set.document)

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from current import courier, secret_uses
-from events import Reason, because
 from models import Client
 from protocol import client_assertion, parameters
+from services.current import delivery, secret_uses
+from services.event_log import Reason, set_reason
 
 QueryClient = Callable[[str], Client | None]
 
@@ -18,7 +18,7 @@ def authenticate_basic(query_client: QueryClient, request: Any) -> Client | None
         return None
     client_id, secret = credentials
     if request.form.get("client_id", client_id) != client_id:
-        because(Reason.CLIENT_NOT_NAMED)
+        set_reason(Reason.CLIENT_NOT_NAMED)
         return None
     return with_right_secret(query_client(client_id) if client_id else None, secret, "client_secret_basic")
 
@@ -45,11 +45,11 @@ def with_right_secret(client: Client | None, secret: str, method: str) -> Client
         note_use(client, number)
         return client
     if client is not None and client.check_endpoint_auth_method(method, "token"):
-        because(Reason.WRONG_SECRET)
+        set_reason(Reason.WRONG_SECRET)
     return None
 
 
 def note_use(client: Client, number: int) -> None:
-    """Which of its secrets the client has shown: stored by the courier, after this request and beside it."""
+    """Which of its secrets the client has shown: stored by the delivery, after this request and beside it."""
     if secret_uses.note(client.client_id, number):
-        courier.wake()
+        delivery.wake()

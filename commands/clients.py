@@ -13,14 +13,15 @@ import click
 
 import store.client_secrets
 import store.clients
-from commands.lookup import find_client, lock_client, lock_people_of
+from commands.lookup import find_client, lock_client, lock_users_of
 from commands.members import read_members, several, without_nulls
-from commands.output import Answer, Noun, Refused, counted, details, iso, refuse_if_any, table
+from commands.output import CommandError, CommandGroup, Result, counted, details, iso, refuse_if_any, table
 from commands.registration import NOT_BY_SET, fetch_sector, find_problems, problems_of_sector, response
-from current import keyring, settings
+from crypto import credentials
+from crypto.jwt import MINIMUM_SECRET_OCTETS
 from models import NEVER, Client
-from protocol import claims, client_metadata, clock, credentials, scopes, typed_text
-from protocol.jwt import MINIMUM_SECRET_OCTETS
+from protocol import claims, client_metadata, clock, scopes, typed_text
+from services.current import keyring, settings
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
@@ -51,7 +52,7 @@ WITHOUT_USE = (
     "Warning: this client can do nothing yet. Give it a redirect URI, a grant type, or make it a resource server."
 )
 
-clients = Noun("clients", help="Applications and resource servers that are registered here.")
+clients = CommandGroup("clients", help="Applications and resource servers that are registered here.")
 
 
 class Lifetime(click.IntRange):
@@ -145,7 +146,7 @@ def registration_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @clients.command("add")
 @click.argument("name")
 @registration_options
-def add(name: str, **options: Any) -> Answer:
+def add(name: str, **options: Any) -> Result:
     """Register a client. Without --grant-type, one that has a redirect URI gets authorization_code and refresh_token."""
     given, problems = columns_given(**options)
     columns = DEFAULTS | {"grant_types": default_grant_types(given)} | given
@@ -172,7 +173,7 @@ def default_grant_types(given: dict[str, Any]) -> list[str]:
 @click.argument("client_id")
 @click.option("--name", "client_name", help="What people see.")
 @registration_options
-def set_(client_id: str, client_name: str | None, **options: Any) -> Answer:
+def set_(client_id: str, client_name: str | None, **options: Any) -> Result:
     """Change what is given and nothing else. A list is replaced as a whole; an empty value ("") empties it."""
     given, problems = columns_given(**options)
     if client_name is not None:
@@ -337,29 +338,29 @@ def warnings_about_unknown(members: dict[str, Any]) -> Iterator[str]:
 
 def registration_answer(
     client: Client, message: str, warnings: Iterable[str] = (), client_secret: str | None = None
-) -> Answer:
+) -> Result:
     members = response(client, client_secret)
     hint = [KEEP_THE_SECRET] if client_secret else []
-    return Answer(members, details(members), (message, *hint, *warnings))
+    return Result(members, details(members), (message, *hint, *warnings))
 
 
 @clients.command("list")
-def list_() -> Answer:
+def list_() -> Result:
     """List all clients, by name."""
     known = [response(client) for client in store.clients.all_by_name()]
     columns = ("client_id", "client_name", "token_endpoint_auth_method", "grant_types", "scope", "is_resource_server")
-    return Answer(known, table(known, columns))
+    return Result(known, table(known, columns))
 
 
 @clients.command("show")
 @click.argument("client_id")
-def show(client_id: str) -> Answer:
+def show(client_id: str) -> Result:
     """Show one client, with the number of its live tokens."""
     client = find_client(client_id)
     members = response(client) | {"tokens": store.clients.count_tokens(client.client_id)}
     secrets = secrets_shown(client)
     shown = members | {f"client secret {number}": words for number, words in secrets_in_words(secrets)}
-    return Answer(members | ({"client_secrets": secrets} if secrets else {}), details(shown))
+    return Result(members | ({"client_secrets": secrets} if secrets else {}), details(shown))
 
 
 def secrets_shown(client: Client) -> list[dict[str, Any]]:
@@ -388,32 +389,34 @@ def secrets_in_words(secrets: list[dict[str, Any]]) -> Iterator[tuple[int, str]]
 @click.argument("client_id")
 @click.option("--overlap", type=Duration(), metavar="DURATION", help="How long the old one stays good: 7d, 12h, 3600.")
 @click.option("--now", "ends_old", is_flag=True, help="End the older of two secrets at once, and make no new one.")
-def rotate_secret(client_id: str, overlap: int | None, ends_old: bool) -> Answer:
+def rotate_secret(client_id: str, overlap: int | None, ends_old: bool) -> Result:
     """Make a new secret. The old one is of no use from this moment on, or after an overlap; two are good at once, no more."""
     if overlap is not None and ends_old:
         raise click.UsageError("--now ends the old secret, --overlap keeps it: give one of them.")
     client = lock_client(client_id)
     if client.is_public:
-        raise Refused(f"{client.client_id} is a public client: it has no secret")
+        raise CommandError(f"{client.client_id} is a public client: it has no secret")
     if client.token_endpoint_auth_method in WITHOUT_SECRET:
-        raise Refused(f"{client.client_id} has no secret: it signs with its own keys, which it renews itself")
+        raise CommandError(f"{client.client_id} has no secret: it signs with its own keys, which it renews itself")
     older_ends_at = next((secret.ends_at for secret in client.live_secrets(clock.now()) if secret.ends_at), None)
     if ends_old:
         return end_older_secret(client, older_ends_at)
     if overlap is not None and older_ends_at is not None:
         until = iso(older_ends_at)
-        raise Refused(f"{client.client_id} has two secrets already, the older until {until}: end it first, with --now")
+        raise CommandError(
+            f"{client.client_id} has two secrets already, the older until {until}: end it first, with --now"
+        )
     message = f"{client.client_id} has a new secret."
     if overlap is not None:
         message += f" The one before is good until {iso(clock.now() + overlap)}."
     return registration_answer(client, message, client_secret=renew_secret(client, overlap))
 
 
-def end_older_secret(client: Client, older_ends_at: int | None) -> Answer:
+def end_older_secret(client: Client, older_ends_at: int | None) -> Result:
     """The newer stays: it is in use by now."""
     if older_ends_at is None:
         instead = f"`flask clients rotate-secret {client.client_id}` alone replaces it at once"
-        raise Refused(f"{client.client_id} has one secret, and no older one to end: {instead}")
+        raise CommandError(f"{client.client_id} has one secret, and no older one to end: {instead}")
     forget_previous_secret(client)
     store.client_secrets.forget_uses_before(client.client_id, client.client_secret_number)
     return registration_answer(client, f"The older secret of {client.client_id} has ended. The newer one stays.")
@@ -421,12 +424,12 @@ def end_older_secret(client: Client, older_ends_at: int | None) -> Answer:
 
 @clients.command("remove")
 @click.argument("client_id")
-def remove(client_id: str) -> Answer:
+def remove(client_id: str) -> Result:
     """Remove a client with its tokens, codes and consents."""
     client = find_client(client_id)
-    lock_people_of(client.client_id)
+    lock_users_of(client.client_id)
     ended = store.clients.count_tokens(client.client_id)
-    answer = Answer(
+    answer = Result(
         {"client_id": client.client_id, "tokens": ended},
         messages=(f"Removed {client.client_id}. Ended: {counted(ended, 'token')}.",),
     )

@@ -16,15 +16,13 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
-import environment
-import self_check
 import store.schema
 from commands import sealed
 from commands.output import (
     HIDDEN,
     IS_MYSQL,
     NOT_MIGRATED,
-    Answer,
+    Result,
     database_problem,
     details,
     json_option,
@@ -32,8 +30,10 @@ from commands.output import (
     without_password,
 )
 from config import CREATES, DEFAULTS_IN_WORDS, Settings
-from current import settings
+from environment import env_file
 from protocol.client_address import UNIX
+from services import database_checks
+from services.current import settings
 from unit_of_work import transaction
 
 LONG_ACCESS_TOKEN = timedelta(hours=1)
@@ -56,7 +56,7 @@ def check(context: click.Context, as_json: bool) -> None:
         *(f"Problem: {problem}" for problem in problems),
         "This will not do." if problems else "No problem found.",
     )
-    show(Answer(verdict, details(shown | state), messages), as_json)
+    show(Result(verdict, details(shown | state), messages), as_json)
     if problems:
         context.exit(1)
 
@@ -67,7 +67,7 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
     if not database.is_there(settings.database_url):  # connecting would make it
         return unreachable | {"reachable": True}, [NOT_MIGRATED], []
     try:
-        findings = self_check.findings()
+        findings = database_checks.run_checks()
         with transaction():
             is_migrated = store.schema.is_migrated()
             warnings = list(warnings_about_sealed()) if is_migrated else []
@@ -86,7 +86,7 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
 
 def warnings_about_sealed() -> Iterator[str]:
     """What would be lost with an old secret key, and what is lost already."""
-    boxes = list(sealed.all_boxes())
+    boxes = list(sealed.all_encrypted_values())
     if old := [box for box in boxes if box.state == "old"]:
         yield f"{sealed.in_words(old)}: sealed under an old secret key, run `flask keys rewrap`"
     if unreadable := [box for box in boxes if box.state == "unreadable"]:
@@ -159,8 +159,8 @@ def find_warnings() -> Iterator[str]:
 
 def misspelt_variables() -> Iterator[str]:
     """Variables that look like settings and are none: a typing mistake leaves the default in force without a word."""
-    known = {environment.variable_of(name) for name in Settings.model_fields}
-    known |= {environment.NAMED_FILE, CREATES, *map(environment.file_variable_of, environment.IN_FILES)}
+    known = {env_file.variable_of(name) for name in Settings.model_fields}
+    known |= {env_file.NAMED_FILE, CREATES, *map(env_file.file_variable_of, env_file.IN_FILES)}
     for name in sorted(os.environ):
         if name.upper().startswith("OSTIARY_") and name.upper() not in known:
             yield f"{name} is no setting of this version"

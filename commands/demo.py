@@ -13,10 +13,11 @@ import store.clients
 import store.demo
 import store.users
 from commands.clients import DEFAULTS
-from commands.output import Answer, apply_migrations, json_option, settle, show
-from current import issuer, settings
+from commands.output import Result, apply_migrations, json_option, run_command, show
 from models import Client
-from protocol import clock, passwords
+from protocol import clock
+from services import passwords
+from services.current import issuer, settings
 
 PERSON_NAME = "Demo"
 CLIENT_NAME = "Ostiary demo"
@@ -32,10 +33,10 @@ def demo(migrate: bool, as_json: bool) -> None:
     """Make a person and a client to try, where the issuer is on loopback and nobody is there yet."""
     if migrate:
         apply_migrations()
-    show(settle(provide), as_json, tells_place=True)
+    show(run_command(provide), as_json, tells_place=True)
 
 
-def provide() -> Answer:
+def provide() -> Result:
     if not settings.is_development:
         return no_demo("the issuer is not on a loopback address")
     if store.clients.find(store.demo.CLIENT_ID) is not None:
@@ -45,11 +46,11 @@ def provide() -> Answer:
     return make()
 
 
-def no_demo(reason: str) -> Answer:
-    return Answer({"url": None}, messages=(f"No demo: {reason}.",))
+def no_demo(reason: str) -> Result:
+    return Result({"url": None}, messages=(f"No demo: {reason}.",))
 
 
-def make() -> Answer:
+def make() -> Result:
     """Both rows. Of two commands at once the second violates a unique key, is run again, and finds what the first made."""
     password = new_password()
     password_hash = passwords.hash_password(password)
@@ -57,10 +58,10 @@ def make() -> Answer:
     store.users.add(store.demo.EMAIL, PERSON_NAME, password_hash, is_verified=True)
     url = store.demo.redirect_uri(issuer)
     text = f"{box({'Try it': url, 'Email address': store.demo.EMAIL, 'Password': password})}\n{password_hint()}"
-    return Answer({"url": url, "email": store.demo.EMAIL, "password": password}, text)
+    return Result({"url": url, "email": store.demo.EMAIL, "password": password}, text)
 
 
-def follow_issuer() -> Answer:
+def follow_issuer() -> Result:
     """The client answers at this issuer's page, whichever it was made at."""
     url = store.demo.redirect_uri(issuer)
     if store.demo.find_client(issuer) is None:
@@ -70,7 +71,7 @@ def follow_issuer() -> Answer:
             store.clients.set_origins(client)
     person = store.users.find_by_email(store.demo.EMAIL)
     known = f", as {person.email}. A new password: {NEW_PASSWORD}" if person is not None else ""
-    return Answer({"url": url}, messages=(f"The demo: {url}{known}",))
+    return Result({"url": url}, messages=(f"The demo: {url}{known}",))
 
 
 def demo_client() -> Client:

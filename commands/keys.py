@@ -1,6 +1,6 @@
 """`flask keys …`: the server's signing keys, and what is sealed under the secret key.
 
-Keys follow each other by themselves (`protocol/signing_keys.py`). These commands are for a change before its time, for a key that
+Keys follow each other by themselves (`crypto/key_schedule.py`). These commands are for a change before its time, for a key that
 has leaked, and for a new secret key; `docs/operating.md` says in which order.
 """
 
@@ -13,41 +13,42 @@ from sqlalchemy import Row
 import store.clients
 import store.signing_keys
 from commands import sealed
-from commands.output import Answer, Noun, Refused, counted, iso, table
-from current import keyring, settings
-from protocol import clock, signing_keys
-from protocol.jwt import SIGNING
-from protocol.signing_keys import Due
+from commands.output import CommandError, CommandGroup, Result, counted, iso, table
+from crypto import key_schedule
+from crypto.jwt import SIGNING
+from crypto.key_schedule import Due
+from protocol import clock
+from services.current import keyring, settings
 from store.user_sessions import KEPT_SECONDS as SESSION_SECONDS
 
 DAY = 24 * 3600
 COLUMNS = (*("kid", "alg", "state", "created_at", "signs_from", "signs_until", "published_until", "last_presented_at"),)
 
-keys = Noun("keys", help="Signing keys, and what is sealed under the secret key.")
+keys = CommandGroup("keys", help="Signing keys, and what is sealed under the secret key.")
 
 
 # ---- list -------------------------------------------------------------------------------------------------------------
 
 
 @keys.command("list")
-def list_() -> Answer:
+def list_() -> Result:
     """List the signing keys, by algorithm and age."""
     rows = store.signing_keys.all_keys()
     known = [public_members(row, rows) for row in rows]
     hint = () if known else ("There is none yet: the first are made when they are needed.",)
-    return Answer(known, table(known, COLUMNS), hint)
+    return Result(known, table(known, COLUMNS), hint)
 
 
 def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
-    following = signing_keys.successor(row, rows)
+    following = key_schedule.successor(row, rows)
     return {
         "kid": row.kid,
         "alg": row.alg,
-        "state": signing_keys.state(row, rows, clock.now()),
+        "state": key_schedule.state(row, rows, clock.now()),
         "created_at": row.created_at,
         "signs_from": row.active_from,
         "signs_until": None if following is None else following.active_from,
-        "published_until": signing_keys.published_until(row, rows, keyring.schedule),
+        "published_until": key_schedule.published_until(row, rows, keyring.schedule),
         "last_presented_at": row.last_presented_at,
     }
 
@@ -57,10 +58,10 @@ def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
 
 @keys.command("rotate")
 @click.option("--alg", type=click.Choice(SIGNING), help="Of this algorithm alone.")
-def rotate(alg: str | None) -> Answer:
+def rotate(alg: str | None) -> Result:
     """Announce the next keys now. They sign when every cached JWKS has them."""
     announced = [announce(each) for each in SIGNING if alg in (None, each)]
-    return Answer([members for members, _text in announced], messages=tuple(text for _members, text in announced))
+    return Result([members for members, _text in announced], messages=tuple(text for _members, text in announced))
 
 
 def announce(alg: str) -> tuple[dict[str, Any], str]:
@@ -83,18 +84,18 @@ def announce(alg: str) -> tuple[dict[str, Any], str]:
 @keys.command("retire", context_settings={"ignore_unknown_options": True})  # one kid in 64 begins with a dash
 @click.argument("kid")
 @click.option("--force", is_flag=True, help="Also where something depends on it.")
-def retire(kid: str, force: bool) -> Answer:
+def retire(kid: str, force: bool) -> Result:
     """Take a key out at once: what it signed is refused from now on. For an orderly change use `flask keys rotate`."""
     rows = store.signing_keys.all_keys()
     row = next((row for row in rows if row.kid == kid), None)
     if row is None:
-        raise Refused(f"there is no signing key {kid!r}")
+        raise CommandError(f"there is no signing key {kid!r}")
     if not force and (reasons := list(reasons_against(row, rows))):
-        raise Refused(f"{kid} is in use: {', and '.join(reasons)}. If it has leaked, use --force")
-    following = replace(row, rows) if signing_keys.state(row, rows, clock.now()) == "active" else None
+        raise CommandError(f"{kid} is in use: {', and '.join(reasons)}. If it has leaked, use --force")
+    following = replace(row, rows) if key_schedule.state(row, rows, clock.now()) == "active" else None
     store.signing_keys.remove([kid])
     cached = int(settings.jwks_cache_lifetime.total_seconds())
-    known = int(signing_keys.READ_AGAIN.total_seconds())
+    known = int(key_schedule.READ_AGAIN.total_seconds())
     messages = [
         f"Took out {kid}. Every node knows it within {counted(known, 'second')}.",
         f"Copies of the JWKS that others have cached still hold it for up to {counted(cached, 'second')}.",
@@ -103,13 +104,13 @@ def retire(kid: str, force: bool) -> Answer:
         messages.append(
             f"{following} signs from now on; those copies may lack it for as long: sign-ins may fail meanwhile."
         )
-    return Answer({"kid": kid, "alg": row.alg, "successor": following}, messages=tuple(messages))
+    return Result({"kid": kid, "alg": row.alg, "successor": following}, messages=tuple(messages))
 
 
 def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
     now = clock.now()
-    state = signing_keys.state(row, rows, now)
-    until = signing_keys.published_until(row, rows, keyring.schedule)
+    state = key_schedule.state(row, rows, now)
+    until = key_schedule.published_until(row, rows, keyring.schedule)
     if state == "active":
         yield f"it is the one that signs {row.alg} now"
     if state == "retired" and until is not None and now < until:
@@ -121,7 +122,7 @@ def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
 
 def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
     """The `kid` that signs in place of the active key from now on: the announced one, or one that is made."""
-    following = signing_keys.successor(row, rows)
+    following = key_schedule.successor(row, rows)
     if following is None:
         [made] = keyring.make([Due(row.alg, row.generation + 1, clock.now())])
         return str(made.kid)
@@ -133,10 +134,10 @@ def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
 
 
 @keys.command("rewrap")
-def rewrap() -> Answer:
+def rewrap() -> Result:
     """Seal anew, under the present secret key, what is sealed under an old one."""
     sealed.lock_clients()
-    boxes = list(sealed.all_boxes())
+    boxes = list(sealed.all_encrypted_values())
     old = [box for box in boxes if box.state == "old"]
     unreadable = [box for box in boxes if box.state == "unreadable"]
     for box in old:
@@ -146,7 +147,7 @@ def rewrap() -> Answer:
         messages.append(f"Warning: {sealed.unreadable_in_words(unreadable)}")
     elif settings.old_secret_keys:
         messages.append(what_old_keys_are_for())
-    return Answer({"sealed_anew": len(old), "unreadable": len(unreadable)}, messages=tuple(messages))
+    return Result({"sealed_anew": len(old), "unreadable": len(unreadable)}, messages=tuple(messages))
 
 
 def what_old_keys_are_for() -> str:

@@ -6,10 +6,10 @@ import click
 from sqlalchemy import Row
 
 import store.logout_notices
-from commands.lookup import find_person
-from commands.output import Answer, Noun, table
+from commands.lookup import find_user
+from commands.output import CommandGroup, Result, table
 
-notices = Noun("logout-notices", help="Notices of logout, and whether clients took them.")
+notices = CommandGroup("logout-notices", help="Notices of logout, and whether clients took them.")
 
 COLUMNS = ("client_name", "email", "created_at", "attempts", "state", "next_attempt_at", "delivered_at", "outcome")
 
@@ -17,15 +17,15 @@ COLUMNS = ("client_name", "email", "created_at", "attempts", "state", "next_atte
 @notices.command("list")
 @click.option("--user", "email", metavar="EMAIL", help="Those about this person.")
 @click.option("--undelivered", is_flag=True, help="Those that no client has taken: they wait, or were given up.")
-def list_(email: str | None, undelivered: bool) -> Answer:
+def list_(email: str | None, undelivered: bool) -> Result:
     """List the newest notices, the newest first."""
     if email is None:
         found = store.logout_notices.all_recent(undelivered=undelivered)
     else:
-        of_user = store.logout_notices.of_user(find_person(email).id)
+        of_user = store.logout_notices.of_user(find_user(email).id)
         found = [notice for notice in of_user if notice.delivered_at is None or not undelivered]
     shown = [public_members(notice) for notice in found]
-    return Answer(shown, table(shown, COLUMNS))
+    return Result(shown, table(shown, COLUMNS))
 
 
 def public_members(notice: Row[Any]) -> dict[str, Any]:

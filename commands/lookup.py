@@ -7,35 +7,34 @@ import store.clients
 import store.codes
 import store.tokens
 import store.users
-from commands.output import Refused
+from commands.output import CommandError
 from models import Client, User
-from unit_of_work import lock_owner
 
 
-def find_person(email: str) -> User:
+def find_user(email: str) -> User:
     person = store.users.find_by_email(email)
     if person is None:
-        raise nobody(email)
+        raise unknown_user(email)
     return person
 
 
-def nobody(email: str) -> Refused:
-    return Refused(f"nobody has the address {email!r}")
+def unknown_user(email: str) -> CommandError:
+    return CommandError(f"nobody has the address {email!r}")
 
 
-def lock_person(email: str) -> User:
+def lock_user(email: str) -> User:
     """The person, whose tokens nobody else changes until the command has ended; a disabled one is locked too."""
-    person = find_person(email)
-    lock_owner(person.id)
+    person = find_user(email)
+    store.users.lock(person.id)
     return person
 
 
-def lock_person_afresh(email: str) -> User:
+def lock_fresh_user(email: str) -> User:
     """The same, as the row is once it is locked: for a change that rests on what is there, such as that of a person's claims."""
-    person = lock_person(email)
+    person = lock_user(email)
     now = store.users.find_afresh(person.id)
     if now is None:
-        raise nobody(email)
+        raise unknown_user(email)
     return now
 
 
@@ -54,12 +53,12 @@ def lock_client(client_id: str) -> Client:
     return client
 
 
-def unknown_client(client_id: str) -> Refused:
-    return Refused(f"there is no client {client_id!r}")
+def unknown_client(client_id: str) -> CommandError:
+    return CommandError(f"there is no client {client_id!r}")
 
 
-def lock_people_of(client_id: str) -> None:
+def lock_users_of(client_id: str) -> None:
     """Lock everybody who has a token or a pending code at a client, in the order of ids: two commands cannot deadlock."""
     people = {*store.tokens.users_with_tokens(client_id), *store.codes.users_with_codes(client_id)}
     for user_id in sorted(people):
-        lock_owner(user_id)
+        store.users.lock(user_id)

@@ -1,7 +1,9 @@
-"""How every command runs and what it says: one transaction on a migrated database, and an answer after its commit.
+"""How every command runs and what it says: one transaction on a migrated database, and an answer after its
+commit.
 
-Enters: a function that returns an `Answer` or raises `Refused`. Leaves: text or JSON on stdout, messages on stderr, exit code.
-A command that lost a race to a request is run again, as `unit_of_work.settle` does it: nothing was printed before the commit.
+Enters: a function that returns an `Answer` or raises `Refused`. Leaves: text or JSON on stdout, messages on
+stderr, exit code. A command that lost a race to a request is run again, as `unit_of_work.run_in_transaction`
+does it: nothing was printed before the commit.
 """
 
 import json
@@ -20,10 +22,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
 import store.schema
-from current import issuer, settings
 from database import describe, is_unavailable, lost_a_race
 from errors import StorageBusyError
 from protocol import typed_text
+from services.current import issuer, settings, state_of
 from unit_of_work import ATTEMPTS, transaction
 
 INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
@@ -34,7 +36,7 @@ READS = frozenset({"list", "show"})  # the commands of a noun that change nothin
 IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL names"
 
 
-class Refused(click.ClickException):
+class CommandError(click.ClickException):
     """The command was understood and not carried out; nothing was stored. Exit code 1."""
 
     def __init__(self, *problems: str) -> None:
@@ -47,13 +49,13 @@ def apply_migrations() -> None:
     try:
         flask_migrate.upgrade()
     except DBAPIError as error:
-        raise Refused(database_problem(error)) from None
+        raise CommandError(database_problem(error)) from None
     except StorageBusyError as error:
-        raise Refused(busy_problem(error)) from None
+        raise CommandError(busy_problem(error)) from None
 
 
 @dataclass(frozen=True)
-class Answer:
+class Result:
     """What a command has to say once its transaction is committed."""
 
     data: Any  # what --json prints
@@ -61,19 +63,19 @@ class Answer:
     messages: tuple[str, ...] = ()  # for stderr, either way
 
 
-class Noun(AppGroup):
-    """`flask <noun> …`: its commands run through `settle`, and each takes `--json`."""
+class CommandGroup(AppGroup):
+    """`flask <noun> …`: its commands run through `run_in_transaction`, and each takes `--json`."""
 
     def command(  # type: ignore[override]  # as Flask's own: always with a name
         self, name: str, *arguments: Any, **options: Any
-    ) -> Callable[[Callable[..., Answer]], click.Command]:
+    ) -> Callable[[Callable[..., Result]], click.Command]:
         register = super().command(name, *arguments, **options)
 
-        def decorate(function: Callable[..., Answer]) -> click.Command:
+        def decorate(function: Callable[..., Result]) -> click.Command:
             @json_option
             @wraps(function)
             def run(*values: Any, as_json: bool, **named: Any) -> None:
-                show(settle(lambda: function(*values, **named)), as_json, tells_place=name not in READS)
+                show(run_command(lambda: function(*values, **named)), as_json, tells_place=name not in READS)
 
             return register(run)
 
@@ -82,33 +84,38 @@ class Noun(AppGroup):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Refuse before a password is asked for where there are no settings; `--help` needs none."""
         if "--help" not in args:
-            _ = ctx.ensure_object(ScriptInfo).load_app().extensions["ostiary.settings"]
+            _ = state_of(ctx.ensure_object(ScriptInfo).load_app())
         return super().resolve_command(ctx, args)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
 
 
-def settle(command: Callable[[], Answer]) -> Answer:
-    """Run a command as one transaction and return its answer, committed. Raises Refused, also for a database that is away."""
+def run_command(command: Callable[[], Result]) -> Result:
+    """Run a command as one transaction and return its answer, committed.
+
+    Raises Refused, also for a database that is away.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         try:
             if not database.is_there(settings.database_url):  # connecting would make it
-                raise Refused(NOT_MIGRATED)
+                raise CommandError(NOT_MIGRATED)
             with transaction():
                 if not store.schema.is_migrated():
-                    raise Refused(NOT_MIGRATED)
+                    raise CommandError(NOT_MIGRATED)
                 return command()
         except DBAPIError as error:
             if attempt == ATTEMPTS or not lost_a_race(error):
-                raise Refused(database_problem(error)) from None
+                raise CommandError(database_problem(error)) from None
         except (PoolTimeoutError, StorageBusyError) as error:
-            raise Refused(busy_problem(error)) from None
+            raise CommandError(busy_problem(error)) from None
     raise AssertionError("the loop returns or raises")
 
 
 def database_problem(error: DBAPIError) -> str:
-    """What went wrong, without the values of the statement; the driver's own words only where no statement was at fault."""
+    """What went wrong, without the values of the statement; the driver's own words only where no statement
+    was at fault.
+    """
     if is_unavailable(error) and not lost_a_race(error):
         reason = str(error.orig).strip().splitlines() or [describe(error)]
         return f"the database cannot be used: {reason[0]}"
@@ -123,19 +130,19 @@ def busy_problem(error: Exception) -> str:
     return "the database is too busy: try again"
 
 
-def show(answer: Answer, as_json: bool, *, tells_place: bool = False) -> None:
+def show(answer: Result, as_json: bool, *, tells_place: bool = False) -> None:
     """tells_place: for what may have changed something, so that nobody takes one server for another."""
     for message in answer.messages:
         click.echo(message, err=True)
     if tells_place:
-        click.echo(place(), err=True)
+        click.echo(target_database(), err=True)
     if as_json:
         click.echo(json.dumps(answer.data, indent=2))
     elif answer.text:
         click.echo(answer.text)
 
 
-def place() -> str:
+def target_database() -> str:
     """Whose database a command works on, in words that hold no secret."""
     return f"Issuer {issuer}, database {without_password(settings.database_url)}"
 
@@ -150,7 +157,7 @@ def without_password(database_url: str) -> str:
 def refuse_if_any(problems: Iterable[str]) -> None:
     """Raise Refused with all of them together."""
     if found := list(problems):
-        raise Refused(*found)
+        raise CommandError(*found)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:

@@ -18,8 +18,8 @@ import database
 from commands.output import (
     IS_MYSQL,
     NOT_MIGRATED,
-    Answer,
-    Refused,
+    CommandError,
+    Result,
     busy_problem,
     counted,
     database_problem,
@@ -27,13 +27,13 @@ from commands.output import (
     show,
     table,
 )
-from current import settings
 from errors import StorageBusyError
-from prove.crowd import CrowdError
-from prove.place import NoPlaceError, place_of_its_own
-from prove.run import find_voids, open_stage, play
-from prove.scenes import SCENES
-from prove.tally import Tally
+from services.current import settings
+from testing.races.result import ScenarioResult
+from testing.races.run import find_caveats, open_testbed, run
+from testing.races.scenarios import SCENARIOS
+from testing.races.scratch import NoScratchDatabaseError, scratch_database
+from testing.races.workers import WorkerError
 
 ROUNDS = 100
 SECONDS = 40
@@ -43,7 +43,7 @@ COLUMNS = ("scene", "rounds", "answers", "retries", "p50_ms", "p99_ms", "outcome
 
 
 class Proof(NamedTuple):
-    tallies: Sequence[Tally]
+    tallies: Sequence[ScenarioResult]
     voids: Sequence[str]  # why this database cannot keep what was raced for, however the races ended
 
 
@@ -65,19 +65,19 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
     Exit code 1 where a promise was broken, or where the way the database is set up makes them void.
     """
     if database.is_memory(settings.database_url):
-        raise Refused("in-memory SQLite is for the test client alone: there is nothing to prove")
+        raise CommandError("in-memory SQLite is for the test client alone: there is nothing to prove")
     if not database.is_there(settings.database_url):  # connecting would make it
-        raise Refused(NOT_MIGRATED)
+        raise CommandError(NOT_MIGRATED)
     try:
         proof = find_proof(rounds, seconds)
-    except NoPlaceError as error:
-        raise Refused(str(error)) from None
+    except NoScratchDatabaseError as error:
+        raise CommandError(str(error)) from None
     except DBAPIError as error:
-        raise Refused(database_problem(error)) from None
+        raise CommandError(database_problem(error)) from None
     except InvalidRequestError:
-        raise Refused(IS_MYSQL) from None
-    except (CrowdError, StorageBusyError) as error:
-        raise Refused(f"the proof ended early: {error or busy_problem(error)}") from None
+        raise CommandError(IS_MYSQL) from None
+    except (WorkerError, StorageBusyError) as error:
+        raise CommandError(f"the proof ended early: {error or busy_problem(error)}") from None
     show(report(proof, rounds), as_json)
     if not is_kept(proof):
         context.exit(1)
@@ -87,20 +87,20 @@ def find_proof(rounds: int, seconds: int) -> Proof:
     """All scenes, with a progress bar where somebody sees it; what voids them, in the operator's own tables and in the place."""
     app: Flask = cast(Any, current_app)._get_current_object()
     with (
-        place_of_its_own(app, timedelta(seconds=seconds) + SPARE) as inside,
-        open_stage(inside) as stage,
+        scratch_database(app, timedelta(seconds=seconds) + SPARE) as inside,
+        open_testbed(inside) as stage,
         click.progressbar(
-            length=rounds * len(SCENES), label="Racing", file=sys.stderr, hidden=not sys.stderr.isatty()
+            length=rounds * len(SCENARIOS), label="Racing", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar,
     ):
-        return Proof(play(stage, rounds, seconds, progress=bar.update), find_voids(app, stage.app))
+        return Proof(run(stage, rounds, seconds, progress=bar.update), find_caveats(app, stage.app))
 
 
 def is_kept(proof: Proof) -> bool:
     return not proof.voids and all(tally.is_kept for tally in proof.tallies)
 
 
-def report(proof: Proof, rounds: int) -> Answer:
+def report(proof: Proof, rounds: int) -> Result:
     broken = [f"{tally.scene}: {promise}" for tally in proof.tallies for promise in dict.fromkeys(tally.broken)]
     cut = [tally.scene for tally in proof.tallies if tally.rounds < rounds]
     document = {
@@ -114,7 +114,7 @@ def report(proof: Proof, rounds: int) -> Answer:
         *(f"VOID: {reason}" for reason in proof.voids),
         verdict(broken, proof.voids),
     )
-    return Answer(document, table([tally.row() for tally in proof.tallies], COLUMNS), messages)
+    return Result(document, table([tally.row() for tally in proof.tallies], COLUMNS), messages)
 
 
 def verdict(broken: Sequence[Any], voids: Sequence[str]) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import store.clients
-from current import documents, server, settings
-from fetching import FetchError
+from errors import FetchError
 from models import NEVER, Client
 from protocol import client_metadata, redirect_uris, typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
-from unit_of_work import let_go
+from services.current import documents, server, settings
+from unit_of_work import release_connection
 
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
 REPEATS = ("refresh_leeway", "refresh_retry_lifetime")  # here 0 is none
@@ -70,8 +70,8 @@ def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[
     """Everything that is wrong with this registration, but for its sector. `new_scopes` will be added along with it."""
     if problem := typed_text.problem(client.client_name, typed_text.NAME_LENGTH):
         yield f"the name {problem}"
-    if client.token_endpoint_auth_method not in server.auth_methods_supported():
-        methods = ", ".join(server.auth_methods_supported())
+    if client.token_endpoint_auth_method not in server.client_auth_methods:
+        methods = ", ".join(server.client_auth_methods)
         yield f"unknown auth method {client.token_endpoint_auth_method!r}: use one of {methods}"
     if client.is_resource_server:
         yield from problems_of_a_resource_server(client)
@@ -81,11 +81,11 @@ def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[
     yield from problems_of_scope(client.scope, new_scopes)
     if client.is_public:
         yield from problems_of_a_public_client(client)
-    yield from client_metadata.find_problems(client, surroundings())
+    yield from client_metadata.find_problems(client, registration_policy())
 
 
-def surroundings() -> client_metadata.Surroundings:
-    return client_metadata.Surroundings(
+def registration_policy() -> client_metadata.RegistrationPolicy:
+    return client_metadata.RegistrationPolicy(
         settings.is_development,
         settings.allow_private_addresses,
         settings.access_token_lifetime,
@@ -96,7 +96,7 @@ def surroundings() -> client_metadata.Surroundings:
 def problems_of_sector(client: Client) -> Iterator[str]:
     """What the document at `sector_identifier_uri` lacks. It is fetched, so this comes before any lock; kept for a while."""
     uri = client.member("sector_identifier_uri")
-    if uri is None or client_metadata.problem_of_member("sector_identifier_uri", uri, surroundings()):
+    if uri is None or client_metadata.problem_of_member("sector_identifier_uri", uri, registration_policy()):
         return
     try:
         document = documents.get(uri).content
@@ -110,7 +110,7 @@ def problems_of_sector(client: Client) -> Iterator[str]:
 def fetch_sector(client: Client) -> None:
     """Before anything is locked, and with no connection held: it may be slow. What is wrong with it is told later."""
     if client.member("sector_identifier_uri") is not None:
-        let_go()
+        release_connection()
         list(problems_of_sector(client))
 
 
@@ -125,7 +125,7 @@ def problems_of_a_resource_server(client: Client) -> Iterator[str]:
 
 
 def problems_of_grants(client: Client) -> Iterator[str]:
-    supported = server.grant_types_supported()
+    supported = server.grant_types
     for grant_type in client.grant_types:
         if grant_type not in supported:
             yield f"unknown grant type {grant_type!r}: use {', '.join(supported)}"

@@ -12,17 +12,17 @@ from functools import partial
 import store.clients
 import store.signing_keys
 from commands.output import counted
-from current import keyring
+from crypto.encryption import Cipher
 from protocol import clock
-from protocol.seal import Vault
+from services.current import keyring
 
 
 @dataclass(frozen=True)
-class Box:
+class EncryptedValue:
     kind: str
     label: str  # the row that it is sealed for
     content: bytes
-    vault: Vault
+    vault: Cipher
     put: Callable[[bytes], None]
 
     @property
@@ -38,18 +38,20 @@ class Box:
         self.put(self.vault.seal(opened, self.label))
 
 
-def all_boxes() -> Iterator[Box]:
+def all_encrypted_values() -> Iterator[EncryptedValue]:
     for row in store.signing_keys.all_keys():
         put_key = partial(store.signing_keys.set_sealed_private_key, row.kid)
-        yield Box("signing key", row.kid, row.sealed_private_key, keyring.vault, put_key)
+        yield EncryptedValue("signing key", row.kid, row.sealed_private_key, keyring.vault, put_key)
     for client in store.clients.all_by_name():
         if client.sealed_client_secret is not None:
             put = partial(setattr, client, "sealed_client_secret")
-            yield Box("client secret", client.client_id, client.sealed_client_secret, keyring.client_secrets, put)
+            yield EncryptedValue(
+                "client secret", client.client_id, client.sealed_client_secret, keyring.client_secrets, put
+            )
         for secret in client.live_secrets(clock.now()):
             if secret.ends_at is not None and secret.sealed is not None:
                 put = partial(setattr, client, "sealed_previous_secret")
-                yield Box("client secret", client.client_id, secret.sealed, keyring.client_secrets, put)
+                yield EncryptedValue("client secret", client.client_id, secret.sealed, keyring.client_secrets, put)
 
 
 def lock_clients() -> None:
@@ -59,12 +61,12 @@ def lock_clients() -> None:
         store.clients.lock(client_id)
 
 
-def in_words(boxes: list[Box]) -> str:
+def in_words(boxes: list[EncryptedValue]) -> str:
     """`3 signing keys, 1 client secret`."""
     return ", ".join(counted(number, kind) for kind, number in Counter(box.kind for box in boxes).items())
 
 
-def unreadable_in_words(boxes: list[Box]) -> str:
+def unreadable_in_words(boxes: list[EncryptedValue]) -> str:
     return (
         f"no known secret key opens {in_words(boxes)}: put the key of that time into OSTIARY_OLD_SECRET_KEYS."
         " Without it, signing keys are replaced by themselves, and a client secret by `flask clients rotate-secret`"

@@ -29,14 +29,25 @@ from commands.clients import (
     problems_of_signing_secret,
     warnings_about,
 )
-from commands.lookup import lock_person_afresh
+from commands.lookup import lock_fresh_user
 from commands.members import without_nulls
-from commands.output import Answer, Refused, apply_migrations, counted, json_option, refuse_if_any, settle, show, table
-from current import settings
+from commands.output import (
+    CommandError,
+    Result,
+    apply_migrations,
+    counted,
+    json_option,
+    refuse_if_any,
+    run_command,
+    show,
+    table,
+)
+from crypto.jwt import MINIMUM_SECRET_OCTETS
 from models import CLIENT_ID_LENGTH, NEVER, SUB_LENGTH, Client, User
-from protocol import client_metadata, clock, passwords, person_claims, typed_text
-from protocol.jwt import MINIMUM_SECRET_OCTETS
+from protocol import client_metadata, clock, person_claims, typed_text
 from protocol.scopes import OFFLINE_ACCESS, join, split
+from services import passwords
+from services.current import settings
 
 MAXIMUM_SECRET_LENGTH = 255
 UNRESERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")  # the same text in a URL, a Basic header and a command line
@@ -130,7 +141,7 @@ class ClientEntry(Entry):
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
-class Sheet(NamedTuple):
+class SeedFile(NamedTuple):
     """The file as it was read: its entries by their places, and what is wrong with the shape of others."""
 
     scopes: dict[str, ScopeEntry]
@@ -139,18 +150,18 @@ class Sheet(NamedTuple):
     problems: list[str]
 
 
-def read(file: BinaryIO) -> Sheet:
+def read(file: BinaryIO) -> SeedFile:
     """Raises Refused for what is not a JSON object."""
     try:
         document = json.load(file)
     except json.JSONDecodeError as error:
-        raise Refused(f"this is not JSON: {error}") from None
+        raise CommandError(f"this is not JSON: {error}") from None
     except (UnicodeDecodeError, RecursionError):
-        raise Refused("this is not JSON") from None
+        raise CommandError("this is not JSON") from None
     if not isinstance(document, dict):
-        raise Refused('this is not a JSON object like {"users": […], "clients": […]}')
+        raise CommandError('this is not a JSON object like {"users": […], "clients": […]}')
     problems = [f"{member}: is unknown" for member in document if member not in ("scopes", "users", "clients")]
-    return Sheet(
+    return SeedFile(
         read_entries(document, "scopes", ScopeEntry, problems),
         read_entries(document, "users", UserEntry, problems),
         read_entries(document, "clients", ClientEntry, problems),
@@ -188,7 +199,7 @@ def problem_text(place: str, problem: Any) -> str:
 # ---- what is wrong with what it says ----------------------------------------------------------------------------------
 
 
-def find_problems(sheet: Sheet) -> Iterator[str]:
+def find_problems(sheet: SeedFile) -> Iterator[str]:
     """Everything that is wrong with the content, with its place in the file."""
     new_scopes = [entry.name for entry in sheet.scopes.values()]
     for place, scope in sheet.scopes.items():
@@ -267,7 +278,7 @@ def address(entry: UserEntry) -> str | None:
 # ---- what becomes of it -----------------------------------------------------------------------------------------------
 
 
-def sow(sheet: Sheet) -> Answer:
+def apply(sheet: SeedFile) -> Result:
     """Check everything, then store everything."""
     for entry in sheet.clients.values():
         registration.fetch_sector(Client(client_id=entry.client_id, **entry.columns()))
@@ -289,7 +300,7 @@ def sow(sheet: Sheet) -> Answer:
         for warning in warnings_about(client, entry.columns())
     ]
     text = table(data["clients"], ("client_id", "client_secret", "client_name")) if registered else ""
-    return Answer(data, text, (f"In line with the file: {', '.join(numbers)}.", *warnings))
+    return Result(data, text, (f"In line with the file: {', '.join(numbers)}.", *warnings))
 
 
 def new_hash(entry: UserEntry) -> str | None:
@@ -314,7 +325,7 @@ def put_user(entry: UserEntry, password_hash: str | None) -> User:
         person = store.users.add(address(entry) or "", entry.display_name(), password_hash or "", is_verified=True)
         person.sub = entry.sub or person.sub
     else:
-        person = lock_person_afresh(entry.email)
+        person = lock_fresh_user(entry.email)
         if password_hash is not None:
             store.users.set_password_hash(person.id, password_hash)
             users.signed_out_answer(person, "has a new password")
@@ -347,8 +358,8 @@ def put_client(entry: ClientEntry) -> tuple[Client, str | None]:
 def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
     """Bring people, clients and scopes in line with a JSON FILE ("-" for stdin), where the issuer is on loopback."""
     if not settings.is_development:
-        raise Refused("seeds are for a loopback issuer only: their passwords and secrets stand in a file")
+        raise CommandError("seeds are for a loopback issuer only: their passwords and secrets stand in a file")
     sheet = read(file)
     if migrate:
         apply_migrations()
-    show(settle(lambda: sow(sheet)), as_json, tells_place=True)
+    show(run_command(lambda: apply(sheet)), as_json, tells_place=True)

@@ -4,28 +4,28 @@ import click
 
 import store.codes
 import store.tokens
-from commands.lookup import find_client, lock_people_of, lock_person
-from commands.output import Answer, Noun, counted
+from commands.lookup import find_client, lock_user, lock_users_of
+from commands.output import CommandGroup, Result, counted
 
-tokens = Noun("tokens", help="Live tokens.")
+tokens = CommandGroup("tokens", help="Live tokens.")
 
 
 @tokens.command("revoke")
 @click.option("--user", "email", metavar="EMAIL", help="The tokens of this person.")
 @click.option("--client", "client_id", metavar="ID", help="The tokens of this client, those of machines included.")
-def revoke(email: str | None, client_id: str | None) -> Answer:
+def revoke(email: str | None, client_id: str | None) -> Result:
     """End tokens and pending codes: of a person, of a client, or of a person at a client."""
     if email is None and client_id is None:
         raise click.UsageError("Give --user, --client or both.")
     if client_id is not None:
         client_id = find_client(client_id).client_id
     if email is not None:
-        user_id = lock_person(email).id
-        codes = store.codes.end_pending(user_id, client_id)
-        ended = store.tokens.end_of_user(user_id, client_id)
+        user_id = lock_user(email).id
+        codes = store.codes.delete_pending(user_id, client_id)
+        ended = store.tokens.revoke_of_user(user_id, client_id)
     elif client_id is not None:
-        lock_people_of(client_id)
-        codes = store.codes.end_pending(client_id=client_id)
-        ended = store.tokens.end_of_client(client_id)
+        lock_users_of(client_id)
+        codes = store.codes.delete_pending(client_id=client_id)
+        ended = store.tokens.revoke_of_client(client_id)
     message = f"Ended: {counted(codes, 'code')}, {counted(ended, 'token')}."
-    return Answer({"codes": codes, "tokens": ended}, messages=(message,))
+    return Result({"codes": codes, "tokens": ended}, messages=(message,))

@@ -11,19 +11,20 @@ import click
 import store.codes
 import store.tokens
 import store.users
-from commands.lookup import find_person, lock_person, lock_person_afresh
+from commands.lookup import find_user, lock_fresh_user, lock_user
 from commands.members import read_members, several, without_nulls
-from commands.output import Answer, Noun, Refused, counted, details, refuse_if_any, table
+from commands.output import CommandError, CommandGroup, Result, counted, details, refuse_if_any, table
 from models import User, db
-from protocol import clock, passwords, person_claims, typed_text
-from session_end import end_sessions
+from protocol import clock, person_claims, typed_text
+from services import passwords
+from services.sessions import end_sessions
 
 CANNOT_BE_SET = "it cannot be set"
 NOT_BY_SET = {"name": "use --name", "email": "use `users set --email`"} | dict.fromkeys(
     ("sub", "email_verified", "updated_at"), CANNOT_BE_SET
 )
 
-users = Noun("users", help="People who can sign in.")
+users = CommandGroup("users", help="People who can sign in.")
 
 
 def read_password(context: click.Context, option: click.Parameter, given: bool) -> str:
@@ -35,7 +36,7 @@ def read_password(context: click.Context, option: click.Parameter, given: bool) 
     try:
         line = sys.stdin.buffer.readline().decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused("the password is not UTF-8 text") from None
+        raise CommandError("the password is not UTF-8 text") from None
     return line.removesuffix("\n").removesuffix("\r")
 
 
@@ -61,7 +62,7 @@ set_option = several(
 @click.option("--name", default="", help="How the person is addressed.")
 @set_option
 @password_option
-def add(email: str, name: str, members: tuple[str, ...], password: str) -> Answer:
+def add(email: str, name: str, members: tuple[str, ...], password: str) -> Result:
     """Add a person; the address counts as verified."""
     normal, name = store.users.normal_email(email), typed_text.name(name)
     given, problems = read_members(members, NOT_BY_SET)
@@ -71,10 +72,10 @@ def add(email: str, name: str, members: tuple[str, ...], password: str) -> Answe
     assert normal is not None  # noqa: S101 - it would have been a problem
     password_hash = passwords.hash_password(password)
     if store.users.find_by_email(email) is not None:
-        raise Refused(f"there is somebody with the address {normal} already")
+        raise CommandError(f"there is somebody with the address {normal} already")
     person = store.users.add(normal, name, password_hash, is_verified=True)
     person.claims = claims
-    return Answer(public_members(person), messages=(f"Added {normal}.",))
+    return Result(public_members(person), messages=(f"Added {normal}.",))
 
 
 @users.command("set")
@@ -84,12 +85,12 @@ def add(email: str, name: str, members: tuple[str, ...], password: str) -> Answe
 )
 @click.option("--name", help="How the person is addressed.")
 @set_option
-def set_(email: str, new_email: str | None, name: str | None, members: tuple[str, ...]) -> Answer:
+def set_(email: str, new_email: str | None, name: str | None, members: tuple[str, ...]) -> Result:
     """Change what clients are told of a person: address, name, or the claims that are given and no others."""
     if new_email is None and name is None and not members:
         raise click.UsageError("Nothing to change: give --email, --name or --set.")
     given, problems = read_members(members, NOT_BY_SET)
-    person = lock_person_afresh(email)
+    person = lock_fresh_user(email)
     name = person.name if name is None else typed_text.name(name)
     claims = without_nulls((person.claims or {}) | person_claims.normal(given))
     address = person.email if new_email is None else store.users.normal_email(new_email)
@@ -103,7 +104,7 @@ def set_(email: str, new_email: str | None, name: str | None, members: tuple[str
     has_new_profile = change_profile(person, name, claims)
     has_new_address = change_address(person, address)
     what = "Changed" if has_new_profile or has_new_address else "Nothing is new about"
-    return Answer(public_members(person), messages=(f"{what} {person.email}.",))
+    return Result(public_members(person), messages=(f"{what} {person.email}.",))
 
 
 def change_address(person: User, address: str) -> bool:
@@ -140,42 +141,42 @@ def problems_of_name(name: str) -> list[str]:
 
 
 @users.command("list")
-def list_() -> Answer:
+def list_() -> Result:
     """List everybody, by address."""
     people = [public_members(person) for person in store.users.all_by_email()]
-    return Answer(people, table(people, ("email", "name", "sub", "email_verified_at", "disabled_at")))
+    return Result(people, table(people, ("email", "name", "sub", "email_verified_at", "disabled_at")))
 
 
 @users.command("show")
 @click.argument("email")
-def show(email: str) -> Answer:
+def show(email: str) -> Result:
     """Show one person, with the number of live sessions and tokens."""
-    person = find_person(email)
+    person = find_user(email)
     shown = public_members(person) | {
         "sessions": store.users.count_sessions(person.id, clock.now()),
         "tokens": store.tokens.count_of_user(person.id),
     }
-    return Answer(shown, details(shown))
+    return Result(shown, details(shown))
 
 
 @users.command("set-password")
 @click.argument("email")
 @password_option
-def set_password(email: str, password: str) -> Answer:
+def set_password(email: str, password: str) -> Result:
     """Give a person a new password, and sign them out everywhere."""
     if problem := passwords.find_problem(password):
-        raise Refused(f"the password will not do: {problem}")
+        raise CommandError(f"the password will not do: {problem}")
     password_hash = passwords.hash_password(password)  # slow, so before the lock
-    person = lock_person(email)
+    person = lock_user(email)
     store.users.set_password_hash(person.id, password_hash)
     return signed_out_answer(person, "has a new password")
 
 
 @users.command("disable")
 @click.argument("email")
-def disable(email: str) -> Answer:
+def disable(email: str) -> Result:
     """Keep a person from signing in, and sign them out everywhere. `enable` undoes the first."""
-    person = lock_person(email)
+    person = lock_user(email)
     if person.disabled_at is None:
         store.users.set_disabled(person.id, clock.now())
     return signed_out_answer(person, "is disabled")
@@ -183,43 +184,43 @@ def disable(email: str) -> Answer:
 
 @users.command("enable")
 @click.argument("email")
-def enable(email: str) -> Answer:
+def enable(email: str) -> Result:
     """Let a disabled person sign in again."""
-    person = lock_person(email)
+    person = lock_user(email)
     store.users.set_disabled(person.id, None)
-    return Answer(public_members(person), messages=(f"{person.email} may sign in.",))
+    return Result(public_members(person), messages=(f"{person.email} may sign in.",))
 
 
 @users.command("sign-out")
 @click.argument("email")
-def sign_out(email: str) -> Answer:
+def sign_out(email: str) -> Result:
     """End all sessions, tokens and pending codes of a person."""
-    return signed_out_answer(lock_person(email), "is signed out")
+    return signed_out_answer(lock_user(email), "is signed out")
 
 
 @users.command("remove")
 @click.argument("email")
-def remove(email: str) -> Answer:
+def remove(email: str) -> Result:
     """Remove a person with everything that belongs to them."""
-    person = lock_person(email)
+    person = lock_user(email)
     answer = signed_out_answer(person, "is removed")
     store.users.remove(person.id)
     return answer
 
 
-def signed_out_answer(person: User, what_happened: str) -> Answer:
+def signed_out_answer(person: User, what_happened: str) -> Result:
     """End what the person is signed in to, at this server and at every client, and say how much that was."""
     of_sessions = end_sessions(person.id)  # first: clients are told of sessions that are there
     ended = {
         "sessions": of_sessions.sessions,
-        "codes": of_sessions.codes + store.codes.end_pending(user_id=person.id),
-        "tokens": of_sessions.tokens + store.tokens.end_of_user(person.id),
+        "codes": of_sessions.codes + store.codes.delete_pending(user_id=person.id),
+        "tokens": of_sessions.tokens + store.tokens.revoke_of_user(person.id),
         "notices": of_sessions.notices,
     }
     words = (counted(ended["sessions"], "session"), counted(ended["codes"], "code"), counted(ended["tokens"], "token"))
     told = f" Clients that will be told: {ended['notices']}." if ended["notices"] else ""
     message = f"{person.email} {what_happened}. Ended: {', '.join(words)}.{told}"
-    return Answer({"email": person.email, "sub": person.sub} | ended, messages=(message,))
+    return Result({"email": person.email, "sub": person.sub} | ended, messages=(message,))
 
 
 def public_members(person: User) -> dict[str, Any]:

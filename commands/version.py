@@ -2,12 +2,12 @@
 
 import click
 
-from commands.output import Answer, json_option, show
-from version import VERSION
+from commands.output import Result, json_option, show
+from config import VERSION
 
 
 @click.command("version")
 @json_option
 def version(as_json: bool) -> None:
     """Say which version of Ostiary this is."""
-    show(Answer({"version": VERSION}, f"Ostiary {VERSION}"), as_json)
+    show(Result({"version": VERSION}, f"Ostiary {VERSION}"), as_json)

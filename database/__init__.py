@@ -1,6 +1,6 @@
 """The one room that knows which database it is: connect options, when a transaction begins, what an error means.
 
-The functions here are for everybody; each engine has a file of its own, with what `database/engine.py` lists.
+The functions here are for everybody; each engine has a file of its own, with what `database/dialect.py` lists.
 """
 
 import os
@@ -12,14 +12,14 @@ from sqlalchemy import Connection, Engine, Select, Table, make_url
 from sqlalchemy.exc import DBAPIError
 
 from database import mariadb, postgresql, sqlite
-from database.engine import Change, EngineFile
-from database.findings import Finding, common
-from database.limits import POOL_SIZE
+from database.checks import CheckResult, check_server
+from database.dialect import Change, Dialect
 from database.lock_file import LockFile
+from database.timeouts import POOL_SIZE
 
-__all__ = ["POOL_SIZE", "Finding", "LockFile"]
+__all__ = ["POOL_SIZE", "CheckResult", "LockFile"]
 
-ENGINES: dict[str, EngineFile] = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb}
+ENGINES: dict[str, Dialect] = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb}
 
 
 def is_memory(url: str) -> bool:
@@ -47,13 +47,13 @@ def prepare(engine: Engine) -> None:
     ENGINES[engine.dialect.name].prepare(engine)
 
 
-def patient(engine: Engine) -> Engine:
+def migration_engine(engine: Engine) -> Engine:
     """An engine on the same database for migrations: they may take their time, requests may not. It keeps no connection open."""
-    return ENGINES[engine.dialect.name].patient(engine)
+    return ENGINES[engine.dialect.name].migration_engine(engine)
 
 
 def take_turn(connection: Connection, wait: timedelta) -> bool:
-    """Whether this connection, of a patient engine, is the one to migrate now. For as long as it is open nobody else's is."""
+    """Whether this connection, of a migration engine, is the one to migrate now. For as long as it is open nobody else's is."""
     return ENGINES[connection.dialect.name].take_turn(connection, wait)
 
 
@@ -62,47 +62,47 @@ def turn_is_a_transaction(dialect: str) -> bool:
     return dialect == "postgresql"
 
 
-def insert_or_change(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Any:
+def upsert(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Any:
     """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does the same.
 
     key: a column, or several that are unique together. change: from the row that would have been inserted to the columns to set.
     """
-    return ENGINES[dialect].insert_or_change(into, [key] if isinstance(key, str) else key, change)
+    return ENGINES[dialect].upsert(into, [key] if isinstance(key, str) else key, change)
 
 
-def insert_if_new(dialect: str, into: Table, key: str) -> Any:
+def insert_or_ignore(dialect: str, into: Table, key: str) -> Any:
     """An INSERT that does nothing where `key` is there already; then RETURNING returns no row."""
-    return ENGINES[dialect].insert_if_new(into, key)
+    return ENGINES[dialect].insert_or_ignore(into, key)
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
     """Delete the first `count` rows of those whose primary key `chosen` selects, from one table, and lock no others.
 
     Those that somebody else has locked are passed over where the database can do that.
     """
-    ENGINES[session.get_bind().dialect.name].delete_chosen(session, chosen, parameters, count)
+    ENGINES[session.get_bind().dialect.name].delete_batch(session, chosen, parameters, count)
 
 
-def place_findings(url: str) -> list[Finding]:
+def check_location(url: str) -> list[CheckResult]:
     """What is odd about where a database is; asks nobody."""
     parsed = make_url(url)
-    return list(ENGINES[parsed.get_backend_name()].place_findings(parsed))
+    return list(ENGINES[parsed.get_backend_name()].check_location(parsed))
 
 
-def findings(connection: Connection, tables: Collection[str], processes: int) -> list[Finding]:
+def run_checks(connection: Connection, tables: Collection[str], processes: int) -> list[CheckResult]:
     """What is odd about the database, and what to do about it. A few SELECTs.
 
     tables: ours. processes: worker processes of this node.
     """
     engine = ENGINES[connection.dialect.name]
     return [
-        *engine.place_findings(connection.engine.url),
-        *common(engine.look(connection), processes),
-        *engine.findings(connection, tables),
+        *engine.check_location(connection.engine.url),
+        *check_server(engine.read_server_info(connection), processes),
+        *engine.run_checks(connection, tables),
     ]
 
 
-def engine_of(error: DBAPIError) -> EngineFile | None:
+def engine_of(error: DBAPIError) -> Dialect | None:
     return next((engine for engine in ENGINES.values() if isinstance(error.orig, engine.Error)), None)
 
 

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
-from database.limits import ANSWER_TIMEOUT
+from database.timeouts import ANSWER_TIMEOUT
 
 Result = TypeVar("Result")
 LOOK_AGAIN_SECONDS = 0.1  # psycopg's own: how often a wait can be interrupted

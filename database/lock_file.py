@@ -5,7 +5,7 @@ import os
 import threading
 from datetime import timedelta
 
-from database.limits import POOL_SIZE
+from database.timeouts import POOL_SIZE
 from errors import StorageBusyError
 
 WAITERS = threading.BoundedSemaphore(2 * POOL_SIZE)  # threads that stand in line for a lock file

@@ -32,10 +32,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 
-from database.engine import Change
-from database.findings import Facts, Finding, losable, problem, warning
-from database.gate import Gate
-from database.limits import (
+from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
+from database.circuit_breaker import CircuitBreaker
+from database.dialect import Change
+from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
     IDLE_TRANSACTION_TIMEOUT,
@@ -123,11 +123,11 @@ def connect_options(
 
 
 def prepare(engine: Engine) -> None:
-    gate = Gate()
+    gate = CircuitBreaker()
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, arguments: Any, named: Any) -> Any:
-        return gate.connect(lambda: connect_soon(*arguments, **named))
+        return gate.connect(lambda: connect_with_breaker(*arguments, **named))
 
     @event.listens_for(engine, "reset")
     def reset(connection: Any, record: Any, state: Any) -> None:
@@ -140,7 +140,7 @@ def prepare(engine: Engine) -> None:
             context.is_disconnect = True
 
 
-def connect_soon(*arguments: Any, **named: Any) -> Any:
+def connect_with_breaker(*arguments: Any, **named: Any) -> Any:
     """A connection whose greeting has to come as soon as the connection itself.
 
     PyMySQL 1.2 has one time-out for both, `read_timeout`; this is how it is changed.
@@ -150,7 +150,7 @@ def connect_soon(*arguments: Any, **named: Any) -> Any:
     return connection
 
 
-def patient(engine: Engine) -> Engine:
+def migration_engine(engine: Engine) -> Engine:
     return create_engine(engine.url, poolclass=NullPool, **connect_options(MIGRATION_LOCK_TIMEOUT, NEVER, None))
 
 
@@ -175,12 +175,12 @@ def create_text(element: JSON, compiler: Any, **arguments: Any) -> str:
     return "LONGTEXT"
 
 
-def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:
-    upsert = mysql.insert(into)
-    return upsert.on_duplicate_key_update(change(upsert.inserted))
+def upsert(into: Table, key: Sequence[str], change: Change) -> Any:
+    statement = mysql.insert(into)
+    return statement.on_duplicate_key_update(change(statement.inserted))
 
 
-def insert_if_new(into: Table, key: str) -> Any:
+def insert_or_ignore(into: Table, key: str) -> Any:
     return mysql.insert(into).prefix_with("IGNORE")
 
 
@@ -188,18 +188,18 @@ IS_IN_TRANSACTION = text("SELECT @@in_transaction")
 SWEEPERS = 4  # so many that delete at once find rows that no other has locked
 
 
-class ImpatientDelete(Delete):
+class NoWaitDelete(Delete):
     """Fails at once, with error 1205, where a row that it would delete is locked."""
 
     inherit_cache = True
 
 
-@compiles(ImpatientDelete, "mariadb")
-def compile_impatient_delete(element: ImpatientDelete, compiler: Any, **arguments: Any) -> str:
+@compiles(NoWaitDelete, "mariadb")
+def compile_no_wait_delete(element: NoWaitDelete, compiler: Any, **arguments: Any) -> str:
     return f"SET STATEMENT innodb_lock_wait_timeout = 0 FOR {compiler.visit_delete(element, **arguments)}"
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
     """Read first, then one key at a time: told several, or a subquery, MariaDB may read and lock a whole small table; and whoever
     looks for what is older than something locks the first row that is not. CASE hides the condition from the choice of an index.
     A DELETE cannot skip what is locked, but it need not wait: its refusal undoes that statement alone, and the next key is tried.
@@ -207,14 +207,14 @@ def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any],
     [key] = chosen.selected_columns
     assert chosen.whereclause is not None  # noqa: S101 - whatever was chosen must be so still
     still = case((chosen.whereclause, 1), else_=0) == 1
-    one = ImpatientDelete(key.table).where(key == bindparam("chosen"), still)
+    one = NoWaitDelete(key.table).where(key == bindparam("chosen"), still)
     left = count
     for chosen_key in session.scalars(chosen.limit(count * SWEEPERS), parameters).all():
         if left:
             left -= deleted_at_once(session, one, parameters | {"chosen": chosen_key})
 
 
-def deleted_at_once(session: Any, one: ImpatientDelete, parameters: dict[str, Any]) -> int:
+def deleted_at_once(session: Any, one: NoWaitDelete, parameters: dict[str, Any]) -> int:
     """How many rows; none where somebody has locked the one. Told to (`innodb_rollback_on_timeout`), the server undoes the whole
     transaction then: the request has to begin again.
     """
@@ -226,7 +226,7 @@ def deleted_at_once(session: Any, one: ImpatientDelete, parameters: dict[str, An
         return 0
 
 
-def place_findings(url: URL) -> Iterable[Finding]:
+def check_location(url: URL) -> Iterable[CheckResult]:
     return ()
 
 
@@ -251,9 +251,9 @@ OTHER_TABLES = text(
 ).bindparams(bindparam("tables", expanding=True))
 
 
-def look(connection: Connection) -> Facts:
+def read_server_info(connection: Connection) -> ServerInfo:
     told = connection.execute(LOOK).one()
-    return Facts(
+    return ServerInfo(
         "MariaDB",
         tuple(map(int, VERSION.findall(told.version)[:2])),
         minimum_version=(10, 11),
@@ -264,12 +264,12 @@ def look(connection: Connection) -> Facts:
     )
 
 
-def findings(connection: Connection, tables: Collection[str]) -> Iterator[Finding]:
+def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[CheckResult]:
     told = connection.execute(ASK_SETTINGS).one()
     for name, durable in DURABLE.items():
         value = str(getattr(told, name)).upper()
         if value not in durable and (told.log_bin or name != "sync_binlog"):
-            yield losable(f"{name} is {value} on the MariaDB server, set it to {durable[0]}")
+            yield may_lose_writes(f"{name} is {value} on the MariaDB server, set it to {durable[0]}")
     if told.log_bin and told.binlog_format == "STATEMENT":
         yield problem("binlog_format is STATEMENT, which MariaDB refuses under READ COMMITTED: set it to ROW or MIXED")
     wsrep = {name: value for name, value in connection.execute(ASK_GALERA)}

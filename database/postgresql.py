@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from database.bounded_connection import BoundedConnection
-from database.engine import Change, delete_passing_by
-from database.findings import Facts, Finding, losable, problem, warning
-from database.gate import Gate
-from database.limits import (
+from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
+from database.circuit_breaker import CircuitBreaker
+from database.dialect import Change, skip_locked_delete
+from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
     IDLE_TRANSACTION_TIMEOUT,
@@ -68,14 +68,14 @@ def connect_options(url: URL, lock_timeout: timedelta, statement_timeout: timede
 
 
 def prepare(engine: Engine) -> None:
-    gate = Gate()
+    gate = CircuitBreaker()
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, arguments: Any, named: Any) -> BoundedConnection:
         return gate.connect(lambda: BoundedConnection.connect(*arguments, **named))
 
 
-def patient(engine: Engine) -> Engine:
+def migration_engine(engine: Engine) -> Engine:
     return create_engine(engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER))
 
 
@@ -99,20 +99,20 @@ def take_turn(connection: Connection, wait: timedelta) -> bool:
     return True
 
 
-def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:
-    upsert = postgresql.insert(into)
-    return upsert.on_conflict_do_update(index_elements=key, set_=change(upsert.excluded))
+def upsert(into: Table, key: Sequence[str], change: Change) -> Any:
+    statement = postgresql.insert(into)
+    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded))
 
 
-def insert_if_new(into: Table, key: str) -> Any:
+def insert_or_ignore(into: Table, key: str) -> Any:
     return postgresql.insert(into).on_conflict_do_nothing(index_elements=[key])
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
-    session.execute(delete_passing_by(chosen, count), parameters)
+def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+    session.execute(skip_locked_delete(chosen, count), parameters)
 
 
-def place_findings(url: URL) -> Iterable[Finding]:
+def check_location(url: URL) -> Iterable[CheckResult]:
     return ()
 
 
@@ -136,9 +136,9 @@ UNLOGGED_TABLES = text(
 ASK_SETTINGS = text("SELECT " + ", ".join(f"current_setting('{name}', true) AS {name}" for name in SETTINGS))
 
 
-def look(connection: Connection) -> Facts:
+def read_server_info(connection: Connection) -> ServerInfo:
     told = connection.execute(LOOK).one()
-    return Facts(
+    return ServerInfo(
         "PostgreSQL",
         (told.version // 10_000, told.version % 10_000),
         minimum_version=(15,),
@@ -149,13 +149,13 @@ def look(connection: Connection) -> Facts:
     )
 
 
-def findings(connection: Connection, tables: Collection[str]) -> Iterator[Finding]:
+def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[CheckResult]:
     told = connection.execute(ASK_SETTINGS).one()
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if getattr(told, name) == "off":
-            yield losable(f"{name} is off on the PostgreSQL server, switch it on")
+            yield may_lose_writes(f"{name} is off on the PostgreSQL server, switch it on")
     if told.synchronous_commit == "local" and told.synchronous_standby_names:
-        yield losable("synchronous_commit is local, so nobody waits for the standby: set it to on")
+        yield may_lose_writes("synchronous_commit is local, so nobody waits for the standby: set it to on")
     for name in connection.scalars(UNLOGGED_TABLES, {"tables": list(tables)}):
         yield problem(f"the table {name} is not logged, and emptied by a crash: ALTER TABLE {name} SET LOGGED")
     if "0" in (told.lock_timeout, told.statement_timeout):

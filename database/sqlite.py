@@ -19,10 +19,10 @@ from sqlalchemy import URL, Connection, Engine, Select, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
-from database.engine import Change, delete_passing_by
-from database.findings import Facts, Finding, losable, problem
-from database.limits import milliseconds, pool_options
+from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
+from database.dialect import Change, skip_locked_delete
 from database.lock_file import LockFile
+from database.timeouts import milliseconds, pool_options
 from errors import StorageBusyError
 
 Error = sqlite3.Error
@@ -103,7 +103,7 @@ def locks_or_writes(sql: str, context: Any) -> bool:
     return sql.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"}
 
 
-def patient(engine: Engine) -> Engine:
+def migration_engine(engine: Engine) -> Engine:
     return engine  # its statements have no time-out
 
 
@@ -121,20 +121,20 @@ def take_turn(connection: Connection, wait: timedelta) -> bool:
     return True
 
 
-def insert_or_change(into: Table, key: Sequence[str], change: Change) -> Any:
-    upsert = sqlite.insert(into)
-    return upsert.on_conflict_do_update(index_elements=key, set_=change(upsert.excluded))
+def upsert(into: Table, key: Sequence[str], change: Change) -> Any:
+    statement = sqlite.insert(into)
+    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded))
 
 
-def insert_if_new(into: Table, key: str) -> Any:
+def insert_or_ignore(into: Table, key: str) -> Any:
     return sqlite.insert(into).on_conflict_do_nothing(index_elements=[key])
 
 
-def delete_chosen(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
-    session.execute(delete_passing_by(chosen, count), parameters)
+def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
+    session.execute(skip_locked_delete(chosen, count), parameters)
 
 
-def place_findings(url: URL) -> Iterator[Finding]:
+def check_location(url: URL) -> Iterator[CheckResult]:
     if is_memory(url):
         return
     if (kind := file_system(Path(url.database or "").absolute().parent)) in NETWORK_FILE_SYSTEMS:
@@ -158,18 +158,18 @@ def kind_of_place(folder: Path, mounts: str) -> str:
     return next((kinds[place] for place in (folder, *folder.parents) if place in kinds), "")
 
 
-def look(connection: Connection) -> Facts:
-    return Facts("SQLite", sqlite3.sqlite_version_info, minimum_version=(3, 35))
+def read_server_info(connection: Connection) -> ServerInfo:
+    return ServerInfo("SQLite", sqlite3.sqlite_version_info, minimum_version=(3, 35))
 
 
-def findings(connection: Connection, tables: Collection[str]) -> Iterator[Finding]:
+def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[CheckResult]:
     if is_memory(connection.engine.url):
         return
     journal_mode = connection.scalar(text("PRAGMA journal_mode"))
     if journal_mode != "wal":
         yield problem(f"SQLite keeps its journal as {journal_mode} and not as WAL: does its disk allow shared memory?")
     if connection.scalar(text("PRAGMA synchronous")) < FULL:
-        yield losable("SQLite does not wait for the disk (synchronous)")
+        yield may_lose_writes("SQLite does not wait for the disk (synchronous)")
 
 
 def code_of(error: Any) -> str:

@@ -12,23 +12,23 @@ from flask import Blueprint, abort, g, redirect, render_template, request, url_f
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-import browser_ids
-import forms
 import store.clients
 import store.consents
 import store.tickets
-from browser import find_for_good
+from authorization.interaction import Interaction, RequestGoneError, address_of
 from client_auth import client_keys
-from current import issuer, server
-from endpoints.interaction import Interaction, RequestGoneError, address_of
-from errors import page_error
-from events import Reason, because, note_client
+from middleware import forms
+from middleware.error_responses import page_error
 from models import Client
 from protocol import clock, redirect_uris, request_object
 from protocol.authentication_request import with_defaults
 from protocol.parameters import check_parameters, known, sound
+from services import browser_ids
+from services.current import issuer, server
+from services.event_log import Reason, set_client, set_reason
+from services.login_session import lock
 from store.tickets import Ticket
-from unit_of_work import refuse
+from unit_of_work import mark_rollback
 
 blueprint = Blueprint("authorize", __name__)
 
@@ -71,7 +71,7 @@ def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
     parameters = kept.parameters if kept is not None else known(request.args.items())
     client = find_client(parameters)
     if client is None:
-        because(Reason.UNKNOWN_CLIENT)
+        set_reason(Reason.UNKNOWN_CLIENT)
         return refuse_with_page(InvalidClientError("client_id is missing or unknown"))
     try:
         if kept is None:  # what the client signed counts, where it sent a request object (RFC 9101)
@@ -92,7 +92,7 @@ def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
 def find_client(parameters: dict[str, str]) -> Client | None:
     client_id = parameters.get("client_id")
     client = store.clients.find(client_id) if client_id else None
-    note_client(client_id or "", client is not None)
+    set_client(client_id or "", client is not None)
     return client
 
 
@@ -111,7 +111,7 @@ def decide(ticket: str, client_id: str | None) -> ResponseReturnValue:
         kept.session_id
     ):  # the page that is answered showed another person
         return redirect(address_of(ticket, kept.client_id), 303)
-    person = find_for_good(kept.session_id)
+    person = lock(kept.session_id)
     if person is None:
         return redirect(url_for("login.login", next=address_of(ticket, kept.client_id)), 303)
     try:
@@ -171,8 +171,8 @@ def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
 
 def no_such_request(client_id: str | None) -> ResponseReturnValue:
     """A page that leads back to the application. client_id: anybody can write one, so the page tells only what is registered."""
-    refuse()
-    because(Reason.REQUEST_GONE)
+    mark_rollback()
+    set_reason(Reason.REQUEST_GONE)
     client = store.clients.find(client_id) if client_id else None
     page = render_template(
         "request_gone.html",

@@ -7,12 +7,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 import store.scopes
-from current import server, settings
+from crypto import jwt
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
-from protocol import claims, jwt
+from protocol import claims
 from protocol.authentication_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from protocol.scopes import OFFLINE_ACCESS
+from services.current import server, settings
 
 blueprint = Blueprint("discovery", __name__)
 
@@ -45,8 +46,8 @@ def oauth_members() -> dict[str, Any]:
         "scopes_supported": [*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": server.grant_types_supported(),
-        "token_endpoint_auth_methods_supported": server.auth_methods_supported(),
+        "grant_types_supported": server.grant_types,
+        "token_endpoint_auth_methods_supported": server.client_auth_methods,
         "token_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,

@@ -10,13 +10,13 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
 from flask import Blueprint, Response
 from flask import request as flask_request
 
-from current import keyring, server, settings
-from endpoints.bearer import note_use
-from endpoints.guard import guarded
-from endpoints.known_token import KnownToken, find_token
+from middleware.endpoint_policy import form_endpoint
 from models import Client
 from protocol import auth_methods, claims, clock
 from protocol.clock import MICROSECONDS
+from services.current import keyring, server, settings
+from tokens.bearer import note_use
+from tokens.lookup import KnownToken, find_token
 
 blueprint = Blueprint("introspect", __name__)
 
@@ -77,6 +77,6 @@ class IntrospectionEndpoint(Rfc7662):
 
 
 @blueprint.post("/oauth/introspect")
-@guarded("token")
+@form_endpoint("token")
 def introspect() -> Response:
     return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME)

@@ -7,9 +7,10 @@ from flask import Blueprint, Response, json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from current import keyring
 from database import is_unavailable
-from errors import StorageBusyError, answer_bug, answer_unavailable
+from errors import StorageBusyError
+from middleware.error_responses import answer_bug, answer_unavailable
+from services.current import keyring
 
 log = logging.getLogger("ostiary.jwks")
 

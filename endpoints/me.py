@@ -5,8 +5,8 @@ from typing import Any
 from authlib.oauth2.rfc6750 import InsufficientScopeError
 from flask import Blueprint
 
-from current import require_oauth
 from protocol import scopes
+from tokens.bearer import require_oauth
 
 blueprint = Blueprint("me", __name__)
 

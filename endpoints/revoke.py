@@ -11,12 +11,12 @@ from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
 from flask import Blueprint, Response
 
 import store.tokens
-from current import server
-from endpoints.guard import guarded
-from endpoints.known_token import KnownToken, find_token
-from events import Reason, because
+import store.users
+from middleware.endpoint_policy import form_endpoint
 from protocol import auth_methods
-from unit_of_work import lock_owner
+from services.current import server
+from services.event_log import Reason, set_reason
+from tokens.lookup import KnownToken, find_token
 
 blueprint = Blueprint("revoke", __name__)
 
@@ -35,21 +35,21 @@ class RevocationEndpoint(Rfc7009):
         try:
             token: KnownToken | None = super().authenticate_token(request, client)
         except InvalidGrantError:
-            because(Reason.WRONG_CLIENT)
+            set_reason(Reason.WRONG_CLIENT)
             raise
         return token
 
     def revoke_token(self, token: KnownToken, request: Any) -> None:
         """The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
         if token.row.user_id is not None:
-            lock_owner(token.row.user_id)
+            store.users.lock(token.row.user_id)
         if token.row.family_digest is not None:
-            store.tokens.end_family(token.row.family_digest)
+            store.tokens.revoke_family(token.row.family_digest)
         else:
-            store.tokens.end_access_token(token.row.access_token_digest)
+            store.tokens.revoke_access_token(token.row.access_token_digest)
 
 
 @blueprint.post("/oauth/revoke")
-@guarded("token")
+@form_endpoint("token")
 def revoke() -> Response:
     return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME)

@@ -7,8 +7,9 @@ or for a client that registered `userinfo_signed_response_alg` a signed JWT.
 from flask import Blueprint, Response, jsonify
 
 import store.clients
-from current import keyring, require_oauth, settings
 from protocol import claims, scopes
+from services.current import keyring, settings
+from tokens.bearer import require_oauth
 
 blueprint = Blueprint("userinfo", __name__)
 

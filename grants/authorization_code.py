@@ -23,12 +23,14 @@ from sqlalchemy import Row
 import store.client_sessions
 import store.codes
 import store.tokens
-from events import Reason, because
+import store.users
+from crypto import credentials
+from crypto.encryption import decrypt, encrypt
 from models import Client
-from protocol import auth_methods, authentication_request, claims, clock, credentials, pkce, redirect_uris, scopes
+from protocol import auth_methods, authentication_request, claims, clock, pkce, redirect_uris, scopes
 from protocol.claims import ACR_PASSWORD
-from protocol.seal import seal, unseal
-from unit_of_work import lock_owner, penalize
+from services.event_log import Reason, set_reason
+from unit_of_work import after_rollback
 
 
 class UnsupportedResponseType(UnsupportedResponseTypeError):
@@ -83,7 +85,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         requested = request.payload.redirect_uri
         redirect_uri = requested or client.get_default_redirect_uri()
         if redirect_uri is None or not client.check_redirect_uri(redirect_uri):
-            because(Reason.REDIRECT_URI_NOT_REGISTERED)
+            set_reason(Reason.REDIRECT_URI_NOT_REGISTERED)
             raise InvalidRequestError("redirect_uri is missing or not registered for this client")
         return redirect_uri
 
@@ -123,7 +125,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             auth_time=request.user.auth_time,
             acr=ACR_PASSWORD,
             sid=store.client_sessions.find_or_make_sid(request.user.session_id, request.client.client_id, now),
-            sealed_openid=seal(needs, code) if (needs := self.what_the_id_token_needs()) else None,
+            sealed_openid=encrypt(needs, code) if (needs := self.what_the_id_token_needs()) else None,
             expires_at=now + self.server.code_lifetime(),
         )
 
@@ -156,21 +158,21 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         code_digest = credentials.digest(code)
         row = store.codes.find(code_digest)
         if row is None:
-            because(Reason.CODE_UNKNOWN)
+            set_reason(Reason.CODE_UNKNOWN)
             self.refuse_replay(code_digest, client)
             return None
         if row.client_id != client.client_id or row.expires_at <= clock.now():
-            because(Reason.CODE_EXPIRED if row.client_id == client.client_id else Reason.WRONG_CLIENT)
+            set_reason(Reason.CODE_EXPIRED if row.client_id == client.client_id else Reason.WRONG_CLIENT)
             return None
-        penalize(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
-        openid = unseal(row.sealed_openid, code) if row.sealed_openid else None
+        after_rollback(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
+        openid = decrypt(row.sealed_openid, code) if row.sealed_openid else None
         presented = PresentedCode(row, openid, self.request.form.get("redirect_uri"))
         # May be missing only where a challenge binds the code (OAuth 2.1 §10.2).
         if presented.redirect_uri_sent is None and row.code_challenge is None:
-            because(Reason.WRONG_REDIRECT_URI)
+            set_reason(Reason.WRONG_REDIRECT_URI)
             raise InvalidGrantError("redirect_uri is missing")
         if presented.redirect_uri_sent not in (None, row.redirect_uri):
-            because(Reason.WRONG_REDIRECT_URI)  # Authlib raises it
+            set_reason(Reason.WRONG_REDIRECT_URI)  # Authlib raises it
         return presented
 
     def refuse_replay(self, code_digest: bytes, client: Client) -> None:
@@ -184,18 +186,18 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         else:
             same_uri = hmac.compare_digest(credentials.digest(sent), spent.redirect_uri_digest)
         if same_uri and pkce.matches(self.request.form.get("code_verifier"), spent.code_challenge):
-            because(Reason.CODE_REPLAYED)
-            penalize(end_what_the_code_issued, spent.user_id, code_digest)
+            set_reason(Reason.CODE_REPLAYED)
+            after_rollback(revoke_what_the_code_issued, spent.user_id, code_digest)
 
     def authenticate_user(self, authorization_code: "PresentedCode") -> Row[Any]:
         """Called when client, redirect URI and verifier are right: lock the person, then claim the code."""
-        owner = lock_owner(authorization_code.user_id)
+        owner = store.users.lock(authorization_code.user_id)
         if owner is None:
-            because(Reason.DISABLED)
+            set_reason(Reason.DISABLED)
             raise InvalidGrantError("the person of this code has no account any more")
         if not store.codes.claim(authorization_code.code_digest):
-            penalize(end_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest)
-            because(Reason.CODE_REPLAYED)
+            after_rollback(revoke_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest)
+            set_reason(Reason.CODE_REPLAYED)
             raise InvalidGrantError("this code was used before")
         return owner
 
@@ -226,7 +228,7 @@ class PresentedCode:
         return self.scope
 
 
-def end_what_the_code_issued(user_id: int, code_digest: bytes) -> None:
+def revoke_what_the_code_issued(user_id: int, code_digest: bytes) -> None:
     """Penalty of a replay. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
-    lock_owner(user_id)
-    store.tokens.end_of_code(code_digest)
+    store.users.lock(user_id)
+    store.tokens.revoke_of_code(code_digest)

@@ -12,9 +12,11 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 from sqlalchemy import Row
 
 import store.tokens
-from events import Reason, because
-from protocol import auth_methods, claims, clock, credentials, scopes
-from unit_of_work import lock_owner, penalize
+import store.users
+from crypto import credentials
+from protocol import auth_methods, claims, clock, scopes
+from services.event_log import Reason, set_reason
+from unit_of_work import after_rollback
 
 
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
@@ -27,11 +29,11 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         """
         presented = self.server.refresh_tokens.read(refresh_token)
         if presented is None:
-            because(Reason.REFRESH_UNKNOWN)
+            set_reason(Reason.REFRESH_UNKNOWN)
             raise InvalidGrantError("this refresh token was not issued here")
         family = store.tokens.find_family(credentials.digest(presented.family))
         if family is None:
-            because(Reason.REFRESH_ENDED)
+            set_reason(Reason.REFRESH_ENDED)
             raise InvalidGrantError("the sign-in of this refresh token has ended")
         return PresentedRefreshToken(presented, family, claims.still_allowed(family.openid, self.request.client))
 
@@ -39,13 +41,13 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         if scopes.is_within(self.request.payload.scope or "", token.get_scope()):
             return
         if token.is_current():
-            penalize(store.tokens.note_presentation, token.family.id, clock.now())
+            after_rollback(store.tokens.note_presentation, token.family.id, clock.now())
         raise InvalidScopeError("the scope is wider than what was granted")
 
     def authenticate_user(self, refresh_token: "PresentedRefreshToken") -> Row[Any]:
-        owner = lock_owner(refresh_token.family.user_id)
+        owner = store.users.lock(refresh_token.family.user_id)
         if owner is None:
-            because(Reason.DISABLED)
+            set_reason(Reason.DISABLED)
             raise InvalidGrantError("the person of this refresh token has no account any more")
         return owner
 
@@ -86,7 +88,7 @@ class PresentedRefreshToken:
     def check_client(self, client: Any) -> bool:
         if self.family.client_id == client.client_id:
             return True
-        because(Reason.WRONG_CLIENT)  # Authlib raises it
+        set_reason(Reason.WRONG_CLIENT)  # Authlib raises it
         return False
 
     def get_scope(self) -> str:

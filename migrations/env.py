@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 import database
 import unit_of_work
-from commands.output import NOT_MIGRATED, Refused, busy_problem, database_problem, place
-from current import settings
+from commands.output import NOT_MIGRATED, CommandError, busy_problem, database_problem, target_database
 from errors import StorageBusyError
+from services.current import settings
 
 NOTHING = "an empty database"
 
@@ -66,7 +66,7 @@ def run(connection: Connection) -> None:
         context.run_migrations()
     if destination is None:
         return
-    tell(place())
+    tell(target_database())
     if steps:
         tell(
             f"Migrated from {in_words(steps[0].source_revision_ids)} to {in_words(steps[-1].destination_revision_ids)}."
@@ -78,13 +78,13 @@ def run(connection: Connection) -> None:
 migrate = current_app.extensions["migrate"]
 destination = find_destination()
 if destination is None and not database.is_there(settings.database_url):
-    raise Refused(NOT_MIGRATED)
+    raise CommandError(NOT_MIGRATED)
 try:
     with unit_of_work.migration(is_due, lambda: tell("Somebody else migrates: waiting.")) as connection:
         run(connection)
 except StorageBusyError as error:
-    raise Refused(busy_problem(error)) from None
+    raise CommandError(busy_problem(error)) from None
 except DBAPIError as error:
     if not database.is_unavailable(error):
         raise
-    raise Refused(database_problem(error)) from None
+    raise CommandError(database_problem(error)) from None

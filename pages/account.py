@@ -13,25 +13,25 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Row
 
-import forms
 import store.client_sessions
 import store.logout_notices
 import store.user_sessions
 import store.users
-from browser import cookie_values, has_others, sign_out, signed_in
-from errors import page_error
-from events import Event, write
-from pages import account_words
+from middleware import forms
+from middleware.error_responses import page_error
+from pages import formatting
 from protocol import clock
-from session_end import end_sessions
+from services.event_log import Event, write
+from services.login_session import cookie_values, has_others, sign_out, signed_in
+from services.sessions import end_sessions
 from store.user_sessions import SignedIn
-from unit_of_work import after_commit, lock_owner
+from unit_of_work import after_commit
 
 blueprint = Blueprint("account", __name__)
-blueprint.add_app_template_filter(account_words.utc)
-blueprint.add_app_template_filter(account_words.date_and_time)
-blueprint.add_app_template_filter(account_words.browser, "browser_words")
-blueprint.add_app_template_filter(account_words.methods, "method_words")
+blueprint.add_app_template_filter(formatting.utc)
+blueprint.add_app_template_filter(formatting.date_and_time)
+blueprint.add_app_template_filter(formatting.describe_browser, "browser_words")
+blueprint.add_app_template_filter(formatting.describe_methods, "method_words")
 blueprint.add_app_template_filter(store.logout_notices.state_of)
 
 
@@ -77,7 +77,7 @@ def end_chosen(person: SignedIn, which: str) -> ResponseReturnValue:
     if which in ("everywhere", str(person.session_id)):
         sign_out([person], everywhere=which == "everywhere")
         return redirect(url_for("home.home" if cookie_values() else "login.logout"), 303)
-    lock_owner(person.id)  # no sign-in elsewhere comes between the question and the end
+    store.users.lock(person.id)  # no sign-in elsewhere comes between the question and the end
     others = store.user_sessions.others_of_user(person.id, person.session_id)
     chosen = others if which == "others" else [number for number in others if str(number) == which]
     if not chosen and which != "others":

@@ -6,17 +6,17 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Row
 
-import forms
 import store.codes
 import store.consents
 import store.scopes
 import store.tokens
-from errors import page_error
+import store.users
+from middleware import forms
+from middleware.error_responses import page_error
 from models import Client
 from pages.account import for_signed_in, show
 from protocol import parameters, redirect_uris, scopes
 from store.user_sessions import SignedIn
-from unit_of_work import lock_owner
 
 blueprint = Blueprint("account_applications", __name__)
 
@@ -32,12 +32,12 @@ def applications(person: SignedIn) -> ResponseReturnValue:
 
 def remove_access(person: SignedIn, client_id: str) -> ResponseReturnValue:
     """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its token ends too."""
-    lock_owner(person.id)
-    if not parameters.VISIBLE.fullmatch(client_id) or not store.consents.end(person.id, client_id):
+    store.users.lock(person.id)
+    if not parameters.VISIBLE.fullmatch(client_id) or not store.consents.withdraw(person.id, client_id):
         back = (url_for("account_applications.applications"), "Applications that you allowed")
         return page_error(404, "It has no access", "You removed its access already.", link=back)
-    store.codes.end_pending(person.id, client_id)
-    store.tokens.end_of_user(person.id, client_id)
+    store.codes.delete_pending(person.id, client_id)
+    store.tokens.revoke_of_user(person.id, client_id)
     flash("Its access is removed. The application has to ask you again.")
     return redirect(url_for("account_applications.applications"), 303)
 

@@ -10,22 +10,22 @@ from flask import Blueprint, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import PasswordField
 
-import forms
+import errors
 import store.codes
 import store.tokens
 import store.user_sessions
 import store.users
-import throttling
-from browser import find_known_device, sign_in
-from current import password_hashes
-from events import Event, Reason, because, write
+from middleware import forms
 from pages.account import for_signed_in, show
+from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
 from pages.login import check_password
-from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
-from protocol import passwords
-from session_end import end_sessions
+from services import passwords, throttling
+from services.current import password_hashes
+from services.event_log import Event, Reason, set_reason, write
+from services.login_session import find_known_device, sign_in
+from services.sessions import end_sessions
 from store.user_sessions import SignedIn
-from unit_of_work import after_commit, lock_owner
+from unit_of_work import after_commit
 
 blueprint = Blueprint("account_password", __name__)
 
@@ -49,19 +49,19 @@ def password(person: SignedIn) -> ResponseReturnValue:
         return show_form(person, form, {})
     present, new = form.password.data or "", form.new_password.data or ""
     if problem := find_problem(present, new):
-        because(Reason.INVALID_FORM, sub=person.sub)
+        set_reason(Reason.INVALID_FORM, sub=person.sub)
         return show_form(person, form, {"new_password": problem}), 400
     account = store.users.account_of(person.email)
     failures, seconds = throttling.for_sign_in(account, find_known_device(account))
     if seconds:
         problem = too_many_tries(seconds)
-        because(Reason.THROTTLED, sub=person.sub)
+        set_reason(Reason.THROTTLED, sub=person.sub)
         return show_form(person, form, {"password": problem}), 429, {"Retry-After": str(seconds)}
     try:
         user, _renewed = check_password(person.email, present)
         new_hash = hash_new(new) if user is not None else ""
-    except passwords.TooManyHashesError:
-        because(Reason.BUSY, sub=person.sub)
+    except errors.TooManyHashesError:
+        set_reason(Reason.BUSY, sub=person.sub)
         return show_form(person, form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not change(person, user.password_hash or "", new_hash):
         throttling.count_failure(failures)
@@ -88,15 +88,15 @@ def change(person: SignedIn, checked_hash: str, new_hash: str) -> bool:
 
     False when the password was changed, or the person disabled, since it was checked. This session goes on under new ids.
     """
-    owner = lock_owner(person.id)
+    owner = store.users.lock(person.id)
     if owner is None or owner.password_hash != checked_hash:
-        because(Reason.DISABLED if owner is None else Reason.WRONG_PASSWORD, sub=person.sub)
+        set_reason(Reason.DISABLED if owner is None else Reason.WRONG_PASSWORD, sub=person.sub)
         return False
     store.users.set_password_hash(person.id, new_hash)
     if others := store.user_sessions.others_of_user(person.id, person.session_id):
         end_sessions(person.id, others)
-    store.codes.end_pending(user_id=person.id)
-    store.tokens.end_of_other_sessions(person.id, person.session_id)
+    store.codes.delete_pending(user_id=person.id)
+    store.tokens.revoke_of_other_sessions(person.id, person.session_id)
     return sign_in(person.id, new_hash)
 
 

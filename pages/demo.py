@@ -7,9 +7,9 @@ is one (OAuth 2.1 §2.1), so this is what it shows.
 from flask import Blueprint, abort, render_template
 
 import store.demo
-from current import issuer, settings
-from front_door import allow_own_script
+from middleware.security_headers import allow_own_script
 from models import Client
+from services.current import issuer, settings
 
 blueprint = Blueprint("demo", __name__)
 

@@ -2,9 +2,9 @@
 
 from flask import Blueprint, render_template
 
-from browser import has_others, signed_in
-from current import settings
 from pages.demo import find_client
+from services.current import settings
+from services.login_session import has_others, signed_in
 
 blueprint = Blueprint("home", __name__)
 

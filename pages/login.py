@@ -7,24 +7,17 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import BooleanField, PasswordField, StringField
 
-import forms
+import errors
 import store.logout_notices
 import store.users
-import throttling
-from browser import (
-    accounts,
-    find_known_device,
-    receipts_of_sign_out,
-    sign_in,
-    sign_out,
-    signed_in,
-)
-from current import password_hashes, settings
-from events import Reason, because
+from middleware import forms
 from models import User
-from pages.navigation import Pending, find_lost, find_pending, next_path, pending_ticket
-from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
-from protocol import passwords
+from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
+from pages.navigation import Pending, find_lost_request, find_pending, next_path, pending_ticket
+from services import passwords, throttling
+from services.current import password_hashes, settings
+from services.event_log import Reason, set_reason
+from services.login_session import accounts, find_known_device, receipts_of_sign_out, sign_in, sign_out, signed_in
 from store.user_sessions import SignedIn
 
 blueprint = Blueprint("login", __name__)
@@ -45,12 +38,12 @@ def login() -> ResponseReturnValue:
     account = store.users.account_of(typed)
     failures, seconds = throttling.for_sign_in(account, find_known_device(account))
     if seconds:
-        because(Reason.THROTTLED)
+        set_reason(Reason.THROTTLED)
         return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
     try:
         user, password_hash = check_password(typed, form.password.data or "")
-    except passwords.TooManyHashesError:
-        because(Reason.BUSY)
+    except errors.TooManyHashesError:
+        set_reason(Reason.BUSY)
         return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
     if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket(), form.keep.data):
         throttling.count_failure(failures)
@@ -74,7 +67,7 @@ def show(form: SignInForm, problem: str | None = None) -> str:
         form=form,
         problem=problem,
         pending=pending,
-        lost=find_lost(pending),
+        lost=find_lost_request(pending),
         person=person,
         must_sign_in=must_sign_in,
         signup_is_open=settings.signup == "open",
@@ -98,7 +91,7 @@ def check_password(email: str, password: str) -> tuple[User | None, str]:
     with password_hashes.one():
         form = passwords.find_form(password, known_hash)
         if user is None or known_hash is None or form is None or user.disabled_at is not None:
-            because(why_not(user, form is not None), sub=user.sub if user else None)
+            set_reason(why_not(user, form is not None), sub=user.sub if user else None)
             return None, ""
         is_old = passwords.needs_rehash(password, form, known_hash)
         return user, passwords.hash_password(password) if is_old else known_hash

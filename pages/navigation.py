@@ -6,11 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from flask import request, url_for
 
-import browser_ids
 import store.clients
 import store.tickets
-from front_door import allow_form_action_anywhere
+from middleware.security_headers import omit_form_action
 from protocol import clock, redirect_uris
+from services import browser_ids
 
 # One slash and then neither a slash nor a backslash: browsers read //host and /\host as another site.
 LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*")
@@ -40,7 +40,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostRequest:
     """An application whose request `next` would resume, were it still open."""
 
     client_name: str
@@ -69,16 +69,16 @@ def find_pending() -> Pending | None:
     if ticket is None or row is None or client is None:
         return None
     redirect_uri = row.parameters.get("redirect_uri") or client.get_default_redirect_uri() or ""
-    allow_form_action_anywhere()
+    omit_form_action()
     hint = row.parameters.get("login_hint", "")
     hint = hint if "@" in hint else ""
     return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri), hint, row.session_id)
 
 
-def find_lost(pending: Pending | None) -> Lost | None:
+def find_lost_request(pending: Pending | None) -> LostRequest | None:
     """The application that this page can no longer lead back to by itself; None where there is none, or `pending` is there."""
     client_id = of_request("client_id") if pending is None and pending_ticket() is not None else None
     client = store.clients.find(client_id) if client_id is not None else None
     if client is None:
         return None
-    return Lost(client.client_name, client.home(), not browser_ids.sends_cookies())
+    return LostRequest(client.client_name, client.home(), not browser_ids.sends_cookies())

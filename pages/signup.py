@@ -6,15 +6,16 @@ from flask import Blueprint, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
 from wtforms import BooleanField, PasswordField, StringField
 
-import forms
+import errors
 import store.users
-import throttling
-from browser import sign_in, signed_in
-from current import password_hashes, settings
-from events import Event, Reason, because, write
-from pages.navigation import find_lost, find_pending, next_path, pending_ticket
-from pages.patience import BUSY, BUSY_SECONDS, too_many_tries
-from protocol import passwords, typed_text
+from middleware import forms
+from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
+from pages.navigation import find_lost_request, find_pending, next_path, pending_ticket
+from protocol import typed_text
+from services import passwords, throttling
+from services.current import password_hashes, settings
+from services.event_log import Event, Reason, set_reason, write
+from services.login_session import sign_in, signed_in
 from unit_of_work import after_commit
 
 blueprint = Blueprint("signup", __name__)
@@ -37,7 +38,7 @@ def signup() -> ResponseReturnValue:
     problems = find_problems(form)
     email = store.users.normal_email(form.email.data or "")
     if problems or email is None:
-        because(Reason.INVALID_FORM)
+        set_reason(Reason.INVALID_FORM)
         return show(form, problems), 400
     failures = throttling.for_sign_up()
     if seconds := throttling.seconds_to_wait([*failures, throttling.for_new_account()]):
@@ -45,12 +46,12 @@ def signup() -> ResponseReturnValue:
     try:
         with password_hashes.one():
             password_hash = passwords.hash_password(form.password.data or "")
-    except passwords.TooManyHashesError:
-        because(Reason.BUSY)
+    except errors.TooManyHashesError:
+        set_reason(Reason.BUSY)
         return show(form, {"password": BUSY}), 503, {"Retry-After": BUSY_SECONDS}
     if store.users.find_by_email(form.email.data or "") is not None:
         throttling.count_failure(failures)
-        because(Reason.ACCOUNT_EXISTS)
+        set_reason(Reason.ACCOUNT_EXISTS)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
     if seconds := throttling.claim(throttling.for_new_account()):  # others were faster while this password was hashed
         return too_many(form, seconds)
@@ -61,7 +62,7 @@ def signup() -> ResponseReturnValue:
 
 
 def too_many(form: SignUpForm, seconds: int) -> ResponseReturnValue:
-    because(Reason.THROTTLED)
+    set_reason(Reason.THROTTLED)
     return show(form, {"email": too_many_tries(seconds)}), 429, {"Retry-After": str(seconds)}
 
 
@@ -87,7 +88,7 @@ def show(form: SignUpForm, problems: dict[str, str]) -> str:
         form=form,
         problems=problems,
         pending=pending,
-        lost=find_lost(pending),
+        lost=find_lost_request(pending),
         person=signed_in() if forms.is_stale() else None,
         minimum_length=passwords.MINIMUM_LENGTH,
     )

@@ -2,7 +2,7 @@
 
 Enters: the parameters of the request and the client's registration, which decides what they leave out. Leaves: one
 `AuthenticationRequest`, or an error with its registered code. What has to happen next, given who is signed in, is decided in
-`endpoints/interaction.py`.
+`authorization/interaction.py`.
 """
 
 from collections.abc import Collection

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
 
-from protocol import jwt, scopes
+import errors
+from crypto import jwt
+from protocol import scopes
 
 SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "profile": (
@@ -206,7 +208,7 @@ def parse_parameter(text: str) -> dict[str, Any]:
     """
     try:
         wishes = jwt.strict_object(text.encode())
-    except jwt.InvalidJwtError:
+    except errors.InvalidJwtError:
         raise InvalidRequestError("claims must be a JSON object") from None
     kept: dict[str, Any] = {}
     for member in ("id_token", "userinfo"):

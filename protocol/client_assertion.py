@@ -9,8 +9,8 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from protocol import credentials, jwt
-from protocol.jwt import InvalidJwtError
+from crypto import credentials, jwt
+from errors import InvalidJwtError
 from protocol.parameters import VISIBLE
 
 TYP = frozenset({None, "jwt", "client-authentication+jwt"})

@@ -11,8 +11,8 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from crypto.jwt import MAXIMUM_KID_LENGTH, MINIMUM_RSA_BITS
 from protocol import roca
-from protocol.jwt import MAXIMUM_KID_LENGTH, MINIMUM_RSA_BITS
 
 MAXIMUM_RSA_BITS = 8192  # a longer one takes long to verify with
 PRIVATE_MEMBERS = frozenset("d p q dp dq qi oth k priv".split())  # RFC 7518 §6, RFC 9964 §3

@@ -15,10 +15,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import errors
+from crypto.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
+from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
 from protocol import client_jwks, outbound, redirect_uris, typed_text
 from protocol.authentication_request import MAXIMUM_AGE
-from protocol.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
-from protocol.signing_keys import MAXIMUM_JWT_LIFETIME
 
 MAXIMUM_TEXT_LENGTH = 500
 MAXIMUM_ITEMS = 20
@@ -34,7 +35,7 @@ Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that 
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RegistrationPolicy:
     """What of the server's settings the rules depend on."""
 
     is_development: bool
@@ -132,7 +133,7 @@ RULES: dict[str, Rule] = {
     "access_token_format": one_of("opaque", "jwt"),
     "assertion_audience": one_of("issuer", "token_endpoint"),
 }
-CALLED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})  # this server itself goes there
+FETCHED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})  # this server itself goes there
 WITH_OWN_OPTION = "post_logout_redirect_uris"
 
 # Members that are registered with IANA, or will be, and that this server has nothing behind.
@@ -167,7 +168,7 @@ def rule_of(name: str) -> Rule | None:
 def is_known(name: str) -> bool:
     """Whether the rules here speak of a member."""
     tagged = IN_LANGUAGES.fullmatch(name)
-    return tagged is not None or name in CALLED or (name in RULES and name != "client_name")
+    return tagged is not None or name in FETCHED or (name in RULES and name != "client_name")
 
 
 def reason_against(name: str) -> str | None:
@@ -179,7 +180,7 @@ def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """Members that this server keeps and shows and makes nothing of, each with the known one that it looks like."""
     for name in names:
         if not is_known(name) and name != WITH_OWN_OPTION:
-            alike = difflib.get_close_matches(name, [*RULES, *CALLED], n=1, cutoff=0.8)
+            alike = difflib.get_close_matches(name, [*RULES, *FETCHED], n=1, cutoff=0.8)
             yield name, next(iter(alike), None)
 
 
@@ -197,7 +198,7 @@ def normal_value(rule: Rule | None, value: Any) -> Any:
 # ---- a registration as a whole ----------------------------------------------------------------------------------------
 
 
-def find_problems(client: Registration, surroundings: Surroundings) -> Iterator[str]:
+def find_problems(client: Registration, surroundings: RegistrationPolicy) -> Iterator[str]:
     """Everything that is wrong, but for what the document at `sector_identifier_uri` says."""
     members = client.extra_metadata
     if len(json.dumps(members)) > MAXIMUM_SIZE:
@@ -213,10 +214,10 @@ def find_problems(client: Registration, surroundings: Surroundings) -> Iterator[
     yield from problems_of_access_tokens(client, sound, surroundings)
 
 
-def problem_of_member(name: str, value: Any, surroundings: Surroundings) -> str | None:
+def problem_of_member(name: str, value: Any, surroundings: RegistrationPolicy) -> str | None:
     if reason := reason_against(name):
         return f"cannot be registered: {reason}"
-    if name in CALLED:
+    if name in FETCHED:
         return problem_of_called_url(value, surroundings.allow_private_addresses)
     rule = rule_of(name)
     return rule(value) if rule else None
@@ -230,13 +231,13 @@ def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
         target = outbound.read_url(value, allow_private)
         if outbound.read_address(target.host) is not None:
             outbound.check_addresses([target.host], allow_private)
-    except outbound.NotCallableError as error:
+    except errors.BlockedUrlError as error:
         return f"cannot be called: {error}"
     return None
 
 
 def problems_of_application_type(
-    client: Registration, sound: Mapping[str, Any], surroundings: Surroundings
+    client: Registration, sound: Mapping[str, Any], surroundings: RegistrationPolicy
 ) -> Iterator[str]:
     """OpenID Connect Registration §2. A native application may have them all (RFC 8252 §7), and so may one that says nothing."""
     if sound.get("application_type") != "web":
@@ -280,7 +281,7 @@ def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> It
 
 
 def problems_of_subject(
-    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any], surroundings: Surroundings
+    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any], surroundings: RegistrationPolicy
 ) -> Iterator[str]:
     """OpenID Connect Core §8.1: the people of a pairwise client are known by the host of its sector."""
     if sound.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
@@ -302,7 +303,7 @@ def problems_of_logout(client: Registration, sound: Mapping[str, Any]) -> Iterat
 
 
 def problems_of_access_tokens(
-    client: Registration, sound: Mapping[str, Any], surroundings: Surroundings
+    client: Registration, sound: Mapping[str, Any], surroundings: RegistrationPolicy
 ) -> Iterator[str]:
     """A signing key stays published for as long as a JWT may live, and no longer."""
     longest = int(MAXIMUM_JWT_LIFETIME.total_seconds())

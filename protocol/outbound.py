@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from errors import BlockedUrlError
 from protocol import redirect_uris
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -20,10 +21,6 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 FIRST_FREE_PORT = 1024  # below it other services of the host listen
 GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that was ever given out
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
-
-
-class NotCallableError(ValueError):
-    """This server does not call that address. The text is fixed words."""
 
 
 class Target(NamedTuple):
@@ -42,22 +39,22 @@ def read_url(url: str, allow_private: bool) -> Target:
     allow_private: plain http and all ports will do, as in development.
     """
     if len(url) > redirect_uris.MAXIMUM_LENGTH or not redirect_uris.URI_CHARACTERS.fullmatch(url):
-        raise NotCallableError("it is no URL: use ASCII, and no fragment")
+        raise BlockedUrlError("it is no URL: use ASCII, and no fragment")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise NotCallableError("it is no valid URL") from None
+        raise BlockedUrlError("it is no valid URL") from None
     if parts.scheme != "https" and not (allow_private and parts.scheme == "http"):
-        raise NotCallableError("it must use https")
+        raise BlockedUrlError("it must use https")
     if "@" in parts.netloc:
-        raise NotCallableError("it must not hold a user name")
+        raise BlockedUrlError("it must not hold a user name")
     if not is_plain_host(host) or "[" in parts.netloc and ":" not in host:
-        raise NotCallableError("its host is neither a name nor an address in its usual spelling")
+        raise BlockedUrlError("its host is neither a name nor an address in its usual spelling")
     if port is None:
         port = DEFAULT_PORTS[parts.scheme]
     if not allow_private and port != DEFAULT_PORTS["https"] and port < FIRST_FREE_PORT:
-        raise NotCallableError("its port must be 443 or above 1023")
+        raise BlockedUrlError("its port must be 443 or above 1023")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(parts.scheme == "https", host, port, redirect_uris.host_with_port(parts), path)
 
@@ -83,13 +80,13 @@ def read_address(text: str) -> IpAddress | None:
 def check_addresses(addresses: list[str], allow_private: bool) -> None:
     """Raises NotCallableError unless every address that a name resolved to may be called."""
     if not addresses:
-        raise NotCallableError("its host has no address")
+        raise BlockedUrlError("its host has no address")
     for text in addresses:
         address = read_address(text)
         if address is None or address.is_multicast or address.is_unspecified:
-            raise NotCallableError("its host has an address that nobody can be called at")
+            raise BlockedUrlError("its host has an address that nobody can be called at")
         if not allow_private and not is_public(address):
-            raise NotCallableError("its host has an address that is not public")
+            raise BlockedUrlError("its host has an address that is not public")
 
 
 PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; parts of it count as global in some Pythons

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol
 from protocol.clock import MICROSECONDS
 
 
-class Verdict(Enum):
+class RefreshDecision(Enum):
     ROTATE = auto()  # the next pair is issued
     REPEAT = auto()  # the pair that was issued for it is given again
     LATE_REPEAT = auto()  # the same, after the leeway
@@ -69,7 +69,7 @@ class Leeways(Protocol):
     def refresh_retry_lifetime(self) -> timedelta: ...
 
 
-class Patience(NamedTuple):
+class RetryWindow(NamedTuple):
     """For how long a refresh may be repeated: in any case, and while nobody has used what it got."""
 
     leeway: timedelta
@@ -80,13 +80,13 @@ class Patience(NamedTuple):
         return not self.leeway and not self.retry_lifetime
 
 
-def patience_with(client: Client, settings: Leeways) -> Patience:
+def retry_window_of(client: Client, settings: Leeways) -> RetryWindow:
     """The use of a JWT access token is not seen here, so "unused" says nothing of one: there the leeway counts alone too."""
     leeway = leeway_of(client.is_public, client.refresh_leeway, settings)
     if client.is_public or client.has_jwt_access_tokens:
-        return Patience(leeway, timedelta(0))
+        return RetryWindow(leeway, timedelta(0))
     own = client.refresh_retry_lifetime
-    return Patience(leeway, settings.refresh_retry_lifetime if own is None else timedelta(seconds=own))
+    return RetryWindow(leeway, settings.refresh_retry_lifetime if own is None else timedelta(seconds=own))
 
 
 def leeway_of(is_public: bool, own: int | None, settings: Leeways) -> timedelta:
@@ -95,7 +95,7 @@ def leeway_of(is_public: bool, own: int | None, settings: Leeways) -> timedelta:
     return settings.public_refresh_leeway if is_public else settings.refresh_leeway
 
 
-def judge(family: Family, presented: bytes, now: int, patience: Patience) -> Verdict:
+def classify(family: Family, presented: bytes, now: int, patience: RetryWindow) -> RefreshDecision:
     """The verdict on a token whose tag is right and whose family this is.
 
     presented: its digest. now: epoch microseconds, as `issued_at` is.
@@ -107,11 +107,11 @@ def judge(family: Family, presented: bytes, now: int, patience: Patience) -> Ver
     is_alive = now < family.access_token_expires_at * MICROSECONDS
     if is_current:  # never a theft, whatever the clocks of two nodes say
         was_just_issued = is_previous and family.sealed_pair is not None and age < leeway and is_alive
-        return Verdict.REPEAT if was_just_issued else Verdict.ROTATE
+        return RefreshDecision.REPEAT if was_just_issued else RefreshDecision.ROTATE
     if not is_previous or family.sealed_pair is None:
-        return Verdict.THEFT
+        return RefreshDecision.THEFT
     if age < leeway:
-        return Verdict.REPEAT
+        return RefreshDecision.REPEAT
     if age < retry_lifetime and family.used_at is None:
-        return Verdict.LATE_REPEAT if is_alive else Verdict.REPLACE
-    return Verdict.THEFT
+        return RefreshDecision.LATE_REPEAT if is_alive else RefreshDecision.REPLACE
+    return RefreshDecision.THEFT

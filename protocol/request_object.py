@@ -13,8 +13,9 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from authlib.oauth2.rfc9101.errors import InvalidRequestObjectError, RequestUriNotSupportedError
 from joserfc.jwk import Key
 
-from protocol import jwt, scopes
-from protocol.jwt import InvalidJwtError
+from crypto import jwt
+from errors import InvalidJwtError
+from protocol import scopes
 from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, known
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})

@@ -7,8 +7,8 @@ full, and then there is room for one more every `drain_seconds`. A bucket is one
 import ipaddress
 from dataclasses import dataclass
 
+from crypto.credentials import digest
 from protocol.client_address import read_address
-from protocol.credentials import digest
 
 IPV6_NETWORK = 64  # bits: what one customer usually holds
 IPV6_SITE = 48  # bits: the most that one site is usually given (RFC 6177)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import delete, select
 
-from database import insert_or_change
+from database import upsert
 from models import Client, ClientSecretUse, db, table
 
 uses = table(ClientSecretUse)
@@ -17,7 +17,7 @@ def note_use(client_id: str, number: int, now: int) -> None:
     last = db.session.scalar(select(uses.c.last_used_at).where(uses.c.client_id == client_id, uses.c.number == number))
     if last is not None and last > now - AN_HOUR:
         return
-    note = insert_or_change(
+    note = upsert(
         db.engine.dialect.name,
         uses,
         key=["client_id", "number"],

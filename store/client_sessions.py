@@ -1,6 +1,6 @@
 """The clients that people were sent back to from their sessions, each under a `sid` of its own (Back-Channel Logout §2.1).
 
-A row lives as long as its session and ends with it. `session_end.py` asks for the clients before that and tells them.
+A row lives as long as its session and ends with it. `services/sessions.py` asks for the clients before that and tells them.
 """
 
 from collections.abc import Collection
@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select
 
-from database import insert_or_change
+from crypto import credentials
+from database import upsert
 from models import Client, ClientSession, User, UserSession, db, table
-from protocol import credentials
 
 client_sessions, sessions, people = table(ClientSession), table(UserSession), table(User)
 
@@ -27,7 +27,7 @@ def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
 
     A session that has ended meanwhile violates the foreign key: the request is run again and sees it.
     """
-    keep = insert_or_change(
+    keep = upsert(
         db.engine.dialect.name,
         client_sessions,
         key=("session_id", "client_id"),

@@ -45,13 +45,13 @@ def users_with_codes(client_id: str) -> list[int]:
     return sorted(db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct()))
 
 
-def end_of_sids(user_id: int, sids: Collection[str]) -> int:
+def delete_of_sids(user_id: int, sids: Collection[str]) -> int:
     """A person's unspent codes from sessions that have ended. Returns how many. As `end_pending`, it comes before the tokens."""
     statement = delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
     return len(db.session.execute(statement).all())
 
 
-def end_pending(user_id: int | None = None, client_id: str | None = None) -> int:
+def delete_pending(user_id: int | None = None, client_id: str | None = None) -> int:
     """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
 
     It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token is then seen.

@@ -50,7 +50,7 @@ def of_user(user_id: int) -> list[Row[Any]]:
     return list(db.session.execute(statement))
 
 
-def end(user_id: int, client_id: str) -> bool:
+def withdraw(user_id: int, client_id: str) -> bool:
     """Whether there was one; what the client got by it ends separately."""
     statement = delete(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id)
     return db.session.execute(statement.returning(Consent.client_id)).one_or_none() is not None

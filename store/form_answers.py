@@ -9,21 +9,23 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, insert, select
 
+from crypto import credentials
+from crypto.encryption import decrypt, encrypt
 from models import FormAnswer, db
-from protocol import credentials
-from protocol.seal import seal, unseal
 from store import sweep
 
 LIFETIME_SECONDS = 31  # 30 and what is lost where the clock counts whole seconds
 sweep_some = sweep.expired(FormAnswer, FormAnswer.form_digest)
 
 
-class Kept(NamedTuple):
+class StoredAnswer(NamedTuple):
     answer: dict[str, Any] | None  # None: it has expired
     form_digest: bytes
 
 
-def add(form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expired: Kept | None = None) -> None:
+def add(
+    form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expired: StoredAnswer | None = None
+) -> None:
     """Remember the answer to a form in the transaction that did its work; drop a few expired ones.
 
     expired: what `find` found for this form, which makes room.
@@ -36,20 +38,20 @@ def add(form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expi
         insert(FormAnswer),
         {
             "form_digest": keys_of(form, [browser_digest])[0],
-            "sealed_answer": seal(answer, form),
+            "sealed_answer": encrypt(answer, form),
             "expires_at": now + LIFETIME_SECONDS,
         },
     )
 
 
-def find(form: str, browser_digests: Collection[bytes], now: int) -> Kept | None:
+def find(form: str, browser_digests: Collection[bytes], now: int) -> StoredAnswer | None:
     """The answer that the same form got in the same browser, of whose ids one is enough. One SELECT."""
     is_one = FormAnswer.form_digest.in_(keys_of(form, browser_digests))
     statement = select(FormAnswer.__table__).where(is_one).order_by(FormAnswer.expires_at.desc())
     row = db.session.execute(statement.limit(1)).one_or_none()
     if row is None:
         return None
-    return Kept(unseal(row.sealed_answer, form) if row.expires_at > now else None, row.form_digest)
+    return StoredAnswer(decrypt(row.sealed_answer, form) if row.expires_at > now else None, row.form_digest)
 
 
 def keys_of(form: str, browser_digests: Collection[bytes]) -> list[bytes]:

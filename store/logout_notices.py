@@ -25,7 +25,7 @@ OUTCOME_LENGTH = 100
 NEVER = -1
 
 
-class Lane(Enum):
+class Priority(Enum):
     """First attempts at clients that nothing is known against have a lane to themselves."""
 
     FAST = "fast"
@@ -82,9 +82,9 @@ IS_ANY_DUE = select(notices.c.id).where(notices.c.next_attempt_at <= bindparam("
 # Clients that an attempt is under way to, or whose last one failed: what waits for them must not make others wait.
 struggling = table(LogoutNotice).alias("struggling")
 STRUGGLING = select(struggling.c.client_id).where(struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0)
-IN_LANE = {
-    Lane.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
-    Lane.SLOW: or_(notices.c.attempts > 0, notices.c.client_id.in_(STRUGGLING)),
+WITH_PRIORITY = {
+    Priority.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
+    Priority.SLOW: or_(notices.c.attempts > 0, notices.c.client_id.in_(STRUGGLING)),
 }
 
 
@@ -108,7 +108,7 @@ BEGIN_ATTEMPTS = (
 )
 
 
-def claim_due(now: int, limit: int, lane: Lane | None = None, busy: Collection[str] = ()) -> list[Row[Any]]:
+def claim_due(now: int, limit: int, lane: Priority | None = None, busy: Collection[str] = ()) -> list[Row[Any]]:
     """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
 
     lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts this one.
@@ -121,7 +121,7 @@ def claim_due(now: int, limit: int, lane: Lane | None = None, busy: Collection[s
         .with_for_update(skip_locked=True)
     )
     if lane is not None:
-        due = due.where(IN_LANE[lane])
+        due = due.where(WITH_PRIORITY[lane])
     claimed = list(db.session.execute(due))
     if claimed:
         ids = [notice.id for notice in claimed]

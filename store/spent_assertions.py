@@ -1,7 +1,7 @@
 """Client assertions that were used: a row for each `jti` until nobody would take it any more."""
 
 import store.sweep
-from database import insert_if_new
+from database import insert_or_ignore
 from models import SpentAssertion, db, table
 
 spent = table(SpentAssertion)
@@ -16,6 +16,6 @@ def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
     """
     if jti_digest[0] % SHARE == 0:
         sweep_some(now)
-    claim = insert_if_new(db.engine.dialect.name, spent, key="jti_digest")
+    claim = insert_or_ignore(db.engine.dialect.name, spent, key="jti_digest")
     row = {"jti_digest": jti_digest, "expires_at": expires_at}
     return db.session.execute(claim.returning(spent.c.jti_digest), row).one_or_none() is not None

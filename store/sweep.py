@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, select
 
-from database import delete_chosen
+from database import delete_batch
 from models import db
 
 BATCH = 4
@@ -21,6 +21,6 @@ def expired(model: Any, key: Any, batch: int = BATCH) -> Callable[[int], None]:
     chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at)
 
     def sweep(now: int) -> None:
-        delete_chosen(db.session, chosen, {"now": now}, batch)
+        delete_batch(db.session, chosen, {"now": now}, batch)
 
     return sweep

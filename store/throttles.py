@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, select
 
 import store.sweep
-from database import insert_or_change
+from database import upsert
 from models import Throttle, db, table
 from protocol.throttle import Bucket
 
@@ -50,7 +50,7 @@ def a_drop(bucket: Bucket, now: int) -> dict[str, Any]:
 
 
 def pour(now: int) -> Any:
-    return insert_or_change(
+    return upsert(
         db.engine.dialect.name,
         throttles,
         key="bucket_digest",

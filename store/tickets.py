@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 
+from crypto import credentials
+from crypto.encryption import decrypt, encrypt
 from models import AuthorizationTicket, db
-from protocol import clock, credentials
-from protocol.seal import seal, unseal
+from protocol import clock
 from store import sweep
 
 LIFETIME_SECONDS = 3600  # time enough to sign up
@@ -46,7 +47,7 @@ def add(
             "ticket_digest": credentials.digest(ticket),
             "browser_digest": browser_digest,
             "client_id": client_id,
-            "sealed_parameters": seal(parameters, ticket),
+            "sealed_parameters": encrypt(parameters, ticket),
             "session_id": session_id,
             "requested_at": clock.now_in_microseconds(),
             "expires_at": now + LIFETIME_SECONDS,
@@ -77,7 +78,7 @@ def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | 
     ).one_or_none()
     if row is None or row.browser_digest not in browser_digests:
         return None
-    parameters = unseal(row.sealed_parameters, ticket)
+    parameters = decrypt(row.sealed_parameters, ticket)
     if parameters is None:
         return None
     return Ticket(row.client_id, parameters, row.session_id, row.expires_at - LIFETIME_SECONDS)

@@ -1,6 +1,6 @@
 """Live tokens: found by a digest, marked when first used, ended. Replacing them is `my_oauth.save_token`, and only that.
 
-Who ends a person's tokens locks the person's row first (`unit_of_work.lock_owner`): without it a DELETE that meets a refresh
+Who ends a person's tokens locks the person's row first (`store.users.lock`): without it a DELETE that meets a refresh
 would miss the row that the refresh is about to insert.
 """
 
@@ -84,20 +84,20 @@ def replace_access_token(token_id: int, **values: Any) -> None:
     db.session.execute(update(tokens).where(tokens.c.id == token_id).values(values))
 
 
-def end_family(family_digest: bytes) -> None:
+def revoke_family(family_digest: bytes) -> None:
     db.session.execute(delete(Token).where(Token.family_digest == family_digest))
 
 
-def end_access_token(access_token_digest: bytes) -> None:
+def revoke_access_token(access_token_digest: bytes) -> None:
     """A token without a family: a machine's, or that of a client without refresh tokens."""
     db.session.execute(delete(Token).where(Token.access_token_digest == access_token_digest))
 
 
-def end_of_code(code_digest: bytes) -> None:
+def revoke_of_code(code_digest: bytes) -> None:
     db.session.execute(delete(Token).where(Token.code_digest == code_digest))
 
 
-def end_of_user(user_id: int, client_id: str | None = None) -> int:
+def revoke_of_user(user_id: int, client_id: str | None = None) -> int:
     """All of a person's tokens, or those at one client. Returns how many."""
     condition = Token.user_id == user_id
     if client_id is not None:
@@ -105,7 +105,7 @@ def end_of_user(user_id: int, client_id: str | None = None) -> int:
     return len(db.session.execute(delete(Token).where(condition).returning(Token.id)).all())
 
 
-def end_of_sids(user_id: int, sids: Collection[str]) -> int:
+def revoke_of_sids(user_id: int, sids: Collection[str]) -> int:
     """A person's tokens from sessions that have ended, but for those with `offline_access`. Returns how many.
 
     That is what a client asks this scope for: access when the person is not there (OpenID Connect Core §11).
@@ -120,14 +120,14 @@ def end_of_sids(user_id: int, sids: Collection[str]) -> int:
     return len(db.session.execute(ended.returning(tokens.c.id)).all())
 
 
-def end_of_other_sessions(user_id: int, session_id: int) -> None:
+def revoke_of_other_sessions(user_id: int, session_id: int) -> None:
     """A person's tokens, but those that a client got by this session."""
     of_session = select(ClientSession.sid).where(ClientSession.session_id == session_id)
     is_other = or_(Token.sid.is_(None), Token.sid.not_in(of_session))
     db.session.execute(delete(Token).where(Token.user_id == user_id, is_other))
 
 
-def end_of_client(client_id: str) -> int:
+def revoke_of_client(client_id: str) -> int:
     """All tokens of a client, machine tokens included. Returns how many."""
     return len(db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all())
 

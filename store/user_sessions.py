@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, or_, select, update
 
+from crypto import credentials
 from models import User, UserSession, db, table
-from protocol import credentials, typed_text
+from protocol import typed_text
 
 KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where somebody wants to stay signed in
 UNKEPT_SECONDS = 12 * 3600  # the same where not
@@ -216,12 +217,12 @@ def renew(session_id: int, sign_in: SignIn) -> None:
     db.session.execute(update(UserSession).where(UserSession.id == session_id).values(sign_in.columns()))
 
 
-def is_due(person: SignedIn, now: int) -> bool:
+def is_use_due(person: SignedIn, now: int) -> bool:
     """Whether a use of this session is to be written down."""
     return person.last_seen_at is None or person.last_seen_at + SEEN_SECONDS <= now
 
 
-def see(person: SignedIn, now: int) -> bool:
+def record_use(person: SignedIn, now: int) -> bool:
     """This session is in use, and lives on from now. False when somebody else has written so just before, or it has ended."""
     statement = (
         update(sessions)
@@ -235,8 +236,8 @@ def see(person: SignedIn, now: int) -> bool:
     return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
 
 
-def end_of_user(user_id: int, session_ids: Collection[int] | None = None) -> int:
-    """All sessions of a person, or these of them. Returns how many. `session_end.py` ends what depends on them as well."""
+def delete_of_user(user_id: int, session_ids: Collection[int] | None = None) -> int:
+    """All sessions of a person, or these of them. Returns how many. `services/sessions.py` ends what depends on them as well."""
     statement = delete(UserSession).where(UserSession.user_id == user_id).returning(UserSession.id)
     if session_ids is not None:
         statement = statement.where(UserSession.id.in_(session_ids))

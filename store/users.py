@@ -1,9 +1,15 @@
 """People: found by address or id, added, changed. Addresses are kept in one normal form."""
 
-from sqlalchemy import delete, func, select, update
+from typing import Any
 
-from models import Token, User, UserSession, db
-from protocol import clock, credentials, typed_text
+from sqlalchemy import Row, bindparam, delete, func, select, update
+
+from crypto import credentials
+from models import Token, User, UserSession, db, table
+from protocol import clock, typed_text
+
+users = table(User)
+LOCK = select(users).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True)
 
 
 def normal_email(text: str) -> str | None:
@@ -27,6 +33,16 @@ def find_by_email(email: str) -> User | None:
 
 def find(user_id: int) -> User | None:
     return db.session.get(User, user_id)
+
+
+def lock(user_id: int) -> Row[Any] | None:
+    """Lock the user's row until the end of the transaction and return it; None when it is gone or disabled.
+
+    Every change to a user's tokens takes this lock first. It makes a queue where the unique key would make collisions, and
+    it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets foreign-key checks of others pass.
+    """
+    user = db.session.execute(LOCK, {"user_id": user_id}).one_or_none()
+    return user if user is not None and user.disabled_at is None else None
 
 
 def find_afresh(user_id: int) -> User | None:

@@ -1,1 +1,1 @@
-"""What Ostiary ships for tests: its own, an operator's, and those of applications that use it."""
+"""What we ship for tests: the pytest plugin, the races behind `flask prove`, and failpoints."""

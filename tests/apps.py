@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from jinja2 import BytecodeCache
 
-from app import create_app, remember_nothing
+from app import create_app
 from models import db
+from services import current
 
 IDLE = 8  # apps that are kept at most
 LISTENED_TO = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback")
@@ -39,7 +40,7 @@ class Apps:
         """fill: is called with the app's context, and puts the rows into its empty database in memory."""
         app = self._idle.pop(settings, None) or self._make(settings)
         app._got_first_request = False  # a test may add views of its own
-        remember_nothing(app)
+        current.init_app(app, settings)
         with app.app_context():
             fill()
         before = what_tests_change(app)

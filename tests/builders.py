@@ -2,8 +2,11 @@
 
 from functools import cache
 
+import crypto.passwords
+from crypto import credentials
 from models import AuthorizationCode, Client, ClientSession, LogoutNotice, Token, User, UserSession
-from protocol import clock, credentials, passwords, pkce
+from protocol import clock, pkce
+from services import passwords
 
 ISSUER = "https://op.example"
 SECRET_KEY = "k" * 32
@@ -25,7 +28,7 @@ AUTHORIZATION_REQUEST = {
 
 def password_hash() -> str:
     """At the price of the moment: one of another price would be renewed at its next use."""
-    return password_hash_at(passwords.PARAMETERS)
+    return password_hash_at(crypto.passwords.PARAMETERS)
 
 
 @cache

@@ -14,8 +14,9 @@ from sqlalchemy import event
 
 from app import create_app
 from config import Settings
+from crypto import passwords
 from models import Scope, db
-from protocol import clock, passwords
+from protocol import clock
 from tests.apps import Apps
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, DatabaseServers, new_database

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from flask import g, request, request_finished
 
-from events import REASONS, Event, log
+from services.event_log import REASONS, Event, log
 from tests.generated.checks import AUTHORIZATION_ERRORS, TOKEN_ERRORS
 
 REGISTERED = AUTHORIZATION_ERRORS | TOKEN_ERRORS

@@ -4,9 +4,8 @@ import pytest
 from flask import session
 from sqlalchemy import func, select, update
 
-import browser
 from models import User, UserSession, db
-from protocol import passwords
+from services import login_session, passwords
 from tests.builders import ISSUER, a_user, password_hash
 from unit_of_work import transaction
 
@@ -22,7 +21,7 @@ def test_what_was_checked_before_the_lock_is_checked_again_under_it(app, seed, r
         db.session.execute(update(User).values(**meanwhile))  # after the password was found right
         db.session.commit()
     with app.test_request_context("/login", base_url=ISSUER), transaction():
-        assert not browser.sign_in(1, password_hash())
+        assert not login_session.sign_in(1, password_hash())
         assert dict(session) == {}
     assert rows(COUNT_SESSIONS) == [(0,)]
 
@@ -31,6 +30,6 @@ def test_a_sign_in_locks_the_person_first(app, seed, rows, statements):
     seed(a_user())
     statements.clear()
     with app.test_request_context("/login", base_url=ISSUER), transaction():
-        assert browser.sign_in(1, password_hash())
+        assert login_session.sign_in(1, password_hash())
     assert "FROM end_user" in statements[0]
     assert rows(COUNT_SESSIONS) == [(1,)]

@@ -12,16 +12,16 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import func, select, update
 
-import courier
-import fetching
 import store.users
 from app import create_app
 from config import Settings
 from models import Client, LogoutNotice, db
+from outbound import http_client, logout_delivery
 from protocol import clock
-from session_end import end_sessions
+from services.current import state_of
+from services.sessions import end_sessions
 from store import logout_notices
-from store.logout_notices import ATTEMPT_SECONDS, ATTEMPTS, UNFINISHED, Lane, claim_due
+from store.logout_notices import ATTEMPT_SECONDS, ATTEMPTS, UNFINISHED, Priority, claim_due
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_client_session, a_notice, a_session, a_user
 from tests.live import PROJECT, free_port
 from tests.receiver import receiving
@@ -46,13 +46,13 @@ def receiver():
 
 @pytest.fixture(autouse=True)
 def no_jitter(monkeypatch):
-    monkeypatch.setattr(courier, "JITTER", 0)
+    monkeypatch.setattr(logout_delivery, "JITTER", 0)
 
 
 @pytest.fixture
 def deliver(app):
     """Make the attempts that are due; how many they were."""
-    return lambda: courier.deliver_due(app)
+    return lambda: state_of(app).delivery.sender.deliver_due()
 
 
 def a_told_client(address, client_id="web", **members):
@@ -142,7 +142,7 @@ def test_a_huge_answer_is_not_read(seed, rows, deliver, receiver):
 
 @pytest.mark.threat("T114")
 def test_a_client_that_never_answers_is_left_after_a_while(seed, rows, deliver, receiver, monkeypatch):
-    monkeypatch.setattr(fetching, "SECONDS", 0.3)
+    monkeypatch.setattr(http_client, "SECONDS", 0.3)
     seed(a_user(), a_told_client(receiver.url("hang")), a_notice())
     started = time.monotonic()
     deliver()
@@ -203,8 +203,8 @@ def test_a_client_that_comes_back_is_told(seed, rows, deliver, receiver, sleep, 
 
 
 def test_pauses_differ_a_little(monkeypatch):
-    monkeypatch.setattr(courier, "JITTER", 0.2)
-    drawn = [courier.with_jitter() for _time in range(200)]
+    monkeypatch.setattr(logout_delivery, "JITTER", 0.2)
+    drawn = [logout_delivery.with_jitter() for _time in range(200)]
     assert 0.8 <= min(drawn) < 0.9
     assert 1.1 < max(drawn) <= 1.2
 
@@ -273,7 +273,7 @@ def test_no_transaction_is_open_while_a_client_is_waited_for(app, seed, deliver,
             assert statements[-1] == "COMMIT"
             return 200
 
-    app.extensions["ostiary.fetcher"] = Network()
+    state_of(app).delivery.sender.http_client = Network()
     seed(a_user(), a_told_client("https://web.example/"), a_notice())
     assert deliver() == 1
     assert statements[-1] in ("COMMIT", "ROLLBACK")
@@ -287,7 +287,7 @@ def claimed(app, lane, busy=()):
         return [notice.client_id for notice in claim_due(clock.now(), 1, lane, busy)]
 
 
-@pytest.mark.parametrize("lanes_first", [Lane.FAST, Lane.SLOW])
+@pytest.mark.parametrize("lanes_first", [Priority.FAST, Priority.SLOW])
 def test_what_waits_for_a_struggling_client_goes_the_slow_way(app, seed, lanes_first):
     """A client that an attempt is under way to, or whose last one failed, keeps no first attempt of others waiting."""
     seed(a_user(), a_client(client_id="dead"), a_client(client_id="well"))
@@ -296,11 +296,11 @@ def test_what_waits_for_a_struggling_client_goes_the_slow_way(app, seed, lanes_f
         a_notice(client_id="dead", attempts=1, next_attempt_at=later), *(a_notice(client_id="dead") for _n in range(3))
     )
     seed(a_notice(client_id="well", created_at=now, next_attempt_at=now))
-    if lanes_first is Lane.FAST:
-        assert claimed(app, Lane.FAST) == ["well"]
-        assert claimed(app, Lane.FAST) == []
-    assert claimed(app, Lane.SLOW) == ["dead"]
-    assert claimed(app, Lane.SLOW, ["dead"]) == []
+    if lanes_first is Priority.FAST:
+        assert claimed(app, Priority.FAST) == ["well"]
+        assert claimed(app, Priority.FAST) == []
+    assert claimed(app, Priority.SLOW) == ["dead"]
+    assert claimed(app, Priority.SLOW, ["dead"]) == []
 
 
 def test_claims_are_those_that_have_waited_longest(app, seed):
@@ -350,7 +350,7 @@ def states(app):
 @pytest.fixture
 def running(shared, monkeypatch):
     """The courier of `shared`, at work."""
-    courier_at_work = shared.extensions["ostiary.courier"]
+    courier_at_work = state_of(shared).delivery
     courier_at_work.start()
     yield courier_at_work
     courier_at_work.stop()
@@ -378,23 +378,23 @@ def test_a_client_that_hangs_holds_up_nobody(shared, running, receiver):
 @pytest.mark.threat("T114")
 def test_a_client_that_failed_once_does_not_wait_for_those_that_are_dead(shared, receiver, monkeypatch):
     """The dead ones have all the places of the slow lane between them, and notices for many minutes: they let others pass."""
-    monkeypatch.setattr(fetching, "SECONDS", 0.5)
-    monkeypatch.setattr(courier, "PAUSES", (0.5,) * len(courier.PAUSES))
-    dead = [f"dead{n}" for n in range(courier.AT_ONCE[Lane.SLOW])]
+    monkeypatch.setattr(http_client, "SECONDS", 0.5)
+    monkeypatch.setattr(logout_delivery, "PAUSES", (0.5,) * len(logout_delivery.PAUSES))
+    dead = [f"dead{n}" for n in range(logout_delivery.CONCURRENCY[Priority.SLOW])]
     clients = [a_told_client(receiver.url("hang"), client_id) for client_id in dead]
     store_rows(shared, a_user(), *clients, a_told_client(receiver.url("503"), "well"))
     long_ago = clock.now() - 1_000
     waiting = [a_notice(client_id=client_id, next_attempt_at=long_ago) for client_id in dead for _n in range(50)]
     store_rows(shared, *waiting, a_notice(client_id="well", attempts=1, next_attempt_at=clock.now()))
-    at_work = shared.extensions["ostiary.courier"]
+    at_work = state_of(shared).delivery
     at_work.start()
     assert len(receiver.wait_for("503", seconds=5)) == 1  # 100 notices of half a second each would come before it
     at_work.stop()
 
 
 def test_it_looks_for_what_others_have_left(shared, receiver, monkeypatch):
-    monkeypatch.setattr(courier, "POLL_SECONDS", 0.2)
-    at_work = shared.extensions["ostiary.courier"]
+    monkeypatch.setattr(logout_delivery, "POLL_SECONDS", 0.2)
+    at_work = state_of(shared).delivery
     at_work.start()
     store_rows(shared, a_user(), a_told_client(receiver.url("204")), a_notice())
     assert len(receiver.wait_for("204")) == 1
@@ -403,8 +403,8 @@ def test_it_looks_for_what_others_have_left(shared, receiver, monkeypatch):
 
 
 def test_it_is_stopped_when_the_attempts_under_way_are_over(shared, receiver, monkeypatch):
-    monkeypatch.setattr(fetching, "SECONDS", 0.5)
-    at_work = shared.extensions["ostiary.courier"]
+    monkeypatch.setattr(http_client, "SECONDS", 0.5)
+    at_work = state_of(shared).delivery
     store_rows(shared, a_user(), a_told_client(receiver.url("hang")), a_notice(), a_notice())
     at_work.start()
     assert receiver.wait_for("hang")
@@ -420,8 +420,8 @@ def test_it_is_stopped_when_the_attempts_under_way_are_over(shared, receiver, mo
 
 @pytest.mark.threat("T114")
 def test_it_survives_what_goes_wrong(shared, receiver, monkeypatch, caplog):
-    monkeypatch.setattr(courier, "POLL_SECONDS", 0.05)
-    at_work = shared.extensions["ostiary.courier"]
+    monkeypatch.setattr(logout_delivery, "POLL_SECONDS", 0.05)
+    at_work = state_of(shared).delivery
     broken = {"claim_due": 3, "record": 1}
 
     def failing(name, original):
@@ -448,11 +448,11 @@ def test_it_survives_what_goes_wrong(shared, receiver, monkeypatch, caplog):
 DELIVERING = """
 import sys, time
 from app import create_app
-from courier import deliver_due
+from services.current import state_of
 app = create_app()
 print("ready", flush=True)
 sys.stdin.readline()
-print(deliver_due(app))
+print(state_of(app).delivery.sender.deliver_due())
 """
 
 
@@ -461,7 +461,7 @@ def test_two_processes_deliver_each_notice_once(shared, receiver, tmp_path, data
     store_rows(shared, a_user(), *(a_told_client(receiver.url("204"), f"c{n}") for n in range(clients)))
     store_rows(shared, *(a_notice(client_id=f"c{n % clients}", sid=f"sid {n}") for n in range(number)))
     with shared.app_context(), transaction():
-        keys = shared.extensions["ostiary.keyring"].jwks()
+        keys = state_of(shared).keyring.jwks()
     environment = {
         "OSTIARY_ISSUER": ISSUER,
         "OSTIARY_DATABASE_URL": database_url,

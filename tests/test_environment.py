@@ -7,12 +7,11 @@ import sys
 
 import pytest
 
-import environment
-from config import Settings
+from config import VERSION, Settings
+from environment import env_file
 from errors import ConfigError
 from tests.flows.mutations import mutated_copy
 from tests.live import PROJECT
-from version import VERSION
 
 PRODUCTION = """
 # who we are
@@ -28,7 +27,7 @@ OSTIARY_ACCESS_TOKEN_LIFETIME = 300
 def own_environment(monkeypatch, tmp_path):
     """What a test loads is gone after it; and no test reads the file of the machine it runs on."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr(environment, "USUAL_FILE", tmp_path / "ostiary.env")
+    monkeypatch.setattr(env_file, "USUAL_FILE", tmp_path / "ostiary.env")
 
 
 def write(path, text):
@@ -55,7 +54,7 @@ def write(path, text):
     ],
 )
 def test_a_line_of_the_file(line, value):
-    assert environment.parse(line) == ({"X": value}, [])
+    assert env_file.parse(line) == ({"X": value}, [])
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_a_line_of_the_file(line, value):
     ["X", "=a", "export X=a", "X Y=a", "1X=a", "X-Y=a", "X=a\\", "X=a\\b", "X='a", "X='a'b", 'X="a\\n"', 'X="a"b"'],
 )
 def test_a_line_that_might_mean_something_else_is_named_by_its_number(line):
-    variables, [(number, problem)] = environment.parse(f"# settings\n{line}\n")
+    variables, [(number, problem)] = env_file.parse(f"# settings\n{line}\n")
     assert (variables, number) == ({}, 2)
     assert line not in problem
 
@@ -78,7 +77,7 @@ def test_a_file_that_is_named(monkeypatch, tmp_path):
 
 
 def test_the_usual_file_where_there_is_one_and_a_real_variable_wins(monkeypatch):
-    write(environment.USUAL_FILE, PRODUCTION + "WEB_CONCURRENCY=7\n")
+    write(env_file.USUAL_FILE, PRODUCTION + "WEB_CONCURRENCY=7\n")
     monkeypatch.setitem(os.environ, "ostiary_issuer", "https://other.example")
     assert Settings().issuer == "https://other.example"
     assert Settings().access_token_lifetime.total_seconds() == 300
@@ -86,7 +85,7 @@ def test_the_usual_file_where_there_is_one_and_a_real_variable_wins(monkeypatch)
 
 
 def test_given_settings_ask_no_file():
-    write(environment.USUAL_FILE, "OSTIARY_MAX_SESSIONS=7")
+    write(env_file.USUAL_FILE, "OSTIARY_MAX_SESSIONS=7")
     assert Settings(issuer="https://op.example", database_url="sqlite://", secret_key="k" * 32).max_sessions == 1
 
 
@@ -115,7 +114,7 @@ def test_a_file_that_cannot_be_meant_is_refused(monkeypatch, tmp_path, content, 
 
 
 def test_a_file_that_leads_nowhere_is_no_missing_one():
-    environment.USUAL_FILE.symlink_to("nowhere")
+    env_file.USUAL_FILE.symlink_to("nowhere")
     with pytest.raises(ConfigError, match="cannot be read"):
         Settings()
 
@@ -172,7 +171,7 @@ def test_one_secret_is_one_line(monkeypatch, tmp_path, content, words):
 
 def test_a_real_variable_wins_over_a_file_that_the_file_of_settings_names(monkeypatch, tmp_path):
     write(
-        environment.USUAL_FILE,
+        env_file.USUAL_FILE,
         f"OSTIARY_SECRET_KEY_FILE={tmp_path / 'nowhere'}\n{PRODUCTION.replace('SECRET_KEY', 'X')}",
     )
     monkeypatch.setitem(os.environ, "OSTIARY_SECRET_KEY", "k" * 32)
@@ -180,7 +179,7 @@ def test_a_real_variable_wins_over_a_file_that_the_file_of_settings_names(monkey
 
 
 def test_a_file_and_its_variable_in_one_file_of_settings(tmp_path):
-    write(environment.USUAL_FILE, f"{PRODUCTION}\nOSTIARY_SECRET_KEY_FILE={write(tmp_path / 'key', 'l' * 32)}\n")
+    write(env_file.USUAL_FILE, f"{PRODUCTION}\nOSTIARY_SECRET_KEY_FILE={write(tmp_path / 'key', 'l' * 32)}\n")
     with pytest.raises(ConfigError, match="are both set"):
         Settings()
 
@@ -240,8 +239,8 @@ def test_a_command_never_guesses_its_database(clone, command):
 
 def test_neither_does_a_server(clone):
     gunicorn = [sys.executable, "-B", "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"]
-    environment = {"PATH": os.environ["PATH"], "OSTIARY_ENV_FILE": os.devnull}
-    done = subprocess.run(gunicorn, cwd=clone, env=environment, capture_output=True, text=True, timeout=60)
+    variables = {"PATH": os.environ["PATH"], "OSTIARY_ENV_FILE": os.devnull}
+    done = subprocess.run(gunicorn, cwd=clone, env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "OSTIARY_DATABASE_URL is missing" in done.stderr
     assert "Traceback" not in done.stderr
@@ -312,8 +311,8 @@ def test_the_usual_file_is_needed_by_nobody_who_was_given_all_of_it(monkeypatch)
     def deny(path):
         raise PermissionError(13, "Permission denied")
 
-    write(environment.USUAL_FILE, PRODUCTION)
-    monkeypatch.setattr(environment, "read", deny)
+    write(env_file.USUAL_FILE, PRODUCTION)
+    monkeypatch.setattr(env_file, "read", deny)
     for name, value in {"ISSUER": "https://op.example", "DATABASE_URL": "sqlite://"}.items():
         monkeypatch.setitem(os.environ, f"OSTIARY_{name}", value)
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from config import PROJECT
-from events import Event, Line, Reason, RequestId, as_plain, as_text, log, printable, visible, write
+from middleware.logs import LineFormatter, RequestId
+from services.event_log import Event, Reason, as_plain, as_text, log, printable, visible, write
 
 FIELD = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^\s"=]+)(?: |$)')
 HOSTILE = [
@@ -49,7 +50,7 @@ def lines():
     """What is written, as the server's log would have it."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Line())
+    handler.setFormatter(LineFormatter())
     handler.addFilter(RequestId())
     log.addHandler(handler)
     level, log.level = log.level, logging.INFO
@@ -93,7 +94,7 @@ def test_any_record_is_one_line(value):
         raise ValueError(value)
     except ValueError:
         record = logging.LogRecord("other", logging.ERROR, "file", 1, "it said %s", (value,), sys.exc_info())
-    written = Line().format(record)
+    written = LineFormatter().format(record)
     assert written.isprintable()
     assert "ValueError" in written and written.endswith(" request_id=-")
 
@@ -102,7 +103,7 @@ def test_any_record_is_one_line(value):
 def test_what_looks_like_a_credential_is_cut_short(lines, secret):
     write(Event.REFUSED, client_id=visible(f"Bearer {secret}"))
     record = logging.LogRecord("other", logging.INFO, "file", 1, "got %s", (secret,), None)
-    for line in (lines(), Line().format(record)):
+    for line in (lines(), LineFormatter().format(record)):
         assert secret[7:] not in line
         assert f"{secret[:3]}" in line
 
@@ -118,7 +119,7 @@ def test_a_long_value_is_cut():
 
 def test_a_warning_and_what_ends_a_thread_are_one_line_each():
     program = (
-        "import threading, warnings, events; events.configure('INFO')\n"
+        "import threading, warnings; from middleware import logs; logs.configure('INFO')\n"
         "warnings.warn('a\\n\\x1b[2Jb')\n"
         "def fail(): raise ValueError('a\\n\\u202eb')\n"
         "thread = threading.Thread(target=fail); thread.start(); thread.join()"
@@ -126,10 +127,10 @@ def test_a_warning_and_what_ends_a_thread_are_one_line_each():
     done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True)
     warned, ended = done.stderr.splitlines()
     assert warned.isprintable() and " WARNING py.warnings " in warned
-    assert ended.isprintable() and " ERROR ostiary.events a thread ended: " in ended and "ValueError" in ended
+    assert ended.isprintable() and " ERROR ostiary.logs a thread ended: " in ended and "ValueError" in ended
 
 
 def test_the_guide_has_the_list_of_reasons():
     rows = "\n".join(f"| `{reason}` | {reason.value} |" for reason in Reason)
     table = f"| reason | what it means |\n| --- | --- |\n{rows}\n"
-    assert f"<!-- from `events.Reason` -->\n{table}<!-- end -->" in (PROJECT / "docs/operating.md").read_text()
+    assert f"<!-- from `event_log.Reason` -->\n{table}<!-- end -->" in (PROJECT / "docs/operating.md").read_text()

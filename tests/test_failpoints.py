@@ -8,12 +8,12 @@ import time
 import pytest
 from sqlalchemy.exc import OperationalError
 
-import failpoints
 from app import create_app
 from config import Settings
 from errors import ConfigError
-from failpoints import Order
 from models import db
+from testing import failpoints
+from testing.failpoints import Action
 from tests.builders import ISSUER, a_client, a_code, a_machine, a_token, a_user, basic, code_request
 from tests.live import PROJECT
 
@@ -53,7 +53,7 @@ def reached(app):
     """The points that requests reach, in order."""
     points = []
     with app.app_context():
-        failpoints.watch(db.engine, lambda point, connection: points.append(point))
+        failpoints.listen(db.engine, lambda point, connection: points.append(point))
     return points
 
 
@@ -77,22 +77,22 @@ def test_the_points_of_a_machine_token(http, seed, reached):
 @pytest.mark.parametrize(
     ("text", "order"),
     [
-        ("insert:kill", Order("insert", "kill")),
-        ("claim:kill:3\n", Order("claim", "kill", passes=3)),
-        ("lock:hang:0.5", Order("lock", "hang", 0.5)),
-        ("lock:hang:2:4", Order("lock", "hang", 2, 4)),
-        ("before-commit:raise:1", Order("before-commit", "raise")),
+        ("insert:kill", Action("insert", "kill")),
+        ("claim:kill:3\n", Action("claim", "kill", passes=3)),
+        ("lock:hang:0.5", Action("lock", "hang", 0.5)),
+        ("lock:hang:2:4", Action("lock", "hang", 2, 4)),
+        ("before-commit:raise:1", Action("before-commit", "raise")),
     ],
 )
 def test_orders(text, order):
-    assert Order.parse(text) == order
-    assert Order.parse(str(order)) == order
+    assert Action.parse(text) == order
+    assert Action.parse(str(order)) == order
 
 
 @pytest.mark.parametrize("text", ["", "insert", "somewhere:kill", "insert:explode", "insert:kill:soon", "lock:hang"])
 def test_orders_that_are_none(text):
     with pytest.raises((ValueError, IndexError)):
-        Order.parse(text)
+        Action.parse(text)
 
 
 def test_the_nth_pass_is_the_one(tmp_path):
@@ -100,7 +100,7 @@ def test_the_nth_pass_is_the_one(tmp_path):
     orders.write_text("insert:raise:2")
     assert failpoints.take(orders, "delete") is None
     assert failpoints.take(orders, "insert") is None
-    assert failpoints.take(orders, "insert") == Order("insert", "raise")
+    assert failpoints.take(orders, "insert") == Action("insert", "raise")
     assert failpoints.take(orders, "insert") is None
 
 
@@ -167,7 +167,7 @@ def test_an_error_of_commit_is_told_as_a_session_tells_it(app, seed):
             raise connection.dialect.loaded_dbapi.OperationalError("cut")
 
     with app.app_context():
-        failpoints.watch(db.engine, fail)
+        failpoints.listen(db.engine, fail)
     with pytest.raises(OperationalError) as caught:
         seed(a_user())
     assert str(caught.value.orig) == "cut"

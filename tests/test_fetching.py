@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import fetching
 from config import Settings
-from fetching import Documents, Fetched, Fetcher, FetchError, NobodyMayWaitError
+from errors import FetchBusyError, FetchError
+from outbound import document_cache, http_client
+from outbound.document_cache import DocumentCache
+from outbound.http_client import Fetched, HttpClient
 from tests.builders import ISSUER, SECRET_KEY
 from tests.web import Tls, WebServer, http_answer, json_answer
 
@@ -44,7 +46,7 @@ def server():
 
 @pytest.fixture
 def fetcher():
-    return Fetcher(DEVELOPMENT)
+    return HttpClient(DEVELOPMENT)
 
 
 def refusal(call, *arguments):
@@ -68,7 +70,7 @@ PRIVATE = """
 @pytest.mark.parametrize("address", PRIVATE)
 def test_a_name_that_leads_inside_is_not_called(server, address):
     resolver = Resolver([address])
-    words = refusal(Fetcher(PRODUCTION, resolver).get, f"https://client.example:{server.port}/jwks")
+    words = refusal(HttpClient(PRODUCTION, resolver).get, f"https://client.example:{server.port}/jwks")
     assert words in (
         "its host has an address that is not public",
         "its host has an address that nobody can be called at",
@@ -80,7 +82,7 @@ def test_a_name_that_leads_inside_is_not_called(server, address):
 @pytest.mark.parametrize("addresses", [[PUBLIC, "127.0.0.1"], ["127.0.0.1", PUBLIC], ["2606:4700::1", "::1"]])
 def test_one_address_inside_is_one_too_many(server, addresses):
     url = f"https://client.example:{server.port}/jwks"
-    assert "not public" in refusal(Fetcher(PRODUCTION, Resolver(addresses)).get, url)
+    assert "not public" in refusal(HttpClient(PRODUCTION, Resolver(addresses)).get, url)
     assert server.requests == []
 
 
@@ -88,14 +90,14 @@ def test_one_address_inside_is_one_too_many(server, addresses):
     "address", [PUBLIC, "8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 )
 def test_public_addresses_may_be_called(address):
-    fetching.outbound.check_addresses([address], allow_private=False)
+    http_client.outbound.check_addresses([address], allow_private=False)
 
 
 @pytest.mark.parametrize("address", "224.0.0.1 ff02::1 0.0.0.0 :: fe80::1%eth0".split())
 def test_nobody_is_called_at_an_address_of_many_or_none(server, address):
     """In development too, where 127.0.0.1 is."""
     url = f"http://client.example:{server.port}/jwks"
-    assert "nobody can be called at" in refusal(Fetcher(DEVELOPMENT, Resolver([address])).get, url)
+    assert "nobody can be called at" in refusal(HttpClient(DEVELOPMENT, Resolver([address])).get, url)
 
 
 @pytest.mark.threat("T152")
@@ -153,7 +155,7 @@ def test_nobody_is_called_at_an_address_of_many_or_none(server, address):
 )
 def test_an_address_that_is_not_even_resolved(url):
     resolver = Resolver([PUBLIC])
-    words = refusal(Fetcher(PRODUCTION, resolver).get, url)
+    words = refusal(HttpClient(PRODUCTION, resolver).get, url)
     assert resolver.asked == []
     assert not url or url not in words
 
@@ -170,7 +172,7 @@ def test_odd_spellings_are_refused_in_development_too(server, fetcher, url):
 def test_ports_of_production(monkeypatch, port):
     """The name is looked up: the address is fit for use."""
     resolver = Resolver(["127.0.0.1"])
-    assert "not public" in refusal(Fetcher(PRODUCTION, resolver).get, f"https://client.example{port}/jwks")
+    assert "not public" in refusal(HttpClient(PRODUCTION, resolver).get, f"https://client.example{port}/jwks")
     assert resolver.asked == ["client.example"]
 
 
@@ -179,19 +181,19 @@ def test_a_name_is_resolved_once_and_its_answer_is_what_is_called(server):
     """Otherwise a name server could give a public address to the check and an internal one to the connection."""
     resolver = Resolver(["127.0.0.1"], ["127.0.0.2"])
     url = f"http://rebinding.example:{server.port}/jwks"
-    assert Fetcher(DEVELOPMENT, resolver).get(url) == b'{"keys": [{"kty": "EC"}]}'
+    assert HttpClient(DEVELOPMENT, resolver).get(url) == b'{"keys": [{"kty": "EC"}]}'
     assert resolver.asked == ["rebinding.example"]
     assert f"Host: rebinding.example:{server.port}\r\n".encode() in server.requests[0]
 
 
 def test_the_next_address_is_tried_where_the_first_does_not_answer(server):
     resolver = Resolver(["::1", "127.0.0.1"])
-    assert Fetcher(DEVELOPMENT, resolver).get(f"http://client.example:{server.port}/jwks")
+    assert HttpClient(DEVELOPMENT, resolver).get(f"http://client.example:{server.port}/jwks")
 
 
 @pytest.mark.parametrize("answer", [no_such_name, []])
 def test_a_name_that_there_is_not(answer):
-    assert refusal(Fetcher(PRODUCTION, Resolver(answer)).get, "https://client.example/") == "its host has no address"
+    assert refusal(HttpClient(PRODUCTION, Resolver(answer)).get, "https://client.example/") == "its host has no address"
 
 
 def test_the_systems_own_resolver(server, fetcher):
@@ -201,7 +203,7 @@ def test_the_systems_own_resolver(server, fetcher):
 
 def test_addresses_of_version_six():
     with WebServer(json_answer(KEYS), host="::1") as server:
-        assert Fetcher(DEVELOPMENT).get(server.url)
+        assert HttpClient(DEVELOPMENT).get(server.url)
         assert f"Host: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
 
@@ -243,7 +245,7 @@ def test_every_status_of_a_post_is_told(fetcher, status):
 
 def test_a_post_goes_nowhere_inside_either(server):
     assert "not public" in refusal(
-        Fetcher(PRODUCTION, Resolver(["10.0.0.1"])).post, "https://client.example/logout", {"a": "b"}
+        HttpClient(PRODUCTION, Resolver(["10.0.0.1"])).post, "https://client.example/logout", {"a": "b"}
     )
 
 
@@ -264,7 +266,7 @@ def tls_server(tls):
 @pytest.mark.threat("T152")
 def test_the_certificate_is_that_of_the_name(tls, tls_server, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
-    fetcher = Fetcher(DEVELOPMENT, Resolver(["127.0.0.1"]))
+    fetcher = HttpClient(DEVELOPMENT, Resolver(["127.0.0.1"]))
     assert fetcher.get(f"https://client.example:{tls_server.port}/jwks")
     assert tls_server.names == ["client.example"]
     assert f"Host: client.example:{tls_server.port}\r\n".encode() in tls_server.requests[0]
@@ -276,7 +278,7 @@ def test_the_certificate_is_that_of_the_name(tls, tls_server, monkeypatch):
 
 @pytest.mark.threat("T152")
 def test_an_authority_that_nobody_knows(tls_server):
-    fetcher = Fetcher(DEVELOPMENT, Resolver(["127.0.0.1"]))
+    fetcher = HttpClient(DEVELOPMENT, Resolver(["127.0.0.1"]))
     assert "TLS" in refusal(fetcher.get, f"https://client.example:{tls_server.port}/jwks")
     assert tls_server.requests == []
 
@@ -325,8 +327,8 @@ def test_other_ways_to_say_where_an_answer_ends(fetcher, answer):
 
 
 def test_a_mebibyte_is_not_too_much(fetcher):
-    with WebServer(http_answer(b" " * fetching.MAXIMUM_SIZE)) as server:
-        assert len(fetcher.get(server.url)) == fetching.MAXIMUM_SIZE
+    with WebServer(http_answer(b" " * http_client.MAXIMUM_SIZE)) as server:
+        assert len(fetcher.get(server.url)) == http_client.MAXIMUM_SIZE
 
 
 def pour_after(head, content=b"x" * 65_536):
@@ -344,7 +346,7 @@ def pour_after(head, content=b"x" * 65_536):
 @pytest.mark.parametrize(
     "answer",
     [
-        http_answer(b" " * (fetching.MAXIMUM_SIZE + 1)),
+        http_answer(b" " * (http_client.MAXIMUM_SIZE + 1)),
         http_answer(Content_Length="10000000"),
         http_answer(Content_Length="9" * 30),
         pour_after(UNTIL_THE_END),
@@ -358,7 +360,7 @@ def test_more_than_that_is(fetcher, answer):
     started = time.monotonic()
     with WebServer(answer) as server:
         assert refusal(fetcher.get, server.url) in ("the answer is too large", "the connection failed")
-    assert time.monotonic() - started < fetching.SECONDS
+    assert time.monotonic() - started < http_client.SECONDS
 
 
 @pytest.mark.threat("T152")
@@ -399,7 +401,7 @@ def test_nobody_listens(fetcher):
 @pytest.fixture
 def hasty(monkeypatch):
     """A shorter limit, so that the test is."""
-    monkeypatch.setattr(fetching, "SECONDS", 0.6)
+    monkeypatch.setattr(http_client, "SECONDS", 0.6)
 
 
 def drip(content, server):
@@ -441,7 +443,7 @@ def test_a_slow_answer_is_given_up_in_time(fetcher, hasty, slowness):
 def test_a_slow_name_server_too(hasty):
     over = threading.Event()
     started = time.monotonic()
-    fetcher = Fetcher(DEVELOPMENT, Resolver(lambda: over.wait(10) and []))
+    fetcher = HttpClient(DEVELOPMENT, Resolver(lambda: over.wait(10) and []))
     assert refusal(fetcher.get, "https://client.example/jwks") == "it took too long"
     assert 0.5 < time.monotonic() - started < 1
     over.set()
@@ -481,7 +483,7 @@ class Publisher:
 def later(monkeypatch):
     """The monotonic clock stands still, but for the seconds that a test lets pass."""
     started, passed = time.monotonic(), [0]
-    monkeypatch.setattr(fetching.time, "monotonic", lambda: started + passed[0])
+    monkeypatch.setattr(http_client.time, "monotonic", lambda: started + passed[0])
 
     def later(seconds):
         passed[0] += seconds
@@ -491,7 +493,7 @@ def later(monkeypatch):
 
 def test_a_document_is_kept_for_ten_minutes(later):
     publisher = Publisher(b'{"a": 1}', b'{"a": 2}')
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
     first = documents.get(URL)
     later(599)
     assert documents.get(URL) == first
@@ -520,8 +522,8 @@ def test_a_document_is_kept_for_ten_minutes(later):
     ],
 )
 def test_how_long_it_is_kept_is_said_by_the_answer_within_bounds(later, cache_control, seconds):
-    publisher = Publisher(Fetched(b"{}", fetching.max_age(cache_control)))
-    documents = Documents(publisher, MANY)
+    publisher = Publisher(Fetched(b"{}", http_client.max_age(cache_control)))
+    documents = DocumentCache(publisher, MANY)
     documents.get(URL)
     later(seconds - 1)
     documents.get(URL)
@@ -539,7 +541,7 @@ def test_the_header_of_a_real_answer_counts(fetcher, later):
 @pytest.mark.threat("T063")
 def test_a_failure_is_kept_for_a_minute(later):
     publisher = Publisher(FetchError("the connection failed"), b"{}")
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
     assert refusal(documents.get, URL) == "the connection failed"
     later(59)
     assert refusal(documents.get, URL) == "the connection failed"
@@ -551,12 +553,12 @@ def test_a_failure_is_kept_for_a_minute(later):
 
 @pytest.mark.parametrize("content", [b"", b"no", b"\xff", b"[" * 100_000, b"{'a': 1}"])
 def test_what_is_no_json_is_a_failure_too(content):
-    assert refusal(Documents(Publisher(content), MANY).get, URL) == "the answer is no JSON"
+    assert refusal(DocumentCache(Publisher(content), MANY).get, URL) == "the answer is no JSON"
 
 
 def test_who_misses_a_key_may_ask_again_once_a_minute(later):
     publisher = Publisher(b"1", b"2", b"3")
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
     assert documents.get(URL).content == 1
     assert documents.refresh(URL).content == 1
     later(60)
@@ -568,7 +570,7 @@ def test_who_misses_a_key_may_ask_again_once_a_minute(later):
 
 def test_a_refresh_that_fails_takes_nothing_away(later):
     publisher = Publisher(b"1", FetchError("the connection failed"))
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
     documents.get(URL)
     later(300)
     assert documents.refresh(URL).content == 1
@@ -580,14 +582,14 @@ def test_a_refresh_that_fails_takes_nothing_away(later):
 
 def test_the_oldest_of_many_go(later):
     publisher = Publisher(b"{}")
-    documents = Documents(publisher, MANY)
-    for number in range(fetching.MAXIMUM_DOCUMENTS + 1):
+    documents = DocumentCache(publisher, MANY)
+    for number in range(document_cache.MAXIMUM_DOCUMENTS + 1):
         documents.get(f"{URL}/{number}")
         documents.get(f"{URL}/0")
-    assert publisher.count == fetching.MAXIMUM_DOCUMENTS + 1
+    assert publisher.count == document_cache.MAXIMUM_DOCUMENTS + 1
     documents.get(f"{URL}/0")
     documents.get(f"{URL}/1")
-    assert publisher.count == fetching.MAXIMUM_DOCUMENTS + 2
+    assert publisher.count == document_cache.MAXIMUM_DOCUMENTS + 2
 
 
 class SlowPublisher(Publisher):
@@ -605,7 +607,7 @@ class SlowPublisher(Publisher):
 @pytest.mark.parametrize("answer", [b"{}", FetchError("the connection failed")])
 def test_many_who_want_the_same_ask_once(answer):
     publisher = SlowPublisher(answer)
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
 
     def ask(_number):
         try:
@@ -626,9 +628,9 @@ def test_many_who_want_the_same_ask_once(answer):
 @pytest.mark.threat("T063")
 def test_nobody_waits_long_for_what_somebody_else_has_asked_for(monkeypatch):
     """Nor does it hold up who wants something else."""
-    monkeypatch.setattr(fetching, "WAITING_SECONDS", 0.2)
+    monkeypatch.setattr(document_cache, "WAITING_SECONDS", 0.2)
     publisher = SlowPublisher(b"{}")
-    documents = Documents(publisher, MANY)
+    documents = DocumentCache(publisher, MANY)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(documents.get, URL)
         assert publisher.asked.wait(10)
@@ -646,7 +648,7 @@ def test_few_wait_for_the_network_whatever_the_host(later):
     """A thread that waits serves nobody: beyond a number of them nobody waits, neither for a host nor for another's question."""
     publisher = SlowPublisher(b"{}")
     publisher.may_answer.set()
-    documents = Documents(publisher, 2)
+    documents = DocumentCache(publisher, 2)
     known = f"{URL}/known"
     documents.get(known)
     publisher.may_answer.clear()
@@ -655,7 +657,7 @@ def test_few_wait_for_the_network_whatever_the_host(later):
         wait_until(lambda: not documents._places)
         for url in (f"{URL}/0", f"{URL}/2"):
             for ask in (documents.get, documents.refresh, documents.at_hand):
-                with pytest.raises(NobodyMayWaitError):
+                with pytest.raises(FetchBusyError):
                     ask(url)
         assert documents.get(known).content == documents.at_hand(known, recent=True).content == {}
         publisher.may_answer.set()
@@ -673,7 +675,7 @@ def wait_until(is_so):
 
 
 def test_a_failure_is_at_hand_too():
-    documents = Documents(Publisher(FetchError("the connection failed")), 1)
+    documents = DocumentCache(Publisher(FetchError("the connection failed")), 1)
     assert documents.at_hand(URL) is None
     assert refusal(documents.get, URL) == refusal(documents.at_hand, URL) == "the connection failed"
 
@@ -682,18 +684,18 @@ def test_what_has_just_expired_will_do_while_a_newer_one_is_on_its_way(later):
     """Many who want the same document each ten minutes are not turned away; who needs a recent one does not get it."""
     publisher = SlowPublisher(b"1", b"2", b"3")
     publisher.may_answer.set()
-    documents = Documents(publisher, 1)
+    documents = DocumentCache(publisher, 1)
     assert documents.get(URL).content == 1
-    later(fetching.USUAL_SECONDS)
+    later(document_cache.USUAL_SECONDS)
     publisher.may_answer.clear()
     with ThreadPoolExecutor(1) as pool:
         newer = pool.submit(documents.get, URL)
         wait_until(lambda: not documents._places)
         assert documents.get(URL).content == documents.at_hand(URL).content == 1
-        with pytest.raises(NobodyMayWaitError):
+        with pytest.raises(FetchBusyError):
             documents.refresh(URL)
-        later(fetching.STALE_SECONDS)
-        with pytest.raises(NobodyMayWaitError):
+        later(document_cache.STALE_SECONDS)
+        with pytest.raises(FetchBusyError):
             documents.at_hand(URL)
         publisher.may_answer.set()
         assert newer.result().content == 2

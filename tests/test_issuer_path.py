@@ -14,9 +14,9 @@ from joserfc.jwk import KeySet
 
 from app import create_app
 from config import Settings
+from crypto import jwt
 from errors import ConfigError
 from models import ClientOrigin, db
-from protocol import jwt
 from tests.builders import (
     AUTHORIZATION_REQUEST,
     PASSWORD,

@@ -3,9 +3,10 @@
 from sqlalchemy import func, select
 
 from config import Settings
-from keyring import Keyring
+from crypto import jwt
 from models import SigningKey
-from protocol import jwt
+from services.current import state_of
+from services.signing_keys import Keyring
 from tests.builders import ISSUER, SECRET_KEY
 from unit_of_work import transaction
 
@@ -19,13 +20,13 @@ def sign(app, ring):
 
 def test_after_a_moment_with_another_secret_key_what_signs_is_published(app, http, sleep):
     """A key that nobody else opens any more has a successor; the one before it must not go on in secret."""
-    url = app.extensions["ostiary.settings"].database_url
+    url = state_of(app).settings.database_url
     ours, other = (Keyring(Settings(issuer=ISSUER, database_url=url, secret_key=key)) for key in (SECRET_KEY, "n" * 32))
     sign(app, ours)
     sign(app, other)
     for _ in range(3):
         sleep(2 * DAY)
-        kid = sign(app, Keyring(app.extensions["ostiary.settings"]))
+        kid = sign(app, Keyring(state_of(app).settings))
         assert kid in [key["kid"] for key in http.get("/oauth/jwks").json["keys"]]
 
 
@@ -39,7 +40,7 @@ def test_a_strangers_hint_makes_no_keys(app, http, rows, monkeypatch):
 
 def test_what_is_remembered_of_a_key_goes_with_it(app, rows, sleep):
     """The private key, parsed, and when it was last seen in use: a process may live longer than many keys."""
-    ring = Keyring(app.extensions["ostiary.settings"])
+    ring = Keyring(state_of(app).settings)
     for _ in range(12):
         with app.app_context(), transaction():
             ring.note_presentation(ring.sign({"iss": ISSUER}, "ES256"))

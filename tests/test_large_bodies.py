@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from front_door import MAXIMUM_BODY
+from middleware.request_checks import MAXIMUM_BODY
 from tests.builders import a_machine, basic
 
 PATHS = ["/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/authorize", "/login", "/signup", "/logout"]

@@ -11,9 +11,12 @@ from flask import abort
 from sqlalchemy import update
 
 from config import Settings
-from events import REASONS, Line, Reason, RequestId, because, log
+from crypto import credentials
+from middleware.logs import LineFormatter, RequestId
 from models import Consent, Token, User, db
-from protocol import clock, credentials
+from protocol import clock
+from services.current import state_of
+from services.event_log import REASONS, Reason, log, set_reason
 from tests.builders import (
     PASSWORD,
     REDIRECT_URI,
@@ -105,12 +108,12 @@ def reused(browser):
 
 
 def where_many_wait(browser):
-    browser.http.application.extensions["ostiary.documents"]._places = 0
+    state_of(browser.http.application).documents._places = 0
     return browser.token(with_assertion(sign(assertion_claims("far"), KEY), **MACHINE))
 
 
 def with_places_taken(browser):
-    slots = browser.http.application.extensions["ostiary.password_hashes"]
+    slots = state_of(browser.http.application).password_hashes
     taken = [slots.one() for _ in range(100)]
     entered = []
     try:
@@ -346,7 +349,7 @@ def test_what_was_typed_is_not_written(browser, said):
 def test_the_number_on_the_page_is_in_the_log(browser):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Line())
+    handler.setFormatter(LineFormatter())
     handler.addFilter(RequestId())
     log.addHandler(handler)
     try:
@@ -366,7 +369,7 @@ def test_a_refusal_that_was_tried_twice_has_one_line(app, browser, said):
     def view():
         tries.append(1)
         if len(tries) == 1:
-            because(Reason.WRONG_VERIFIER)
+            set_reason(Reason.WRONG_VERIFIER)
             raise busy()
         abort(404)
 

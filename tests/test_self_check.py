@@ -15,13 +15,13 @@ from flask_migrate import upgrade
 from sqlalchemy import create_engine, make_url, text
 
 import database
-import self_check
 from app import check_database_fits, create_app
 from config import Settings
 from database import sqlite
-from database.findings import Facts, common
+from database.checks import ServerInfo, check_server
 from errors import ConfigError
 from models import db
+from services import database_checks
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import MariaDB, do_without, live_server
 from tests.nodes.cluster import primary_and_standby
@@ -47,7 +47,7 @@ def app_on(url):
 def find(words, url, processes=PROCESSES):
     """The severities of the findings of the app on this database whose text has these words."""
     with app_on(url):
-        return [finding.severity for finding in self_check.findings(processes) if words in finding.text]
+        return [finding.severity for finding in database_checks.run_checks(processes) if words in finding.text]
 
 
 def find_without_our_options(words, url, *before):
@@ -57,7 +57,7 @@ def find_without_our_options(words, url, *before):
         with engine.connect() as connection:
             for statement in before:
                 connection.execute(text(statement))
-            found = database.findings(connection, db.metadata.tables.keys(), PROCESSES)
+            found = database.run_checks(connection, db.metadata.tables.keys(), PROCESSES)
     finally:
         engine.dispose()
     return [finding.severity for finding in found if words in finding.text]
@@ -88,7 +88,7 @@ class TestFacts:
     def test_facts(self, facts, words):
         usual = {"name": "PostgreSQL", "version": (16, 2), "minimum_version": (15,)}
         ahead_of_us = {"clock": time.time() + facts["ahead"]} if "ahead" in facts else facts
-        found = [finding.text for finding in common(Facts(**usual | ahead_of_us), processes=2)]
+        found = [finding.text for finding in check_server(ServerInfo(**usual | ahead_of_us), processes=2)]
         assert len(found) == (words is not None)
         assert words is None or words in found[0]
 
@@ -197,7 +197,9 @@ class TestPostgreSQL:
         with app_on(url):
             db.session.execute(text("ALTER TABLE throttle SET UNLOGGED"))
             db.session.commit()
-            [finding] = [finding for finding in self_check.findings(PROCESSES) if "is not logged" in finding.text]
+            [finding] = [
+                finding for finding in database_checks.run_checks(PROCESSES) if "is not logged" in finding.text
+            ]
             assert finding.severity == "problem"
             db.session.execute(text(re.search(r"ALTER TABLE throttle .*", finding.text)[0]))
             db.session.commit()
@@ -233,7 +235,7 @@ class TestPostgreSQL:
     def test_a_start_has_a_line_for_each_and_goes_on(self, url, tell, caplog):
         tell(synchronous_commit="off", default_transaction_read_only="on")
         app = create_app(settings_on(url))
-        self_check.log_findings(app, PROCESSES)
+        database_checks.log_problems(app, PROCESSES)
         with app.app_context():
             db.engine.dispose()
         told = {(record.levelno, record.getMessage().partition(" on ")[0]) for record in caplog.records}
@@ -242,7 +244,7 @@ class TestPostgreSQL:
 
     def test_a_start_without_the_database_goes_on(self, caplog):
         """Port 1 of loopback: nobody listens there."""
-        self_check.log_findings(
+        database_checks.log_problems(
             create_app(settings_on("postgresql://owner:the-password@127.0.0.1:1/ostiary")), PROCESSES
         )
         assert [record.getMessage() for record in caplog.records] == ["the database cannot be asked: OperationalError"]
@@ -342,15 +344,15 @@ class TestMariaDB:
     def test_a_table_is_put_right_by_what_the_finding_says(self, url, change):
         with app_on(url):
             db.session.execute(text(f"ALTER TABLE throttle {change}"))
-            [finding] = self_check.findings(PROCESSES)
+            [finding] = database_checks.run_checks(PROCESSES)
             assert finding.severity == "problem"
             db.session.execute(text(re.search(r"ALTER TABLE throttle .*", finding.text)[0]))
-            assert self_check.findings(PROCESSES) == []
+            assert database_checks.run_checks(PROCESSES) == []
 
     def test_tables_of_others_are_their_own_affair(self, url):
         with app_on(url):
             db.session.execute(text("CREATE TABLE others (text varchar(9)) ENGINE=MyISAM COLLATE utf8mb4_general_ci"))
-            assert self_check.findings(PROCESSES) == []
+            assert database_checks.run_checks(PROCESSES) == []
 
     def test_what_is_said_at_connect_is_dropped_on_the_way(self, url):
         assert find_without_our_options("REPEATABLE-READ and not READ COMMITTED", url) == ["problem"]

@@ -8,7 +8,8 @@ import store.client_sessions
 import store.logout_notices
 from models import AuthorizationCode, ClientSession, LogoutNotice, Token, UserSession, db, table
 from protocol import clock
-from session_end import Ended, end_sessions
+from services.current import state_of
+from services.sessions import Ended, end_sessions
 from store.logout_notices import PER_PERSON, WAITING_PER_PERSON
 from tests.builders import a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.test_unit_of_work import busy, fail_commits, view  # noqa: F401 - a fixture
@@ -125,7 +126,7 @@ def test_a_request_that_is_run_again_tells_nobody_twice(ada, app, http, rows, fa
 
 
 def test_the_courier_is_called_after_the_commit_alone(ada, app, http, statements, fail_commits, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(app.extensions["ostiary.courier"], "wake", lambda: statements.append("wake"))
+    monkeypatch.setattr(state_of(app).delivery, "wake", lambda: statements.append("wake"))
     fail_commits(busy())
     http.get(view(app, lambda: str(end_sessions(1).notices)))
     assert statements.count("wake") == 1
@@ -133,7 +134,7 @@ def test_the_courier_is_called_after_the_commit_alone(ada, app, http, statements
 
 
 def test_a_refused_request_does_not_call_it(ada, app, http, statements, monkeypatch):
-    monkeypatch.setattr(app.extensions["ostiary.courier"], "wake", lambda: statements.append("wake"))
+    monkeypatch.setattr(state_of(app).delivery, "wake", lambda: statements.append("wake"))
 
     def refusing():
         end_sessions(1)

@@ -12,7 +12,7 @@ import store.clients
 from errors import StorageBusyError
 from models import Scope, db
 from tests.builders import a_client
-from unit_of_work import apart, penalize, refuse, transaction
+from unit_of_work import after_rollback, mark_rollback, run_outside_transaction, transaction
 
 NAMES = select(Scope.name).order_by(Scope.name)
 
@@ -79,7 +79,7 @@ def test_a_refusal_rolls_back(app, http, names, status):
 def test_a_refusal_that_is_raised_rolls_back_and_its_penalty_stays(app, http, names):
     def raising():
         add("a")
-        penalize(add, "penalty")
+        after_rollback(add, "penalty")
         abort(429)
 
     assert http.get(view(app, raising)).status_code == 429
@@ -89,8 +89,8 @@ def test_a_refusal_that_is_raised_rolls_back_and_its_penalty_stays(app, http, na
 def test_a_refusal_that_leaves_as_a_redirect_rolls_back(app, http, names):
     def redirecting():
         add("a")
-        penalize(add, "penalty")
-        refuse()
+        after_rollback(add, "penalty")
+        mark_rollback()
         return "", 303
 
     assert http.get(view(app, redirecting)).status_code == 303
@@ -98,7 +98,7 @@ def test_a_refusal_that_leaves_as_a_redirect_rolls_back(app, http, names):
 
 
 def test_a_success_has_no_penalty(app, http, names):
-    path = view(app, lambda: (penalize(add, "penalty"), "ok")[1])
+    path = view(app, lambda: (after_rollback(add, "penalty"), "ok")[1])
     assert http.get(path).status_code == 200
     assert names() == []
 
@@ -115,8 +115,8 @@ def test_what_takes_long_comes_between_two_transactions(app, http, names, statem
         seen.append(dict(session))
         session["a"] = 1
         add("a")
-        penalize(add, "penalty")
-        found = [apart(name, wait) for name in ("first", "second")]
+        after_rollback(add, "penalty")
+        found = [run_outside_transaction(name, wait) for name in ("first", "second")]
         return {"found": found}
 
     statements.clear()
@@ -132,7 +132,7 @@ def test_a_lost_race_does_not_wait_again(app, http, fail_commits, names):
 
     def waiting():
         add("a")
-        return {"found": apart("it", lambda: waits.append(1) or "done")}
+        return {"found": run_outside_transaction("it", lambda: waits.append(1) or "done")}
 
     path = view(app, waiting)
     fail_commits(busy())
@@ -142,7 +142,7 @@ def test_a_lost_race_does_not_wait_again(app, http, fail_commits, names):
 
 
 def test_a_view_that_never_has_enough_is_a_bug(app, http):
-    assert http.get(view(app, lambda: [apart(object(), lambda: None)])).status_code == 500
+    assert http.get(view(app, lambda: [run_outside_transaction(object(), lambda: None)])).status_code == 500
 
 
 def test_the_next_try_reads_anew_what_was_removed_meanwhile(app, http, seed, monkeypatch):
@@ -209,7 +209,7 @@ def test_a_race_lost_three_times_is_503(app, http, names, fail_commits):
 
 
 def test_a_penalty_that_loses_a_race_is_run_again_with_its_view(app, http, names, fail_commits):
-    path = view(app, lambda: (penalize(add, "penalty"), abort(400)))
+    path = view(app, lambda: (after_rollback(add, "penalty"), abort(400)))
     fail_commits(busy())
     assert http.get(path).status_code == 400
     assert names() == ["penalty"]

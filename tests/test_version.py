@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
+from config import VERSION
 from tests.live import PROJECT
-from version import VERSION
 
 
 @pytest.mark.parametrize("path", ["pyproject.toml", "testing/plugin/pyproject.toml"])

@@ -4,8 +4,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from courier import deliver_due
 from protocol import clock
+from services.current import state_of
 from tests.certification import conditions
 from tests.certification.relying_party import DISCOVERY_URL, SIGNED_OUT, random_text
 from tests.web import Tls, WebServer, http_answer
@@ -55,7 +55,7 @@ def test_oidcc_backchannel_rp_initiated_logout(app, client, receiver):
     hint = signed_in.tokens["id_token"]
     visit = client.log_out(id_token_hint=hint, post_logout_redirect_uri=SIGNED_OUT, state=state)
     assert (visit.destination, visit.parameters) == (SIGNED_OUT, {"state": state})
-    assert deliver_due(app) == 1
+    assert state_of(app).delivery.sender.deliver_due() == 1
 
     [request] = receiver.requests
     assert receiver.versions == ["TLSv1.3"]

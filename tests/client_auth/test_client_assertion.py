@@ -11,14 +11,16 @@ import pytest
 from joserfc.jwk import RSAKey
 from sqlalchemy import func, select, update
 
-import fetching
 from app import create_app
 from config import Settings
+from crypto import jwt
+from crypto.encryption import Cipher
 from models import Client, SpentAssertion, Throttle, Token, db
-from protocol import clock, jwt
+from outbound import document_cache, http_client
+from protocol import clock
 from protocol.client_assertion import digest_of_jti
 from protocol.parameters import JWT_BEARER
-from protocol.seal import Vault
+from services.current import state_of
 from store.spent_assertions import SHARE
 from tests.builders import (
     CLIENT_SECRET,
@@ -42,7 +44,7 @@ CODE = "ost_ac_" + "c" * 43
 TOKEN_ENDPOINT = f"{ISSUER}/oauth/token"
 KEY = key_for("ES256")
 OTHER_KEY = key_for("ES256", "b")
-VAULT = Vault([SECRET_KEY], "client secrets")
+VAULT = Cipher([SECRET_KEY], "client secrets")
 
 
 @pytest.fixture
@@ -423,7 +425,7 @@ def test_a_short_secret_is_of_no_use_even_where_it_is_the_right_one(present, see
 
 @pytest.mark.parametrize(
     "columns",
-    [{"sealed_client_secret": None}, with_secret("other"), with_secret(vault=Vault(["x" * 32], "client secrets"))],
+    [{"sealed_client_secret": None}, with_secret("other"), with_secret(vault=Cipher(["x" * 32], "client secrets"))],
 )
 def test_a_secret_that_does_not_open(present, seed, columns):
     seed(a_machine(**with_secret() | columns))
@@ -472,7 +474,7 @@ def later(monkeypatch):
     def later(seconds):
         passed[0] += seconds
 
-    monkeypatch.setattr(fetching, "time", Clock)
+    monkeypatch.setattr(document_cache, "time", Clock)
     return later
 
 
@@ -517,7 +519,7 @@ def test_a_key_of_a_kind_not_known_here_is_passed_over(present, seed, publisher,
 def test_a_key_that_is_named_is_found_however_far_down(present, publisher):
     others = [public(OTHER_KEY, kid=f"another {number}") for number in range(4_000)]
     answer = json_answer(jwks(*others, KEY))
-    assert len(answer) < fetching.MAXIMUM_SIZE
+    assert len(answer) < http_client.MAXIMUM_SIZE
     publisher.answer = answer
     assert present().status_code == 200
     assert len(publisher.requests) == 1
@@ -556,7 +558,7 @@ def test_a_key_that_anybody_can_compute(present, seed, publisher, caplog, where)
     ],
 )
 def test_keys_that_cannot_be_had(present, publisher, monkeypatch, answer):
-    monkeypatch.setattr(fetching, "SECONDS", 0.5)
+    monkeypatch.setattr(http_client, "SECONDS", 0.5)
     publisher.answer = answer
     started = time.monotonic()
     for _time in range(10):
@@ -584,7 +586,7 @@ def test_keys_at_a_place_where_nobody_may_call(present, seed):
 @pytest.fixture
 def no_place(app, monkeypatch):
     """As many requests wait for the network as may."""
-    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 0)
+    monkeypatch.setattr(state_of(app).documents, "_places", 0)
 
 
 @pytest.mark.threat("T063")
@@ -600,7 +602,7 @@ def test_nobody_is_kept_waiting_where_others_wait_already(present, publisher, ro
         assert [sql.split()[0] for sql in statements if sql != "COMMIT"] == ["SELECT", "ROLLBACK"]
     assert publisher.requests == []
     assert rows(SPENT) == rows(select(func.count()).select_from(Throttle)) == [(0,)]
-    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 1)
+    monkeypatch.setattr(state_of(app).documents, "_places", 1)
     assert present(assertion).status_code == 200
 
 

@@ -8,10 +8,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 from sqlalchemy import select
 
+from crypto.credentials import digest
+from crypto.encryption import Cipher
 from models import Client
 from protocol import clock
-from protocol.credentials import digest
-from protocol.seal import Vault
 from tests.builders import CLIENT_SECRET, ISSUER, REDIRECT_URI, SECRET_KEY, a_client, a_public_client
 
 WEB = ("--redirect-uri", REDIRECT_URI)
@@ -21,7 +21,7 @@ SIGNS = ("--auth-method", "private_key_jwt", *MEMBERS)
 SIGNS_SECRET = ("--auth-method", "client_secret_jwt")
 SECRETS = select(Client.client_secret_digest, Client.sealed_client_secret)
 KEY = re.compile(r"ost_cs_[A-Za-z0-9_-]{86}")
-VAULT = Vault([SECRET_KEY], "client secrets")
+VAULT = Cipher([SECRET_KEY], "client secrets")
 
 
 def opened(rows):

@@ -6,9 +6,9 @@ import re
 import pytest
 from sqlalchemy import func, select
 
+from crypto.credentials import digest, new_client_id
 from models import NEVER, AuthorizationCode, Client, ClientOrigin, Consent, Token
 from protocol import clock
-from protocol.credentials import digest, new_client_id
 from tests.builders import (
     CLIENT_SECRET,
     REDIRECT_URI,

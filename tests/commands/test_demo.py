@@ -12,7 +12,7 @@ from app import create_app
 from commands.registration import find_problems
 from config import Settings
 from models import Client, ClientOrigin, User, db
-from protocol import passwords
+from services import passwords
 from store import demo
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_user
 from tests.live import LiveServer

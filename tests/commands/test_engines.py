@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from app import create_app
 from config import Settings
+from crypto.encryption import Cipher
 from database import engine_options
 from models import AuthorizationCode, Client, Token, User, db
-from protocol.seal import Vault
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
 from tests.live import ENGINES, new_database
 
@@ -208,7 +208,7 @@ def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, fl
 
 def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settings, rows):
     """Without the lock the old secret would come back, sealed anew."""
-    sealed = {secret: Vault([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")}
+    sealed = {secret: Cipher([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")}
 
     def rotate_secret(session):
         client = session.get(Client, "robot", with_for_update={"key_share": True})
@@ -224,7 +224,7 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settin
         db.engine.dispose()
     assert done.exit_code == 0
     [(box,)] = rows(select(Client.sealed_client_secret).where(Client.client_id == "robot"))
-    assert Vault([new_key], "client secrets").open(box, "robot") == b"new"
+    assert Cipher([new_key], "client secrets").open(box, "robot") == b"new"
 
 
 def test_two_changes_of_a_persons_claims_are_both_kept(in_flight, flask, rows):

@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import select, update
 
 from app import create_app
-from keyring import Keyring
+from crypto import jwt, key_schedule
+from crypto.encryption import Cipher
+from crypto.key_schedule import Schedule
+from errors import InvalidJwtError
 from models import Client, SigningKey, db
-from protocol import clock, jwt, signing_keys
-from protocol.jwt import InvalidJwtError
-from protocol.seal import Vault
-from protocol.signing_keys import Schedule
+from protocol import clock
+from services.current import state_of
+from services.signing_keys import Keyring
 from tests.builders import SECRET_KEY, a_client
 from tests.commands.conftest import a_signing_key
 
@@ -34,7 +36,7 @@ def sign(app):
 
     def sign(alg="ES256"):
         with app.app_context():
-            keyring = app.extensions["ostiary.keyring"]
+            keyring = state_of(app).keyring
             keyring._ring = None  # half a minute later
             token = keyring.sign({"iss": "x"}, alg)
             db.session.commit()
@@ -132,16 +134,16 @@ def test_rotate_twice_changes_nothing_the_second_time(flask, flask_json, rows, s
 def test_of_two_at_once_the_second_finds_what_the_first_announced(app, flask_json, rows, sign, monkeypatch):
     """The unique key has the last word: the rival comes between the look and the INSERT."""
     sign()
-    generate = signing_keys.generate
+    generate = key_schedule.generate
 
     def overtaken(alg):
-        monkeypatch.setattr(signing_keys, "generate", generate)
+        monkeypatch.setattr(key_schedule, "generate", generate)
         with app.app_context():
             db.session.add(a_signing_key("rival", alg="ES256", generation=2, active_from=clock.now() + 600))
             db.session.commit()
         return generate(alg)
 
-    monkeypatch.setattr(signing_keys, "generate", overtaken)
+    monkeypatch.setattr(key_schedule, "generate", overtaken)
     [announced] = flask_json("keys", "rotate", "--alg", "ES256")
     assert (announced["kid"], announced["is_new"]) == ("rival", False)
     assert [row[0] for row in rows(KEYS) if row[1:3] == ("ES256", 2)] == ["rival"]
@@ -193,7 +195,7 @@ def test_by_force_the_one_that_is_announced_signs_at_once(flask_json, rows, sign
 @pytest.mark.threat("T136")
 def test_what_a_retired_key_signed_is_refused(app, flask, flask_json, sign):
     kid = sign("EdDSA")
-    keyring = app.extensions["ostiary.keyring"]
+    keyring = state_of(app).keyring
     with app.app_context():
         token = keyring.sign({"iss": keyring.issuer}, "EdDSA")
         assert keyring.read_own(token, {"jwt"}) == {"iss": keyring.issuer}
@@ -278,7 +280,7 @@ SEALED_SECRETS = select(Client.client_id, Client.sealed_client_secret)
 def sealed_things(sign, seed):
     """Three signing keys and a client's secret, under the secret key of the tests; and a client that has none."""
     sign()
-    box = Vault([SECRET_KEY], "client secrets").seal(b"the secret", "robot")
+    box = Cipher([SECRET_KEY], "client secrets").seal(b"the secret", "robot")
     seed(
         a_client(
             client_id="robot",
@@ -297,12 +299,12 @@ def test_rewrap(with_keys, sealed_things, rows):
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith("Sealed anew: 3 signing keys, 1 client secret.\n")
     assert "OSTIARY_OLD_SECRET_KEYS 365 days after the change" in done.stderr
-    new, old = Vault([OTHER_KEY], "signing keys"), Vault([SECRET_KEY], "signing keys")
+    new, old = Cipher([OTHER_KEY], "signing keys"), Cipher([SECRET_KEY], "signing keys")
     for kid, box in rows(SEALED):
         assert new.open(box, kid)
         assert old.open(box, kid) is None
     [secret] = [box for client_id, box in rows(SEALED_SECRETS) if client_id == "robot"]
-    assert Vault([OTHER_KEY], "client secrets").open(secret, "robot") == b"the secret"
+    assert Cipher([OTHER_KEY], "client secrets").open(secret, "robot") == b"the secret"
 
 
 def test_rewrap_again_changes_nothing(with_keys, sealed_things, rows):
@@ -324,9 +326,9 @@ def test_nodes_with_either_key_sign_while_it_is_changed(app, with_keys, sealed_t
     def kids():
         signed = []
         for node in nodes:
-            node.extensions["ostiary.keyring"] = Keyring(node.extensions["ostiary.settings"])  # as after a restart
+            state_of(node).keyring = Keyring(state_of(node).settings)  # as after a restart
             with node.app_context():
-                signed.append(jwt.read_header(node.extensions["ostiary.keyring"].sign({}, "ES256"))["kid"])
+                signed.append(jwt.read_header(state_of(node).keyring.sign({}, "ES256"))["kid"])
         return signed
 
     before = kids()

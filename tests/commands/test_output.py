@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 import database
 from app import create_app
-from commands.output import Noun
+from commands.output import CommandGroup
 from config import Settings
 from models import Scope, User, db
 from protocol import clock
@@ -59,7 +59,7 @@ def run_on(database_url, command):
 
 def test_the_list_of_commands_is_whole(app):
     """A new one must join it: the tests below hold for all."""
-    nouns = {name: noun.commands for name, noun in app.cli.commands.items() if isinstance(noun, Noun)}
+    nouns = {name: noun.commands for name, noun in app.cli.commands.items() if isinstance(noun, CommandGroup)}
     assert {(noun, verb) for noun, verbs in nouns.items() for verb in verbs} == {command[:2] for command in COMMANDS}
 
 

@@ -15,15 +15,15 @@ import pytest
 from sqlalchemy import create_engine as engine_for
 from sqlalchemy import func, inspect, make_url, select, table, text
 
+import database.scratch
 from app import create_app
 from commands.prove import Proof, report
-from database import places
 from models import db
-from prove import place
-from prove.crowd import Answer
-from prove.run import find_voids
-from prove.scenes import SCENES
-from prove.tally import Tally
+from testing.races import scratch
+from testing.races.result import ScenarioResult
+from testing.races.run import find_caveats
+from testing.races.scenarios import SCENARIOS
+from testing.races.workers import Answer
 from tests.crashes.server_kills import DATABASES
 from tests.flows import mutations
 from tests.live import ENGINES, LiveServer, MariaDB, do_without, new_database
@@ -68,7 +68,7 @@ def places_of(server):
     engine = engine_for(server.database_url)
     try:
         with engine.connect() as connection:
-            return places.find_places(connection, place.PREFIX)
+            return database.scratch.find_scratches(connection, scratch.PREFIX)
     finally:
         engine.dispose()
 
@@ -112,7 +112,7 @@ def test_every_promise_is_kept_and_nothing_stays(durable):
     done = server.flask(*BRIEFLY, "--json")
     document = json.loads(done.stdout)
     assert (document["kept"], document["voids"]) == (True, [])
-    assert [scene["scene"] for scene in document["scenes"]] == [scene.words for scene in SCENES]
+    assert [scene["scene"] for scene in document["scenes"]] == [scene.words for scene in SCENARIOS]
     assert all(scene["rounds"] == 1 and not scene["broken"] for scene in document["scenes"])
     assert all(scene["requests"] >= 8 and scene["server_errors"] == 0 for scene in document["scenes"])
     assert done.stderr.startswith("Every promise was kept.\n")
@@ -165,7 +165,7 @@ def test_nor_does_one_that_is_not_logged(tmp_path, servers):
     app = create_app(server.settings())
     with app.app_context(), transaction():
         db.session.execute(text("ALTER TABLE scope SET UNLOGGED"))
-    *_not_durable, reason = find_voids(app)
+    *_not_durable, reason = find_caveats(app)
     assert reason == "the table scope is not logged, and emptied by a crash: ALTER TABLE scope SET LOGGED"
     with app.app_context():
         db.engine.dispose()
@@ -237,22 +237,22 @@ def test_a_user_who_may_make_no_place(tmp_path, servers, engine, statements):
 
 class TestNames:
     def test_our_own_process_has_not_made_one_yet(self):
-        assert place.is_left_over(place.new_name(timedelta(minutes=1)))
+        assert scratch.is_left_over(scratch.new_name(timedelta(minutes=1)))
 
     def test_one_of_a_process_that_runs_here_is_in_use(self):
-        name = place.new_name(timedelta(minutes=1)).replace(f"_{os.getpid()}", f"_{os.getppid()}")
-        assert not place.is_left_over(name)
+        name = scratch.new_name(timedelta(minutes=1)).replace(f"_{os.getpid()}", f"_{os.getppid()}")
+        assert not scratch.is_left_over(name)
 
     def test_one_of_another_machine_is_in_use_until_its_time_is_over(self, monkeypatch):
-        name = place.new_name(timedelta(minutes=1))
-        late = place.new_name(-timedelta(minutes=1))
+        name = scratch.new_name(timedelta(minutes=1))
+        late = scratch.new_name(-timedelta(minutes=1))
         monkeypatch.setattr(socket, "gethostname", lambda: "another")
-        assert not place.is_left_over(name)
-        assert place.is_left_over(late)
+        assert not scratch.is_left_over(name)
+        assert scratch.is_left_over(late)
 
     @pytest.mark.parametrize("name", ["ostiary_prove_", "ostiary_prove_x_y_z", "ostiary_proven_1_ab_2"])
     def test_what_is_named_otherwise_is_somebody_elses(self, name):
-        assert not place.is_left_over(name)
+        assert not scratch.is_left_over(name)
 
 
 class TestPlaces:
@@ -265,10 +265,10 @@ class TestPlaces:
         ],
     )
     def test_its_url_differs_in_the_place_alone(self, url, inside):
-        assert places.url_of_place(url, "p_1") == inside
+        assert database.scratch.scratch_url(url, "p_1") == inside
 
     def test_options_of_the_operator_stay(self):
-        url = places.url_of_place("postgresql://db/ostiary?options=-c work_mem=8MB", "p_1")
+        url = database.scratch.scratch_url("postgresql://db/ostiary?options=-c work_mem=8MB", "p_1")
         assert make_url(url).query["options"] == "-c work_mem=8MB -c search_path=p_1"
 
 
@@ -277,7 +277,7 @@ class TestReport:
 
     @staticmethod
     def of(voids=(), broken=()):
-        return report(Proof([Tally("a scene", rounds=3, broken=list(broken))], voids), rounds=3)
+        return report(Proof([ScenarioResult("a scene", rounds=3, broken=list(broken))], voids), rounds=3)
 
     def test_all_is_well(self):
         answer = self.of()
@@ -300,7 +300,7 @@ class TestTally:
         return [Answer(status, "", "", number / 1000) for number, status in enumerate(statuses, 1)]
 
     def test_counts_answers_and_retries(self):
-        tally = Tally("a scene", rounds=2)
+        tally = ScenarioResult("a scene", rounds=2)
         tally.note(self.answers(200, 400, 503), Counter({"OperationalError 1213": 2}))
         row = tally.document()
         assert (row["requests"], row["answers"], row["server_errors"]) == (3, {"200": 1, "400": 1, "503": 1}, 1)
@@ -316,11 +316,11 @@ class TestTally:
         ],
     )
     def test_knows_the_unique_key_in_each_drivers_words(self, reason):
-        tally = Tally("a scene")
+        tally = ScenarioResult("a scene")
         tally.note([], Counter({reason: 3}))
         assert tally.unique_key_retries == 3
 
     def test_what_was_never_played_is_not_kept(self):
-        assert not Tally("a scene").is_kept
-        assert not Tally("a scene", rounds=1, broken=["a promise"]).is_kept
-        assert Tally("a scene", rounds=1).is_kept
+        assert not ScenarioResult("a scene").is_kept
+        assert not ScenarioResult("a scene", rounds=1, broken=["a promise"]).is_kept
+        assert ScenarioResult("a scene", rounds=1).is_kept

@@ -9,10 +9,11 @@ from sqlalchemy import func, select
 
 from app import create_app
 from config import Settings
+from crypto.credentials import digest
+from crypto.encryption import Cipher
 from models import NEVER, Client, ClientOrigin, Scope, Token, User, UserSession, db
-from protocol import clock, passwords
-from protocol.credentials import digest
-from protocol.seal import Vault
+from protocol import clock
+from services import passwords
 from tests.builders import PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_token, a_user, basic
 from tests.commands.conftest import settings_on
 from tests.live import PROJECT
@@ -149,7 +150,7 @@ def test_a_secret_to_sign_with_is_sealed(flask_json, rows, write):
     assert seeded["client_secret"] == KEY
     [(client_secret_digest, box)] = rows(select(Client.client_secret_digest, Client.sealed_client_secret))
     assert client_secret_digest is None
-    assert Vault([SECRET_KEY], "client secrets").open(box, "web") == KEY.encode()
+    assert Cipher([SECRET_KEY], "client secrets").open(box, "web") == KEY.encode()
     flask_json("seed", path)
     assert rows(select(Client.sealed_client_secret)) == [(box,)]
 

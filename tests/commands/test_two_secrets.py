@@ -8,10 +8,11 @@ from joserfc import jwt
 from joserfc.jwk import OctKey
 from sqlalchemy import func, select
 
-import courier
+from crypto.encryption import Cipher
 from models import Client, ClientSecretUse, db
 from protocol import clock
-from protocol.seal import Vault
+from services.current import state_of
+from services.secret_uses import store_uses
 from tests.builders import CLIENT_SECRET, ISSUER, SECRET_KEY, a_client, a_machine, a_public_client, basic
 
 DAY = 86_400
@@ -28,7 +29,7 @@ def robot(seed):
         if method != "client_secret_jwt":
             seed(a_machine(scope="", token_endpoint_auth_method=method))
             return CLIENT_SECRET
-        sealed = Vault([SECRET_KEY], "client secrets").seal(SIGNING_SECRET.encode(), "robot")
+        sealed = Cipher([SECRET_KEY], "client secrets").seal(SIGNING_SECRET.encode(), "robot")
         columns = {"client_secret_digest": None, "sealed_client_secret": sealed}
         seed(a_machine(scope="", token_endpoint_auth_method=method, **columns))
         return SIGNING_SECRET
@@ -175,15 +176,15 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(app, robot, ro
     robot("client_secret_jwt")
     rotate("--overlap", "7d")
     with app.app_context():
-        keyring = app.extensions["ostiary.keyring"]
-        settings = app.extensions["ostiary.settings"]
+        keyring = state_of(app).keyring
+        settings = state_of(app).settings
         client = db.session.get(Client, "robot")
         boxes = [client.sealed_client_secret, client.sealed_previous_secret]
         assert [keyring.client_secrets.is_current(box, "robot") for box in boxes] == [True, True]
         renewed = settings.model_copy(
             update={"secret_key": SecretStr("n" * 32), "old_secret_keys": (SecretStr(SECRET_KEY),)}
         )
-        vault = create_app(renewed).extensions["ostiary.keyring"].client_secrets
+        vault = state_of(create_app(renewed)).keyring.client_secrets
         monkeypatch.setattr(keyring, "client_secrets", vault)
     flask_json("keys", "rewrap")
     with app.app_context():
@@ -198,7 +199,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(app, robot, ro
 @pytest.fixture
 def note(app):
     """What the courier does in a process that serves."""
-    return lambda: courier.note_secret_uses(app)
+    return lambda: store_uses(app, state_of(app).secret_uses)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -240,12 +241,12 @@ def test_a_use_is_stored_once_an_hour_whatever_the_number_of_processes(app, robo
     first = rows(USES)
     assert [number for number, _at in first] == [1]
     sleep(3_599)
-    app.extensions["ostiary.secret_uses"].forget(("robot", 1))  # another process knows nothing of it
+    state_of(app).secret_uses.forget(("robot", 1))  # another process knows nothing of it
     ask(CLIENT_SECRET)
     note()
     assert rows(USES) == first
     sleep(1)
-    app.extensions["ostiary.secret_uses"].forget(("robot", 1))
+    state_of(app).secret_uses.forget(("robot", 1))
     ask(CLIENT_SECRET)
     note()
     assert rows(USES) == [(1, clock.now())]
@@ -297,12 +298,12 @@ def test_strangers_leave_nothing(app, robot, ask, seed, http):
     robot()
     ask("wrong")
     http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("nobody"))
-    assert app.extensions["ostiary.secret_uses"].take() == {}
+    assert state_of(app).secret_uses.take() == {}
 
 
 def test_what_is_remembered_has_an_end(app, monkeypatch):
     monkeypatch.setattr("secret_uses.MAXIMUM_KNOWN", 10)
-    uses = app.extensions["ostiary.secret_uses"]
+    uses = state_of(app).secret_uses
     for number in range(100):
         uses.note("web", number)
         uses.take()

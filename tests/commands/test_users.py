@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import event, func, insert, null, select
 
 from models import AuthorizationCode, Consent, LogoutNotice, Token, User, UserSession, db, table
-from protocol import clock, passwords
+from protocol import clock
+from services import passwords
 from tests.builders import (
     ISSUER,
     PASSWORD,

@@ -11,8 +11,9 @@ import time
 
 from sqlalchemy import select
 
+from crypto import credentials
 from models import Token, db
-from protocol import clock, credentials
+from protocol import clock
 from tests.builders import a_code
 from tests.crashes.history import NO_ROW, History
 from tests.flows.driving import PATIENCE_SECONDS, exchange, me, refresh, revoke

@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 
 from sqlalchemy import func, select
 
-import failpoints
+from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Consent, SpentAssertion, Token, User, UserSession, db
-from protocol import clock, credentials
+from protocol import clock
+from testing import failpoints
 from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, a_client_session, a_machine, a_refresh_token, a_token
 from tests.crashes.report import Report
 from tests.flows.browser_journey import Browser

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 import store.logout_notices
+from crypto.encryption import Cipher
 from models import Scope
 from protocol import clock
-from protocol.seal import Vault
 from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, SECRET_KEY, a_machine, a_user, basic
 from tests.jose import assertion_claims, jwks, key_for, secret_key, sign, with_assertion
 from tests.openid import SCOPE, an_openid_client, authorize, id_token_of, sign_in_at_client, userinfo, verified
@@ -139,7 +139,7 @@ def assertions_work(path, body):
                 client_id=value,
                 token_endpoint_auth_method=how,
                 client_secret_digest=None,
-                sealed_client_secret=Vault([SECRET_KEY], "client secrets").seal(SECRET.encode(), value),
+                sealed_client_secret=Cipher([SECRET_KEY], "client secrets").seal(SECRET.encode(), value),
                 extra_metadata={} if symmetric else {"jwks": jwks(key)},
                 grant_types=["authorization_code", "client_credentials"],
                 scope="read",

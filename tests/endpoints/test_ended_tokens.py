@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from crypto.credentials import digest
 from models import Token
 from protocol import clock
-from protocol.credentials import digest
 from tests.builders import a_client, a_refresh_token, a_token, a_user, basic, refresh_request
 
 ACCESS_TOKENS = ["ost_at_" + letter * 43 for letter in "abc"]

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import func, select
 
 from config import Settings
+from crypto.credentials import digest
+from crypto.encryption import Cipher
 from models import AuthorizationTicket, Token, UserSession
-from protocol.credentials import digest
-from protocol.seal import Vault
 from tests.builders import (
     ISSUER,
     SECRET_KEY,
@@ -187,7 +187,7 @@ def test_a_way_of_authentication_works_exactly_where_it_is_advertised(http, seed
     advertised = method in metadata[f"{endpoint}_endpoint_auth_methods_supported"]
     able = {
         "client_secret_digest": None if method == "none" else digest(basic()[1]),
-        "sealed_client_secret": Vault([SECRET_KEY], "client secrets").seal(basic()[1].encode(), "x"),
+        "sealed_client_secret": Cipher([SECRET_KEY], "client secrets").seal(basic()[1].encode(), "x"),
         "extra_metadata": {"jwks": jwks(KEY)},
     }
     seed(a_user(), a_client(client_id="x", token_endpoint_auth_method=method, **able), a_code(CODE, client_id="x"))

@@ -8,12 +8,15 @@ from flask import g
 from joserfc.jwk import KeySet
 from sqlalchemy import func, select, text
 
-import keyring as keyring_module
+import errors
 from app import create_app
 from config import Settings
-from keyring import Keyring
+from crypto import jwt, key_schedule
 from models import SigningKey, db
-from protocol import clock, jwt, signing_keys
+from protocol import clock
+from services import signing_keys
+from services.current import state_of
+from services.signing_keys import Keyring
 from tests.builders import ISSUER, SECRET_KEY
 from unit_of_work import transaction
 
@@ -34,8 +37,8 @@ def kids(http, alg="ES256"):
 @pytest.fixture
 def node(app, monkeypatch):
     """A second node on the same database. Both read the rows afresh each time that the test moves the clock."""
-    monkeypatch.setattr(keyring_module, "READ_AGAIN", signing_keys.timedelta(0))
-    return Keyring(app.extensions["ostiary.settings"])
+    monkeypatch.setattr(signing_keys, "READ_AGAIN", key_schedule.timedelta(0))
+    return Keyring(state_of(app).settings)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def sign(app, node):
 
     def sign(ring=None, alg="ES256"):
         with app.app_context(), transaction():
-            ring = ring or app.extensions["ostiary.keyring"]
+            ring = ring or state_of(app).keyring
             return jwt.read_header(ring.sign({"iss": ISSUER}, alg))["kid"]
 
     return sign
@@ -159,7 +162,7 @@ def test_a_key_whose_request_was_refused_is_forgotten(app, node, rows):
 
 def test_who_loses_the_race_to_make_the_first_takes_the_others(app, node, rows):
     """What a node has read before the rival's commit is not what its second try starts from."""
-    rival = Keyring(app.extensions["ostiary.settings"])
+    rival = Keyring(state_of(app).settings)
     with app.app_context():
         node.rows()
         db.session.rollback()
@@ -174,7 +177,7 @@ def test_who_loses_the_race_to_make_the_first_takes_the_others(app, node, rows):
 @pytest.mark.threat("T136")
 def test_the_secret_key_can_be_changed(app, node, sign):
     before = sign()
-    database_url = app.extensions["ostiary.settings"].database_url
+    database_url = state_of(app).settings.database_url
     known = Settings(issuer=ISSUER, database_url=database_url, secret_key="n" * 32, old_secret_keys=SECRET_KEY)
     assert sign(Keyring(known)) == before
 
@@ -182,7 +185,7 @@ def test_the_secret_key_can_be_changed(app, node, sign):
 def test_a_secret_key_that_nobody_knows_any_more(app, http, sign):
     """Nothing that was signed is lost, and what is signed from now on verifies."""
     before = sign()
-    database_url = app.extensions["ostiary.settings"].database_url
+    database_url = state_of(app).settings.database_url
     stranger = Keyring(Settings(issuer=ISSUER, database_url=database_url, secret_key="n" * 32))
     after = sign(stranger)
     assert after != before
@@ -193,7 +196,7 @@ def test_a_secret_key_that_nobody_knows_any_more(app, http, sign):
 def test_what_another_server_signed_is_not_ours(app, node):
     with app.app_context(), transaction():
         token = node.sign({"iss": "https://evil.example"}, "ES256")
-        with pytest.raises(jwt.InvalidJwtError):
+        with pytest.raises(errors.InvalidJwtError):
             node.read_own(token, {"jwt"})
 
 
@@ -216,7 +219,7 @@ def test_another_app_has_keys_of_its_own():
     with app.app_context():
         db.create_all()
         with transaction():
-            assert json.dumps(app.extensions["ostiary.keyring"].jwks())
+            assert json.dumps(state_of(app).keyring.jwks())
         db.engine.dispose()
 
 

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select, update
 
+from crypto.credentials import digest
 from models import Token, User, db
 from protocol import clock
-from protocol.credentials import digest
 from tests.builders import a_client, a_machine, a_token, a_user
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43

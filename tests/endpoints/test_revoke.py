@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
+from crypto.credentials import RefreshToken, digest
 from models import Token, db
-from protocol.credentials import RefreshToken, digest
 from tests.builders import (
     CLIENT_SECRET,
     a_client,

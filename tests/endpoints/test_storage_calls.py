@@ -11,13 +11,15 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import select
 
-import failpoints
 import unit_of_work
 from app import create_app
 from config import Settings
-from keyring import Keyring
+from crypto import credentials
 from models import Token, db
-from protocol import clock, credentials
+from protocol import clock
+from services.current import state_of
+from services.signing_keys import Keyring
+from testing import failpoints
 from tests.builders import (
     CLIENT_SECRET,
     ISSUER,
@@ -251,7 +253,7 @@ class Storage:
         self.fails_at = lambda number: False
         self.error = None
         with app.app_context():
-            failpoints.watch(db.engine, self.at)
+            failpoints.listen(db.engine, self.at)
 
     def at(self, point, connection):
         if self.reached is None:
@@ -269,7 +271,7 @@ class Storage:
     def put_back(self, rows):
         with self.app.app_context(), db.engine.connect() as connection:
             connection.connection.driver_connection.deserialize(rows)
-        self.app.extensions["ostiary.keyring"] = Keyring(self.app.extensions["ostiary.settings"])  # it remembers rows
+        state_of(self.app).keyring = Keyring(state_of(self.app).settings)  # it remembers rows
 
     def play(self, call, fails_at=lambda number: False, error=None):
         """The answer to the call, whose points are in `reached`, while storage fails at those of these numbers."""

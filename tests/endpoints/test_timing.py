@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.credentials import digest
+from crypto.credentials import digest
 from tests.builders import a_client, a_code, a_refresh_token, a_token, a_user, basic, code_request, refresh_request
 from tests.pages.test_timing import assert_alike, medians
 

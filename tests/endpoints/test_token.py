@@ -214,7 +214,7 @@ def test_basic_is_form_encoded(post, seed):
     seed(a_machine(client_id="ro bot:1", client_secret_digest=None))
     answer = post(MACHINE, headers=with_header("Basic " + encoded("ro+bot%3A1:secret")))
     assert answer.status_code == 401  # found, and without a secret nothing is right
-    from protocol.credentials import digest
+    from crypto.credentials import digest
 
     seed(a_machine(client_id="ro bot:2", client_secret_digest=digest("s%c:r")))
     answer = post(MACHINE, headers=with_header("Basic " + encoded("ro+bot%3A2:s%25c%3Ar")))

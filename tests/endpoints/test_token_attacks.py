@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import func, select
 
+from crypto.credentials import digest
 from models import Token
-from protocol.credentials import digest
 from tests.builders import CLIENT_SECRET, a_client, a_code, a_machine, a_public_client, a_user, basic, code_request
 
 CODE = "ost_ac_" + "c" * 43

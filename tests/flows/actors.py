@@ -16,10 +16,11 @@ from flask_wtf.csrf import generate_csrf
 from sqlalchemy import select
 
 import store.tickets
-from browser_ids import BrowserId, cookie_prefix
 from commands import clients, output, users
+from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
-from protocol import clock, credentials
+from protocol import clock
+from services.browser_ids import BrowserId, cookie_prefix
 from tests.builders import (
     AUTHORIZATION_REQUEST,
     CHALLENGE,
@@ -160,8 +161,8 @@ class Stand:
         """Run a command of `flask …` on the server's database. Whether two of them found what they ended is not asked."""
         with self.driver.app.app_context():
             try:
-                output.settle(lambda: unwrap(command.callback)(*arguments, **options))
-            except output.Refused as refused:
+                output.run_command(lambda: unwrap(command.callback)(*arguments, **options))
+            except output.CommandError as refused:
                 assert "the database" not in str(refused), refused
                 return REFUSED
         return DONE

@@ -21,8 +21,9 @@ from sqlalchemy import select, update
 
 from app import create_app
 from config import Settings
+from crypto import credentials
 from models import Token, db
-from protocol import clock, credentials
+from protocol import clock
 from tests.builders import CLIENT_SECRET, a_client, a_code, a_user, code_request, refresh_request
 from tests.live import SECRET_KEY, LiveServer
 from unit_of_work import transaction

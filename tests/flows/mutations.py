@@ -10,18 +10,25 @@ from typing import NamedTuple
 from tests.live import PROJECT
 
 FOLDERS = (
+    "authorization",
     "client_auth",
     "commands",
+    "crypto",
     "database",
     "endpoints",
+    "environment",
     "grants",
+    "middleware",
     "migrations",
+    "outbound",
     "pages",
     "protocol",
-    "prove",
+    "services",
     "static",
     "store",
     "templates",
+    "testing",
+    "tokens",
 )
 
 
@@ -32,7 +39,7 @@ class Replacement(NamedTuple):
 
 
 NO_LOCK_ON_THE_PERSON = [
-    Replacement("unit_of_work.py", ".with_for_update(key_share=True)", ""),
+    Replacement("store/users.py", ".with_for_update(key_share=True)", ""),
 ]
 CLAIM_OF_THE_CODE_IGNORED = [
     Replacement(
@@ -60,7 +67,7 @@ NO_SLOT_IN_THE_KEY = [
 ]
 TAG_NOT_CHECKED = [
     Replacement(
-        "protocol/credentials.py",
+        "crypto/credentials.py",
         "return token if token is not None and self.has_right_tag(token) else None",
         "return token",
     ),
@@ -83,37 +90,37 @@ PENALTIES_ROLLED_BACK = [
 NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
     Replacement(
         "grants/authorization_code.py",
-        "    lock_owner(user_id)\n    store.tokens.end_of_code(",
-        "    store.tokens.end_of_code(",
+        "    store.users.lock(user_id)\n    store.tokens.revoke_of_code(",
+        "    store.tokens.revoke_of_code(",
     ),
 ]
 NO_LOCK_IN_A_REVOCATION = [
-    Replacement("endpoints/revoke.py", "            lock_owner(token.row.user_id)\n", "            pass\n"),
+    Replacement("endpoints/revoke.py", "            store.users.lock(token.row.user_id)\n", "            pass\n"),
 ]
 NO_LOCK_IN_A_SIGN_OUT = [
-    Replacement("session_end.py", "    lock_owner(user_id)\n    known_to", "    known_to"),
+    Replacement("services/sessions.py", "    store.users.lock(user_id)\n    known_to", "    known_to"),
 ]
 NO_LOCK_WHEN_ACCESS_IS_REMOVED = [
-    Replacement("pages/account_applications.py", "    lock_owner(person.id)\n    if", "    if"),
+    Replacement("pages/account_applications.py", "    store.users.lock(person.id)\n    if", "    if"),
 ]
 NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
     Replacement(
         "my_oauth.py",
-        "    lock_owner(user_id)\n    store.tokens.end_family(",
-        "    store.tokens.end_family(",
+        "    store.users.lock(user_id)\n    store.tokens.revoke_family(",
+        "    store.tokens.revoke_family(",
     ),
 ]
 THEFT_WITHOUT_PENALTY = [
-    Replacement("my_oauth.py", "penalize(end_stolen_family, family.user_id, family.family_digest)", "pass"),
+    Replacement("my_oauth.py", "after_rollback(revoke_stolen_family, family.user_id, family.family_digest)", "pass"),
 ]
 PAIR_NOT_SEALED = [
-    Replacement("my_oauth.py", "if not patience_with(client, settings).is_strict:", "if False:"),
+    Replacement("my_oauth.py", "if not retry_window_of(client, settings).is_strict:", "if False:"),
 ]
 FIRST_USE_BREAKS_THE_SEAL = [
     Replacement("store/tokens.py", "case((tokens.c.issued_at > bindparam(", "case((tokens.c.issued_at < bindparam("),
 ]
 FIRST_USE_NOT_NOTED = [
-    Replacement("endpoints/bearer.py", "    store.tokens.mark_used(*arguments)\n", ""),
+    Replacement("tokens/bearer.py", "    store.tokens.mark_used(*arguments)\n", ""),
 ]
 
 

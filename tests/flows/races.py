@@ -12,7 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from protocol import clock, credentials
+from crypto import credentials
+from protocol import clock
 from tests.builders import a_machine, a_token
 from tests.flows.driving import CONNECTIONS, Driver, exchange, machine_call, me, refresh, revoke, send
 

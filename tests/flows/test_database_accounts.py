@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 import database
-from database import places
+import database.scratch
 from models import db
 from tests.live import PROJECT, LiveServer, MariaDB, do_without
 
@@ -40,7 +40,7 @@ def findings_behind_a_pool(url):
     engine = create_engine(url)
     try:
         with engine.connect() as connection:
-            return [finding.text for finding in database.findings(connection, db.metadata.tables.keys(), 1)]
+            return [finding.text for finding in database.run_checks(connection, db.metadata.tables.keys(), 1)]
     finally:
         engine.dispose()
 
@@ -69,9 +69,9 @@ def test_an_account_of_mariadb_may_do_what_it_has_to_and_no_more(servers, name, 
     place = "ostiary_prove_9999999999_0_1"
     engine = create_engine(ostiary.database_url)
     with engine.begin() as connection:
-        places.make_place(connection, place)
-        assert places.find_places(connection, "ostiary_prove_") == [place]
-        places.drop_place(connection, place)
+        database.scratch.create_scratch(connection, place)
+        assert database.scratch.find_scratches(connection, "ostiary_prove_") == [place]
+        database.scratch.drop_scratch(connection, place)
     engine.dispose()
 
 

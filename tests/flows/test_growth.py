@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import func, select
 
+from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Token, UserSession, db
-from protocol import clock, credentials
+from protocol import clock
 from store import tickets, user_sessions
 from tests.builders import (
     AUTHORIZATION_REQUEST,

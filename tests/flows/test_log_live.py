@@ -9,7 +9,7 @@ from base64 import b64encode
 
 import pytest
 
-from events import REASONS
+from services.event_log import REASONS
 from tests.live import PROJECT, LiveServer, free_port
 from tests.test_events import parse
 

@@ -5,8 +5,8 @@ What they told of each step (`judges.py`) is compared here. `test_oauth4webapi_o
 
 import pytest
 
+from crypto import credentials
 from models import Scope
-from protocol import credentials
 from tests.builders import a_client, a_machine, a_public_client, a_user
 from tests.flows.browser_journey import EMAIL
 from tests.flows.driving import Driver

@@ -11,13 +11,14 @@ from sqlalchemy import event, func, select
 import store.codes
 import store.tokens
 import store.user_sessions
+import store.users
 from app import create_app
 from config import Settings
 from models import AuthorizationCode, Token, UserSession, db
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_user, basic, code_request
 from tests.conftest import Browser
 from tests.pages.steps import answer_to_client, ask, authorization_path, press, sign_in
-from unit_of_work import lock_owner, transaction
+from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")
 
@@ -45,10 +46,10 @@ def sign_out_elsewhere(app):
 
     def end_everything():
         with app.app_context(), transaction():
-            lock_owner(1)
-            store.user_sessions.end_of_user(1)
-            store.codes.end_pending(user_id=1)
-            store.tokens.end_of_user(1)
+            store.users.lock(1)
+            store.user_sessions.delete_of_user(1)
+            store.codes.delete_pending(user_id=1)
+            store.tokens.revoke_of_user(1)
 
     return threading.Thread(target=end_everything)
 

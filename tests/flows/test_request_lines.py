@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from browser_ids import MAXIMUM_COOKIES
+from services.browser_ids import MAXIMUM_COOKIES
 from tests.flows.browser_journey import add_client
 from tests.live import live_server
 

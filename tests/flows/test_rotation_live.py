@@ -28,7 +28,7 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import KeySet
 
-from protocol import credentials
+from crypto import credentials
 from tests.builders import a_code
 from tests.flows.driving import Driver, exchange, refresh
 from tests.flows.mutations import Replacement, mutated_copy
@@ -47,7 +47,7 @@ LATE_SECONDS = 2  # from the claims to the signature, on a machine that is busy
 BOOTED = re.compile(r"Booting worker with pid: (\d+)")
 STOPPED = "Worker exiting (pid: %s)"
 
-SIGNING_KEYS = "protocol/signing_keys.py"
+SIGNING_KEYS = "crypto/key_schedule.py"
 IN_SECONDS = [
     Replacement(SIGNING_KEYS, "READ_AGAIN = timedelta(seconds=30)", "READ_AGAIN = timedelta(seconds=2)"),
     Replacement(SIGNING_KEYS, "CLOCK_SKEW = timedelta(seconds=30)", "CLOCK_SKEW = timedelta(seconds=1)"),

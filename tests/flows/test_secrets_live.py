@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from crypto.credentials import random_text
 from models import db
 from protocol import pkce
-from protocol.credentials import random_text
 from tests.flows.browser_journey import PASSWORD, Browser, add_client, add_person
 from tests.flows.test_secrets import spellings
 from tests.live import SECRET_KEY, live_server

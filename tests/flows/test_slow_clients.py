@@ -1,7 +1,8 @@
-"""Clients that send slowly, never end, never read or never close, against the shipped server: everybody else is served at once.
+"""Clients that send slowly, never end, never read or never close, against the shipped server: everybody else
+is served at once.
 
-What `patient_worker.py` hands over is compared with what gunicorn's own parser would wait for. Requests that are odd, long, in
-parts or in a row get the answers that they get from gunicorn.
+What `middleware/buffering_worker.py` hands over is compared with what gunicorn's own parser would wait for.
+Requests that are odd, long, in parts or in a row get the answers that they get from gunicorn.
 """
 
 import os
@@ -19,8 +20,8 @@ from gunicorn.config import Config
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
-from front_door import MAXIMUM_BODY
-from patient_worker import MAXIMUM_HEAD, PatientWorker, missing
+from middleware.buffering_worker import MAXIMUM_HEAD, BufferingWorker, missing
+from middleware.request_checks import MAXIMUM_BODY
 from tests.builders import AUTHORIZATION_REQUEST
 from tests.flows.browser_journey import add_client
 from tests.live import LiveServer, live_server
@@ -30,7 +31,7 @@ MANY = 64
 PROMPT_SECONDS = 1
 
 
-class ImpatientWorker(PatientWorker):
+class ImpatientWorker(BufferingWorker):
     """The same, in a hurry. gunicorn takes it from here by its name."""
 
     request_seconds = 1.0
@@ -185,7 +186,7 @@ def everyday(server):
     return [get(server, "/healthz"), get(server, "/.well-known/oauth-authorization-server"), get(server, "/login")]
 
 
-# ---- nobody is held up ------------------------------------------------------------------------------------------------
+# ---- nobody is held up -------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T165")
@@ -259,7 +260,9 @@ def test_who_does_not_close_holds_nobody_up(server):
 
 @pytest.mark.parametrize("kind", ["half a body", "an answer that is due, and then silence", "silence"])
 def test_more_connections_than_there_is_room_for(impatient, kind):
-    """The oldest make room, whatever they wait for; nobody who asks has to wait, and the youngest is still there."""
+    """The oldest make room, whatever they wait for; nobody who asks has to wait, and the youngest is still
+    there.
+    """
     with crowd(impatient, SLOW[kind][0](impatient), 120):
         assert_prompt(impatient, *everyday(impatient))
         with Client(impatient) as client:
@@ -269,7 +272,9 @@ def test_more_connections_than_there_is_room_for(impatient, kind):
 
 
 def test_who_does_not_read_holds_nobody_up_for_long(impatient):
-    """They ask for more than the kernel keeps for them, which is least on a Unix socket; a thread that writes gives up soon."""
+    """They ask for more than the kernel keeps for them, which is least on a Unix socket; a thread that writes
+    gives up soon.
+    """
     with ExitStack() as stack:
         for _ in range(24):
             client = stack.enter_context(Client(impatient, b"", impatient.unix_socket))
@@ -305,7 +310,7 @@ def test_tls_is_not_taken_on_quietly(tmp_path):
         server.start()
 
 
-# ---- what arrives otherwise than at once -------------------------------------------------------------------------------
+# ---- what arrives otherwise than at once -------------------------------------------------------------------
 
 
 def test_a_body_in_two_parts(server, robot):
@@ -370,7 +375,7 @@ def test_who_expects_100_is_told_to_continue(server, robot):
         assert client.status() == 413
 
 
-# ---- what is too long --------------------------------------------------------------------------------------------------
+# ---- what is too long --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -451,7 +456,7 @@ def test_bodies_up_to_the_limit_are_read(server, robot):
         assert client.status() == 200
 
 
-# ---- what is odd -------------------------------------------------------------------------------------------------------
+# ---- what is odd -------------------------------------------------------------------------------------------
 
 ODD_HEADS = {
     "both lengths": "Content-Length: 5\r\nTransfer-Encoding: chunked",
@@ -503,7 +508,9 @@ def test_odd_heads_are_refused(server, case):
     ],
 )
 def test_what_is_no_http_is_quoted_nowhere(server, line, status):
-    """Neither in the answer nor in the log: it may be a request with a token in it that went wrong on its way."""
+    """Neither in the answer nor in the log: it may be a request with a token in it that went wrong on its
+    way.
+    """
     chunks = "0\r\n\r\n" if "Transfer-Encoding" in line else ""
     with Client(server, f"{line}\r\nHost: x\r\n\r\n{chunks}".encode()) as client:
         answer = client.answer()
@@ -545,7 +552,7 @@ def test_odd_chunks_are_refused(server, chunks):
         assert client.answer() is None
 
 
-# ---- the same as gunicorn ----------------------------------------------------------------------------------------------
+# ---- the same as gunicorn ----------------------------------------------------------------------------------
 
 NAMES = [
     "Content-Length",

@@ -2,17 +2,18 @@
 
 from functools import cache
 
-from protocol import passwords
+import crypto.passwords
+from services import passwords
 from tests import builders
 
 CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
 
 
 def make_hashes_cheap(patch):
-    patch.setattr(passwords, "MEMORY_KIB", 8)
-    patch.setattr(passwords, "ITERATIONS", 1)
-    patch.setattr(passwords, "PARAMETERS", CHEAP)
-    patch.setattr(passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
+    patch.setattr(crypto.passwords, "MEMORY_KIB", 8)
+    patch.setattr(crypto.passwords, "ITERATIONS", 1)
+    patch.setattr(crypto.passwords, "PARAMETERS", CHEAP)
+    patch.setattr(crypto.passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
 
 
 @cache

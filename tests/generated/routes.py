@@ -14,11 +14,13 @@ from flask_wtf.csrf import generate_csrf
 from sqlalchemy import bindparam, delete, update
 
 import store.tickets
-from browser_ids import BrowserId, cookie_prefix
+from crypto import credentials
+from crypto.encryption import encrypt
 from models import ClientOrigin, Consent, User, db
-from protocol import clock, credentials
+from protocol import clock
 from protocol.claims import ACR_PASSWORD
-from protocol.seal import seal
+from services.browser_ids import BrowserId, cookie_prefix
+from services.current import state_of
 from tests import jose
 from tests.builders import (
     AUTHORIZATION_REQUEST,
@@ -93,7 +95,7 @@ class World:
         self.browsers = {}
         self.hints = {}
         own_keys = {"jwks": jose.jwks(client_key()), "post_logout_redirect_uris": [AFTER_LOGOUT]}
-        secret = app.extensions["ostiary.keyring"].client_secrets.seal(CLIENT_SECRET.encode(), "hmac")
+        secret = state_of(app).keyring.client_secrets.seal(CLIENT_SECRET.encode(), "hmac")
         self.store(
             a_user(id=ADA),
             a_user(id=BYSTANDER, sub="sub-of-bob", email="bob@example.com", name="Bob"),
@@ -130,7 +132,7 @@ class World:
     def code(self, client_id="web", **changed):
         code = credentials.new_authorization_code()
         openid = {"nonce": "the nonce", "acr": ACR_PASSWORD, "amr": ["pwd"], "claims": {"id_token": {"name": None}}}
-        values = {"client_id": client_id, "user_id": ADA, "scope": SCOPE, "sealed_openid": seal(openid, code)}
+        values = {"client_id": client_id, "user_id": ADA, "scope": SCOPE, "sealed_openid": encrypt(openid, code)}
         self.store(a_code(code, **values | changed))
         return code
 
@@ -172,7 +174,7 @@ class World:
     def sign(self, claims, typ):
         """By the server's own key; those that it has not made yet are made."""
         with self.app.app_context():
-            signed = self.app.extensions["ostiary.keyring"].sign({"iss": self.issuer} | claims, "ES256", typ)
+            signed = state_of(self.app).keyring.sign({"iss": self.issuer} | claims, "ES256", typ)
             db.session.commit()
         return signed
 

@@ -25,8 +25,8 @@ import store.schema
 from app import create_app
 from config import Settings
 from models import Scope, db
-from protocol import passwords
 from protocol.parameters import HINTS, KNOWN
+from services import passwords
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, refresh_request
 from tests.generated.cheap import make_hashes_cheap
 from tests.generated.checks import OWN_PATH, is_refusal, log_problems, problems

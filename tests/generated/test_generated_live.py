@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from app import create_app
 from config import Settings
 from models import db
-from protocol import passwords
+from services import passwords
 from tests.builders import PASSWORD, refresh_request
 from tests.generated.checks import problems
 from tests.generated.raw import quoted, send

@@ -29,7 +29,6 @@ from joserfc.jwk import KeySet
 from sqlalchemy import func, select, update
 
 import models
-import session_end
 import store.client_sessions
 import store.codes
 import store.tokens
@@ -37,10 +36,13 @@ import store.user_sessions
 import store.users
 from app import create_app
 from config import Settings
+from crypto import credentials
+from crypto.encryption import encrypt
 from models import db
-from protocol import clock, credentials
+from protocol import clock
 from protocol.claims import ACR_PASSWORD, at_hash
-from protocol.seal import seal
+from services import sessions
+from services.current import state_of
 from store.user_sessions import SignIn
 from tests.builders import (
     CLIENT_SECRET,
@@ -76,7 +78,7 @@ from tests.generated.model import (
 )
 from tests.live import PROJECT
 from tests.pages import steps
-from unit_of_work import lock_owner, transaction
+from unit_of_work import transaction
 
 OTHER_VERIFIER = "w" * 43
 WRONG_SECRET = "wrong secret"
@@ -208,7 +210,7 @@ class Machine(RuleBasedStateMachine):
     def listen_to_the_log(self):
         handler = logging.Handler(logging.WARNING)
         handler.emit = lambda record: self.log.append(record.getMessage())
-        for name in ("ostiary.unit_of_work", "ostiary.errors"):
+        for name in ("ostiary.unit_of_work", "ostiary.error_responses"):
             logger = logging.getLogger(name)
             logger.addHandler(handler)
             self.cleanup.callback(logger.removeHandler, handler)
@@ -326,7 +328,7 @@ class Machine(RuleBasedStateMachine):
             expires_at=code.expires_at,
             auth_time=session.auth_time,
             sid=sid,
-            sealed_openid=seal({"acr": ACR_PASSWORD, "amr": ["pwd"]}, text),
+            sealed_openid=encrypt({"acr": ACR_PASSWORD, "amr": ["pwd"]}, text),
         )
         self.store(row)
         return code
@@ -335,10 +337,10 @@ class Machine(RuleBasedStateMachine):
         """In a browser that nobody opens here: without the pages, but for that as `browser.sign_in` does it."""
         now = self.model.now
         with self.app.app_context(), transaction():
-            lock_owner(person.id)
+            store.users.lock(person.id)
             _older, surplus = store.user_sessions.find_older(person.id, None, now)
             if surplus:
-                session_end.end_sessions(person.id, surplus)
+                sessions.end_sessions(person.id, surplus)
             id = store.user_sessions.start(person.id, SignIn(credentials.random_text(), now, "pwd"))
         return self.model.begin_session(person, id)
 
@@ -448,7 +450,7 @@ class Machine(RuleBasedStateMachine):
     def end_session(self, session):
         """From elsewhere, as the page of a person's sessions does it."""
         with self.app.app_context(), transaction():
-            session_end.end_sessions(session.person.id, [session.id])
+            sessions.end_sessions(session.person.id, [session.id])
         self.model.end_session(session)
 
     def exchange(self, code, client=None, way=None, redirect_uri=REDIRECT_URI, code_verifier=VERIFIER):
@@ -667,20 +669,20 @@ class Machine(RuleBasedStateMachine):
             self.enable(person)
             return
         with self.app.app_context(), transaction():
-            lock_owner(person.id)
+            store.users.lock(person.id)
             if action == "revoke":
                 self.model.end_tokens(person, client)
-                store.codes.end_pending(person.id, client.id)
-                store.tokens.end_of_user(person.id, client.id)
+                store.codes.delete_pending(person.id, client.id)
+                store.tokens.revoke_of_user(person.id, client.id)
                 return
             if action == "disable":
                 self.model.disable(person)
                 store.users.set_disabled(person.id, self.model.now)
             else:
                 self.model.sign_out_everywhere(person)
-            session_end.end_sessions(person.id)
-            store.codes.end_pending(user_id=person.id)
-            store.tokens.end_of_user(person.id)
+            sessions.end_sessions(person.id)
+            store.codes.delete_pending(user_id=person.id)
+            store.tokens.revoke_of_user(person.id)
 
     def enable(self, person):
         """`users enable`."""
@@ -751,12 +753,12 @@ class Machine(RuleBasedStateMachine):
         for family in self.model.live_families():
             (slot,) = family.slots
             is_used = family.access.is_used or family.is_presented
-            seal = family.sealed_way is not None
+            is_sealed = family.sealed_way is not None
             family_part = (
                 family.person.id,
                 slot,
                 digest_of(family.current),
-                seal,
+                is_sealed,
                 family.code.auth_time,
                 family.code.sid,
             )
@@ -928,7 +930,7 @@ def make_keys(app):
     with app.app_context(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", lambda: model.START // MICROSECONDS)
         db.create_all()
-        published = app.extensions["ostiary.keyring"].jwks()["keys"]
+        published = state_of(app).keyring.jwks()["keys"]
         db.session.commit()
     return KeySet.import_key_set({"keys": [key for key in published if key["alg"] == "ES256"]})
 
@@ -956,10 +958,12 @@ BROKEN = {
     "theft without penalty": mutations.THEFT_WITHOUT_PENALTY,
     "first use not noted": mutations.FIRST_USE_NOT_NOTED,
     "tokens outlive their session": [
-        mutations.Replacement("session_end.py", "tokens = store.tokens.end_of_sids(user_id, sids)", "tokens = 0"),
+        mutations.Replacement(
+            "services/sessions.py", "tokens = store.tokens.revoke_of_sids(user_id, sids)", "tokens = 0"
+        ),
     ],
     "codes outlive their session": [
-        mutations.Replacement("session_end.py", "codes = store.codes.end_of_sids(user_id, sids)", "codes = 0"),
+        mutations.Replacement("services/sessions.py", "codes = store.codes.delete_of_sids(user_id, sids)", "codes = 0"),
     ],
     "offline access ends with the session": [
         mutations.Replacement(
@@ -990,14 +994,14 @@ BROKEN = {
         mutations.Replacement("my_oauth.py", '    "auth_time",\n', ""),
     ],
     "sign-in not asked for again": [
-        mutations.Replacement("endpoints/interaction.py", 'return "login" in self.asked.prompt or ', "return "),
+        mutations.Replacement("authorization/interaction.py", 'return "login" in self.asked.prompt or ', "return "),
     ],
     "present account taken without a word": [
-        mutations.Replacement("endpoints/interaction.py", "or (is_ambiguous and self.asked.may_ask)", ""),
+        mutations.Replacement("authorization/interaction.py", "or (is_ambiguous and self.asked.may_ask)", ""),
     ],
     "somebody taken where nobody may be asked": [
         mutations.Replacement(
-            "endpoints/interaction.py", "if len(here) > 1 and not self.asked.may_ask:", "if len(here) > 2:"
+            "authorization/interaction.py", "if len(here) > 1 and not self.asked.may_ask:", "if len(here) > 2:"
         ),
     ],
     "one session too many": [

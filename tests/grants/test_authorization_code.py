@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import func, select
 
+from crypto.credentials import digest
 from models import AuthorizationCode, Token
 from protocol import clock
-from protocol.credentials import digest
 from store.codes import FAILURES
 from tests.builders import (
     VERIFIER,

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import select
 
 from config import Settings
+from crypto import credentials
 from models import Token
-from protocol import clock, credentials
+from protocol import clock
 from tests.builders import ISSUER, SECRET_KEY, a_machine, a_user, basic, refresh_request
 from tests.openid import an_openid_client, refresh, sign_in_at_client, userinfo, verified
 from tests.pages.steps import sign_in

@@ -5,8 +5,8 @@ import json
 import pytest
 from sqlalchemy import select
 
+from crypto.credentials import digest
 from models import Client, Token, db
-from protocol.credentials import digest
 from tests.builders import a_user, basic, refresh_request
 from tests.openid import an_openid_client, id_token_of, refresh, sign_in_at_client, userinfo, verified
 from tests.pages.steps import sign_in

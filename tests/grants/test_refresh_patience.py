@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from crypto.credentials import digest
 from models import Client, Token, db
 from protocol import clock
-from protocol.credentials import digest
 from tests.builders import (
     CLIENT_SECRET,
     a_client,

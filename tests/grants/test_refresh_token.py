@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from crypto.credentials import RefreshToken, digest
 from models import NEVER, Token, db
 from protocol import clock
-from protocol.credentials import RefreshToken, digest
+from services.current import state_of
 from tests.builders import (
     SECRET_KEY,
     a_client,
@@ -18,6 +19,7 @@ from tests.builders import (
     basic,
     refresh_request,
 )
+from tokens.bearer import require_oauth
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
 LEEWAY = timedelta(seconds=10)
@@ -243,7 +245,7 @@ def test_a_use_that_is_refused_is_a_use(http, refresh, seed, presented, app, age
 
     @app.get("/api/picky")
     def picky():
-        with app.extensions["ostiary.require_oauth"].acquire("read"):
+        with require_oauth.acquire("read"):
             return "never"
 
     first = refresh(presented).json
@@ -432,15 +434,12 @@ def test_tags_of_an_old_secret_key_still_count(app, http, seed):
     from app import create_app
 
     with app.app_context():
-        settings = app.extensions["ostiary.settings"]
+        settings = state_of(app).settings
     renewed = settings.model_copy(
         update={"secret_key": SecretStr("n" * 32), "old_secret_keys": (SecretStr(SECRET_KEY),)}
     )
     other = create_app(renewed)
     token = RefreshToken.parse(a_refresh_token())
-    assert other.extensions["ostiary.server"].refresh_tokens.has_right_tag(token)
-    assert (
-        not create_app(renewed.model_copy(update={"old_secret_keys": ()}))
-        .extensions["ostiary.server"]
-        .refresh_tokens.has_right_tag(token)
-    )
+    assert state_of(other).server.refresh_tokens.has_right_tag(token)
+    without_old_keys = create_app(renewed.model_copy(update={"old_secret_keys": ()}))
+    assert not state_of(without_old_keys).server.refresh_tokens.has_right_tag(token)

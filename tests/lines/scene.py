@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from app import create_app
 from config import Settings
+from crypto import credentials
 from models import Scope, Token, db
-from protocol import credentials
 from tests.builders import (
     CLIENT_SECRET,
     ISSUER,

@@ -10,7 +10,8 @@ from itertools import count
 
 import pytest
 
-from protocol import credentials
+from crypto import credentials
+from services.current import state_of
 from tests.lines.proxy import COMMIT, Break
 from tests.lines.scene import SERVED, WORKS, code_exchange, refresh, scene_on
 from tests.live import new_database
@@ -167,6 +168,6 @@ def test_the_jwks_is_served_from_memory_while_others_may_keep_it(scene):
 
 def jwks_read_before(scene, seconds):
     """The answer of a process that has read the keys so long ago."""
-    keyring = scene.app.extensions["ostiary.keyring"]
+    keyring = state_of(scene.app).keyring
     keyring._ring = keyring._ring._replace(read_at=time.monotonic() - seconds, read_again_at=time.monotonic())
     return scene.http.get("/oauth/jwks")

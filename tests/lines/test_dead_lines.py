@@ -12,8 +12,8 @@ from itertools import cycle
 
 import pytest
 
-from database.limits import ANSWER_TIMEOUT, IDLE_TRANSACTION_TIMEOUT, POOL_TIMEOUT
-from protocol import credentials
+from crypto import credentials
+from database.timeouts import ANSWER_TIMEOUT, IDLE_TRANSACTION_TIMEOUT, POOL_TIMEOUT
 from tests.builders import a_machine
 from tests.flows.driving import EACH_PROCESS_LISTENS, Driver, exchange, machine_call, me, refresh
 from tests.lines.asking import PATIENCE_SECONDS, ask, look, wait_until

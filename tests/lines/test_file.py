@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import event
 
 import database.sqlite
+from crypto import credentials
 from database import LockFile
 from models import db
-from protocol import credentials
 from tests.builders import a_machine
 from tests.flows.driving import Call, Driver, machine_call, me
 from tests.lines.asking import ask

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import select
 
+from crypto import credentials
 from models import AuthorizationCode, db
-from protocol import clock, credentials
+from protocol import clock
 from store.sweep import BATCH
 from tests.builders import a_code
 from tests.lines.scene import SERVED, Scene, code_exchange, consent

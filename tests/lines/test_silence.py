@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 import database.bounded_connection
 import database.mariadb
 import unit_of_work
-from database.gate import Gate
+from database.circuit_breaker import CircuitBreaker
 from errors import StorageBusyError
 from tests.lines.proxy import COMMIT, Break, Proxy
 from tests.lines.scene import SERVED, code_exchange, machine_token, refresh, revocation, scene_on
@@ -79,7 +79,7 @@ def test_a_statement_that_is_refused_costs_no_connection(scene):
 def test_a_migration_may_take_its_time(hasty, database_url):
     slow = "SELECT pg_sleep(1.2)" if database_url.startswith("postgresql") else "SELECT sleep(1.2)"
     engine = create_engine(database_url)
-    with database.patient(engine).connect() as connection:
+    with database.migration_engine(engine).connect() as connection:
         connection.execute(text(slow))
     engine.dispose()
 
@@ -148,25 +148,25 @@ class TestGate:
             gate.connect(self.fail)
 
     def test_while_all_is_well_many_connect_at_once(self, slow):
-        gate = Gate()
+        gate = CircuitBreaker()
         slow(gate)
         assert gate.connect(lambda: "me too") == "me too"
 
     def test_while_the_database_is_away_one_tries_and_the_others_are_told(self, slow):
-        gate = Gate()
+        gate = CircuitBreaker()
         self.close(gate)
         slow(gate)
         with pytest.raises(StorageBusyError):
             gate.connect(lambda: "me too")
 
     def test_who_is_alone_tries_each_time(self):
-        gate = Gate()
+        gate = CircuitBreaker()
         for _ in range(3):
             self.close(gate)
         assert gate.connect(lambda: "connected") == "connected"
 
     def test_one_success_opens_it_for_all(self, slow):
-        gate = Gate()
+        gate = CircuitBreaker()
         self.close(gate)
         gate.connect(lambda: "connected")
         slow(gate)

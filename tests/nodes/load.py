@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from sqlalchemy import create_engine, text
 
-from protocol import clock, credentials
+from crypto import credentials
+from protocol import clock
 from tests.builders import a_code, a_machine
 from tests.flows.driving import Driver, exchange, machine_call, me, refresh, revoke
 

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from database import engine_options, findings, lost_a_race
+import database.checks
+from database import engine_options, lost_a_race
 from tests.flows import races
 from tests.flows.driving import Driver, exchange, me, send
 from tests.flows.meetings import PAIRS, meet, name_of
@@ -152,7 +153,7 @@ def test_what_one_node_has_acknowledged_the_other_knows(nodes):
 def test_a_node_that_does_not_wait_is_told_at_the_start(cluster, sync_wait, words):
     with cluster[0].connection("ostiary") as connection:
         connection.execute(text(f"SET SESSION wsrep_sync_wait = {sync_wait}"))
-        told = [finding.text for finding in findings(connection, [], processes=1)]
+        told = [finding.text for finding in database.checks(connection, [], processes=1)]
     assert [finding.partition(" on ")[0] for finding in told if "wsrep" in finding] == words
 
 

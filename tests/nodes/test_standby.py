@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from database.limits import ANSWER_TIMEOUT
+from database.timeouts import ANSWER_TIMEOUT
 from tests.live import live_server
 from tests.nodes.cluster import Pair, primary_and_standby
 from tests.nodes.load import Crowd

@@ -3,12 +3,14 @@
 import pytest
 from sqlalchemy import func, select
 
+import crypto.passwords
 import store.users
 from config import Settings
 from models import AuthorizationCode, LogoutNotice, Throttle, Token, User, UserSession
 from pages import account_password
-from protocol import passwords
-from session_end import end_sessions
+from services import passwords
+from services.current import state_of
+from services.sessions import end_sessions
 from tests.builders import (
     ISSUER,
     PASSWORD,
@@ -163,8 +165,8 @@ def test_a_wrong_present_password(ada, rows, password):
     ],
 )
 def test_a_new_password_that_will_not_do_is_not_hashed(ada, rows, monkeypatch, new_password, problem):
-    counting = CountingArgon2id(passwords.Argon2id)
-    monkeypatch.setattr(passwords, "Argon2id", counting)
+    counting = CountingArgon2id(crypto.passwords.Argon2id)
+    monkeypatch.setattr(crypto.passwords, "Argon2id", counting)
     before = rows(HASH)
     refused(change(ada, new_password=new_password), 400, problem)
     assert (rows(HASH), counting.lengths) == (before, [])
@@ -191,7 +193,7 @@ def test_guesses_are_failed_sign_ins(ada, new_browser, rows):
 
 
 def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(ada, app, rows):
-    slots = app.extensions["ostiary.password_hashes"]
+    slots = state_of(app).password_hashes
     before = rows(HASH)
     shown = ada.get(PATH)
     with slots.one(), slots.one():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.account_words import UNKNOWN, browser, date_and_time, methods, utc
+from pages.formatting import UNKNOWN, date_and_time, describe_browser, describe_methods, utc
 
 MOZILLA = "Mozilla/5.0"
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -37,12 +37,12 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
     ],
 )
 def test_a_browser_in_words(user_agent, words):
-    assert browser(user_agent) == words
+    assert describe_browser(user_agent) == words
 
 
 @pytest.mark.parametrize(("amr", "words"), [("pwd", "password"), ("", ""), ("x-unknown", ""), ("pwd hwk", "password")])
 def test_how_a_person_signed_in(amr, words):
-    assert methods(amr) == words
+    assert describe_methods(amr) == words
 
 
 def test_an_instant_says_its_zone():

@@ -300,7 +300,7 @@ def test_a_decision_after_the_session_has_ended_asks_for_a_sign_in(ada, app, row
     """The session was ended elsewhere. The request waits, and the person sees the page again before it decides."""
     shown = ask(ada)
     with app.app_context(), transaction():
-        store.user_sessions.end_of_user(1)
+        store.user_sessions.delete_of_user(1)
     shown = follow(ada, press(ada, shown, "Allow"))
     assert rows(COUNT_CODES) == [(0,)]
     shown = follow(ada, press(ada, shown, "Sign in", email=EMAIL, password=PASSWORD))

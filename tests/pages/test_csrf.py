@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
-from errors import is_machine_path
+from middleware.error_responses import is_machine_path
 from models import AuthorizationCode, Consent, User, UserSession, db
 from tests.builders import ISSUER, PASSWORD, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, page, press, sign_in

@@ -3,10 +3,12 @@
 import pytest
 from sqlalchemy import func, select
 
+import crypto.passwords
 import store.users
 from config import Settings
 from models import User, UserSession
-from protocol import clock, passwords
+from protocol import clock
+from services import passwords
 from store.user_sessions import PER_PERSON
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, follow, page, press, sign_in, sign_out
@@ -128,8 +130,8 @@ class CountingArgon2id:
 @pytest.mark.threat("T115", "T117")
 @pytest.mark.parametrize("typed", FAILURES.values(), ids=FAILURES)
 def test_every_failure_costs_one_derivation(http, accounts, monkeypatch, typed):
-    counting = CountingArgon2id(passwords.Argon2id)
-    monkeypatch.setattr(passwords, "Argon2id", counting)
+    counting = CountingArgon2id(crypto.passwords.Argon2id)
+    monkeypatch.setattr(crypto.passwords, "Argon2id", counting)
     assert try_to_sign_in(http, **typed).status_code == 400
     assert len(counting.lengths) == 1
     assert counting.lengths[0] <= passwords.MAXIMUM_LENGTH
@@ -143,8 +145,8 @@ def test_every_failure_costs_one_derivation(http, accounts, monkeypatch, typed):
 def test_a_password_in_another_form_costs_the_same_for_every_account(
     http, accounts, monkeypatch, email, password, lengths
 ):
-    counting = CountingArgon2id(passwords.Argon2id)
-    monkeypatch.setattr(passwords, "Argon2id", counting)
+    counting = CountingArgon2id(crypto.passwords.Argon2id)
+    monkeypatch.setattr(crypto.passwords, "Argon2id", counting)
     assert try_to_sign_in(http, email=email, password=password).status_code == 400
     assert counting.lengths == lengths
 
@@ -166,13 +168,13 @@ def test_the_password_is_hashed_before_anything_is_written(http, seed, statement
 
 
 def test_a_hash_of_other_costs_is_renewed(http, seed, rows, monkeypatch):
-    monkeypatch.setattr(passwords, "ITERATIONS", 1)
+    monkeypatch.setattr(crypto.passwords, "ITERATIONS", 1)
     old = passwords.hash_password(PASSWORD)
     monkeypatch.undo()
     seed(a_user(password_hash=old))
     sign_in(http)
     [(renewed,)] = rows(select(User.password_hash))
-    assert renewed.startswith(passwords.PARAMETERS)
+    assert renewed.startswith(crypto.passwords.PARAMETERS)
     sign_out(http)
     sign_in(http)
     assert rows(select(User.password_hash)) == [(renewed,)]
@@ -181,8 +183,12 @@ def test_a_hash_of_other_costs_is_renewed(http, seed, rows, monkeypatch):
 @pytest.mark.parametrize("typed", ["cafe\u0301 au\u00a0lait noir", "café au\u3000lait noir"])
 def test_a_hash_of_what_was_typed_is_renewed(http, seed, rows, typed):
     """As it was before passwords were normalised: of U+0301 and U+00A0 themselves."""
-    cost = passwords.Argon2id(
-        salt=b"s" * 16, length=32, iterations=passwords.ITERATIONS, lanes=1, memory_cost=passwords.MEMORY_KIB
+    cost = crypto.passwords.Argon2id(
+        salt=b"s" * 16,
+        length=32,
+        iterations=crypto.passwords.ITERATIONS,
+        lanes=1,
+        memory_cost=crypto.passwords.MEMORY_KIB,
     )
     old = cost.derive_phc_encoded(typed.encode())
     seed(a_user(password_hash=old))

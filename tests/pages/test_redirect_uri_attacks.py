@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import func, select
 
 from grants.authorization_code import AuthorizationCodeGrant
+from grants.pkce import S256CodeChallenge
 from models import AuthorizationCode, AuthorizationTicket
 from protocol import authentication_request, claims, parameters
-from protocol.pkce import S256CodeChallenge
 from tests.builders import CHALLENGE, REDIRECT_URI, VERIFIER, a_client, a_public_client, a_user, code_request
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
 

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import func, select
 
 import store.form_answers
-from browser_ids import MAXIMUM_COOKIES
-from front_door import MAXIMUM_BODY
+from crypto import credentials
+from middleware.request_checks import MAXIMUM_BODY
 from models import AuthorizationCode, Consent, FormAnswer, User, UserSession
-from protocol import credentials
+from services.browser_ids import MAXIMUM_COOKIES
 from tests.builders import PASSWORD, REDIRECT_URI, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, follow, page, press, sign_in
 from tests.pages.test_csrf import FORMS, form

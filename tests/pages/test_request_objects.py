@@ -5,8 +5,9 @@ import json
 import pytest
 from joserfc.jwk import ECKey
 
-from fetching import Documents
+from outbound.document_cache import DocumentCache
 from protocol import clock
+from services.current import state_of
 from tests import jose
 from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, a_user
 from tests.openid import SCOPE, an_openid_client, answer_of, id_token_of, tokens_for
@@ -153,7 +154,7 @@ def test_claims_that_are_deeply_nested(ada, depth):
 def full(http, seed, app, monkeypatch):
     """A client whose keys are elsewhere, while as many requests wait for such keys as may."""
     seed(an_openid_client(extra_metadata={"jwks_uri": "https://client.example/jwks"}))
-    monkeypatch.setattr(app.extensions["ostiary.documents"], "_places", 0)
+    monkeypatch.setattr(state_of(app).documents, "_places", 0)
     return http
 
 
@@ -177,11 +178,11 @@ def test_nothing_is_fetched_where_the_clients_failures_are_too_many(http, seed, 
     seed(an_openid_client(extra_metadata={"jwks_uri": "https://client.example/jwks"}))
     for _time in range(20):
         http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("web", "wrong"))
-    app.extensions["ostiary.documents"] = NeverAsked(None, 1)
+    state_of(app).documents = NeverAsked(None, 1)
     answer = answer_to_client(http.get(authorization_path(request=signed(), state=None)))
     assert answer["error"] == ["temporarily_unavailable"]
 
 
-class NeverAsked(Documents):
+class NeverAsked(DocumentCache):
     def get(self, url):
         raise AssertionError("it was asked")

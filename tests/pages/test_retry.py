@@ -13,6 +13,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.exc import OperationalError
 
 from config import Settings
+from crypto import credentials
 from models import (
     AuthorizationCode,
     AuthorizationTicket,
@@ -25,7 +26,7 @@ from models import (
     UserSession,
     db,
 )
-from protocol import credentials, passwords
+from services import passwords
 from tests.builders import (
     PASSWORD,
     a_client,

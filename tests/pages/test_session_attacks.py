@@ -7,9 +7,10 @@ from flask import session
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+import crypto.passwords
 from app import create_app
 from models import AuthorizationCode, Scope, User, db
-from protocol import passwords
+from services.current import state_of
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user
 from tests.conftest import Browser
 from tests.pages.steps import (
@@ -101,7 +102,7 @@ def test_a_bent_cookie_is_nobodys(ada, app, template):
 def app_with_keys(app, key, *old_keys):
     """The same server with other keys, on a database of its own."""
     keys = {"secret_key": SecretStr(key), "old_secret_keys": tuple(SecretStr(old) for old in old_keys)}
-    other = create_app(app.extensions["ostiary.settings"].model_copy(update=keys))
+    other = create_app(state_of(app).settings.model_copy(update=keys))
     other.test_client_class = Browser
     with other.app_context():
         db.create_all()
@@ -236,8 +237,8 @@ def test_words_in_an_address_are_not_shown(http, seed, name):
 @pytest.fixture
 def derivations(monkeypatch):
     """Lengths of what was given to the password hash."""
-    counting = CountingArgon2id(passwords.Argon2id)
-    monkeypatch.setattr(passwords, "Argon2id", counting)
+    counting = CountingArgon2id(crypto.passwords.Argon2id)
+    monkeypatch.setattr(crypto.passwords, "Argon2id", counting)
     return counting.lengths
 
 

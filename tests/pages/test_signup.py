@@ -5,7 +5,7 @@ from sqlalchemy import func, select
 
 from config import Settings
 from models import User, UserSession
-from protocol import passwords
+from services import passwords
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user
 from tests.pages.steps import ask, page, press, sign_in
 

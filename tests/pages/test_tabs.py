@@ -10,8 +10,8 @@ from urllib.parse import quote, unquote, urlsplit
 import pytest
 from sqlalchemy import func, select
 
-import browser_ids
 from models import AuthorizationCode, AuthorizationTicket, Consent, UserSession
+from services import browser_ids
 from store.tickets import PER_BROWSER
 from tests.builders import PASSWORD, a_client, a_user
 from tests.pages.steps import (

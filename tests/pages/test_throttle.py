@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 
 from config import Settings
 from models import Throttle, User, UserSession
+from services.current import state_of
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, page, press, sign_out
 
@@ -216,7 +217,7 @@ def test_whoever_is_refused_hashes_nothing(browser, app):
     own = browser()
     for number in range(20):
         sign_up(own, number)
-    with app.extensions["ostiary.password_hashes"].one(), app.extensions["ostiary.password_hashes"].one():
+    with state_of(app).password_hashes.one(), state_of(app).password_hashes.one():
         assert sign_up(own, 20).status_code == 429  # and not 503
 
 
@@ -240,7 +241,7 @@ def test_a_throttled_attempt_hashes_nothing_and_writes_nothing(browser, statemen
     stranger.attempts(5)
     form = page(stranger.client.get("/login")).form("Sign in")
     statements.clear()
-    with app.extensions["ostiary.password_hashes"].one(), app.extensions["ostiary.password_hashes"].one():
+    with state_of(app).password_hashes.one(), state_of(app).password_hashes.one():
         answer = stranger.client.post("/login", data=form.filled("Sign in", email=EMAIL, password=WRONG))
     assert answer.status_code == 429  # and not 503, though every slot was taken
     # The throttles, and before and after them whether the same form was answered: it may have arrived twice.
@@ -260,7 +261,7 @@ def test_it_drains_with_time(browser, sleep):
 )
 def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(browser, app, path, button, email, rows):
     own = browser()
-    slots = app.extensions["ostiary.password_hashes"]
+    slots = state_of(app).password_hashes
     fields = page(own.client.get(path)).form(button).filled(button, email=email, password=PASSWORD) | {"name": "New"}
     with slots.one(), slots.one():
         answer = own.client.post(path, data=fields)

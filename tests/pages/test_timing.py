@@ -6,7 +6,8 @@ import time
 import pytest
 
 from config import Settings
-from protocol import credentials, passwords
+from crypto import credentials
+from services import passwords
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_machine, a_user, basic
 from tests.pages.steps import EMAIL, page
 

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, make_url
 
 import database
 from commands.output import counted, table
-from database.findings import dotted
+from database.checks import dotted
 from tests.crashes.server_kills import DATABASES
 from tests.live import ENGINES, MariaDB
 from tests.places import NoPlaceError, an_open_folder, check_place
@@ -65,7 +65,7 @@ def version_of(url):
     database.prepare(engine)
     try:
         with engine.connect() as connection:
-            facts = database.ENGINES[connection.dialect.name].look(connection)
+            facts = database.ENGINES[connection.dialect.name].read_server_info(connection)
     finally:
         engine.dispose()
     return f"{facts.name} {dotted(facts.version)}"

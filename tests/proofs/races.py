@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
+from crypto import credentials
 from models import Token, db
-from protocol import credentials
 from tests.builders import a_token
 from tests.flows.driving import ask, exchange, refresh
 from tests.live import SECRET_KEY

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import psutil
 from sqlalchemy import func, select
 
+from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, SpentAssertion, Throttle, Token, db
-from protocol import clock, credentials
+from protocol import clock
 from store.spent_assertions import SHARE
 from store.sweep import BATCH
 from tests.builders import a_code
@@ -54,7 +55,7 @@ THROTTLES = {
 
 def shortened(seconds):
     """The project's constants, for a world in which a ticket lives for so long instead of an hour."""
-    signing_keys = "protocol/signing_keys.py"
+    signing_keys = "crypto/key_schedule.py"
     return [
         constant("store/tickets.py", "LIFETIME_SECONDS", "3600", seconds),
         constant("store/user_sessions.py", "\nKEPT_SECONDS", "30 * 24 * 3600", 2 * seconds),

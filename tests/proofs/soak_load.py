@@ -13,8 +13,9 @@ import time
 from collections import Counter, deque
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from crypto import credentials
 from models import Consent
-from protocol import clock, credentials
+from protocol import clock
 from tests.builders import PASSWORD, REDIRECT_URI, a_machine, a_session, a_user
 from tests.flows.browser_journey import Browser
 from tests.flows.driving import PATIENCE_SECONDS, Call, ask, exchange, machine_call, me, refresh, revoke

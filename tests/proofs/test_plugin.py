@@ -1,4 +1,4 @@
-"""`prove/plugin.py` as `docs/proving.md` has it: by a pytest of its own, in a folder with somebody's own `create_app`."""
+"""`testing/races/plugin.py` as `docs/proving.md` has it: by a pytest of its own, in a folder with somebody's own `create_app`."""
 
 import os
 import re

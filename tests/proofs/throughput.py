@@ -17,12 +17,12 @@ from sqlalchemy import Index, create_engine, delete, insert, select
 from sqlalchemy.schema import CreateIndex, DropConstraint, UniqueConstraint
 
 import database
-from database.places import make_place, url_of_place
+from database.scratch import create_scratch, scratch_url
 from models import Base, Token, User, table
 from my_oauth import DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN
 from protocol import clock
+from store.users import LOCK
 from tests.builders import a_client, a_user
-from unit_of_work import LOCK_OWNER
 
 PROCESSES = 4
 PEOPLE = 50  # of each process, in turn
@@ -32,10 +32,10 @@ SAFE, BARE = "safe", "bare"
 BARE_PLACE = "bare"
 
 tokens, people = table(Token), table(User)
-READ_PERSON = select(people).where(people.c.id == LOCK_OWNER.whereclause.right)
+READ_PERSON = select(people).where(people.c.id == LOCK.whereclause.right)
 DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.whereclause.clauses[:2])
 STATEMENTS = {
-    SAFE: (LOCK_OWNER, DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN),
+    SAFE: (LOCK, DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN),
     BARE: (READ_PERSON, DELETE_PAIR, insert(tokens)),
 }
 COLUMNS = [column.key for column in tokens.columns if column.key != "id"]
@@ -68,8 +68,8 @@ def prepare(url, processes):
 def prepare_bare(url, processes):
     """The same in a place of its own, with a plain index in place of the unique key; returns its URL."""
     with engine_for(url) as engine, engine.begin() as connection:
-        make_place(connection, BARE_PLACE)
-    bare_url = url_of_place(url, BARE_PLACE)
+        create_scratch(connection, BARE_PLACE)
+    bare_url = scratch_url(url, BARE_PLACE)
     prepare(bare_url, processes)
     [key] = [key for key in tokens.constraints if isinstance(key, UniqueConstraint) and "slot" in key.columns]
     pair = Index("ix_bare_pair", tokens.c.client_id, tokens.c.user_id)

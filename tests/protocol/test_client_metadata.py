@@ -11,10 +11,10 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from protocol import client_jwks, client_metadata
-from protocol.client_metadata import Surroundings, find_problems, find_unknown, is_known, problem_of_sector
+from protocol.client_metadata import RegistrationPolicy, find_problems, find_unknown, is_known, problem_of_sector
 from tests.jose import public, roca_key
 
-PRODUCTION = Surroundings(
+PRODUCTION = RegistrationPolicy(
     is_development=False, allow_private_addresses=False, access_token_lifetime=timedelta(minutes=10)
 )
 DEVELOPMENT = replace(PRODUCTION, is_development=True, allow_private_addresses=True)
@@ -122,15 +122,15 @@ BAD = [
     *(("initiate_login_uri", value) for value in NO_HTTPS_URL),
     *(("logo_uri#de", value) for value in ("http://app.example/", 1)),
     *((name, value) for name in ("software_id", "software_version") for value in (1, "", "\x00", ["x"])),
-    *((name, value) for name in sorted(client_metadata.CALLED) for value in NO_HTTPS_URL),
-    *((name, "https://app.example/jwks#here") for name in sorted(client_metadata.CALLED)),
-    *((name, "https://app.example:22/") for name in sorted(client_metadata.CALLED)),
+    *((name, value) for name in sorted(client_metadata.FETCHED) for value in NO_HTTPS_URL),
+    *((name, "https://app.example/jwks#here") for name in sorted(client_metadata.FETCHED)),
+    *((name, "https://app.example:22/") for name in sorted(client_metadata.FETCHED)),
     *(
         (name, f"https://{host}/")
-        for name in sorted(client_metadata.CALLED)
+        for name in sorted(client_metadata.FETCHED)
         for host in ("127.0.0.1", "10.0.0.1", "[::1]")
     ),
-    *((name, f"https://{host}/") for name in sorted(client_metadata.CALLED) for host in ("0x7f.1", "169.254.169.254")),
+    *((name, f"https://{host}/") for name in sorted(client_metadata.FETCHED) for host in ("0x7f.1", "169.254.169.254")),
     *(("subject_type", value) for value in ("Pairwise", "", 1, [])),
     *(("id_token_signed_response_alg", value) for value in NO_SIGNING_ALG),
     *(("userinfo_signed_response_alg", value) for value in NO_SIGNING_ALG),

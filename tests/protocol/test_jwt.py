@@ -9,8 +9,8 @@ import pytest
 from joserfc import jwe
 from joserfc.jwk import OctKey, OKPKey, RSAKey
 
-from protocol import jwt
-from protocol.jwt import InvalidJwtError
+from crypto import jwt
+from errors import InvalidJwtError
 from tests.jose import key_for, public, secret_key, segment, sign
 
 CLAIMS = {"iss": "https://op.example", "sub": "ada", "exp": 2_000_000_000}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.known_device import MAXIMUM_ACCOUNTS, find_entry, remember
+from crypto.device_cookie import MAXIMUM_ACCOUNTS, find_entry, remember
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 ADA, EVE = "ada@example.com", "eve@example.com"

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from protocol.clock import MICROSECONDS
-from protocol.refresh import Patience, Verdict, judge, patience_with
+from protocol.refresh import RefreshDecision, RetryWindow, classify, retry_window_of
 
 LEEWAY, RETRY = timedelta(seconds=10), timedelta(hours=24)
 BORN = 1_000_000
@@ -24,34 +24,34 @@ class Row:
 
 
 def after(seconds, presented, leeway=LEEWAY, retry_lifetime=RETRY, **row):
-    return judge(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), Patience(leeway, retry_lifetime))
+    return classify(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), RetryWindow(leeway, retry_lifetime))
 
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
 def test_the_current_token_rotates_whenever_it_comes(seconds):
-    assert after(seconds, CURRENT) is Verdict.ROTATE
-    assert after(seconds, CURRENT, previous_refresh_token_digest=None, sealed_pair=None) is Verdict.ROTATE
+    assert after(seconds, CURRENT) is RefreshDecision.ROTATE
+    assert after(seconds, CURRENT, previous_refresh_token_digest=None, sealed_pair=None) is RefreshDecision.ROTATE
 
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
 def test_an_older_token_is_stolen_whenever_it_comes(seconds):
-    assert after(seconds, OLDER) is Verdict.THEFT
-    assert after(seconds, OLDER, used_at=BORN) is Verdict.THEFT
+    assert after(seconds, OLDER) is RefreshDecision.THEFT
+    assert after(seconds, OLDER, used_at=BORN) is RefreshDecision.THEFT
 
 
 @pytest.mark.parametrize(
     ("seconds", "used_at", "verdict"),
     [
-        (0, None, Verdict.REPEAT),
-        (9.999999, None, Verdict.REPEAT),
-        (9.999999, BORN + 1, Verdict.REPEAT),
-        (10, None, Verdict.LATE_REPEAT),
-        (10, BORN + 1, Verdict.THEFT),
-        (599, None, Verdict.LATE_REPEAT),
-        (600, None, Verdict.REPLACE),
-        (600, BORN + 20, Verdict.THEFT),
-        (86_399, None, Verdict.REPLACE),
-        (86_400, None, Verdict.THEFT),
+        (0, None, RefreshDecision.REPEAT),
+        (9.999999, None, RefreshDecision.REPEAT),
+        (9.999999, BORN + 1, RefreshDecision.REPEAT),
+        (10, None, RefreshDecision.LATE_REPEAT),
+        (10, BORN + 1, RefreshDecision.THEFT),
+        (599, None, RefreshDecision.LATE_REPEAT),
+        (600, None, RefreshDecision.REPLACE),
+        (600, BORN + 20, RefreshDecision.THEFT),
+        (86_399, None, RefreshDecision.REPLACE),
+        (86_400, None, RefreshDecision.THEFT),
     ],
 )
 def test_the_token_before(seconds, used_at, verdict):
@@ -59,21 +59,23 @@ def test_the_token_before(seconds, used_at, verdict):
 
 
 def test_without_a_seal_there_is_nothing_to_repeat():
-    assert after(1, PREVIOUS, sealed_pair=None) is Verdict.THEFT
+    assert after(1, PREVIOUS, sealed_pair=None) is RefreshDecision.THEFT
 
 
 def test_strict():
     nothing = timedelta(0)
-    assert after(0, PREVIOUS, nothing, nothing) is Verdict.THEFT
-    assert after(0, CURRENT, nothing, nothing) is Verdict.ROTATE
+    assert after(0, PREVIOUS, nothing, nothing) is RefreshDecision.THEFT
+    assert after(0, CURRENT, nothing, nothing) is RefreshDecision.ROTATE
 
 
 def test_leeway_alone():
-    assert after(9, PREVIOUS, retry_lifetime=timedelta(0)) is Verdict.REPEAT
-    assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is Verdict.THEFT
+    assert after(9, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.REPEAT
+    assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.THEFT
 
 
-@pytest.mark.parametrize(("seconds", "verdict"), [(0, Verdict.REPEAT), (9, Verdict.REPEAT), (10, Verdict.ROTATE)])
+@pytest.mark.parametrize(
+    ("seconds", "verdict"), [(0, RefreshDecision.REPEAT), (9, RefreshDecision.REPEAT), (10, RefreshDecision.ROTATE)]
+)
 def test_without_rotation_a_burst_repeats(seconds, verdict):
     assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT) is verdict
     assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT, used_at=BORN) is verdict
@@ -81,11 +83,11 @@ def test_without_rotation_a_burst_repeats(seconds, verdict):
 
 def test_the_current_token_is_never_stolen_property():
     """Without rotation it is the one before, too; without a seal there is nothing to repeat, so a new pair is due."""
-    assert after(0, CURRENT, previous_refresh_token_digest=CURRENT, sealed_pair=None) is Verdict.ROTATE
+    assert after(0, CURRENT, previous_refresh_token_digest=CURRENT, sealed_pair=None) is RefreshDecision.ROTATE
 
 
 def test_a_clock_that_went_back_is_within_the_leeway():
-    assert after(-3_600, PREVIOUS) is Verdict.REPEAT
+    assert after(-3_600, PREVIOUS) is RefreshDecision.REPEAT
 
 
 @dataclass
@@ -118,8 +120,8 @@ class Leeways:
     ],
 )
 def test_only_a_client_that_proves_itself_may_repeat_after_the_leeway(client, leeway, retry_lifetime):
-    patience = patience_with(client, Leeways())
-    assert patience == Patience(timedelta(seconds=leeway), timedelta(seconds=retry_lifetime))
+    patience = retry_window_of(client, Leeways())
+    assert patience == RetryWindow(timedelta(seconds=leeway), timedelta(seconds=retry_lifetime))
     assert patience.is_strict is (not leeway and not retry_lifetime)
 
 
@@ -127,4 +129,4 @@ def test_only_a_client_that_proves_itself_may_repeat_after_the_leeway(client, le
 def test_all_settings_at_nothing_are_strict(is_public):
     nothing = timedelta(0)
     settings = Leeways(nothing, nothing, nothing)
-    assert patience_with(Registration(is_public=is_public), settings).is_strict
+    assert retry_window_of(Registration(is_public=is_public), settings).is_strict

@@ -5,7 +5,8 @@ import json
 import pytest
 from authlib.oauth2.rfc6749 import OAuth2Error
 
-from protocol import jwt, request_object
+from crypto import jwt
+from protocol import request_object
 from tests.builders import AUTHORIZATION_REQUEST, CHALLENGE, ISSUER, REDIRECT_URI, a_client
 from tests.jose import assertion_claims, key_for, public, secret_key, segment, sign
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from protocol import passwords, pkce, scopes
-from protocol.credentials import RefreshToken, RefreshTokenMaker, derive_key, digest
-from protocol.seal import seal, unseal
+from crypto.credentials import RefreshToken, RefreshTokenMaker, derive_key, digest
+from crypto.encryption import decrypt, encrypt
+from protocol import pkce, scopes
+from services import passwords
 
 
 def test_a_refresh_token_is_read_back_in_its_parts():
@@ -42,13 +43,13 @@ def test_a_digest_exists_for_any_text():
 
 
 def test_a_seal_opens_for_the_token_it_was_made_for():
-    box = seal({"access_token": "x"}, "the old token")
-    assert unseal(box, "the old token") == {"access_token": "x"}
-    assert unseal(box, "another token") is None
-    assert unseal(b"", "the old token") is None
-    assert unseal(b"short", "the old token") is None
-    assert unseal(box[:-1] + bytes([box[-1] ^ 1]), "the old token") is None
-    assert seal({}, "t") != seal({}, "t")
+    box = encrypt({"access_token": "x"}, "the old token")
+    assert decrypt(box, "the old token") == {"access_token": "x"}
+    assert decrypt(box, "another token") is None
+    assert decrypt(b"", "the old token") is None
+    assert decrypt(b"short", "the old token") is None
+    assert decrypt(box[:-1] + bytes([box[-1] ^ 1]), "the old token") is None
+    assert encrypt({}, "t") != encrypt({}, "t")
 
 
 def test_the_example_of_rfc_7636():

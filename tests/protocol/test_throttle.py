@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.throttle import IPV6_SITE, Bucket, network
-from throttling import NEWCOMERS
+from services.throttling import NEWCOMERS
 
 NOW = 1_000_000
 

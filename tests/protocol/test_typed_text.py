@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import parameters, passwords, typed_text
+from protocol import parameters, typed_text
+from services import passwords
 
 PERSIAN = "علی\u200cرضا"
 SINHALA = "ශ්\u200dරී"

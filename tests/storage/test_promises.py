@@ -26,7 +26,7 @@ import store.user_sessions
 import store.users
 from app import create_app
 from config import Settings
-from courier import settle
+from crypto.credentials import digest
 from database import is_unavailable, lost_a_race, sqlite
 from errors import StorageBusyError
 from models import (
@@ -47,7 +47,6 @@ from models import (
     db,
 )
 from protocol import clock
-from protocol.credentials import digest
 from protocol.parameters import VISIBLE
 from protocol.throttle import Bucket
 from store.client_secrets import note_use
@@ -65,7 +64,7 @@ from tests.builders import (
     a_user,
 )
 from tests.live import ENGINES, new_database
-from unit_of_work import lock_owner, transaction
+from unit_of_work import run_in_app, transaction
 
 CROWD = 4
 # SQLite has one writer, and takes texts of any length.
@@ -192,7 +191,12 @@ class TestClaims:
         stored(a_user(), a_session(last_seen_at=now - 3600, is_kept=True))
         person = store.user_sessions.find_signed_in("session 1", now)
         db.session.rollback()
-        assert sorted(at_once(app, lambda _: store.user_sessions.see(person, now))) == [False, False, False, True]
+        assert sorted(at_once(app, lambda _: store.user_sessions.record_use(person, now))) == [
+            False,
+            False,
+            False,
+            True,
+        ]
         kept = db.session.execute(select(UserSession.last_seen_at, UserSession.expires_at)).one()
         assert kept == (now, now + store.user_sessions.KEPT_SECONDS)
 
@@ -220,7 +224,7 @@ class TestLocks:
         inside, most = [], []
 
         def enter(number):
-            assert lock_owner(1).sub == "sub-of-ada"
+            assert store.users.lock(1).sub == "sub-of-ada"
             inside.append(number)
             most.append(len(inside))
             inside.remove(number)
@@ -231,14 +235,14 @@ class TestLocks:
     def test_a_wait_has_an_end(self, app, monkeypatch):
         monkeypatch.setattr(sqlite, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=20))
         stored(a_user())
-        lock_owner(1)
+        store.users.lock(1)
         with pytest.raises((DBAPIError, StorageBusyError)) as ended:
-            elsewhere(app, lambda: lock_owner(1))
+            elsewhere(app, lambda: store.users.lock(1))
         assert isinstance(ended.value, StorageBusyError) or (lost_a_race(ended.value) and is_unavailable(ended.value))
 
     def test_a_reader_does_not_wait(self, app):
         stored(a_user(), a_client(), a_token())
-        lock_owner(1)
+        store.users.lock(1)
         db.session.execute(update(Token).values(used_at=1))
         assert elsewhere(app, lambda: db.session.scalar(select(Token.used_at))) is None
 
@@ -291,10 +295,10 @@ class TestLocks:
 
         def lock_both(first, second):
             with app.app_context():
-                lock_owner(first)
+                store.users.lock(first)
                 both_have_one.wait(10)
                 try:
-                    lock_owner(second)
+                    store.users.lock(second)
                 except DBAPIError as error:
                     return lost_a_race(error)
                 finally:
@@ -328,7 +332,7 @@ class TestTransactions:
     def test_a_rollback_undoes_all_of_it(self, app):
         stored(a_user(), a_client(), a_token())
         with pytest.raises(ZeroDivisionError), transaction():
-            store.tokens.end_of_user(1)
+            store.tokens.revoke_of_user(1)
             store.users.set_password_hash(1, "another")
             store.clients.add(a_machine())
             raise ZeroDivisionError
@@ -376,7 +380,7 @@ class TestKeys:
     def test_no_id_is_used_twice(self, app):
         stored(a_user(), a_client(), a_token())
         [first] = db.session.scalars(select(Token.id))
-        store.tokens.end_of_user(1)
+        store.tokens.revoke_of_user(1)
         db.session.commit()
         stored(a_token())
         [second] = db.session.scalars(select(Token.id))
@@ -458,7 +462,7 @@ class TestUsesOfSecrets:
         stored(a_client())
         now = clock.now()
         with ThreadPoolExecutor(CROWD) as pool:  # as processes do it: again where a race or a wait for a lock was lost
-            list(pool.map(lambda number: settle(app, partial(note_use, "web", 1, now + number)), range(CROWD)))
+            list(pool.map(lambda number: run_in_app(app, partial(note_use, "web", 1, now + number)), range(CROWD)))
         assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
         store.client_secrets.note_use("web", 1, now + 3599)
         assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
@@ -509,7 +513,7 @@ class TestComparison:
             a_token(slot=1, scope="email openid", sid="sid"),
         )
         stored(a_token(slot=2, scope="openid", sid="SID"), a_token(slot=3, scope="openid offline_access", sid="sid"))
-        assert store.tokens.end_of_sids(1, ["sid"]) == 1
+        assert store.tokens.revoke_of_sids(1, ["sid"]) == 1
         assert sorted(db.session.scalars(select(Token.slot))) == [0, 2, 3]
 
     def test_digests_are_bytes(self, app):

@@ -17,14 +17,15 @@ import store.throttles
 import store.users
 from app import create_app
 from config import Settings
+from crypto.credentials import digest
 from database import LockFile
 from errors import StorageBusyError
 from models import Scope, Throttle, User, db
 from protocol import clock
-from protocol.credentials import digest
+from services.current import state_of
 from tests.builders import ISSUER, SECRET_KEY, a_user
 from tests.live import PROJECT, MariaDB, do_without
-from unit_of_work import lock_owner, transaction
+from unit_of_work import transaction
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ class TestSQLite:
         with transaction():
             pass
         db.session.remove()
-        assert lock_owner(1).sub == "sub-of-ada"
+        assert store.users.lock(1).sub == "sub-of-ada"
         assert is_open()
         db.session.remove()
         assert store.users.find(1).name == "Ada"
@@ -69,7 +70,7 @@ class TestSQLite:
 
     def test_a_reader_sees_what_was_committed_meanwhile(self, app):
         assert db.session.scalars(select(User)).all() == []
-        with create_app(app.extensions["ostiary.settings"]).app_context():
+        with create_app(state_of(app).settings).app_context():
             with transaction():
                 db.session.add(a_user())
             db.session.remove()
@@ -107,7 +108,7 @@ class TestSQLite:
     def test_a_writer_outside_of_the_queue_is_a_lost_race_and_then_503(self, app, tmp_path, monkeypatch):
         db.session.execute(text("PRAGMA busy_timeout = 0"))
         db.session.remove()
-        app.add_url_rule("/api/write", "write", lambda: (lock_owner(1), "ok")[1])
+        app.add_url_rule("/api/write", "write", lambda: (store.users.lock(1), "ok")[1])
         outsider = sqlite3.connect(tmp_path / "ostiary.sqlite3", isolation_level=None)
         outsider.execute("BEGIN IMMEDIATE")
         answer = app.test_client().get("/api/write", base_url=ISSUER)
@@ -121,7 +122,7 @@ class TestSQLite:
         app = create_app(Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY))
         with app.app_context():
             db.create_all()
-        app.add_url_rule("/api/write", "write", lambda: (lock_owner(1), "ok")[1])
+        app.add_url_rule("/api/write", "write", lambda: (store.users.lock(1), "ok")[1])
         lock = LockFile(f"{tmp_path / 'ostiary.sqlite3'}.lock")
         lock.acquire(timedelta(0))
         answer = app.test_client().get("/api/write", base_url=ISSUER)
@@ -155,7 +156,7 @@ class TestPostgreSQL:
     def test_the_lock_lets_foreign_key_checks_pass(self, app):
         sent = []
         event.listen(db.engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: sent.append(sql))
-        lock_owner(1)
+        store.users.lock(1)
         assert sent[-1].endswith("FOR NO KEY UPDATE")
 
 

@@ -1,0 +1,58 @@
+"""Places of their own beside the operator's tables: a schema on PostgreSQL, a database on MariaDB, a file on SQLite.
+
+Enters: a URL or a connection to the operator's database, and a name. A place is made empty and dropped with all that is in it.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, inspect, make_url, text
+from sqlalchemy.schema import CreateSchema, DropSchema
+
+SQLITE_FILES = ("", "-wal", "-shm", ".lock")
+
+
+def scratch_url(url: str, name: str) -> str:
+    """The URL of a place, with everything else as in `url`."""
+    parsed = make_url(url)
+    match parsed.get_backend_name():
+        case "sqlite":
+            inside = parsed.set(database=str(file_of(parsed, name)))
+        case "postgresql":
+            options = f"{parsed.query.get('options', '')} -c search_path={name}".strip()
+            inside = parsed.update_query_dict({"options": options})
+        case _:
+            inside = parsed.set(database=name)
+    return inside.render_as_string(hide_password=False)
+
+
+def create_scratch(connection: Connection, name: str) -> None:
+    if connection.dialect.name != "sqlite":  # where connecting makes the file
+        connection.execute(CreateSchema(name))
+
+
+def is_in_scratch(connection: Connection, name: str) -> bool:
+    """Whether a connection to the URL of a place got there: a pool in between may drop the option that leads to a schema."""
+    return connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
+
+
+def drop_scratch(connection: Connection, name: str) -> None:
+    if connection.dialect.name == "sqlite":
+        for suffix in SQLITE_FILES:
+            with suppress(FileNotFoundError):
+                Path(f"{file_of(connection.engine.url, name)}{suffix}").unlink()
+    else:
+        is_postgresql = connection.dialect.name == "postgresql"  # MariaDB drops what is in it without being told
+        connection.execute(DropSchema(name, cascade=is_postgresql))
+
+
+def find_scratches(connection: Connection, prefix: str) -> list[str]:
+    """The names of the places that are there."""
+    if connection.dialect.name == "sqlite":
+        file = file_of(connection.engine.url, prefix)
+        return sorted(path.stem for path in file.parent.glob(f"{prefix}*.sqlite3"))
+    return [name for name in inspect(connection).get_schema_names() if name.startswith(prefix)]
+
+
+def file_of(url: URL, name: str) -> Path:
+    return Path(url.database or "").with_name(f"{name}.sqlite3")

@@ -1,0 +1,138 @@
+"""Our own error types, and how each kind is answered: JSON for machines, a page for people.
+
+Enters: an exception that left a view, or an HTTP status. Leaves: a response that echoes no input and names no
+secret. Refusals of the OAuth endpoints are `OAuth2Error`s and are answered by
+`authorization_server.AuthorizationServer.handle_error_response`; this file answers everything else: unknown
+addresses, storage that is away (503), and bugs (500 with an id that the log has too).
+"""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response, g, json, render_template, request
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException
+
+from errors import StorageBusyError
+
+log = logging.getLogger("ostiary.error_responses")
+
+MACHINE_PATHS = (
+    "/oauth/token",
+    "/oauth/introspect",
+    "/oauth/revoke",
+    "/oauth/userinfo",
+    "/oauth/jwks",
+    "/api/",
+    "/.well-known/",
+    "/healthz",
+    "/readyz",
+)
+RETRY_AFTER_SECONDS = 2
+
+
+def is_machine_path(path: str) -> bool:
+    """Whether programs call this path: they get JSON, and no Flask session is opened for them."""
+    return path.startswith(MACHINE_PATHS)
+
+
+def oauth_error_body(error: str, description: str) -> dict[str, str]:
+    """The members of RFC 6749 §5.2. `description` is fixed text, never input."""
+    return {"error": error, "error_description": description}
+
+
+def json_error(status: int, error: str, description: str) -> Response:
+    response = Response(json.dumps(oauth_error_body(error, description)), status, mimetype="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def page_error(
+    status: int, title: str, text: str, *, sign_out: bool = False, link: tuple[str, str] | None = None
+) -> Response:
+    """`sign_out`: the way that the person was on.
+
+    `link`: the address that leads on, and its words, instead of the home page's.
+    """
+    more = {"sign_out": sign_out, "link": link, "request_id": g.get("request_id", "")}
+    page = render_template("error.html", title=title, text=text, **more)
+    return Response(page, status, mimetype="text/html")
+
+
+PAGE_TEXTS = {
+    400: ("That did not work", "The request was not understood. Please go back and try again."),
+    403: ("Not allowed", "This page is not open to you."),
+    404: ("Nothing here", "There is no page at this address."),
+    405: ("Not this way", "This address cannot be used like that."),
+    413: ("Too large", "What was sent is larger than this site accepts."),
+    429: ("Too many tries", "Please wait a little and try again."),
+}
+
+
+def answer_http_exception(error: HTTPException) -> Response:
+    """400 to 499 that Werkzeug or a view raised; keeps its headers (`Allow` of a 405, `Retry-After` of a
+    429).
+    """
+    ready = error.get_response()
+    status = ready.status_code
+    if is_machine_path(request.path):
+        kind = "server_error" if status >= 500 else "invalid_request"
+        response = json_error(status, kind, HTTPStatus(status).phrase)
+    else:
+        title, text = PAGE_TEXTS.get(status, ("That did not work", HTTPStatus(status).phrase))
+        response = page_error(status, title, text)
+    for name in ("Allow", "Retry-After"):
+        if name in ready.headers:
+            response.headers[name] = ready.headers[name]
+    return response
+
+
+def answer_unavailable(error: Exception) -> Response:
+    """503: the database is away or too busy; nothing was stored, or it is unknown whether it was.
+
+    Retry-After is left out where a code was in play: the first try may have spent it, so the flow starts
+    over.
+    """
+    log.warning("storage unavailable: %s", type(error).__name__)
+    code_in_play = request.path == "/oauth/token" and "code" in request.form
+    advice = "Start the authorization again." if code_in_play else "Try again in a few seconds."
+    text = f"The server cannot reach its storage at the moment. {advice}"
+    if is_machine_path(request.path):
+        response = json_error(503, "temporarily_unavailable", text)
+    else:
+        response = page_error(503, "Back in a moment", text)
+    if not code_in_play:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def answer_bug(error: Exception) -> Response:
+    """500 with an id only; the trace goes to the log, the exception's text (it may quote input) does not."""
+    request_id = g.get("request_id", "")
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
+        trace = trace.tb_next
+    log.error("bug: %s at %s", type(error).__name__, " < ".join(reversed(frames)))
+    text = f"Something went wrong on our side. If you report it, give this number: {request_id}"
+    if is_machine_path(request.path):
+        return json_error(500, "server_error", text)
+    return page_error(500, "Our fault", text)
+
+
+def init_app(app: Flask, is_unavailable: Callable[[DBAPIError], bool]) -> None:
+    """`is_unavailable` tells a connection that broke, or a race lost too often, from a statement that was
+    wrong.
+    """
+
+    def answer_database_error(error: DBAPIError) -> Response:
+        return answer_unavailable(error) if is_unavailable(error) else answer_bug(error)
+
+    app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(PoolTimeoutError, answer_unavailable)
+    app.register_error_handler(StorageBusyError, answer_unavailable)
+    app.register_error_handler(DBAPIError, answer_database_error)
+    app.register_error_handler(Exception, answer_bug)

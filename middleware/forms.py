@@ -1,0 +1,101 @@
+"""Our own forms: each proves that our page sent it, may arrive twice, and may be out of date.
+
+Enters: a view that a person's POST is for. Leaves: its response. A form without the right CSRF token does nothing: its page is
+shown again, filled in, with status 400, and what a view stores that has not asked about it is undone. A form that was answered a
+moment ago gets the same answer and does nothing either: a double click, a slow line or a reload sends it again, and the browser
+shows the second answer alone.
+"""
+
+from typing import Any
+
+from flask import Flask, Response, current_app, g, render_template, request
+from flask_wtf import FlaskForm
+from flask_wtf.csrf import CSRFProtect, generate_csrf
+from itsdangerous import BadData, URLSafeTimedSerializer
+
+from crypto import credentials
+from middleware.error_responses import is_machine_path, page_error
+from middleware.request_checks import is_cross_site_by_design
+from protocol import clock
+
+SEPARATOR = "~"  # stands in no token of Flask-WTF
+TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
+
+
+class FormTokens(CSRFProtect):
+    """Flask-WTF's tokens are alike on all pages that one browser is shown in one second; ours are of one form each."""
+
+    def _get_csrf_token(self) -> str | None:
+        return (super()._get_csrf_token() or "").partition(SEPARATOR)[0]
+
+
+csrf = FormTokens()
+
+
+class Form(FlaskForm):
+    """The fields of a page's form. Flask-WTF would read them from JSON too, where a text may be none and a letter half of one."""
+
+    class Meta(FlaskForm.Meta):
+        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+            return request.form if request.method == "POST" else None
+
+
+def new_token() -> str:
+    """The hidden field `csrf_token` of one form on one page: what proves the session, and what tells the form from others."""
+    return f"{generate_csrf()}{SEPARATOR}{credentials.random_text(8)}"
+
+
+def init_app(app: Flask) -> None:
+    app.config.update(
+        WTF_CSRF_CHECK_DEFAULT=False,  # `answer_once` checks, because a repeated form is answered whatever its token
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
+        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see `check_origin`
+    )
+    csrf.init_app(app)
+    app.jinja_env.globals["form_token"] = new_token
+
+
+def is_sent() -> bool:
+    """Whether the view has a form to act on. Where it has none it shows its page: on GET, and for a form that is out of date."""
+    return request.method == "POST" and not is_stale()
+
+
+def is_stale() -> bool:
+    """Whether the form is not the one of today's session: nothing is done by it, and its page is shown again."""
+    g.was_asked_if_stale = True
+    return bool(g.get("form_is_stale", False))
+
+
+def is_ours() -> bool:
+    """Whether the request is a form of one of our pages; programs and clients' pages send others."""
+    is_page = request.url_rule is not None and not is_machine_path(request.path)
+    return request.method == "POST" and is_page and not is_cross_site_by_design()
+
+
+def age_of(token: str) -> float | None:
+    """How many seconds ago one of our pages was shown with this token; None for a token that is not ours."""
+    serializer = URLSafeTimedSerializer(current_app.secret_key or "", salt=TOKEN_SALT)
+    try:
+        _secret, shown_at = serializer.loads(token.partition(SEPARATOR)[0], return_timestamp=True)
+    except BadData:
+        return None
+    return clock.now() - float(shown_at.timestamp())
+
+
+def cookies_are_blocked() -> Response:
+    text = (
+        "Your browser keeps no cookies of this site, so it cannot know that it is still you. Allow cookies for"
+        f" {request.host}, then try again."
+    )
+    again = request.script_root + request.full_path.rstrip("?")
+    return page_error(400, "Cookies are blocked", text, link=(again, "Try again"))
+
+
+def show_stale_form(response: Response) -> Response:
+    """After the transaction: what a form that is out of date is answered. The page that it belongs to, or the way there."""
+    if not g.get("form_is_stale") or response.status_code >= 400:
+        return response
+    if response.status_code < 300:
+        response.status_code = 400
+        return response
+    return Response(render_template("stale_form.html", go_on=response.headers["Location"]), 400, mimetype="text/html")

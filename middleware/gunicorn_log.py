@@ -1,0 +1,60 @@
+"""What gunicorn logs, as one line a record: its own doings, and a line for each request where `--access-logfile` asks for it.
+
+Its own formats escape nothing: a request line or a user agent could begin another line, or tell a terminal what to do. Log settings
+that an operator makes for gunicorn (`--logconfig`) are left as they are.
+"""
+
+import logging
+from datetime import timedelta
+from logging import Formatter
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from config import VERSION
+from middleware.logs import LineFormatter
+from middleware.request_checks import REQUEST_ID
+from services.event_log import Event, as_address, as_plain, as_text, printable
+
+
+class Printable(Formatter):
+    """An access line in the operator's own format."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class Log(Logger):
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        if not (cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json):
+            self.shape(cfg)
+        self.info("Ostiary %s", VERSION)  # above everything else that a server says
+
+    def shape(self, cfg: Any) -> None:
+        self.has_own_access_format = cfg.access_log_format == cfg.settings["access_log_format"].default
+        for handler in self.error_log.handlers:
+            handler.setFormatter(LineFormatter())
+        for handler in self.access_log.handlers:
+            handler.setFormatter(LineFormatter() if self.has_own_access_format else Printable(self.access_fmt))
+
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
+        """The address that was asked for is logged without its query, which holds codes, tickets and states."""
+        if not self.access_log_enabled:
+            return
+        if not getattr(self, "has_own_access_format", False):
+            super().access(resp, req, environ, request_time)
+            return
+        fields = {
+            "event": str(Event.REQUEST),
+            "remote_addr": as_address(environ.get("REMOTE_ADDR")) or "-",
+            "method": environ.get("REQUEST_METHOD"),
+            "path": environ.get("RAW_URI", "").partition("?")[0],
+            "status": str(resp.status).partition(" ")[0],
+            "bytes": resp.sent,
+            "ms": request_time // timedelta(milliseconds=1),
+            "user_agent": environ.get("HTTP_USER_AGENT", "-"),
+        }
+        fields = {name: as_plain(value) for name, value in fields.items()}
+        more = {"fields": fields, "request_id": environ.get(REQUEST_ID, "-")}
+        self.access_log.info("%s", as_text(fields), extra=more)

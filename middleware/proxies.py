@@ -1,0 +1,105 @@
+"""Decide which address, scheme, Host and path a request really has, before Flask sees it (WSGI middleware).
+
+Forwarded headers count from trusted proxies only. The issuer's own host and path are the truth for every URL that is made.
+"""
+
+import logging
+from threading import Lock
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from config import Settings
+from protocol import authority
+from protocol.client_address import find_caller
+
+log = logging.getLogger("ostiary.proxies")
+
+ANY_HOST_PATHS = ("/healthz", "/readyz")
+METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+OUTSIDE_PREFIX = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
+FOREIGN_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
+FORWARDED_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
+UNTRUSTED = (
+    "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count. If that is your proxy,"
+    " everybody behind it has one address and shares its throttles. This is said once"
+)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Put this middleware around the app; what is named last here sees a request first."""
+    own = urlsplit(settings.issuer)
+    app.wsgi_app = HostNormalizer(app.wsgi_app, own.netloc, own.scheme)  # type: ignore[method-assign]
+    if settings.path:
+        app.wsgi_app = PathPrefix(app.wsgi_app, settings.path)  # type: ignore[method-assign]
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
+
+
+class TrustedProxies:
+    """Writes into the environ who the client is; from there on REMOTE_ADDR and the scheme are the truth, and nothing else is.
+
+    Of forwarded headers nothing is left for anybody to read. Where they come from somebody who is not trusted, a proxy was
+    perhaps forgotten in the settings: the log is told, once.
+    """
+
+    def __init__(self, app: object, settings: Settings) -> None:
+        self.app = app
+        self.trusted = settings.trusted_proxies
+        self.is_development = settings.is_development
+        self.told = Lock()  # taken by the first who tells
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        peer, said, scheme = (environ.get(name, "") for name in ("REMOTE_ADDR", *FORWARDED_HEADERS[:2]))
+        caller = find_caller(peer, said, scheme, self.trusted)
+        environ["REMOTE_ADDR"] = caller.address
+        environ["wsgi.url_scheme"] = caller.scheme or environ["wsgi.url_scheme"]
+        if not self.is_development:  # a loopback issuer refuses them instead, because somebody set up a proxy
+            forwarded = [name for name in FORWARDED_HEADERS if environ.pop(name, None) is not None]
+            if forwarded and not caller.is_through_proxy and self.told.acquire(blocking=False):
+                log.warning(UNTRUSTED, caller.address or "a Unix socket")
+        return self.app(environ, start_response)  # type: ignore[operator]
+
+
+class HostNormalizer:
+    """Writes the Host header in the issuer's own spelling (RFC 9110 §4.2.3, §7.2), and notes where it was not the issuer's at all.
+
+    Flask makes no URLs for a request whose Host is none: not even those of the page that says so.
+    """
+
+    def __init__(self, app: object, own: str, scheme: str) -> None:
+        self.app = app
+        self.own = own
+        self.scheme = scheme
+        self.normal = authority.normal(own, scheme)
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        host = environ.get("HTTP_HOST", "")
+        environ[FOREIGN_HOST] = host != self.own and authority.normal(host, self.scheme) != self.normal
+        environ["HTTP_HOST"] = self.own
+        return self.app(environ, start_response)  # type: ignore[operator]
+
+
+class PathPrefix:
+    """Serves the application under the issuer's path: `url_for` writes that path, `request.path` is without it.
+
+    Asked at the root of the host are only the metadata, with the path behind the document's name (RFC 8414 §3.1), and health.
+    """
+
+    def __init__(self, app: object, path: str) -> None:
+        self.app = app
+        self.path = path
+        self.at_root = {name + path: name for name in METADATA_PATHS} | {name: name for name in ANY_HOST_PATHS}
+
+    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+        asked = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        inside = self.find_inside(asked)
+        environ["SCRIPT_NAME"] = self.path
+        environ["PATH_INFO"] = asked if inside is None else inside
+        environ[OUTSIDE_PREFIX] = inside is None
+        return self.app(environ, start_response)  # type: ignore[operator]
+
+    def find_inside(self, asked: str) -> str | None:
+        """The address as the application knows it; None for one that is not its own."""
+        if asked == self.path or asked.startswith(f"{self.path}/"):
+            return asked.removeprefix(self.path) or "/"
+        return self.at_root.get(asked)

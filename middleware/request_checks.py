@@ -1,0 +1,111 @@
+"""Check every request before its view: its Host, its path, its origin, and headers that cannot be meant.
+
+Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not the issuer's is
+refused (DNS rebinding).
+"""
+
+import re
+import secrets
+from typing import Any
+from urllib.parse import quote
+
+from flask import Flask, Response, abort, g, request
+from werkzeug.http import parse_date
+
+from config import Settings
+from middleware.error_responses import is_machine_path, json_error, page_error
+from middleware.proxies import (
+    ANY_HOST_PATHS,
+    FOREIGN_HOST,
+    FORWARDED_HEADERS,
+    OUTSIDE_PREFIX,
+)
+from protocol.redirect_uris import is_loopback_host
+from services.event_log import Reason, set_reason
+
+REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
+DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
+ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
+MAXIMUM_BODY = 64 * 1024
+MAXIMUM_FIELDS = 100
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAXIMUM_BODY,
+        MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
+        MAX_FORM_PARTS=MAXIMUM_FIELDS,
+    )
+
+    @app.before_request
+    def check_request() -> Response | None:
+        g.request_id = request.environ[REQUEST_ID] = secrets.token_hex(8)
+        if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE_PREFIX):
+            abort(404)
+        drop_impossible_dates(request.environ)
+        if request.path not in ANY_HOST_PATHS:
+            if request.environ[FOREIGN_HOST]:
+                set_reason(Reason.WRONG_HOST)
+                return wrong_host_response(settings)
+            if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
+                set_reason(Reason.NOT_LOOPBACK)
+                text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
+                return Response(text, 400, mimetype="text/plain")
+            if settings.is_development and not is_loopback(request.remote_addr):
+                set_reason(Reason.NOT_LOOPBACK)
+                return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
+        check_origin(settings.origin)
+        return None
+
+
+def wrong_host_response(settings: Settings) -> Response:
+    """The answer to another Host: where this server is. Not where the caller came from, nor its query, which may hold a secret."""
+    if is_machine_path(request.path):
+        return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
+    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")  # bytes, as WSGI writes them
+    address = settings.origin + quote(path.encode("latin-1"), safe="/:@!$&'()*+,;=")  # RFC 3986 §3.3
+    text = f"This server is at {settings.issuer}, and was asked for under another address."
+    return page_error(400, "Not this address", text, link=(address, "Go on at the right address"))
+
+
+def has_odd_slashes(environ: dict[str, Any]) -> bool:
+    """Whether a path only becomes one of ours on its way: `//oauth/token`, `/oauth%2ftoken` (RFC 3986 §6.2.2).
+
+    A rule that a proxy has for a path must not be passed by with another spelling of it.
+    """
+    path, raw_path = environ.get("PATH_INFO", ""), environ.get("RAW_URI", "").partition("?")[0]
+    return not path.startswith("/") or "//" in path or ENCODED_SLASH.search(raw_path) is not None
+
+
+def drop_impossible_dates(environ: dict[str, Any]) -> None:
+    """A date that cannot be read counts as left out (RFC 9110 §13.1.3). Werkzeug 3.1 raises OverflowError for some."""
+    for name in DATE_HEADERS & environ.keys():
+        try:
+            parse_date(environ[name])
+        except OverflowError:
+            del environ[name]
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether a peer is on this machine; a Unix socket has no address and is."""
+    return not address or is_loopback_host(address)
+
+
+def check_origin(own: str) -> None:
+    """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to work.
+
+    Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the truth.
+    """
+    if request.method != "POST" or is_machine_path(request.path) or is_cross_site_by_design():
+        return
+    site = request.headers.get("Sec-Fetch-Site", "same-origin")
+    origin = request.headers.get("Origin", "null")
+    if site not in ("same-origin", "none") or origin not in ("null", own):
+        set_reason(Reason.FOREIGN_ORIGIN)
+        abort(page_error(400, "Not from here", "This form was sent by another site."))
+
+
+def is_cross_site_by_design() -> bool:
+    """What a client's page may send by POST (RFC 6749 §3.1, RP-Initiated Logout §2); it decides nothing."""
+    decision = {"/oauth/authorize": "ticket", "/oauth/logout": "who"}.get(request.path)
+    return decision is not None and decision not in request.form

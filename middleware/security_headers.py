@@ -1,0 +1,40 @@
+"""Add the security headers to every response: Content-Security-Policy, HSTS, no caching, no sniffing."""
+
+from flask import Flask, Response, g, request
+
+from config import Settings
+from middleware.error_responses import is_machine_path
+
+CSP = (
+    "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
+    "{form_action}base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    @app.after_request
+    def add_security_headers(response: Response) -> Response:
+        headers = response.headers
+        headers.setdefault("X-Content-Type-Options", "nosniff")
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        headers.setdefault("Request-Id", g.get("request_id", ""))
+        if settings.is_https:
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        if not is_machine_path(request.path):
+            policy = CSP.format(script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; "))
+            headers.setdefault("Content-Security-Policy", policy)
+            headers.setdefault("X-Frame-Options", "DENY")
+        if request.endpoint != "static":
+            headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def omit_form_action() -> None:
+    """Let this page's form be answered by a redirect to a client: browsers hold the policy against each redirect of the chain,
+    those that the client's own callback answers with too, and nobody can name them all."""
+    g.form_action = ""
+
+
+def allow_own_script() -> None:
+    """Let this page run a script file of this site, which may ask this site alone. Any other page runs none."""
+    g.script = "script-src 'self'; connect-src 'self'; "

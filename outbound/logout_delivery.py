@@ -1,0 +1,254 @@
+"""Delivers notices of logout to clients, after the transaction that wrote them (Back-Channel Logout 1.0 §2.4
+to §2.8).
+
+Enters: rows of `logout_notice` that are due. Leaves: a signed logout token at each client, and what came of
+it in its row. The rows are the queue: a process that dies loses nothing, another one finds what it left. No
+transaction is open while the network is waited for. `docs/adr/0011-logout-notices-in-an-outbox.md` has the
+reasons. It signs with what it is given (`sign`), and knows no keys.
+"""
+
+import atexit
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from flask import Flask
+from sqlalchemy import Row
+
+import store.clients
+import store.logout_notices
+from crypto import credentials
+from errors import FetchError
+from models import Client
+from outbound.http_client import SECONDS, HttpClient
+from protocol import clock
+from store.logout_notices import ATTEMPTS, Priority
+from unit_of_work import run_in_app
+
+log = logging.getLogger("ostiary.logout_delivery")
+
+PAUSES = (5, 30, 120, 600, 2_700)  # seconds before the second attempt and those after it: an hour in all
+JITTER = 0.2  # of a pause: clients that failed together are not all tried again together
+POLL_SECONDS = 10.0
+CONCURRENCY = {Priority.FAST: 4, Priority.SLOW: 2}  # attempts of this process
+LAST_SECONDS = 30  # for so long after a failed attempt its client comes after all others
+TOKEN_SECONDS = 120  # §2.4: at most two minutes
+DELIVERED = (HTTPStatus.OK, HTTPStatus.NO_CONTENT)  # §2.8
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+Sign = Callable[[dict[str, Any], str, str], str]  # claims, alg, typ: the JWT
+
+
+class Delivery(NamedTuple):
+    """What is sent, and where to."""
+
+    address: str
+    token: str
+
+
+@dataclass
+class Sender:
+    """Makes one attempt to deliver a notice, and notes what came of it."""
+
+    app: Flask
+    issuer: str
+    http_client: HttpClient
+    sign: Sign
+
+    def deliver_due(self) -> int:
+        """Make every attempt that is due, one after another, and return how many that were: what a serving
+        process does by itself.
+        """
+        made = 0
+        while (notice := self.claim_one()) is not None:
+            self.deliver(notice)
+            made += 1
+        return made
+
+    def is_any_due(self) -> bool:
+        return run_in_app(self.app, lambda: store.logout_notices.is_any_due(clock.now()))
+
+    def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> Row[Any] | None:
+        claimed = run_in_app(self.app, lambda: store.logout_notices.claim_due(clock.now(), 1, priority, busy))
+        return claimed[0] if claimed else None
+
+    def deliver(self, notice: Row[Any]) -> bool:
+        """One attempt, of a notice that was claimed, and whether the client has taken it.
+
+        A short transaction before it and one after, none while it waits.
+        """
+        delivery = run_in_app(self.app, lambda: self._write(notice))
+        is_delivered, outcome = self._post(delivery) if delivery else (False, "the client has no address for it")
+        run_in_app(self.app, lambda: record(notice, is_delivered, outcome, may_repeat=delivery is not None))
+        log.info("notice of logout: client_id=%s attempt=%d outcome=%s", notice.client_id, notice.attempts, outcome)
+        return is_delivered
+
+    def _write(self, notice: Row[Any]) -> Delivery | None:
+        """None for a client that wants to be told no more."""
+        client = store.clients.find(notice.client_id)
+        address = client.member("backchannel_logout_uri") if client is not None else None
+        if client is None or address is None:
+            return None
+        return Delivery(address, self._make_logout_token(client, notice))
+
+    def _make_logout_token(self, client: Client, notice: Row[Any]) -> str:
+        """§2.4. Each attempt has its own: it expires soon, and no client sees a `jti` twice."""
+        now = clock.now()
+        content = {
+            "iss": self.issuer,
+            "sub": notice.sub,
+            "aud": notice.client_id,
+            "iat": now,
+            "exp": now + TOKEN_SECONDS,
+            "jti": credentials.random_text(16),
+            "sid": notice.sid,
+            "events": {EVENT: {}},
+        }
+        return self.sign(content, client.member("id_token_signed_response_alg", "RS256"), "logout+jwt")
+
+    def _post(self, delivery: Delivery) -> tuple[bool, str]:
+        """§2.5: whether the client has taken it, and what it answered in words."""
+        try:
+            status = self.http_client.post(delivery.address, {"logout_token": delivery.token})
+        except FetchError as error:
+            return False, str(error)
+        return status in DELIVERED, f"answered {status}"
+
+
+class LogoutDelivery:
+    """One for each app. A thread hands out the attempts that are due to threads that last for one attempt
+    each.
+
+    The bounds are those of AT_ONCE, and one attempt at a time for each client: one that does not answer holds
+    up nobody else, but for the moment in which more clients than the priority has places are found dead. Its
+    next notices come after those of all others: a dead client with a hundred of them leaves room for one that
+    failed once.
+    """
+
+    def __init__(self, sender: Sender, chores: Sequence[Callable[[], None]] = ()) -> None:
+        """chores: small work that the same thread does each time it wakes up. It never raises."""
+        self.sender = sender
+        self._chores = chores
+        self._changed = threading.Condition()
+        self._under_way: dict[str, Priority] = {}  # by client_id
+        self._failed_at: dict[str, float] = {}  # by client_id, on the monotonic clock
+        self._is_woken = False
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look for what is due, from now on: at `wake`, and every POLL_SECONDS.
+
+        Processes that serve call it, again and again.
+        """
+        with self._changed:
+            if self._thread is None and not self._is_stopping:
+                self._thread = threading.Thread(target=self._run, name="logout delivery", daemon=True)
+                self._thread.start()
+                atexit.register(self.stop)
+
+    def wake(self) -> None:
+        """There are new notices.
+
+        Nothing happens in a process that does not serve: those that do will find them.
+        """
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more, and wait for the attempts that are under way."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout=1)
+            atexit.unregister(self.stop)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way, timeout=SECONDS + 1)
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            for chore in self._chores:
+                chore()
+            try:
+                self._hand_out()
+            except Exception as error:
+                log.warning("notices of logout wait: reason=%s", type(error).__name__)
+            with self._changed:
+                pause = POLL_SECONDS * with_jitter()
+                self._changed.wait_for(lambda: self._is_woken or self._is_stopping, timeout=pause)
+                self._is_woken = False
+
+    def _hand_out(self) -> None:
+        if not self.sender.is_any_due():
+            return
+        for priority in Priority:
+            while (notice := self._claim(priority)) is not None:
+                attempt = threading.Thread(target=self._attempt, args=(notice,), name="logout attempt", daemon=True)
+                try:
+                    attempt.start()
+                except RuntimeError:  # there are too many threads
+                    self._finish(notice, is_delivered=False)
+                    raise
+
+    def _claim(self, priority: Priority) -> Row[Any] | None:
+        """The next attempt of a priority, if it has a place; none for a client that another attempt is under
+        way to.
+        """
+        with self._changed:
+            busy = set(self._under_way)
+            if self._is_stopping or list(self._under_way.values()).count(priority) >= CONCURRENCY[priority]:
+                return None
+            last = self._clients_that_failed()
+        notice = self.sender.claim_one(priority, busy | last) or (
+            self.sender.claim_one(priority, busy) if last else None
+        )
+        if notice is not None:
+            with self._changed:
+                self._under_way[notice.client_id] = priority
+        return notice
+
+    def _clients_that_failed(self) -> set[str]:
+        since = time.monotonic() - LAST_SECONDS
+        self._failed_at = {client_id: at for client_id, at in self._failed_at.items() if at > since}
+        return set(self._failed_at)
+
+    def _attempt(self, notice: Row[Any]) -> None:
+        is_delivered = False
+        try:
+            is_delivered = self.sender.deliver(notice)
+        except Exception as error:  # it counts as lost, and is made again
+            log.error("an attempt was not finished: notice=%d reason=%s", notice.id, type(error).__name__)
+        finally:
+            self._finish(notice, is_delivered)
+            self.wake()
+
+    def _finish(self, notice: Row[Any], is_delivered: bool) -> None:
+        with self._changed:
+            del self._under_way[notice.client_id]
+            self._failed_at.pop(notice.client_id, None)
+            if not is_delivered:
+                self._failed_at[notice.client_id] = time.monotonic()
+            self._changed.notify_all()
+
+
+def record(notice: Row[Any], is_delivered: bool, outcome: str, *, may_repeat: bool) -> None:
+    now = clock.now()
+    if is_delivered:
+        store.logout_notices.record(notice.id, notice.attempts, outcome, delivered_at=now)
+    elif notice.attempts < ATTEMPTS and may_repeat:
+        pause = round(PAUSES[notice.attempts - 1] * with_jitter())
+        store.logout_notices.record(notice.id, notice.attempts, outcome, next_attempt_at=now + pause)
+    else:
+        store.logout_notices.record(notice.id, notice.attempts, outcome)
+        log.warning("notice of logout given up: client_id=%s outcome=%s", notice.client_id, outcome)
+
+
+def with_jitter() -> float:
+    return random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - jitter, not a secret

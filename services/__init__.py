@@ -1,0 +1,1 @@
+"""The rules that pages, endpoints, commands and a future API share: each change of state is one function here."""

@@ -1,0 +1,191 @@
+"""What the log says and in which words: an event, fields, and for each refusal one reason from a closed list.
+
+Enters: values, some of which strangers made up. Leaves: records whose text is one line, in which no value can pass for another
+field, begin another line, or tell a terminal what to do. No value is a secret: callers pass ids and words of ours, never what a
+person typed, and what looks like a credential is cut short. A record keeps its fields: another format can be made of them.
+"""
+
+# ruff: noqa: S105 - words, no passwords
+import json
+import logging
+import re
+from enum import Enum, StrEnum
+from ipaddress import ip_address
+from typing import Any
+
+from flask import g, has_request_context, request
+
+log = logging.getLogger("ostiary.events")
+
+BARE = re.compile(r"[A-Za-z0-9._~:/@+,-]+")
+CREDENTIAL = re.compile(r"(ost_[a-z]{2}_|eyJ)[\w.~+/=-]*", re.ASCII)
+NOT_VISIBLE = re.compile(r"[^\x20-\x7E]")
+MAXIMUM_VALUE = 1_000
+MAXIMUM_OF_A_STRANGER = 64
+
+
+class Event(StrEnum):
+    """What a line is about."""
+
+    REQUEST = "request"
+    REFUSED = "refused"
+    SIGN_IN = "sign_in"
+    SIGN_OUT = "sign_out"
+    SIGN_UP = "sign_up"
+    PASSWORD_CHANGED = "password_changed"
+
+
+class Reason(Enum):
+    """Why a request was refused, for the operator alone: an answer says less. The value says what the word means."""
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+    # a client, and how it proves itself
+    UNKNOWN_CLIENT = "nobody is registered under this client id"
+    CLIENT_NOT_NAMED = "the request does not say, or not in one voice, which client it comes from"
+    WRONG_SECRET = "the client exists, its secret is another one"
+    WRONG_ASSERTION = "the client's signed assertion does not hold; `detail` says why"
+    KEYS_NOT_AT_HAND = "the client's keys are at its `jwks_uri`, and as many requests wait for the network as may"
+    WRONG_AUTH_METHOD = "the client, or this endpoint, uses another way of client authentication"
+    WRONG_CLIENT = "the code or token belongs to another client"
+    UNAUTHORIZED_CLIENT = "the client is not registered for this grant"
+    # an authorization request, or one to sign out
+    REDIRECT_URI_NOT_REGISTERED = "the redirect URI is missing or not registered for this client"
+    INVALID_REQUEST = "the request is malformed; `detail` says how"
+    INVALID_SCOPE = "the scope is unknown, or more than the client or the person allows"
+    INVALID_REQUEST_OBJECT = "the signed request object does not hold; `detail` says why"
+    REQUEST_URI_NOT_SUPPORTED = "request objects are taken by value only"
+    UNSUPPORTED_RESPONSE_TYPE = "the response type is another than `code`"
+    LOGIN_REQUIRED = "the client forbade to ask, and nobody fitting is signed in"
+    CONSENT_REQUIRED = "the client forbade to ask, and the person has not allowed this"
+    ACCOUNT_SELECTION_REQUIRED = "the client forbade to ask, and several people are signed in"
+    UNMET_AUTHENTICATION_REQUIREMENTS = "the client insists on a way of sign-in that was not used"
+    ACCESS_DENIED = "the person pressed Deny"
+    REQUEST_GONE = "the pending request was answered, is too old, or is another browser's"
+    # what a client redeems
+    CODE_UNKNOWN = "no such code was issued, or it is gone: spent, or expired long ago"
+    CODE_EXPIRED = "the code came too late"
+    CODE_REPLAYED = "the code was spent before, by somebody who knew everything: what it issued has ended"
+    WRONG_REDIRECT_URI = "the redirect URI is not the one of the authorization request"
+    WRONG_VERIFIER = "the code verifier does not match the authorization request"
+    REFRESH_UNKNOWN = "the refresh token was not issued here"
+    REFRESH_ENDED = "the sign-in of the refresh token has ended"
+    REFRESH_EXPIRED = "the refresh token, or its sign-in, has expired"
+    REFRESH_REUSED = "the refresh token was replaced by another, and this is no repeat that may be honoured"
+    UNSUPPORTED_GRANT_TYPE = "there is no such grant here"
+    # what a bearer token is good for
+    TOKEN_MISSING = "a protected resource was asked for without a bearer token"
+    TOKEN_UNKNOWN = "no such access token was issued, or it was revoked or replaced"
+    TOKEN_EXPIRED = "the access token has expired"
+    INSUFFICIENT_SCOPE = "the access token is not good for this"
+    # what a person sends
+    WRONG_PASSWORD = "the account exists, its password is another one"
+    UNKNOWN_ACCOUNT = "there is no account with the address that was typed, which is never logged"
+    DISABLED = "the account is disabled or removed"
+    ACCOUNT_EXISTS = "somebody signs up with the address of an account"
+    INVALID_FORM = "what was typed into a form cannot be used: a short password, an address that is none"
+    THROTTLED = "too many failures before this one"
+    BUSY = "more passwords are being checked than this process has room for"
+    CSRF = "the form has no token, or not one of this browser; `detail` says which"
+    COOKIES_BLOCKED = "the browser keeps no cookies, so the form cannot prove that it is its own"
+    STALE_FORM = "the form is from before a sign-in or sign-out in the same browser"
+    # what the front door and the server meet
+    WRONG_HOST = "the request names another host than the issuer's"
+    FOREIGN_ORIGIN = "another site's page has sent a form"
+    NOT_LOOPBACK = "a loopback issuer is asked through a proxy, or from another machine"
+    NOT_FOUND = "there is nothing at this address"
+    METHOD_NOT_ALLOWED = "the address exists, and is not used by this method"
+    TOO_LARGE = "more was sent than any request needs"
+    TOO_SLOW = "the request did not arrive within its time"
+    MALFORMED = "what was sent is no HTTP"
+    STORAGE_UNAVAILABLE = "the database is away, too busy, or not migrated"
+    BUG = "the line with `bug:` and the same request id says where"
+
+
+REASONS_OF_ERRORS = {"invalid_client": Reason.UNKNOWN_CLIENT}
+REASONS = {str(reason): reason for reason in Reason}
+
+
+def set_reason(reason: Reason, **fields: Any) -> None:
+    """Note why this request is about to be refused, and what else the line shall say; a later note wins. Nothing is written yet:
+    the line is written once, when the answer is known.
+    """
+    add_fields(reason=str(reason), **fields)
+
+
+def add_fields(**fields: Any) -> None:
+    """What the line of a refusal says, if this request is refused. Plain values, in a new dict each time: a second try
+    starts without the first, and a form that arrives twice has the line of the first twice.
+    """
+    if has_request_context():
+        g.noted = g.get("noted", {}) | fields
+
+
+def get_field(name: str) -> Any:
+    """What was noted last; None for nothing."""
+    return g.get("noted", {}).get(name) if has_request_context() else None
+
+
+def set_client(client_id: str, is_known: bool) -> None:
+    """Which client a request says it comes from. Of an unknown id only so much as may stand in the log."""
+    add_fields(client_id=client_id if is_known else visible(client_id) or None, client_known=is_known)
+
+
+def set_error(error: str, description: str | None) -> None:
+    """What the client is told: a registered word, and words of ours. The reason is the same, unless a better one was noted."""
+    reason = get_field("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
+    add_fields(error=error, reason=str(reason), detail=get_field("detail") or description or None)
+
+
+def write(event: Event, level: int = logging.INFO, **fields: Any) -> None:
+    """One line of the log. A field that is None is left out; the request's id and the client's address come by themselves.
+
+    A view may run twice: what only counts once it is committed is written by `unit_of_work.after_commit`.
+    """
+    if not log.isEnabledFor(level):
+        return
+    if has_request_context():
+        fields.setdefault("remote_addr", as_address(request.remote_addr))
+    known = {name: as_plain(value) for name, value in {"event": event, **fields}.items() if value is not None}
+    log.log(level, "%s", as_text(known), extra={"fields": known})
+
+
+def as_plain(value: Any) -> Any:
+    """As JSON would have it, of bounded length, and nothing that is of use as a credential."""
+    if isinstance(value, bool | int | float):
+        return value
+    return CREDENTIAL.sub(r"\1...", str(value)[:MAXIMUM_VALUE])
+
+
+def as_address(text: str | None) -> str | None:
+    """An address as it is usually written; None for none, and for a text that only says to be one."""
+    try:
+        return str(ip_address(text or ""))
+    except ValueError:
+        return None
+
+
+def as_text(fields: dict[str, Any]) -> str:
+    """`name=value` for each, with a blank between them."""
+    return " ".join(f"{name}={as_value(value)}" for name, value in fields.items())
+
+
+def as_value(value: Any) -> str:
+    """As it is where it is a plain word, else as a JSON string of ASCII: quotes, controls and all other letters are escaped."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(as_plain(value))
+    return text if BARE.fullmatch(text) else json.dumps(text).replace("\x7f", "\\u007f")
+
+
+def visible(presented: str) -> str:
+    """Of what a stranger sent, as much as may stand in the log."""
+    return NOT_VISIBLE.sub("?", presented[:MAXIMUM_OF_A_STRANGER])
+
+
+def printable(text: str) -> str:
+    """The text in one line; what does not print, or changes the direction of what does, is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

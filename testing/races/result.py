@@ -1,0 +1,81 @@
+"""What came out of a scene: how often it was played, what was answered, how fast, what was run again, what was broken."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from testing.races.workers import UNIQUE_KEY, Answer
+
+
+class BrokenPromiseError(Exception):
+    """A rule of the tokens did not hold. Its text says which, without any value."""
+
+
+@dataclass
+class ScenarioResult:
+    """Of one scene."""
+
+    scene: str
+    rounds: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    again: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+    def note(self, answers: Iterable[Answer], again: Counter[str]) -> None:
+        for answer in answers:
+            self.answers[answer.status] += 1
+            self.seconds.append(answer.seconds)
+        self.again.update(again)
+
+    @property
+    def server_errors(self) -> int:
+        return sum(count for status, count in self.answers.items() if status >= 500)
+
+    @property
+    def unique_key_retries(self) -> int:
+        return sum(count for reason, count in self.again.items() if UNIQUE_KEY.search(reason))
+
+    @property
+    def is_kept(self) -> bool:
+        return self.rounds > 0 and not self.broken
+
+    @property
+    def outcome(self) -> str:
+        if self.broken:
+            return f"BROKEN in {len(self.broken)} {'round' if len(self.broken) == 1 else 'rounds'}"
+        return "kept" if self.rounds else "not played"
+
+    def row(self) -> dict[str, Any]:
+        """As it is printed: times in milliseconds."""
+        return {
+            "scene": self.scene,
+            "rounds": self.rounds,
+            "requests": self.answers.total(),
+            "answers": ", ".join(f"{count} x {status}" for status, count in sorted(self.answers.items())),
+            "retries": self.again.total(),
+            "p50_ms": milliseconds(statistics.median(self.seconds)) if self.seconds else None,
+            "p99_ms": milliseconds(percentile(self.seconds, 0.99)) if self.seconds else None,
+            "outcome": self.outcome,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs: counts by status and by reason, and each broken promise with its number."""
+        return self.row() | {
+            "answers": {str(status): count for status, count in sorted(self.answers.items())},
+            "retries": dict(self.again),
+            "unique_key_retries": self.unique_key_retries,
+            "server_errors": self.server_errors,
+            "broken": dict(Counter(self.broken)),
+        }
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def milliseconds(seconds: float) -> float:
+    return round(1000 * seconds, 1)

@@ -1,0 +1,120 @@
+"""A place of its own for a proof: a schema, a database or a file beside the operator's, made before and dropped after.
+
+Enters: an app. Leaves: its settings with another database URL. The name of a place says until when it may be in use and by which
+process, so what a killed run left behind is known, and the next run drops it.
+"""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from flask import Flask
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+import database
+import database.scratch
+from config import Settings
+from models import db
+from protocol import clock
+from services.current import state_of
+from unit_of_work import transaction
+
+PREFIX = "ostiary_prove_"
+NAME = re.compile(r"ostiary_prove_(?P<until>\d+)_(?P<host>[0-9a-f]+)_(?P<process>\d+)")
+
+
+class NoScratchDatabaseError(Exception):
+    """The database gave no place of its own."""
+
+
+@contextmanager
+def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
+    """Settings for an empty place beside the tables of this app, which is dropped at the end, however it comes.
+
+    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError, or DBAPIError for a database
+    that is away.
+    """
+    name = new_name(duration)
+    settings: Settings = state_of(app).settings
+    with app.app_context():
+        left_over = find_left_over()
+        try:
+            for old_name in left_over:
+                drop(old_name)
+            make(name)
+        except DBAPIError as error:
+            what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
+            raise NoScratchDatabaseError(f"the database refused ({database.describe(error)}): {what}") from None
+    try:
+        url = database.scratch.scratch_url(settings.database_url, name)
+        if not leads_to(url, name):
+            raise NoScratchDatabaseError(
+                "something between here and the database drops `options`, which lead to the place: go around it"
+            )
+        yield settings.model_copy(update={"database_url": url})
+    finally:
+        with app.app_context():
+            drop(name)
+
+
+def make(name: str) -> None:
+    with transaction():
+        database.scratch.create_scratch(db.session.connection(), name)
+
+
+def leads_to(url: str, name: str) -> bool:
+    """Whether who connects to this URL is in the place: else the proof would race in the operator's own tables."""
+    engine = create_engine(url, **database.engine_options(url))
+    database.prepare(engine)
+    try:
+        with Session(engine) as session:
+            return database.scratch.is_in_scratch(session.connection(), name)
+    finally:
+        engine.dispose()
+
+
+def drop(name: str) -> None:
+    with transaction():
+        database.scratch.drop_scratch(db.session.connection(), name)
+
+
+def find_left_over() -> list[str]:
+    with transaction():
+        return list(filter(is_left_over, database.scratch.find_scratches(db.session.connection(), PREFIX)))
+
+
+def new_name(duration: timedelta) -> str:
+    return f"{PREFIX}{clock.now() + int(duration.total_seconds())}_{this_host()}_{os.getpid()}"
+
+
+def is_left_over(name: str) -> bool:
+    """Whether nobody can be using the place any more: its time is over, or its process here has ended."""
+    parts = NAME.fullmatch(name)
+    if parts is None:
+        return False
+    if int(parts["until"]) < clock.now():
+        return True
+    return parts["host"] == this_host() and not is_another_process(int(parts["process"]))
+
+
+def this_host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_another_process(process_id: int) -> bool:
+    """Whether a process with this number runs, and is not this one: our own place is not made yet."""
+    if process_id == os.getpid():
+        return False
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

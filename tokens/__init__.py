@@ -1,0 +1,1 @@
+"""How each kind of token is made, read and checked."""

@@ -1,0 +1,122 @@
+"""`require_oauth`: the check of a bearer token (RFC 6750), for every resource that this server itself protects.
+
+One SELECT; on the token's first use one UPDATE more, because a refresh may be repeated only while its successor is unused.
+"""
+
+from typing import Any
+
+from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import MissingAuthorizationError, UnsupportedTokenTypeError
+from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
+from flask import Response, abort, json
+from flask import request as flask_request
+from sqlalchemy import Row
+
+import store.tokens
+from crypto import credentials
+from middleware.error_responses import oauth_error_body
+from protocol import clock
+from protocol.auth_methods import NONE
+from protocol.clock import MICROSECONDS
+from protocol.refresh import leeway_of
+from services import event_log
+from services.current import settings
+from services.event_log import Reason, set_reason
+from unit_of_work import after_rollback
+
+REALM = "ostiary"
+
+
+class BearerToken:
+    """A live access token and its person, with the methods that Authlib asks of it."""
+
+    def __init__(self, row: Row[Any]) -> None:
+        self.row = row
+
+    def is_expired(self) -> bool:
+        return bool(self.row.access_token_expires_at <= clock.now())
+
+    def is_revoked(self) -> bool:
+        """A revoked token has no row; one whose person is gone or disabled counts as revoked."""
+        return self.row.user_id is not None and (self.row.sub is None or self.row.disabled_at is not None)
+
+    def get_scope(self) -> str:
+        return str(self.row.access_token_scope)
+
+
+class Validator(BearerTokenValidator):
+    def authenticate_token(self, token_string: str) -> BearerToken | None:
+        row = store.tokens.find_bearer(credentials.digest(token_string))
+        if row is None:
+            return None
+        event_log.add_fields(client_id=row.client_id, client_known=True, sub=row.sub)
+        return BearerToken(row)
+
+    def validate_token(self, token: BearerToken | None, scopes: Any, request: Any) -> None:
+        try:
+            super().validate_token(token, scopes, request)
+        except InvalidTokenError:
+            set_reason(why_refused(token))
+            raise
+        except InsufficientScopeError:
+            note_use(token.row)  # type: ignore[union-attr]  # there is no scope without a token
+            raise
+        note_use(token.row)  # type: ignore[union-attr]
+
+
+def why_refused(token: BearerToken | None) -> Reason:
+    if token is None:
+        return Reason.TOKEN_UNKNOWN
+    return Reason.TOKEN_EXPIRED if token.is_expired() else Reason.DISABLED
+
+
+def note_use(row: Row[Any]) -> None:
+    """Mark the first use of an access token, also when the request is then refused: whoever sent it has the token."""
+    if row.used_at is not None:
+        return
+    leeway = leeway_of(row.token_endpoint_auth_method == NONE, row.refresh_leeway, settings)
+    leeway_start = clock.now_in_microseconds() - int(leeway.total_seconds() * MICROSECONDS)
+    arguments = (row.id, clock.now(), leeway_start)
+    store.tokens.mark_used(*arguments)
+    after_rollback(store.tokens.mark_used, *arguments)
+
+
+class RequireOAuth(ResourceProtector):
+    """`with require_oauth.acquire("scope") as token:` in a view, or `@require_oauth("scope")` around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_token_validator(Validator(realm=REALM))
+
+    def parse_request_authorization(self, request: Any) -> tuple[Any, str]:
+        """The token of the header (RFC 6750 §2.1) or of the form (§2.2); never of the URL (RFC 9700 §4.3.2)."""
+        sent = flask_request.form.getlist("access_token")
+        if "access_token" in flask_request.args:
+            raise InvalidRequestError("a token does not belong into the URL")
+        if len(sent) + ("Authorization" in flask_request.headers) > 1:
+            raise InvalidRequestError("send the token once")
+        if sent:
+            return self.get_token_validator(Validator.TOKEN_TYPE), sent[0]
+        parsed: tuple[Any, str] = super().parse_request_authorization(request)
+        return parsed
+
+    def raise_error_response(self, error: OAuth2Error) -> None:
+        """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error code (§3.1)."""
+        challenge = f'Bearer realm="{REALM}"'
+        if isinstance(error, MissingAuthorizationError | UnsupportedTokenTypeError):
+            set_reason(Reason.TOKEN_MISSING)
+            event_log.set_error("invalid_request", None)
+            body = oauth_error_body("invalid_request", "a bearer token is required in the Authorization header")
+            status = 401
+        else:
+            event_log.set_error(error.error, error.get_error_description())
+            body = oauth_error_body(error.error, error.get_error_description())
+            challenge += f', error="{error.error}", error_description="{error.get_error_description()}"'
+            status = error.status_code
+        response = Response(json.dumps(body), status, mimetype="application/json")
+        response.headers["WWW-Authenticate"] = challenge
+        abort(response)
+
+
+require_oauth = RequireOAuth()
