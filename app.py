@@ -35,7 +35,17 @@ from middleware import (
     session_cookie,
 )
 from models import db
-from pages import account, account_applications, account_chooser, account_password, assets, demo, home, login, signup
+from pages import (
+    account,
+    account_applications,
+    account_chooser,
+    account_password,
+    assets,
+    demo,
+    home,
+    login,
+    signup,
+)
 from services import current
 from testing import failpoints
 
@@ -57,7 +67,10 @@ class Application(Flask):
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The app. Reads the environment when it is given no settings. Raises ConfigError; opens no connection."""
+    """The app.
+
+    Reads the environment when it is given no settings. Raises ConfigError; opens no connection.
+    """
     if settings is None:
         try:
             settings = Settings()
@@ -113,7 +126,10 @@ class Refusal(dict[str, Any]):
 
 
 def without_settings(error: ConfigError) -> Flask:
-    """An app that can say which version it is and which commands there are. Whatever needs more ends with the error."""
+    """An app that can say which version it is and which commands there are.
+
+    Whatever needs more ends with the error.
+    """
     app = Flask(__name__, root_path=str(PROJECT))
     app.extensions = Refusal(error)
     commands.init_app(app)
@@ -122,7 +138,8 @@ def without_settings(error: ConfigError) -> Flask:
 
 @atexit.register
 def end() -> None:
-    """Close what the apps of this process have open, so that an SQLite file is whole without its -wal; then end at once.
+    """Close what the apps of this process have open, so that an SQLite file is whole without its -wal; then
+    end at once.
 
     Python would look through all of its memory first: a third of a second for a command, more for a server.
     """
@@ -138,10 +155,15 @@ def is_served() -> bool:
 
 
 def check_database_fits(settings: Settings, is_served: bool) -> None:
-    """In-memory SQLite is one connection for one thread: the test client's. Threads on it lose rows. And a file needs locks."""
+    """In-memory SQLite is one connection for one thread: the test client's.
+
+    Threads on it lose rows. And a file needs locks.
+    """
     if not is_served:
         return
     if database.is_memory(settings.database_url):
-        raise ConfigError(["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"])
+        raise ConfigError(
+            ["OSTIARY_DATABASE_URL is in-memory SQLite: it is for the test client alone, use a file"]
+        )
     if found := database.check_location(settings.database_url):
         raise ConfigError([finding.text for finding in found])

@@ -1,4 +1,5 @@
-"""Authlib's authorization server as this project uses it: how tokens look, how refusals leave, how a failed client is answered.
+"""Authlib's authorization server as this project uses it: how tokens look, how refusals leave, how a failed
+client is answered.
 
 `my_oauth.py` gives it the grants, the ways of client authentication and `save_token`.
 """
@@ -37,7 +38,8 @@ def with_values(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
 
 
 class Request(OAuth2Request):
-    """Authlib's request: parameters of a machine from the body alone (RFC 9700 §2.5), those of a person as they were kept.
+    """Authlib's request: parameters of a machine from the body alone (RFC 9700 §2.5), those of a person as
+    they were kept.
 
     Its URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
     """
@@ -64,7 +66,10 @@ class UnsupportedGrantType(UnsupportedGrantTypeError):
 
 
 def find_client(client_id: str) -> Client | None:
-    """The client of this id, or None. Which was asked for is remembered for the line of a refusal; a success writes none."""
+    """The client of this id, or None.
+
+    Which was asked for is remembered for the line of a refusal; a success writes none.
+    """
     client = store.clients.find(client_id)
     g.asked_for = client_id, client is not None
     return client
@@ -83,7 +88,9 @@ def note_failure(client_id: str) -> None:
 
 
 class AuthorizationServer(flask_oauth2.AuthorizationServer):
-    """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that failed is told."""
+    """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that
+    failed is told.
+    """
 
     def __init__(
         self,
@@ -113,7 +120,9 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         return int(self.settings.authorization_code_lifetime.total_seconds())
 
     def create_oauth2_request(self, request: Any) -> OAuth2Request:
-        """Authlib passes None for the current request; the consent page passes the parameters that it kept."""
+        """Authlib passes None for the current request; the consent page passes the parameters that
+        it kept.
+        """
         return request if isinstance(request, OAuth2Request) else Request()
 
     def kept_request(self, parameters: dict[str, str]) -> OAuth2Request:
@@ -133,7 +142,8 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         include_refresh_token: bool = True,
         sign_in: Any = None,
     ) -> dict[str, Any]:
-        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the client may have.
+        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the
+        client may have.
 
         sign_in: `auth_time` and `acr` of the person; None for a machine.
         """
@@ -158,12 +168,15 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         except InvalidClientError:
             raise self.failed_authentication() from None
         if "noted" in g:
-            event_log.add_fields(reason=None, detail=None)  # of a way that was tried in vain before the right one
+            # of a way that was tried in vain before the right one
+            event_log.add_fields(reason=None, detail=None)
         return client
 
     @staticmethod
     def failed_authentication() -> ClientAuthenticationFailed:
-        """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client out."""
+        """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client
+        out.
+        """
         client_id = client_secret.presented_client_id(flask_request)
         failures = throttling.for_client(client_id)
         note_failure(client_id)
@@ -180,7 +193,10 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
             raise UnsupportedGrantType(None) from None
 
     def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
-        """A refusal is rolled back. One of an authorization request goes back to the client where that is known to be safe."""
+        """A refusal is rolled back.
+
+        One of an authorization request goes back to the client where that is known to be safe.
+        """
         if error.redirect_uri:
             return self.refuse_authorization(error, request.payload.data)
         self.note_refusal(error)
@@ -188,7 +204,9 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         return response
 
     def refuse_authorization(self, error: OAuth2Error, parameters: dict[str, str]) -> Response:
-        """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked for."""
+        """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked
+        for.
+        """
         self.note_refusal(error)
         mode = parameters.get("response_mode")
         return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))

@@ -1,7 +1,8 @@
 """Settings: every knob, typed, with its default and unit, read from `OSTIARY_…` and checked once at start.
 
-Enters: the environment (or keyword arguments in tests). Leaves: one frozen `Settings`, or one `ConfigError` that lists every
-problem together and prints no value. A loopback issuer means development: only there do the first three have defaults.
+Enters: the environment (or keyword arguments in tests). Leaves: one frozen `Settings`, or one `ConfigError`
+that lists every problem together and prints no value. A loopback issuer means development: only there do the
+first three have defaults.
 """
 
 import os
@@ -30,11 +31,13 @@ from environment import env_file, secret_files
 from errors import ConfigError
 from protocol import client_address, redirect_uris
 
-VERSION = "0.1.0"  # said by `flask version` and by a server when it starts; a release has a tag of the same name
+# said by `flask version` and by a server when it starts; a release has a tag of the same name
+VERSION = "0.1.0"
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"  # where `make run` keeps its database and key
 DEVELOPMENT_DATABASE = INSTANCE / "ostiary.sqlite3"
-CREATES = "OSTIARY_CREATE_DEVELOPMENT"  # `make run` and `make dev` set it where they make what is not there yet
+# `make run` and `make dev` set it where they make what is not there yet
+CREATES = "OSTIARY_CREATE_DEVELOPMENT"
 MINIMUM_SECRET_LENGTH = 32
 ISSUER = re.compile(
     r"(?P<origin>https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)"
@@ -103,7 +106,9 @@ PositiveSeconds = Annotated[timedelta, BeforeValidator(from_seconds), Field(ge=t
 Failures = Annotated[int, Field(ge=1, le=1_000_000)]
 SecretKey = Annotated[SecretStr, AfterValidator(check_length)]
 SecretKeys = Annotated[tuple[SecretKey, ...], NoDecode, BeforeValidator(from_commas)]
-Proxies = Annotated[tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)]
+Proxies = Annotated[
+    tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)
+]
 Schemes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_blanks), AfterValidator(check_schemes)]
 IS_PROCESS = "is_process"  # no setting: whether a default would be a guess
 
@@ -111,8 +116,9 @@ IS_PROCESS = "is_process"  # no setting: whether a default would be a guess
 class Settings(BaseSettings):
     """The contract with operators. Frozen; keyword arguments win over the environment.
 
-    `Settings()` without any is what the process of an operator has: it reads the file of settings too, and never guesses a
-    database. Raises ConfigError with every problem at once. Nothing is made on the disk, but for `make run`.
+    `Settings()` without any is what the process of an operator has: it reads the file of settings too, and
+    never guesses a database. Raises ConfigError with every problem at once. Nothing is made on the disk, but
+    for `make run`.
     """
 
     model_config = SettingsConfigDict(
@@ -124,21 +130,31 @@ class Settings(BaseSettings):
     )
 
     issuer: str
-    """Where this server is: https, perhaps with a path, without a slash at the end (RFC 8414 §2). Loopback means development."""
+    """Where this server is: https, perhaps with a path, without a slash at the end (RFC 8414 §2).
+
+    Loopback means development.
+    """
 
     database_url: str = Field(repr=False)  # it may hold a password
     """`sqlite:///path`, `postgresql://…` (psycopg 3) or `mariadb://…` (PyMySQL)."""
 
     secret_key: SecretKey
-    """At least 32 characters, the same on every node. On loopback made once and kept in a file of mode 0600."""
+    """At least 32 characters, the same on every node.
+
+    On loopback made once and kept in a file of mode 0600.
+    """
 
     old_secret_keys: SecretKeys = ()
     """Keys that were the secret key before, comma separated: they verify and decrypt only."""
 
     access_token_lifetime: PositiveSeconds = timedelta(minutes=10)
-    """Short, because an access token cannot be called back from a resource server that does not ask (RFC 9700 §2.2)."""
+    """Short, because an access token cannot be called back from a resource server that does not ask (RFC 9700
+    §2.2).
+    """
 
-    authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(minutes=1)
+    authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(
+        minutes=1
+    )
     """At most 600 (RFC 6749 §4.1.2)."""
 
     refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)
@@ -148,13 +164,21 @@ class Settings(BaseSettings):
     """From the sign-in on, however often refreshed."""
 
     refresh_leeway: Seconds = timedelta(seconds=10)
-    """So long a repeated refresh gets the same pair, also after the use of its access token. With the next two at 0: strict."""
+    """So long a repeated refresh gets the same pair, also after the use of its access token.
+
+    With the next two at 0: strict.
+    """
 
     public_refresh_leeway: Seconds = timedelta(seconds=30)
-    """The same for public clients. Nothing proves who asks there, so it is all that they have: a thief has it too."""
+    """The same for public clients.
+
+    Nothing proves who asks there, so it is all that they have: a thief has it too.
+    """
 
     refresh_retry_lifetime: Seconds = timedelta(hours=24)
-    """For so long a client that authenticates may repeat a refresh, while what it got the first time is unused."""
+    """For so long a client that authenticates may repeat a refresh, while what it got the first time is
+    unused.
+    """
 
     id_token_lifetime: Annotated[PositiveSeconds, Field(le=MAXIMUM_JWT_LIFETIME)] = timedelta(hours=1)
     """How long an ID token may be taken for a sign-in, at most a day (OpenID Connect Core §2)."""
@@ -163,7 +187,10 @@ class Settings(BaseSettings):
     """For so long a key signs; its successor is published beforehand."""
 
     jwks_cache_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(days=1))] = timedelta(minutes=5)
-    """How long clients and resource servers may keep the JWKS. A new key signs only when older copies have expired."""
+    """How long clients and resource servers may keep the JWKS.
+
+    A new key signs only when older copies have expired.
+    """
 
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1
     """Live tokens of a person at a client: a new sign-in replaces the oldest. Clients may have their own."""
@@ -172,10 +199,16 @@ class Settings(BaseSettings):
     """Whether people may make accounts themselves."""
 
     failed_sign_ins_per_account_and_address: Failures = 10
-    """In a throttle period, from one address. The same number is for each device where the account was signed in before."""
+    """In a throttle period, from one address.
+
+    The same number is for each device where the account was signed in before.
+    """
 
     failed_sign_ins_per_account: Failures = 50
-    """In a throttle period, from all addresses together. Known devices are not held up, and addresses that are new to it hardly."""
+    """In a throttle period, from all addresses together.
+
+    Known devices are not held up, and addresses that are new to it hardly.
+    """
 
     failed_sign_ins_per_address: Failures = 100
     """In a throttle period, for all accounts together."""
@@ -193,25 +226,39 @@ class Settings(BaseSettings):
     """So long it takes until as many failures as are allowed are forgotten."""
 
     password_hashes: Annotated[int, Field(ge=1, le=1_000)] = 2
-    """Passwords that a worker process hashes at once; each takes 19 MiB and a core. The rest is answered 503."""
+    """Passwords that a worker process hashes at once; each takes 19 MiB and a core.
+
+    The rest is answered 503.
+    """
 
     redirect_schemes: Schemes = ("cursor", "vscode", "vscode-insiders")
-    """Private-use schemes without a dot that redirect URIs may have, separated by blanks; nobody owns one (RFC 8252 §8.4)."""
+    """Private-use schemes without a dot that redirect URIs may have, separated by blanks; nobody owns one
+    (RFC 8252 §8.4).
+    """
 
     client_fetches: Annotated[int, Field(ge=1, le=1_000)] = 2
-    """Requests of a worker process that may wait for what clients publish; each holds a thread. The rest is answered 503."""
+    """Requests of a worker process that may wait for what clients publish; each holds a thread.
+
+    The rest is answered 503.
+    """
 
     allow_private_addresses: bool
-    """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses, and by plain http."""
+    """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses,
+    and by plain http.
+    """
 
     trusted_proxies: Proxies = ()
-    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count; `unix` for a Unix socket."""
+    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count; `unix` for a
+    Unix socket.
+    """
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
     failpoint: Path | None = Field(default=None, exclude=True)  # excluded: no operator is told of it
-    """For tests, on a loopback issuer alone: the file that says where a process is to die (`testing/failpoints.py`)."""
+    """For tests, on a loopback issuer alone: the file that says where a process is to die
+    (`testing/failpoints.py`).
+    """
 
     def __init__(self, **values: Any) -> None:
         is_process = not values
@@ -234,13 +281,17 @@ class Settings(BaseSettings):
         is_guess = values.pop(IS_PROCESS, False)
         if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
             may_create = bool(os.environ.get(CREATES))
-            if "database_url" not in values and (may_create or not is_guess or os.path.exists(DEVELOPMENT_DATABASE)):
+            if "database_url" not in values and (
+                may_create or not is_guess or os.path.exists(DEVELOPMENT_DATABASE)
+            ):
                 if may_create:
                     INSTANCE.mkdir(mode=0o700, exist_ok=True)
                 values["database_url"] = f"sqlite:///{DEVELOPMENT_DATABASE}"
             values.setdefault("signup", "open")
             values.setdefault("allow_private_addresses", True)
-            if "secret_key" not in values and (key := development_secret_key(INSTANCE / "secret_key", may_create)):
+            if "secret_key" not in values and (
+                key := development_secret_key(INSTANCE / "secret_key", may_create)
+            ):
                 values["secret_key"] = key
         values.setdefault("signup", "closed")
         values.setdefault("allow_private_addresses", False)
@@ -252,7 +303,8 @@ class Settings(BaseSettings):
         schedule = Schedule(self.signing_key_lifetime, self.jwks_cache_lifetime)
         if self.signing_key_lifetime.total_seconds() < 2 * schedule.announcement:
             raise ValueError(
-                "OSTIARY_SIGNING_KEY_LIFETIME must be at least twice OSTIARY_JWKS_CACHE_LIFETIME and two minutes more:"
+                "OSTIARY_SIGNING_KEY_LIFETIME must be at least twice OSTIARY_JWKS_CACHE_LIFETIME and"
+                " two minutes more:"
                 " each key is published before it signs"
             )
         return self
@@ -266,7 +318,9 @@ class Settings(BaseSettings):
     @field_validator("issuer")
     @classmethod
     def check_issuer(cls, issuer: str) -> str:
-        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with it; and a path."""
+        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with
+        it; and a path.
+        """
         if issuer.endswith("/"):
             raise ValueError("must not end in a slash: clients compare it as text")
         parts = ISSUER.fullmatch(issuer)
@@ -276,8 +330,10 @@ class Settings(BaseSettings):
             spelling = None
         if not parts or spelling != parts["origin"]:
             raise ValueError(
-                "must be like https://login.example, https://login.example:8443 or https://example.com/login: the host in lower"
-                " case, no query, fragment, user or default port, in the path no encoded characters (RFC 8414 §2)"
+                "must be like https://login.example, https://login.example:8443 or"
+                " https://example.com/login: the host in lower"
+                " case, no query, fragment, user or default port, in the path no encoded characters"
+                " (RFC 8414 §2)"
             )
         if not issuer.startswith("https:") and not is_loopback_issuer(issuer):
             raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
@@ -323,7 +379,10 @@ def problem_text(problem: Any) -> str:
     """One problem in words, naming the variable and never its value."""
     name = "OSTIARY_" + str(problem["loc"][0]).upper() + " " if problem["loc"] else ""
     if problem["type"] == "missing":
-        return f"{name}is missing: set it, or let OSTIARY_ENV_FILE name a file of settings; `make run` makes one for development"
+        return (
+            f"{name}is missing: set it, or let OSTIARY_ENV_FILE name a file of settings; `make"
+            " run` makes one for development"
+        )
     return name + problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
@@ -338,7 +397,10 @@ def is_loopback_issuer(issuer: str) -> bool:
 
 
 def development_secret_key(path: Path, may_create: bool = True) -> str | None:
-    """The key kept at `path`, made there the first time, or None. Two processes that start at once get the same one."""
+    """The key kept at `path`, made there the first time, or None.
+
+    Two processes that start at once get the same one.
+    """
     if may_create and not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -356,4 +418,6 @@ def development_secret_key(path: Path, may_create: bool = True) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ValueError(f"instance/{path.name} cannot be read ({error.strerror}): run this as its owner") from None
+        raise ValueError(
+            f"instance/{path.name} cannot be read ({error.strerror}): run this as its owner"
+        ) from None

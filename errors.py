@@ -11,15 +11,18 @@
     ValueError
         BlockedUrlError          this server does not call that address
 
-Refusals of OAuth requests are Authlib's `OAuth2Error` and its subclasses; those of client authentication are in
-`client_auth/errors.py`.
+Refusals of OAuth requests are Authlib's `OAuth2Error` and its subclasses; those of client authentication are
+in `client_auth/errors.py`.
 """
 
 from click import ClickException
 
 
 class ConfigError(ClickException):
-    """The settings cannot be used. Its text lists every problem and no value; `flask …` prints it and exits 1."""
+    """The settings cannot be used.
+
+    Its text lists every problem and no value; `flask …` prints it and exits 1.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -35,11 +38,17 @@ class TooManyHashesError(Exception):
 
 
 class DuplicateRequestError(Exception):
-    """A request was overtaken by the same request, sent twice. Run again, it finds the answer of the other."""
+    """A request was overtaken by the same request, sent twice.
+
+    Run again, it finds the answer of the other.
+    """
 
 
 class FetchError(Exception):
-    """There is no answer, or none that may be used. The text is fixed words: it quotes neither URL nor answer."""
+    """There is no answer, or none that may be used.
+
+    The text is fixed words: it quotes neither URL nor answer.
+    """
 
 
 class FetchBusyError(FetchError):

@@ -25,7 +25,8 @@ env_file.load()  # for PORT and WEB_CONCURRENCY; `on_starting` tells what is wro
 bind = [f"127.0.0.1:{os.environ.get('PORT') or 8000}"]
 workers = database_checks.processes()
 threads = 4
-worker_connections = 800  # a process; files and database connections need room too below the usual limit of 1024
+# a process; files and database connections need room too below the usual limit of 1024
+worker_connections = 800
 worker_class = "middleware.buffering_worker.BufferingWorker"  # a slow client holds no thread
 preload_app = False  # a pool must not be shared across fork
 control_socket_disable = True
@@ -36,7 +37,8 @@ limit_request_line = 16 * 1024  # authorization requests carry a state, and some
 limit_request_field_size = (
     16 * 1024
 )  # the cookies are one field, and a browser may have 180 of ours (`services/browser_ids.py`)
-forwarded_allow_ips = ""  # OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
+# OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
+forwarded_allow_ips = ""
 forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request;
 secure_scheme_headers: dict[
     str, str
@@ -60,7 +62,8 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         raise SystemExit(str(error)) from None
     if server.cfg.is_ssl and issubclass(server.worker_class, BufferingWorker):
         raise SystemExit(
-            "End TLS in a proxy in front; or take --worker-class gthread, where each slow client holds a thread."
+            "End TLS in a proxy in front; or take --worker-class gthread, where each slow client"
+            " holds a thread."
         )
     addresses = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     if settings.is_development and not all(is_loopback_host(host) for host in addresses):
@@ -79,19 +82,24 @@ def post_worker_init(worker):  # type: ignore[no-untyped-def]
 
 
 def give_large_blocks_back():  # type: ignore[no-untyped-def]
-    """A password hash takes 19 MiB for a moment. glibc learns to keep blocks of that size, one for each thread; told a limit, it
-    gives whatever is larger back to the kernel at once (mallopt(3)). Other C libraries have no such function, and no such habit.
+    """A password hash takes 19 MiB for a moment. glibc learns to keep blocks of that size, one for each
+    thread; told a limit, it gives whatever is larger back to the kernel at once (mallopt(3)). Other C
+    libraries have no such function, and no such habit.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 def when_ready(server):  # type: ignore[no-untyped-def]
-    """Before the workers are forked. Their garbage collector would write to all the memory that they share, and so copy it."""
+    """Before the workers are forked.
+
+    Their garbage collector would write to all the memory that they share, and so copy it.
+    """
     gc.collect()
     gc.freeze()
     issuer = Settings().issuer
     print(
-        f"\n  Ostiary is ready:  {issuer}\n  Metadata:          {issuer}/.well-known/oauth-authorization-server\n",
+        f"\n  Ostiary is ready:  {issuer}\n  Metadata:         "
+        f" {issuer}/.well-known/oauth-authorization-server\n",
         flush=True,
     )

@@ -1,8 +1,9 @@
 """Every table, every constraint, and the small methods that Authlib asks of a client.
 
-Random values are stored as SHA-256 digests, chosen passwords as Argon2id, so a stolen copy of the database signs nobody in.
-Instants are epoch seconds; only `Token.issued_at` is in microseconds, because it orders a person's sign-ins at a client.
-Primary keys are never used twice (AUTOINCREMENT on SQLite): a row that is gone must not be mistaken for its successor.
+Random values are stored as SHA-256 digests, chosen passwords as Argon2id, so a stolen copy of the database
+signs nobody in. Instants are epoch seconds; only `Token.issued_at` is in microseconds, because it orders a
+person's sign-ins at a client. Primary keys are never used twice (AUTOINCREMENT on SQLite): a row that is gone
+must not be mistaken for its successor.
 """
 
 import hmac
@@ -54,7 +55,10 @@ db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
 
 
 class User(db.Model):  # type: ignore[name-defined]
-    """A person (`end_user`). Busy counters stay out of this row: it is the lock that orders all changes to its tokens."""
+    """A person (`end_user`).
+
+    Busy counters stay out of this row: it is the lock that orders all changes to its tokens.
+    """
 
     __tablename__ = "end_user"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -68,7 +72,8 @@ class User(db.Model):  # type: ignore[name-defined]
     created_at: Mapped[int] = mapped_column(BigInteger)
     email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
     disabled_at: Mapped[int | None] = mapped_column(BigInteger)
-    updated_at: Mapped[int | None] = mapped_column(BigInteger)  # when what clients are told of them last changed
+    # when what clients are told of them last changed
+    updated_at: Mapped[int | None] = mapped_column(BigInteger)
     # Always filled; nullable only because SQLite adds no other column to a table that is there.
     claims: Mapped[dict[str, Any]] = mapped_column(
         JSON, default=dict, nullable=True
@@ -87,14 +92,18 @@ class LiveSecret(NamedTuple):
 
 
 class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
-    """A registered client (RFC 7591 §2 has the members). A lifetime of None means the server's setting, NEVER no end."""
+    """A registered client (RFC 7591 §2 has the members).
+
+    A lifetime of None means the server's setting, NEVER no end.
+    """
 
     __tablename__ = "client"
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     client_name: Mapped[str] = mapped_column(String(200))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_client_secret: Mapped[bytes | None] = mapped_column(Sealed)  # for client_secret_jwt, whose key it is
+    # for client_secret_jwt, whose key it is
+    sealed_client_secret: Mapped[bytes | None] = mapped_column(Sealed)
     client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
     token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
     grant_types: Mapped[list[str]] = mapped_column(JSON)
@@ -111,7 +120,8 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     refresh_retry_lifetime: Mapped[int | None] = mapped_column(Integer)
     client_secret_number: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))
     client_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
-    previous_secret_digest: Mapped[bytes | None] = mapped_column(Digest)  # good beside the other until it ends
+    # good beside the other until it ends
+    previous_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
     sealed_previous_secret: Mapped[bytes | None] = mapped_column(Sealed)
     previous_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
     previous_secret_ends_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -125,7 +135,9 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
 
     def home(self) -> str | None:
-        """Where a person finds the application: a page that begins its sign-in, its home page, or the site of a redirect URI."""
+        """Where a person finds the application: a page that begins its sign-in, its home page, or the site of
+        a redirect URI.
+        """
         known = self.member("initiate_login_uri") or self.member("client_uri")
         if known:
             return str(known)
@@ -157,7 +169,9 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         if self.previous_secret_ends_at is not None and self.previous_secret_ends_at > now:
             stored = (self.previous_secret_digest, self.sealed_previous_secret)
             until = self.previous_secret_ends_at
-            secrets.append(LiveSecret(self.client_secret_number - 1, *stored, self.previous_secret_made_at, until))
+            secrets.append(
+                LiveSecret(self.client_secret_number - 1, *stored, self.previous_secret_made_at, until)
+            )
         return secrets
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
@@ -170,9 +184,11 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
         return grant_type in self.grant_types
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The scope that a request gets: all that is registered when none is named, None when one word is not allowed.
+        """The scope that a request gets: all that is registered when none is named, None when one word is not
+        allowed.
 
-        A request that was kept names "" where nothing was registered: it gets no more when something is by now.
+        A request that was kept names "" where nothing was registered: it gets no more when something is by
+        now.
         """
         if scope is None:
             return self.scope
@@ -215,7 +231,8 @@ class ClientOrigin(db.Model):  # type: ignore[name-defined]
 
 
 class ClientSecretUse(db.Model):  # type: ignore[name-defined]
-    """When a secret of a client was last right, to the hour. Not in the client's row: whoever inserts a token waits for its lock.
+    """When a secret of a client was last right, to the hour. Not in the client's row: whoever inserts a token
+    waits for its lock.
 
     The two newest of each client are kept.
     """
@@ -237,7 +254,10 @@ class Scope(db.Model):  # type: ignore[name-defined]
 
 
 class UserSession(db.Model):  # type: ignore[name-defined]
-    """One browser that a person signed in with. The cookie holds the value whose digest is here; signing in again renews both."""
+    """One browser that a person signed in with.
+
+    The cookie holds the value whose digest is here; signing in again renews both.
+    """
 
     __tablename__ = "user_session"
     __table_args__ = (Index(None, "user_id", "created_at"), {"sqlite_autoincrement": True})
@@ -252,12 +272,15 @@ class UserSession(db.Model):  # type: ignore[name-defined]
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     remote_addr: Mapped[str] = mapped_column(String(45), default="")
     last_seen_at: Mapped[int | None] = mapped_column(BigInteger)  # None: not since this is written down
-    device_digest: Mapped[bytes | None] = mapped_column(Digest)  # of what the browser is known by (`known_device.py`)
+    # of what the browser is known by (`known_device.py`)
+    device_digest: Mapped[bytes | None] = mapped_column(Digest)
     is_kept: Mapped[bool | None] = mapped_column(Boolean)  # whether it outlives the browser's end; None is no
 
 
 class ClientSession(db.Model):  # type: ignore[name-defined]
-    """A client that a person was sent back to from one of their sessions: the `sid` of its ID tokens (Back-Channel Logout §2.1)."""
+    """A client that a person was sent back to from one of their sessions: the `sid` of its ID tokens
+    (Back-Channel Logout §2.1).
+    """
 
     __tablename__ = "client_session"
     __table_args__ = (UniqueConstraint("session_id", "client_id"),)
@@ -271,7 +294,8 @@ class ClientSession(db.Model):  # type: ignore[name-defined]
 class LogoutNotice(db.Model):  # type: ignore[name-defined]
     """A client that is to be told of a session's end, and what became of it (Back-Channel Logout §2.5).
 
-    Stored in the transaction that ended the session; delivered afterwards. It stays as the receipt, the newest of each person.
+    Stored in the transaction that ended the session; delivered afterwards. It stays as the receipt, the
+    newest of each person.
     """
 
     __tablename__ = "logout_notice"
@@ -291,7 +315,9 @@ class LogoutNotice(db.Model):  # type: ignore[name-defined]
 
 
 class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
-    """A pending authorization request, under its own unguessable id and bound to the browser that brought it."""
+    """A pending authorization request, under its own unguessable id and bound to the browser that
+    brought it.
+    """
 
     __tablename__ = "authorization_ticket"
 
@@ -299,8 +325,10 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
     sealed_parameters: Mapped[bytes] = mapped_column(Sealed)  # the ticket opens them
-    session_id: Mapped[int | None] = mapped_column(Id)  # the session that was begun, renewed or chosen for this request
-    requested_at: Mapped[int | None] = mapped_column(BigInteger)  # microseconds: of a browser's requests the oldest go
+    # the session that was begun, renewed or chosen for this request
+    session_id: Mapped[int | None] = mapped_column(Id)
+    # microseconds: of a browser's requests the oldest go
+    requested_at: Mapped[int | None] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
@@ -309,7 +337,8 @@ class FormAnswer(db.Model):  # type: ignore[name-defined]
 
     __tablename__ = "form_answer"
 
-    form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the browser and all that it sent
+    # of the browser and all that it sent
+    form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     sealed_answer: Mapped[bytes] = mapped_column(Sealed)  # what was sent opens it
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
@@ -328,7 +357,10 @@ class Consent(db.Model):  # type: ignore[name-defined]
 
 
 class AuthorizationCode(db.Model):  # type: ignore[name-defined]
-    """An authorization code that waits to be spent (RFC 6749 §4.1.2). Spending deletes the row; the token remembers it."""
+    """An authorization code that waits to be spent (RFC 6749 §4.1.2).
+
+    Spending deletes the row; the token remembers it.
+    """
 
     __tablename__ = "authorization_code"
 
@@ -341,17 +373,22 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     auth_time: Mapped[int] = mapped_column(BigInteger)
     acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the person proved who they are
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
-    sealed_openid: Mapped[bytes | None] = mapped_column(Sealed)  # what ID tokens need to know; the code opens it
-    failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges so far
+    # what ID tokens need to know; the code opens it
+    sealed_openid: Mapped[bytes | None] = mapped_column(Sealed)
+    # refused exchanges so far
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Token(db.Model):  # type: ignore[name-defined]
-    """A live token. For a person a row is a *family*: one sign-in and all its refreshes, in one of the pair's slots.
+    """A live token. For a person a row is a *family*: one sign-in and all its refreshes, in one of the pair's
+    slots.
 
-    `UNIQUE (client_id, user_id, slot)` is the backstop of the rule "at most max_sessions rows for a person and a client": the
-    lock on the person's row comes first, so it should never fire. A machine's token has neither person nor slot.
-    There is no foreign key to `end_user`: whoever inserts holds that row's lock, and whoever removes a person takes it too.
+    `UNIQUE (client_id, user_id, slot)` is the backstop of the rule "at most max_sessions rows for a person
+    and a client": the lock on the person's row comes first, so it should never fire. A machine's token has
+    neither person nor slot.
+    There is no foreign key to `end_user`: whoever inserts holds that row's lock, and whoever removes a person
+    takes it too.
     """
 
     __tablename__ = "token"
@@ -400,7 +437,10 @@ class Token(db.Model):  # type: ignore[name-defined]
 
 
 class Throttle(db.Model):  # type: ignore[name-defined]
-    """A leaky bucket of failures (`protocol/throttle.py`). An empty one needs no row: `expires_at` is when it will be empty."""
+    """A leaky bucket of failures (`protocol/throttle.py`).
+
+    An empty one needs no row: `expires_at` is when it will be empty.
+    """
 
     __tablename__ = "throttle"
 
@@ -409,19 +449,23 @@ class Throttle(db.Model):  # type: ignore[name-defined]
 
 
 class SigningKey(db.Model):  # type: ignore[name-defined]
-    """A key that signs ID tokens and the like, from `active_from` until its successor does (`crypto/key_schedule.py`)."""
+    """A key that signs ID tokens and the like, from `active_from` until its successor does
+    (`crypto/key_schedule.py`).
+    """
 
     __tablename__ = "signing_key"
     __table_args__ = (UniqueConstraint("alg", "generation"),)
 
     kid: Mapped[str] = mapped_column(String(43), primary_key=True)
     alg: Mapped[str] = mapped_column(String(10))
-    generation: Mapped[int] = mapped_column(Integer)  # of its alg: two nodes that make the next one at once make one
+    # of its alg: two nodes that make the next one at once make one
+    generation: Mapped[int] = mapped_column(Integer)
     public_jwk: Mapped[dict[str, Any]] = mapped_column(JSON)
     sealed_private_key: Mapped[bytes] = mapped_column(Sealed)
     created_at: Mapped[int] = mapped_column(BigInteger)
     active_from: Mapped[int] = mapped_column(BigInteger)
-    last_presented_at: Mapped[int | None] = mapped_column(BigInteger)  # when something it signed was last shown to us
+    # when something it signed was last shown to us
+    last_presented_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class SpentAssertion(db.Model):  # type: ignore[name-defined]
@@ -434,5 +478,7 @@ class SpentAssertion(db.Model):  # type: ignore[name-defined]
 
 
 def table(model: type[Any]) -> Table:
-    """The table of a model, for the Core statements of the token path: they skip the ORM's work on each execution."""
+    """The table of a model, for the Core statements of the token path: they skip the ORM's work on each
+    execution.
+    """
     return cast(Table, model.__table__)

@@ -1,7 +1,9 @@
-"""Authlib wired to our tables. The heart of the server is `save_token`: one DELETE, one INSERT, in the request's one transaction.
+"""Authlib wired to our tables. The heart of the server is `save_token`: one DELETE, one INSERT, in the
+request's one transaction.
 
-Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentication or an endpoint is one file and one line in
-`GRANTS` or `CLIENT_AUTH`. The server is built once for each app: a shared one would collect the grants of all of them.
+Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentication or an endpoint is one
+file and one line in `GRANTS` or `CLIENT_AUTH`. The server is built once for each app: a shared one would
+collect the grants of all of them.
 """
 
 import logging
@@ -105,12 +107,13 @@ INSERT_TOKEN_IN_A_FREE_SLOT = insert(tokens).from_select(
 def save_token(token: dict[str, Any], request: Any) -> None:
     """Replace the tokens of this person at this client by the one just issued.
 
-    token: the response of RFC 6749 §5.1; `expires_in` in seconds. For a repeated refresh it is filled with the pair issued before.
-    request: Authlib's OAuth2Request; `user` is None for client_credentials (§4.4), where only expired tokens go.
-    The person's row is locked already: the grant did it before it claimed the code.
-    Sends one DELETE, then one INSERT, in this order: an INSERT that came first would be deleted with the rest. Never commits.
-    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family. InvalidScopeError where the
-    client is registered no more for anything that was granted.
+    token: the response of RFC 6749 §5.1; `expires_in` in seconds. For a repeated refresh it is filled with
+    the pair issued before.
+    request: Authlib's OAuth2Request; `user` is None for client_credentials (§4.4), where only expired tokens
+    go. The person's row is locked already: the grant did it before it claimed the code. Sends one DELETE,
+    then one INSERT, in this order: an INSERT that came first would be deleted with the rest. Never commits.
+    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family.
+    InvalidScopeError where the client is registered no more for anything that was granted.
     """
     row = new_row(token, request)
     if request.user is None:
@@ -133,8 +136,8 @@ def save_token(token: dict[str, Any], request: Any) -> None:
 def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     """Take the presented token's row and return its slot; or, for a repeat, fill `token` and return None.
 
-    The family was read before the lock. When its row is gone another refresh was faster, or this one is a repeat: then what
-    the row says now, under the lock, decides.
+    The family was read before the lock. When its row is gone another refresh was faster, or this one is a
+    repeat: then what the row says now, under the lock, decides.
     """
     presented: PresentedRefreshToken = request.refresh_token
     if decide(presented, presented.family, request.client) is RefreshDecision.ROTATE:
@@ -147,7 +150,9 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
         raise InvalidGrantError("the sign-in of this refresh token has ended")
     verdict = decide(presented, family, request.client)
     if verdict is RefreshDecision.THEFT:
-        log.warning("a replaced refresh token was used again, its family ends: client_id=%s", family.client_id)
+        log.warning(
+            "a replaced refresh token was used again, its family ends: client_id=%s", family.client_id
+        )
         after_rollback(revoke_stolen_family, family.user_id, family.family_digest)
         set_reason(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
@@ -155,7 +160,9 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
         pair = open_sealed_pair(presented, family, request)
         if verdict is not RefreshDecision.REPEAT:
             seconds = (clock.now_in_microseconds() - family.issued_at) // clock.MICROSECONDS
-            log.warning("a refresh was repeated after the leeway: client_id=%s seconds=%d", family.client_id, seconds)
+            log.warning(
+                "a refresh was repeated after the leeway: client_id=%s seconds=%d", family.client_id, seconds
+            )
         if verdict is not RefreshDecision.REPLACE:
             give_again(token, pair, family, request)
             return None
@@ -187,7 +194,10 @@ def delete_presented(family: Row[Any]) -> int | None:
 
 
 def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request: Any) -> dict[str, Any]:
-    """The pair that was issued for this token before. A repeat that asks differently is refused and ends nothing."""
+    """The pair that was issued for this token before.
+
+    A repeat that asks differently is refused and ends nothing.
+    """
     sealed = decrypt(family.sealed_pair, str(presented.presented))
     if sealed is None:
         set_reason(Reason.REFRESH_REUSED)
@@ -203,15 +213,18 @@ def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request
 
 
 def scope_asked(request: Any) -> str:
-    """Of a refresh: what it names, else all that was granted (RFC 6749 §6). What the client gets may be less."""
+    """Of a refresh: what it names, else all that was granted (RFC 6749 §6).
+
+    What the client gets may be less.
+    """
     return str(request.payload.scope or request.refresh_token.get_scope())
 
 
 def give_again(token: dict[str, Any], pair: dict[str, Any], family: Row[Any], request: Any) -> None:
     """Fill `token` with the pair that was issued before.
 
-    Where the client's registration has been narrowed since, the access token that was just made takes the place of the one before
-    it: that one is worth more than the client may have now.
+    Where the client's registration has been narrowed since, the access token that was just made takes the
+    place of the one before it: that one is worth more than the client may have now.
     """
     granted = pair.get("scope", "")
     if request.client.still_allowed(granted) == granted:
@@ -236,7 +249,10 @@ def sealed_answer(token: dict[str, Any], request: Any) -> bytes:
 
 
 def check_something_is_left(token: dict[str, Any], request: Any) -> None:
-    """Raises InvalidScopeError. Whoever sent the current refresh token has the pair, so that it is never given out again."""
+    """Raises InvalidScopeError.
+
+    Whoever sent the current refresh token has the pair, so that it is never given out again.
+    """
     presented: PresentedRefreshToken = request.refresh_token
     if token.get("scope") or not presented.get_scope():
         return
@@ -318,7 +334,10 @@ def family_columns(refresh_token: str, token: dict[str, Any], request: Any, now:
 
 
 def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
-    """Penalty of a theft. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+    """Penalty of a theft.
+
+    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
+    """
     store.users.lock(user_id)
     store.tokens.revoke_family(family_digest)
 

@@ -48,7 +48,9 @@ Result = TypeVar("Result")
 # Flask 3.2 passes its context to whatever handles a request, and has one kind of context instead of two.
 PASSES_CONTEXT = "ctx" in signature(Flask.handle_user_exception).parameters
 # Where `get_flashed_messages` keeps what it has taken out of the session.
-FLASHES_OF, FLASHES = (flask.globals.app_ctx, "_flashes") if PASSES_CONTEXT else (flask.globals.request_ctx, "flashes")
+FLASHES_OF, FLASHES = (
+    (flask.globals.app_ctx, "_flashes") if PASSES_CONTEXT else (flask.globals.request_ctx, "flashes")
+)
 
 NOT_AT_ALL = timedelta(0)
 LONGEST_MIGRATION = timedelta(hours=1)
@@ -176,7 +178,9 @@ def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Resul
 
 
 class Snapshot:
-    """What a view can change outside of the database, as it was before: a second try must not see the first."""
+    """What a view can change outside of the database, as it was before: a second try must not see
+    the first.
+    """
 
     def __init__(self) -> None:
         self._g = dict(g.__dict__)

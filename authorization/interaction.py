@@ -1,7 +1,9 @@
-"""What has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1, §3.1.2.3).
+"""What has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1,
+§3.1.2.3).
 
-Enters: a valid request, its ticket if it has one already, and whoever is signed in with this browser. Leaves: a redirect to the
-sign-in page or the choice of an account, the consent page, the answer; or an error for the client, where it forbade to ask.
+Enters: a valid request, its ticket if it has one already, and whoever is signed in with this browser. Leaves:
+a redirect to the sign-in page or the choice of an account, the consent page, the answer; or an error for the
+client, where it forbade to ask.
 """
 
 from functools import cached_property
@@ -33,7 +35,10 @@ from tokens import id_token_hint
 
 
 def address_of(ticket: str, client_id: str) -> str:
-    """Where a pending request is gone on with. It names the client, because a ticket that is gone tells nothing."""
+    """Where a pending request is gone on with.
+
+    It names the client, because a ticket that is gone tells nothing.
+    """
     return url_for("authorize.authorize", client_id=client_id, ticket=ticket)
 
 
@@ -49,7 +54,9 @@ def nobody() -> LoginRequiredError:
 class Interaction:
     """A request that was found valid, and what has to happen before it can be answered."""
 
-    def __init__(self, grant: Any, parameters: dict[str, str], ticket: str | None, kept: Ticket | None) -> None:
+    def __init__(
+        self, grant: Any, parameters: dict[str, str], ticket: str | None, kept: Ticket | None
+    ) -> None:
         self.grant = grant
         self.client: Client = grant.request.client
         self.asked: AuthenticationRequest = grant.authentication
@@ -77,13 +84,16 @@ class Interaction:
         return self.answer(person)
 
     def is_ready_for_decision(self, person: SignedIn) -> bool:
-        """Whether all that comes before the consent page has happened. Raises OAuth2Error where it cannot happen any more."""
+        """Whether all that comes before the consent page has happened.
+
+        Raises OAuth2Error where it cannot happen any more.
+        """
         if self.must_prove_again(person):
             return False
         self.check_person(person)
         return True
 
-    # ---- who --------------------------------------------------------------------------------------------------------
+    # ---- who -----------------------------------------------------------------------------------------------
 
     @cached_property
     def allowed_here(self) -> dict[int, str]:
@@ -91,7 +101,8 @@ class Interaction:
         return store.consents.scopes_of([account.id for account in accounts()], self.client.client_id)
 
     def candidates(self) -> list[SignedIn]:
-        """Who may be answered for. Where nobody may be asked, only people who have allowed this client something.
+        """Who may be answered for. Where nobody may be asked, only people who have allowed this client
+        something.
 
         Otherwise anybody's client could send a browser here unseen and learn who is signed in, hint by hint.
         """
@@ -100,7 +111,8 @@ class Interaction:
         return [account for account in accounts() if account.id in self.allowed_here]
 
     def check_request(self) -> None:
-        """Refuse what nobody could be answered for, before it matters who is here: how it is refused would tell.
+        """Refuse what nobody could be answered for, before it matters who is here: how it is refused would
+        tell.
 
         Raises LoginRequiredError, InvalidRequestError or UnmetAuthenticationRequirementsError.
         """
@@ -114,8 +126,9 @@ class Interaction:
     def find_person(self) -> SignedIn | None:
         """Whose request this is: never another person's by accident.
 
-        It is theirs who signed in or was chosen for it, else theirs whom the client names, else theirs who is here. Where several
-        are, the present one is asked for consent even if it was given before: that page says whose account it is.
+        It is theirs who signed in or was chosen for it, else theirs whom the client names, else theirs who is
+        here. Where several are, the present one is asked for consent even if it was given before: that page
+        says whose account it is.
         """
         here = self.candidates()
         assigned = next((account for account in here if account.session_id == self.assigned_to), None)
@@ -124,7 +137,9 @@ class Interaction:
         if self.names_somebody():
             return next((account for account in here if self.is_named(account)), None)
         if len(here) > 1 and not self.asked.may_ask:
-            known = store.client_sessions.sessions_with(self.client.client_id, [account.session_id for account in here])
+            known = store.client_sessions.sessions_with(
+                self.client.client_id, [account.session_id for account in here]
+            )
             if len(known) != 1:
                 raise AccountSelectionRequiredError("several people are signed in")
             return next(account for account in here if account.session_id in known)
@@ -134,7 +149,9 @@ class Interaction:
         return bool(self.asked.id_token_hint or self.asked.subs() is not None or self.hinted_emails())
 
     def is_named(self, person: SignedIn) -> bool:
-        """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for it may overrule."""
+        """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for
+        it may overrule.
+        """
         subject = self.subject_of(person)
         if self.asked.id_token_hint and subject != self.hinted_sub:
             return False
@@ -146,7 +163,10 @@ class Interaction:
 
     @cached_property
     def hinted_sub(self) -> str:
-        """The subject of the `id_token_hint`, which may have expired (§3.1.2.1). Raises InvalidRequestError."""
+        """The subject of the `id_token_hint`, which may have expired (§3.1.2.1).
+
+        Raises InvalidRequestError.
+        """
         claims = id_token_hint.read(self.asked.id_token_hint or "")
         if claims is None or not id_token_hint.is_for(claims, self.client.client_id):
             raise InvalidRequestError("id_token_hint is not an ID token that was issued to this client")
@@ -170,24 +190,34 @@ class Interaction:
         return "login" in self.asked.prompt or self.asked.is_old(person.auth_time, clock.now())
 
     def must_consent_again(self, person: SignedIn) -> bool:
-        is_ambiguous = len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
-        return "consent" in self.asked.prompt or (is_ambiguous and self.asked.may_ask) or self.may_be_an_impostor()
+        is_ambiguous = (
+            len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
+        )
+        return (
+            "consent" in self.asked.prompt
+            or (is_ambiguous and self.asked.may_ask)
+            or self.may_be_an_impostor()
+        )
 
     def may_be_an_impostor(self) -> bool:
-        """Whether nothing proves that it is the client who asks: any program on the computer can listen at a loopback address or
-        take a private-use scheme, and a public client has no secret (RFC 8252 §8.6, RFC 6749 §10.2).
+        """Whether nothing proves that it is the client who asks: any program on the computer can listen at a
+        loopback address or take a private-use scheme, and a public client has no secret (RFC 8252 §8.6, RFC
+        6749 §10.2).
 
-        In development the very port that is registered counts as the client's own, so that nobody is asked at every reload.
+        In development the very port that is registered counts as the client's own, so that nobody is asked at
+        every reload.
         """
         if not self.client.is_public or not redirect_uris.is_native(self.grant.redirect_uri):
             return False
         is_registered = self.grant.redirect_uri in self.client.redirect_uris
-        return not (settings.is_development and is_registered and redirect_uris.is_web(self.grant.redirect_uri))
+        return not (
+            settings.is_development and is_registered and redirect_uris.is_web(self.grant.redirect_uri)
+        )
 
     def is_allowed(self, allowed: str | None) -> bool:
         return allowed is not None and scopes.is_within(self.grant.scope_to_allow(), allowed)
 
-    # ---- where to ---------------------------------------------------------------------------------------------------
+    # ---- where to ------------------------------------------------------------------------------------------
 
     def ask_to_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
         if not self.asked.may_ask:
@@ -225,7 +255,9 @@ class Interaction:
     def keep(self, session_id: int | None = None) -> str:
         """Store the request; returns its ticket."""
         ticket = credentials.random_text()
-        store.tickets.add(ticket, browser_ids.digest(), self.client.client_id, self.parameters, clock.now(), session_id)
+        store.tickets.add(
+            ticket, browser_ids.digest(), self.client.client_id, self.parameters, clock.now(), session_id
+        )
         return ticket
 
     def answer(self, person: SignedIn) -> ResponseReturnValue:

@@ -1,4 +1,5 @@
-"""How an authorization response travels back to the client: in the redirect's query, or in a form that the browser posts.
+"""How an authorization response travels back to the client: in the redirect's query, or in a form that the
+browser posts.
 
 RFC 6749 §4.1.2, OAuth 2.0 Form Post Response Mode, and `iss` on every answer, errors too (RFC 9207 §2).
 """

@@ -1,7 +1,9 @@
-"""`private_key_jwt` and `client_secret_jwt`: the client signs a short-lived assertion (RFC 7523 §2.2, OpenID Connect Core §9).
+"""`private_key_jwt` and `client_secret_jwt`: the client signs a short-lived assertion (RFC 7523 §2.2, OpenID
+Connect Core §9).
 
-With its own key, of which only the public part is known here; or with its secret, which never travels. An assertion is good once:
-its `jti` is spent in the request's transaction, and spent all the same when the request is refused for another reason.
+With its own key, of which only the public part is known here; or with its secret, which never travels. An
+assertion is good once: its `jti` is spent in the request's transaction, and spent all the same when the
+request is refused for another reason.
 """
 
 from collections.abc import Iterator
@@ -58,7 +60,11 @@ def authenticate(method: str, query_client: QueryClient, request: Any) -> Client
 
 
 def verify(assertion: str, method: str, client: Client) -> dict[str, Any]:
-    """Its claims. They are looked at before the signature too, so that no key is fetched for nothing. Raises InvalidJwtError."""
+    """Its claims.
+
+    They are looked at before the signature too, so that no key is fetched for nothing. Raises
+    InvalidJwtError.
+    """
     now, audiences = clock.now(), audiences_of(client)
     client_assertion.check_claims(jwt.read_unverified(assertion), client.client_id, audiences, now)
     registered = client.member("token_endpoint_auth_signing_alg")
@@ -69,7 +75,9 @@ def verify(assertion: str, method: str, client: Client) -> dict[str, Any]:
 
 
 def audiences_of(client: Client) -> set[str]:
-    """The token endpoint is for clients that cannot do otherwise, and are registered so (`assertion_audience`)."""
+    """The token endpoint is for clients that cannot do otherwise, and are registered so
+    (`assertion_audience`).
+    """
     audiences = {str(issuer)}
     if client.member("assertion_audience") == "token_endpoint":
         audiences.add(f"{issuer}/oauth/token")
@@ -91,9 +99,15 @@ def claims_signed_by_a_secret(assertion: str, client: Client, algorithms: list[s
 
 
 def secrets_of(client: Client) -> Iterator[tuple[int, OctKey]]:
-    """The live secrets as keys, each with its number; none that does not open: the server's secret key is another one."""
+    """The live secrets as keys, each with its number; none that does not open: the server's secret key is
+    another one.
+    """
     for secret in client.live_secrets(clock.now()):
-        opened = keyring.client_secrets.open(secret.sealed, client.client_id) if secret.sealed is not None else None
+        opened = (
+            keyring.client_secrets.open(secret.sealed, client.client_id)
+            if secret.sealed is not None
+            else None
+        )
         if opened:
             yield secret.number, OctKey.import_key(opened)
 

@@ -1,8 +1,10 @@
-"""The public keys that a client signs with: of its registration, or of the document that its registration points to.
+"""The public keys that a client signs with: of its registration, or of the document that its registration
+points to.
 
-Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have signed anything. A key is
-looked up by its `kid`, however many others there are, and parsed when it is first needed, once for each client and document. What
-has to be fetched is fetched while no transaction is open; few requests may wait for that at once.
+Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have
+signed anything. A key is looked up by its `kid`, however many others there are, and parsed when it is first
+needed, once for each client and document. What has to be fetched is fetched while no transaction is open; few
+requests may wait for that at once.
 """
 
 import json
@@ -36,7 +38,10 @@ Keys = Sequence[tuple[str | None, Key]]
 
 
 class KeysNotAtHandError(OAuth2Error):
-    """503, or at the authorization endpoint the registered word for it (RFC 6749 §4.1.2.1). The same may be sent again."""
+    """503, or at the authorization endpoint the registered word for it (RFC 6749 §4.1.2.1).
+
+    The same may be sent again.
+    """
 
     error = "temporarily_unavailable"
     description = "the client's keys cannot be fetched at the moment, try again in a few seconds"
@@ -68,7 +73,8 @@ class ParsedKeySet:
 
     def __init__(self, client_id: str, document: Any) -> None:
         self._client_id = client_id
-        self._listed = dict[tuple[str | None, str], list[dict[str, Any]]]()  # for a token that names no `kid`: None
+        # for a token that names no `kid`: None
+        self._listed = dict[tuple[str | None, str], list[dict[str, Any]]]()
         self._parsed = dict[int, Key | None]()
         listed = document.get("keys") if isinstance(document, dict) else None
         for jwk in listed if isinstance(listed, list) else ():
@@ -96,9 +102,11 @@ class ParsedKeySet:
 
 
 def find(client: Client, token: str) -> Keys:
-    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the kid is read again.
+    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the
+    kid is read again.
 
-    Raises KeysNotAtHandError where they may be had later, and its ThrottledError where nothing is fetched for who asks.
+    Raises KeysNotAtHandError where they may be had later, and its ThrottledError where nothing is fetched for
+    who asks.
     """
     jwks, uri = client.member("jwks"), client.member("jwks_uri")
     try:
@@ -122,7 +130,10 @@ def find(client: Client, token: str) -> Keys:
 
 
 def published(client: Client, uri: str, again: bool = False) -> KeySet:
-    """Waits apart from the request's transaction, and for nobody who has failed too often. Raises FetchError, ThrottledError."""
+    """Waits apart from the request's transaction, and for nobody who has failed too often.
+
+    Raises FetchError, ThrottledError.
+    """
     document: Document | FetchError | None = documents.at_hand(uri, recent=again)
     if document is None:
         if seconds := throttling.seconds_to_wait(throttling.for_fetching(client.client_id)):

@@ -1,4 +1,6 @@
-"""`client_secret_basic` and `client_secret_post`: a generated secret, in the header or in the body (RFC 6749 §2.3.1)."""
+"""`client_secret_basic` and `client_secret_post`: a generated secret, in the header or in the body (RFC 6749
+§2.3.1).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +38,9 @@ def presented_client_id(request: Any) -> str:
     credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
     if credentials is not None:
         return credentials[0]
-    return request.form.get("client_id") or client_assertion.claimed_client_id(request.form.get("client_assertion", ""))
+    return request.form.get("client_id") or client_assertion.claimed_client_id(
+        request.form.get("client_assertion", "")
+    )
 
 
 def with_right_secret(client: Client | None, secret: str, method: str) -> Client | None:

@@ -5,7 +5,10 @@ from flask import request as flask_request
 
 
 class ClientAuthenticationFailed(InvalidClientError):
-    """One answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2). The challenge is for who tried Basic."""
+    """One answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2).
+
+    The challenge is for who tried Basic.
+    """
 
     description = "client authentication failed"
     status_code = 401
@@ -18,7 +21,10 @@ class ClientAuthenticationFailed(InvalidClientError):
 
 
 class TooManyFailures(ClientAuthenticationFailed):
-    """429 after too many failed client authentications. What a client with the right secret sends is still answered."""
+    """429 after too many failed client authentications.
+
+    What a client with the right secret sends is still answered.
+    """
 
     description = "too many failed client authentications, wait before the next"
     status_code = 429

@@ -1,4 +1,6 @@
-"""`none`: a public client only names itself; PKCE and rotation protect what it gets (RFC 6749 §2.1, OAuth 2.1 §2.4)."""
+"""`none`: a public client only names itself; PKCE and rotation protect what it gets (RFC 6749 §2.1, OAuth 2.1
+§2.4).
+"""
 
 from typing import Any
 

@@ -1,6 +1,8 @@
-"""`flask …`: what operators do from the shell. JSON alone goes to stdout with `--json`, everything else to stderr.
+"""`flask …`: what operators do from the shell. JSON alone goes to stdout with `--json`, everything else to
+stderr.
 
-Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `commands/output.py` runs it and shows its answer.
+Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `commands/output.py` runs it and shows
+its answer.
 """
 
 from collections.abc import Sequence
@@ -28,6 +30,8 @@ def init_app(app: Flask) -> None:
 
 
 def only_tells(arguments: Sequence[str]) -> bool:
-    """Whether these arguments of `flask` ask for nothing that depends on settings: help, the version, what settings there are."""
+    """Whether these arguments of `flask` ask for nothing that depends on settings: help, the version, what
+    settings there are.
+    """
     words = [argument for argument in arguments if argument != "--json"]
     return not words or "--help" in words or words[-1] == "version" or words[-2:] == ["config", "settings"]

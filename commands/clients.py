@@ -1,8 +1,8 @@
 """`flask clients …`: registering clients and changing what they are registered for (RFC 7591 as commands).
 
-Enters: options. Leaves: a stored registration and, with `--json`, the response of RFC 7591 §3.2.1. A secret is made here, shown
-once and stored as its digest; that of a client that signs with it is stored sealed. What may be registered is in
-`commands/registration.py`.
+Enters: options. Leaves: a stored registration and, with `--json`, the response of RFC 7591 §3.2.1. A secret
+is made here, shown once and stored as its digest; that of a client that signs with it is stored sealed. What
+may be registered is in `commands/registration.py`.
 """
 
 import re
@@ -36,20 +36,26 @@ LONGEST_OVERLAP = 366 * UNITS["d"]
 LONG_PUBLIC_LEEWAY = 60
 KEEP_THE_SECRET = "Keep the client secret now: it is not shown again."  # noqa: S105 - says so, is none
 WITHOUT_PKCE = (
-    "Warning: without PKCE a stolen code can be used; this client must check state or nonce (RFC 9700 §2.1.1)."
+    "Warning: without PKCE a stolen code can be used; this client must check state or"
+    " nonce (RFC 9700 §2.1.1)."
 )
 AUDIENCE_INJECTION = (
-    "Warning: an assertion that is good for the token endpoint's URL can be got from this client by another server that claims"
+    "Warning: an assertion that is good for the token endpoint's URL can be got from this client by"
+    " another server that claims"
     " that URL for itself. Use it only where the client cannot send the issuer (draft-ietf-oauth-rfc7523bis)."
 )
-LASTING_JWT = "Warning: a JWT access token cannot be called back before it expires: an hour is long (RFC 9700 §2.2)."
+LASTING_JWT = (
+    "Warning: a JWT access token cannot be called back before it expires: an hour is long (RFC 9700 §2.2)."
+)
 LONG_LEEWAY = (
-    "Warning: for so long a thief who refreshes first stays unseen, because nothing proves who asks for a public client"
+    "Warning: for so long a thief who refreshes first stays unseen, because nothing proves who asks"
+    " for a public client"
     " (RFC 9700 §4.14.2)."
 )
 OTHER_SUBS = "Warning: from now on this client knows its people by another sub: to it they are other people."
 WITHOUT_USE = (
-    "Warning: this client can do nothing yet. Give it a redirect URI, a grant type, or make it a resource server."
+    "Warning: this client can do nothing yet. Give it a redirect URI, a grant type, or make"
+    " it a resource server."
 )
 
 clients = CommandGroup("clients", help="Applications and resource servers that are registered here.")
@@ -82,7 +88,12 @@ class Duration(click.ParamType[int]):
 
 OPTIONS = (
     several("--redirect-uri", "redirect_uris", "URI", "Where authorization answers may go."),
-    several("--post-logout-redirect-uri", "post_logout_redirect_uris", "URI", "Where people may go after signing out."),
+    several(
+        "--post-logout-redirect-uri",
+        "post_logout_redirect_uris",
+        "URI",
+        "Where people may go after signing out.",
+    ),
     several("--grant-type", "grant_types", "G", "authorization_code, refresh_token or client_credentials."),
     several("--scope", "scopes_given", "S", "A scope that the client may ask for."),
     click.option(
@@ -100,11 +111,20 @@ OPTIONS = (
     ),
     click.option("--pkce/--no-pkce", "require_pkce", default=None, help="Whether PKCE is demanded."),
     click.option(
-        "--rotation/--no-rotation", "rotate_refresh_tokens", default=None, help="Whether a refresh token is used once."
+        "--rotation/--no-rotation",
+        "rotate_refresh_tokens",
+        default=None,
+        help="Whether a refresh token is used once.",
     ),
-    click.option("--access-token-lifetime", type=click.IntRange(1, LARGEST_LIFETIME), metavar="S", help="In seconds."),
-    click.option("--refresh-token-idle-lifetime", type=Lifetime(), metavar="S|never", help="Seconds without use."),
-    click.option("--refresh-token-lifetime", type=Lifetime(), metavar="S|never", help="Seconds since the sign-in."),
+    click.option(
+        "--access-token-lifetime", type=click.IntRange(1, LARGEST_LIFETIME), metavar="S", help="In seconds."
+    ),
+    click.option(
+        "--refresh-token-idle-lifetime", type=Lifetime(), metavar="S|never", help="Seconds without use."
+    ),
+    click.option(
+        "--refresh-token-lifetime", type=Lifetime(), metavar="S|never", help="Seconds since the sign-in."
+    ),
     click.option(
         "--refresh-leeway",
         type=click.IntRange(0, LARGEST_LIFETIME),
@@ -115,9 +135,12 @@ OPTIONS = (
         "--refresh-retry-lifetime",
         type=click.IntRange(0, LARGEST_LIFETIME),
         metavar="S",
-        help="For so many seconds it may be repeated while nobody has used the pair; not for a public client.",
+        help="For so many seconds it may be repeated while nobody has used the pair; not for a public"
+        " client.",
     ),
-    several("--set", "members", "MEMBER=JSON", "Any other registration member, such as logo_uri='\"https://…\"'."),
+    several(
+        "--set", "members", "MEMBER=JSON", "Any other registration member, such as logo_uri='\"https://…\"'."
+    ),
     click.option(
         "--resource-server/--no-resource-server",
         "is_resource_server",
@@ -147,7 +170,10 @@ def registration_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("name")
 @registration_options
 def add(name: str, **options: Any) -> Result:
-    """Register a client. Without --grant-type, one that has a redirect URI gets authorization_code and refresh_token."""
+    """Register a client.
+
+    Without --grant-type, one that has a redirect URI gets authorization_code and refresh_token.
+    """
     given, problems = columns_given(**options)
     columns = DEFAULTS | {"grant_types": default_grant_types(given)} | given
     columns["extra_metadata"] = without_nulls(columns["extra_metadata"])
@@ -161,7 +187,9 @@ def add(name: str, **options: Any) -> Result:
     refuse_if_any([*problems, *find_problems(client), *problems_of_sector(client)])
     client_secret = bring_secret_in_line(client)
     store.clients.add(client)
-    return registration_answer(client, f"Registered {client.client_id}.", warnings_about(client, given), client_secret)
+    return registration_answer(
+        client, f"Registered {client.client_id}.", warnings_about(client, given), client_secret
+    )
 
 
 def default_grant_types(given: dict[str, Any]) -> list[str]:
@@ -174,7 +202,10 @@ def default_grant_types(given: dict[str, Any]) -> list[str]:
 @click.option("--name", "client_name", help="What people see.")
 @registration_options
 def set_(client_id: str, client_name: str | None, **options: Any) -> Result:
-    """Change what is given and nothing else. A list is replaced as a whole; an empty value ("") empties it."""
+    """Change what is given and nothing else.
+
+    A list is replaced as a whole; an empty value ("") empties it.
+    """
     given, problems = columns_given(**options)
     if client_name is not None:
         given["client_name"] = typed_text.name(client_name)
@@ -216,10 +247,18 @@ def changed(old: Any, new: Any) -> Any:
 
 
 def columns_given(
-    members: Iterable[str], post_logout_redirect_uris: Iterable[str], scopes_given: Iterable[str], **options: Any
+    members: Iterable[str],
+    post_logout_redirect_uris: Iterable[str],
+    scopes_given: Iterable[str],
+    **options: Any,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The columns that the options speak of, and what is wrong with `--set`. What was not given is left out."""
-    given = {name: as_list_or_value(value) for name, value in options.items() if value is not None and value != ()}
+    """The columns that the options speak of, and what is wrong with `--set`.
+
+    What was not given is left out.
+    """
+    given = {
+        name: as_list_or_value(value) for name, value in options.items() if value is not None and value != ()
+    }
     if scopes_given:
         given["scope"] = scopes.join(scopes.split(" ".join(scopes_given)))
     metadata, problems = read_members(members, NOT_BY_SET)
@@ -236,7 +275,10 @@ def as_list_or_value(value: Any) -> Any:
 
 
 def bring_secret_in_line(client: Client) -> str | None:
-    """Give the client what its auth method needs, and take away the rest. Returns a secret that was made now."""
+    """Give the client what its auth method needs, and take away the rest.
+
+    Returns a secret that was made now.
+    """
     method = client.token_endpoint_auth_method
     if method != client_metadata.SIGNS_ITS_SECRET:
         client.sealed_client_secret = None
@@ -251,7 +293,9 @@ def bring_secret_in_line(client: Client) -> str | None:
 
 
 def problems_of_signing_secret(client: Client) -> Iterator[str]:
-    """A secret that was long enough for the algorithm before may be too short for the one that is registered now."""
+    """A secret that was long enough for the algorithm before may be too short for the one that is registered
+    now.
+    """
     alg = client.member("token_endpoint_auth_signing_alg")
     if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
         return
@@ -261,8 +305,10 @@ def problems_of_signing_secret(client: Client) -> Iterator[str]:
     shortest = min((len(secret) for secret in secrets if secret is not None), default=needed)
     if shortest < needed:
         yield (
-            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC 7518 §3.2), and this client"
-            f" has one of {shortest}: make a new one first, with `flask clients rotate-secret {client.client_id}`"
+            f"token_endpoint_auth_signing_alg {alg} needs a secret of at least {needed} octets (RFC"
+            " 7518 §3.2), and this client"
+            f" has one of {shortest}: make a new one first, with `flask clients rotate-secret"
+            f" {client.client_id}`"
         )
 
 
@@ -277,9 +323,11 @@ def renew_secret(client: Client, overlap: int | None = None) -> str:
 
 
 def keep_secret(client: Client, client_secret: str, overlap: int | None = None) -> None:
-    """As a digest; sealed where it is the key of signatures, which only the secret itself can verify (RFC 7518 §3.2).
+    """As a digest; sealed where it is the key of signatures, which only the secret itself can verify (RFC
+    7518 §3.2).
 
-    One that it has already stays as it is; any other takes its place, and ends those before, but for an overlap.
+    One that it has already stays as it is; any other takes its place, and ends those before, but for an
+    overlap.
     """
     vault, now = keyring.client_secrets, clock.now()
     signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
@@ -296,7 +344,10 @@ def keep_secret(client: Client, client_secret: str, overlap: int | None = None) 
             client.client_secret_digest,
             client.sealed_client_secret,
         )
-        client.previous_secret_made_at, client.previous_secret_ends_at = client.client_secret_made_at, now + overlap
+        client.previous_secret_made_at, client.previous_secret_ends_at = (
+            client.client_secret_made_at,
+            now + overlap,
+        )
     client.client_secret_digest = new_digest
     client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id) if signs else None
     client.client_secret_number = (client.client_secret_number or 0) + 1
@@ -348,7 +399,14 @@ def registration_answer(
 def list_() -> Result:
     """List all clients, by name."""
     known = [response(client) for client in store.clients.all_by_name()]
-    columns = ("client_id", "client_name", "token_endpoint_auth_method", "grant_types", "scope", "is_resource_server")
+    columns = (
+        "client_id",
+        "client_name",
+        "token_endpoint_auth_method",
+        "grant_types",
+        "scope",
+        "is_resource_server",
+    )
     return Result(known, table(known, columns))
 
 
@@ -364,7 +422,9 @@ def show(client_id: str) -> Result:
 
 
 def secrets_shown(client: Client) -> list[dict[str, Any]]:
-    """The live secrets, the newest first: how old they are and when they were last in use, never what they are."""
+    """The live secrets, the newest first: how old they are and when they were last in use, never what they
+    are.
+    """
     last_uses = store.client_secrets.last_uses(client.client_id)
     return [
         {
@@ -387,18 +447,29 @@ def secrets_in_words(secrets: list[dict[str, Any]]) -> Iterator[tuple[int, str]]
 
 @clients.command("rotate-secret")
 @click.argument("client_id")
-@click.option("--overlap", type=Duration(), metavar="DURATION", help="How long the old one stays good: 7d, 12h, 3600.")
-@click.option("--now", "ends_old", is_flag=True, help="End the older of two secrets at once, and make no new one.")
+@click.option(
+    "--overlap", type=Duration(), metavar="DURATION", help="How long the old one stays good: 7d, 12h, 3600."
+)
+@click.option(
+    "--now", "ends_old", is_flag=True, help="End the older of two secrets at once, and make no new one."
+)
 def rotate_secret(client_id: str, overlap: int | None, ends_old: bool) -> Result:
-    """Make a new secret. The old one is of no use from this moment on, or after an overlap; two are good at once, no more."""
+    """Make a new secret.
+
+    The old one is of no use from this moment on, or after an overlap; two are good at once, no more.
+    """
     if overlap is not None and ends_old:
         raise click.UsageError("--now ends the old secret, --overlap keeps it: give one of them.")
     client = lock_client(client_id)
     if client.is_public:
         raise CommandError(f"{client.client_id} is a public client: it has no secret")
     if client.token_endpoint_auth_method in WITHOUT_SECRET:
-        raise CommandError(f"{client.client_id} has no secret: it signs with its own keys, which it renews itself")
-    older_ends_at = next((secret.ends_at for secret in client.live_secrets(clock.now()) if secret.ends_at), None)
+        raise CommandError(
+            f"{client.client_id} has no secret: it signs with its own keys, which it renews itself"
+        )
+    older_ends_at = next(
+        (secret.ends_at for secret in client.live_secrets(clock.now()) if secret.ends_at), None
+    )
     if ends_old:
         return end_older_secret(client, older_ends_at)
     if overlap is not None and older_ends_at is not None:
@@ -419,7 +490,9 @@ def end_older_secret(client: Client, older_ends_at: int | None) -> Result:
         raise CommandError(f"{client.client_id} has one secret, and no older one to end: {instead}")
     forget_previous_secret(client)
     store.client_secrets.forget_uses_before(client.client_id, client.client_secret_number)
-    return registration_answer(client, f"The older secret of {client.client_id} has ended. The newer one stays.")
+    return registration_answer(
+        client, f"The older secret of {client.client_id} has ended. The newer one stays."
+    )
 
 
 @clients.command("remove")

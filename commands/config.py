@@ -1,6 +1,8 @@
-"""`flask config check`: one page that says what is in force and what is wrong with it. It never prints a secret.
+"""`flask config check`: one page that says what is in force and what is wrong with it. It never prints a
+secret.
 
-Settings that cannot be used at all do not come this far: `create_app` refuses them, with every problem, for any command.
+Settings that cannot be used at all do not come this far: `create_app` refuses them, with every problem, for
+any command.
 """
 
 import os
@@ -50,7 +52,13 @@ def check(context: click.Context, as_json: bool) -> None:
     state, problems, database_warnings = look_at_database()
     warnings = [*find_warnings(), *database_warnings]
     shown = settings_in_force()
-    verdict = {"ok": not problems, "settings": shown, "database": state, "problems": problems, "warnings": warnings}
+    verdict = {
+        "ok": not problems,
+        "settings": shown,
+        "database": state,
+        "problems": problems,
+        "warnings": warnings,
+    }
     messages = (
         *(f"Warning: {warning}" for warning in warnings),
         *(f"Problem: {problem}" for problem in problems),
@@ -62,7 +70,9 @@ def check(context: click.Context, as_json: bool) -> None:
 
 
 def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
-    """Whether it answers and has the tables of this version; what is wrong with it, and what is odd, each with what to do."""
+    """Whether it answers and has the tables of this version; what is wrong with it, and what is odd, each
+    with what to do.
+    """
     unreachable = {"reachable": False, "migrated": False}
     if not database.is_there(settings.database_url):  # connecting would make it
         return unreachable | {"reachable": True}, [NOT_MIGRATED], []
@@ -126,7 +136,11 @@ def without_secret(value: Any) -> Any:
     if isinstance(value, tuple):
         return [without_secret(item) for item in value]
     if isinstance(value, timedelta):
-        return int(value.total_seconds()) if value % timedelta(seconds=1) == timedelta(0) else value.total_seconds()
+        return (
+            int(value.total_seconds())
+            if value % timedelta(seconds=1) == timedelta(0)
+            else value.total_seconds()
+        )
     return value if isinstance(value, int | str | None) else str(value)
 
 
@@ -142,23 +156,37 @@ def find_warnings() -> Iterator[str]:
     if settings.is_https and not settings.is_development and not settings.trusted_proxies:
         yield "OSTIARY_TRUSTED_PROXIES is not set: behind a proxy, every visitor has the address of the proxy"
     if any(proxy != UNIX and proxy.prefixlen == 0 for proxy in settings.trusted_proxies):
-        yield "OSTIARY_TRUSTED_PROXIES names every address: anybody can say who they are, and no throttle holds them"
+        yield (
+            "OSTIARY_TRUSTED_PROXIES names every address: anybody can say who they are, and no"
+            " throttle holds them"
+        )
     if settings.access_token_lifetime > LONG_ACCESS_TOKEN:
-        yield "OSTIARY_ACCESS_TOKEN_LIFETIME is more than an hour: a leaked token is of use for long (RFC 9700 §2.2)"
+        yield (
+            "OSTIARY_ACCESS_TOKEN_LIFETIME is more than an hour: a leaked token is of use for long"
+            " (RFC 9700 §2.2)"
+        )
     if settings.refresh_token_idle_lifetime > settings.refresh_token_lifetime:
-        yield "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME is longer than OSTIARY_REFRESH_TOKEN_LIFETIME, which ends tokens first"
+        yield (
+            "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME is longer than OSTIARY_REFRESH_TOKEN_LIFETIME,"
+            " which ends tokens first"
+        )
     if not settings.refresh_leeway and not settings.refresh_retry_lifetime:
         yield "OSTIARY_REFRESH_LEEWAY and _RETRY_LIFETIME are 0: a client that loses one answer is signed out"
     if not settings.public_refresh_leeway:
         yield "OSTIARY_PUBLIC_REFRESH_LEEWAY is 0: a public client that loses one answer is signed out"
     if settings.public_refresh_leeway > LONG_PUBLIC_LEEWAY:
-        yield "OSTIARY_PUBLIC_REFRESH_LEEWAY is more than a minute: for so long a thief who refreshes first stays unseen"
+        yield (
+            "OSTIARY_PUBLIC_REFRESH_LEEWAY is more than a minute: for so long a thief who refreshes"
+            " first stays unseen"
+        )
     if settings.old_secret_keys:
         yield "OSTIARY_OLD_SECRET_KEYS is set: what these keys signed is still accepted"
 
 
 def misspelt_variables() -> Iterator[str]:
-    """Variables that look like settings and are none: a typing mistake leaves the default in force without a word."""
+    """Variables that look like settings and are none: a typing mistake leaves the default in force without a
+    word.
+    """
     known = {env_file.variable_of(name) for name in Settings.model_fields}
     known |= {env_file.NAMED_FILE, CREATES, *map(env_file.file_variable_of, env_file.IN_FILES)}
     for name in sorted(os.environ):

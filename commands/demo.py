@@ -1,7 +1,8 @@
 """`flask demo`: something to try, made once where the issuer is on loopback and nobody is there yet.
 
-`make run` and `make dev` run it at each start, with the migrations in the same process. What it makes is a person with a random
-password, shown here and nowhere else, and the public client of `pages/demo.py`. A later start lets the client follow the issuer.
+`make run` and `make dev` run it at each start, with the migrations in the same process. What it makes is a
+person with a random password, shown here and nowhere else, and the public client of `pages/demo.py`. A later
+start lets the client follow the issuer.
 """
 
 import secrets
@@ -51,13 +52,18 @@ def no_demo(reason: str) -> Result:
 
 
 def make() -> Result:
-    """Both rows. Of two commands at once the second violates a unique key, is run again, and finds what the first made."""
+    """Both rows.
+
+    Of two commands at once the second violates a unique key, is run again, and finds what the first made.
+    """
     password = new_password()
     password_hash = passwords.hash_password(password)
     store.clients.add(demo_client())
     store.users.add(store.demo.EMAIL, PERSON_NAME, password_hash, is_verified=True)
     url = store.demo.redirect_uri(issuer)
-    text = f"{box({'Try it': url, 'Email address': store.demo.EMAIL, 'Password': password})}\n{password_hint()}"
+    text = (
+        f"{box({'Try it': url, 'Email address': store.demo.EMAIL, 'Password': password})}\n{password_hint()}"
+    )
     return Result({"url": url, "email": store.demo.EMAIL, "password": password}, text)
 
 
@@ -83,7 +89,10 @@ def demo_client() -> Client:
         "scope": "profile email",
     }
     return Client(
-        client_id=store.demo.CLIENT_ID, client_name=CLIENT_NAME, client_id_issued_at=clock.now(), **registration
+        client_id=store.demo.CLIENT_ID,
+        client_name=CLIENT_NAME,
+        client_id_issued_at=clock.now(),
+        **registration,
     )
 
 

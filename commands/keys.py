@@ -1,7 +1,7 @@
 """`flask keys …`: the server's signing keys, and what is sealed under the secret key.
 
-Keys follow each other by themselves (`crypto/key_schedule.py`). These commands are for a change before its time, for a key that
-has leaked, and for a new secret key; `docs/operating.md` says in which order.
+Keys follow each other by themselves (`crypto/key_schedule.py`). These commands are for a change before its
+time, for a key that has leaked, and for a new secret key; `docs/operating.md` says in which order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,23 @@ from services.current import keyring, settings
 from store.user_sessions import KEPT_SECONDS as SESSION_SECONDS
 
 DAY = 24 * 3600
-COLUMNS = (*("kid", "alg", "state", "created_at", "signs_from", "signs_until", "published_until", "last_presented_at"),)
+COLUMNS = (
+    *(
+        "kid",
+        "alg",
+        "state",
+        "created_at",
+        "signs_from",
+        "signs_until",
+        "published_until",
+        "last_presented_at",
+    ),
+)
 
 keys = CommandGroup("keys", help="Signing keys, and what is sealed under the secret key.")
 
 
-# ---- list -------------------------------------------------------------------------------------------------------------
+# ---- list --------------------------------------------------------------------------------------------------
 
 
 @keys.command("list")
@@ -53,7 +64,7 @@ def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
     }
 
 
-# ---- rotate -----------------------------------------------------------------------------------------------------------
+# ---- rotate ------------------------------------------------------------------------------------------------
 
 
 @keys.command("rotate")
@@ -61,11 +72,15 @@ def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
 def rotate(alg: str | None) -> Result:
     """Announce the next keys now. They sign when every cached JWKS has them."""
     announced = [announce(each) for each in SIGNING if alg in (None, each)]
-    return Result([members for members, _text in announced], messages=tuple(text for _members, text in announced))
+    return Result(
+        [members for members, _text in announced], messages=tuple(text for _members, text in announced)
+    )
 
 
 def announce(alg: str) -> tuple[dict[str, Any], str]:
-    """Of two commands at once the second violates the unique key, is run again, and finds what the first announced."""
+    """Of two commands at once the second violates the unique key, is run again, and finds what the first
+    announced.
+    """
     now = clock.now()
     rows = [row for row in store.signing_keys.all_keys() if row.alg == alg]
     newest = rows[-1] if rows else None
@@ -78,14 +93,17 @@ def announce(alg: str) -> tuple[dict[str, Any], str]:
     return {"alg": alg, "kid": made.kid, "signs_from": signs_from, "is_new": True}, text
 
 
-# ---- retire -----------------------------------------------------------------------------------------------------------
+# ---- retire ------------------------------------------------------------------------------------------------
 
 
 @keys.command("retire", context_settings={"ignore_unknown_options": True})  # one kid in 64 begins with a dash
 @click.argument("kid")
 @click.option("--force", is_flag=True, help="Also where something depends on it.")
 def retire(kid: str, force: bool) -> Result:
-    """Take a key out at once: what it signed is refused from now on. For an orderly change use `flask keys rotate`."""
+    """Take a key out at once: what it signed is refused from now on.
+
+    For an orderly change use `flask keys rotate`.
+    """
     rows = store.signing_keys.all_keys()
     row = next((row for row in rows if row.kid == kid), None)
     if row is None:
@@ -102,7 +120,8 @@ def retire(kid: str, force: bool) -> Result:
     ]
     if following is not None:
         messages.append(
-            f"{following} signs from now on; those copies may lack it for as long: sign-ins may fail meanwhile."
+            f"{following} signs from now on; those copies may lack it for as long: sign-ins may fail"
+            " meanwhile."
         )
     return Result({"kid": kid, "alg": row.alg, "successor": following}, messages=tuple(messages))
 
@@ -117,7 +136,10 @@ def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
         yield f"what it signed may be alive until {iso(until)}"
     if row.last_presented_at is not None and now - row.last_presented_at < DAY:
         shown_at = iso(row.last_presented_at)
-        yield f"something that it signed was shown to this server at {shown_at}: resource servers still ask for it"
+        yield (
+            f"something that it signed was shown to this server at {shown_at}: resource servers"
+            " still ask for it"
+        )
 
 
 def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
@@ -130,7 +152,7 @@ def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
     return str(following.kid)
 
 
-# ---- rewrap -----------------------------------------------------------------------------------------------------------
+# ---- rewrap ------------------------------------------------------------------------------------------------
 
 
 @keys.command("rewrap")
@@ -158,7 +180,10 @@ def what_old_keys_are_for() -> str:
         for client in clients
     }
     days = -(-max([SESSION_SECONDS, *(life for life in lives.values() if life is not None)]) // DAY)
-    text = f"The old key may leave OSTIARY_OLD_SECRET_KEYS {counted(days, 'day')} after the change: until then it knows sessions"
+    text = (
+        f"The old key may leave OSTIARY_OLD_SECRET_KEYS {counted(days, 'day')} after the change:"
+        " until then it knows sessions"
+    )
     text += " and refresh tokens. Whoever still has one of these afterwards signs in again."
     endless = [client_id for client_id, life in lives.items() if life is None]
     return f"{text} Refresh tokens without an end: {', '.join(endless)}." if endless else text

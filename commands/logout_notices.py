@@ -1,4 +1,6 @@
-"""`flask logout-notices …`: which clients were told that a session has ended, and which were not (Back-Channel Logout 1.0)."""
+"""`flask logout-notices …`: which clients were told that a session has ended, and which were not
+(Back-Channel Logout 1.0).
+"""
 
 from typing import Any
 
@@ -11,12 +13,23 @@ from commands.output import CommandGroup, Result, table
 
 notices = CommandGroup("logout-notices", help="Notices of logout, and whether clients took them.")
 
-COLUMNS = ("client_name", "email", "created_at", "attempts", "state", "next_attempt_at", "delivered_at", "outcome")
+COLUMNS = (
+    "client_name",
+    "email",
+    "created_at",
+    "attempts",
+    "state",
+    "next_attempt_at",
+    "delivered_at",
+    "outcome",
+)
 
 
 @notices.command("list")
 @click.option("--user", "email", metavar="EMAIL", help="Those about this person.")
-@click.option("--undelivered", is_flag=True, help="Those that no client has taken: they wait, or were given up.")
+@click.option(
+    "--undelivered", is_flag=True, help="Those that no client has taken: they wait, or were given up."
+)
 def list_(email: str | None, undelivered: bool) -> Result:
     """List the newest notices, the newest first."""
     if email is None:

@@ -1,6 +1,7 @@
 """The person or client that an operator named, and the locks that come before a change to anybody's tokens.
 
-Enters: an address or a `client_id` as it was typed. Leaves: the row, or a refusal that says that there is none.
+Enters: an address or a `client_id` as it was typed. Leaves: the row, or a refusal that says that there is
+none.
 """
 
 import store.clients
@@ -23,14 +24,18 @@ def unknown_user(email: str) -> CommandError:
 
 
 def lock_user(email: str) -> User:
-    """The person, whose tokens nobody else changes until the command has ended; a disabled one is locked too."""
+    """The person, whose tokens nobody else changes until the command has ended; a disabled one is
+    locked too.
+    """
     person = find_user(email)
     store.users.lock(person.id)
     return person
 
 
 def lock_fresh_user(email: str) -> User:
-    """The same, as the row is once it is locked: for a change that rests on what is there, such as that of a person's claims."""
+    """The same, as the row is once it is locked: for a change that rests on what is there, such as that of a
+    person's claims.
+    """
     person = lock_user(email)
     now = store.users.find_afresh(person.id)
     if now is None:
@@ -46,7 +51,9 @@ def find_client(client_id: str) -> Client:
 
 
 def lock_client(client_id: str) -> Client:
-    """The client for a change of its registration: two changes at once are each checked against the other's result."""
+    """The client for a change of its registration: two changes at once are each checked against the other's
+    result.
+    """
     client = store.clients.lock(client_id) if client_id.isascii() else None
     if client is None:
         raise unknown_client(client_id)
@@ -58,7 +65,9 @@ def unknown_client(client_id: str) -> CommandError:
 
 
 def lock_users_of(client_id: str) -> None:
-    """Lock everybody who has a token or a pending code at a client, in the order of ids: two commands cannot deadlock."""
+    """Lock everybody who has a token or a pending code at a client, in the order of ids: two commands cannot
+    deadlock.
+    """
     people = {*store.tokens.users_with_tokens(client_id), *store.codes.users_with_codes(client_id)}
     for user_id in sorted(people):
         store.users.lock(user_id)

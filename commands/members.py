@@ -1,7 +1,7 @@
 """`--set MEMBER=JSON`: registration members of clients, claims of people.
 
-Enters: the texts of the option. Leaves: the members, and what is wrong with how they are written. What their values may be is in
-`protocol/client_metadata.py` and `protocol/person_claims.py`.
+Enters: the texts of the option. Leaves: the members, and what is wrong with how they are written. What their
+values may be is in `protocol/client_metadata.py` and `protocol/person_claims.py`.
 """
 
 import json
@@ -16,11 +16,15 @@ VISIBLE = re.compile(r"[\x21-\x7E]+")
 
 def several(option: str, name: str, metavar: str, text: str) -> Callable[..., Any]:
     """A repeatable option."""
-    return click.option(option, name, multiple=True, metavar=metavar, help=f"{text} May be given several times.")
+    return click.option(
+        option, name, multiple=True, metavar=metavar, help=f"{text} May be given several times."
+    )
 
 
 def read_members(texts: Iterable[str], reserved: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The members, and what is wrong with the texts. reserved: names that are not given in this way, and what to do instead."""
+    """The members, and what is wrong with the texts. reserved: names that are not given in this way, and what
+    to do instead.
+    """
     members: dict[str, Any] = {}
     problems = []
     for text in texts:
@@ -44,7 +48,9 @@ def problem_of_name(name: str, others: Iterable[str], reserved: Mapping[str, str
 
 
 def strict_json(text: str) -> Any:
-    """Raises ValueError, also for NaN, Infinity and 1e999: Python reads them, and JSON has no such values (RFC 8259 §6)."""
+    """Raises ValueError, also for NaN, Infinity and 1e999: Python reads them, and JSON has no such values
+    (RFC 8259 §6).
+    """
     value = json.loads(text)
     json.dumps(value, allow_nan=False)
     return value

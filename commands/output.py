@@ -88,7 +88,9 @@ class CommandGroup(AppGroup):
         return super().resolve_command(ctx, args)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON on stdout, and nothing else there."
+)
 
 
 def run_command(command: Callable[[], Result]) -> Result:
@@ -163,7 +165,10 @@ def refuse_if_any(problems: Iterable[str]) -> None:
 def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     """One line a row under a line of headings, aligned."""
     names = list(columns)
-    lines = [[name.upper() for name in names], *([in_words(name, row.get(name)) for name in names] for row in rows)]
+    lines = [
+        [name.upper() for name in names],
+        *([in_words(name, row.get(name)) for name in names] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

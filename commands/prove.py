@@ -1,7 +1,8 @@
-"""`flask prove`: the rules of the tokens, raced for on the operator's own database, in a place of its own that is dropped after.
+"""`flask prove`: the rules of the tokens, raced for on the operator's own database, in a place of its own
+that is dropped after.
 
-Enters: the settings in force. Leaves: a table of what was tried and what came out; exit code 1 where a promise was broken, or where
-the database is set up so that it cannot be kept.
+Enters: the settings in force. Leaves: a table of what was tried and what came out; exit code 1 where a
+promise was broken, or where the database is set up so that it cannot be kept.
 """
 
 import sys
@@ -48,7 +49,9 @@ class Proof(NamedTuple):
 
 
 @click.command("prove")
-@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Of each scene.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Of each scene."
+)
 @click.option(
     "--seconds",
     type=click.IntRange(1, LONGEST // timedelta(seconds=1)),
@@ -84,7 +87,9 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
 
 
 def find_proof(rounds: int, seconds: int) -> Proof:
-    """All scenes, with a progress bar where somebody sees it; what voids them, in the operator's own tables and in the place."""
+    """All scenes, with a progress bar where somebody sees it; what voids them, in the operator's own tables
+    and in the place.
+    """
     app: Flask = cast(Any, current_app)._get_current_object()
     with (
         scratch_database(app, timedelta(seconds=seconds) + SPARE) as inside,
@@ -101,7 +106,9 @@ def is_kept(proof: Proof) -> bool:
 
 
 def report(proof: Proof, rounds: int) -> Result:
-    broken = [f"{tally.scene}: {promise}" for tally in proof.tallies for promise in dict.fromkeys(tally.broken)]
+    broken = [
+        f"{tally.scene}: {promise}" for tally in proof.tallies for promise in dict.fromkeys(tally.broken)
+    ]
     cut = [tally.scene for tally in proof.tallies if tally.rounds < rounds]
     document = {
         "kept": is_kept(proof),
@@ -109,7 +116,10 @@ def report(proof: Proof, rounds: int) -> Result:
         "voids": list(proof.voids),
     }
     messages = (
-        *(f"{counted(len(cut), 'scene')} ended before {rounds} rounds: give more --seconds for all." for _ in cut[:1]),
+        *(
+            f"{counted(len(cut), 'scene')} ended before {rounds} rounds: give more --seconds for all."
+            for _ in cut[:1]
+        ),
         *(f"BROKEN: {promise}" for promise in broken),
         *(f"VOID: {reason}" for reason in proof.voids),
         verdict(broken, proof.voids),

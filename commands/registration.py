@@ -1,8 +1,8 @@
 """What a client may be registered as, and how a registration is told (RFC 7591 §2, §3.2.1).
 
-Enters: a `Client` with all its columns filled, stored or not. Leaves: every problem at once, in words for the operator; or the
-members of the client information response. The words of the shell are read in `commands/clients.py`; what members without a
-column may say is in `protocol/client_metadata.py`.
+Enters: a `Client` with all its columns filled, stored or not. Leaves: every problem at once, in words for the
+operator; or the members of the client information response. The words of the shell are read in
+`commands/clients.py`; what members without a column may say is in `protocol/client_metadata.py`.
 """
 
 from collections.abc import Collection, Iterator
@@ -41,7 +41,10 @@ NOT_BY_SET = {name: f"use {option}" for name, option in WITH_AN_OPTION.items()} 
 
 
 def response(client: Client, client_secret: str | None = None) -> dict[str, Any]:
-    """The members of RFC 7591 §3.2.1 and our own. `client_secret` is what was made just now; it can never be read again."""
+    """The members of RFC 7591 §3.2.1 and our own.
+
+    `client_secret` is what was made just now; it can never be read again.
+    """
     members: dict[str, Any] = {"client_id": client.client_id}
     if client_secret is not None:
         members |= {"client_secret": client_secret, "client_secret_expires_at": 0}
@@ -63,11 +66,18 @@ def response(client: Client, client_secret: str | None = None) -> dict[str, Any]
         if (lifetime := getattr(client, name)) is not None:
             members[name] = "never" if lifetime == NEVER else lifetime
     own = {name: getattr(client, name) for name in REPEATS}
-    return members | {name: seconds for name, seconds in own.items() if seconds is not None} | client.extra_metadata
+    return (
+        members
+        | {name: seconds for name, seconds in own.items() if seconds is not None}
+        | client.extra_metadata
+    )
 
 
 def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[str]:
-    """Everything that is wrong with this registration, but for its sector. `new_scopes` will be added along with it."""
+    """Everything that is wrong with this registration, but for its sector.
+
+    `new_scopes` will be added along with it.
+    """
     if problem := typed_text.problem(client.client_name, typed_text.NAME_LENGTH):
         yield f"the name {problem}"
     if client.token_endpoint_auth_method not in server.client_auth_methods:
@@ -94,7 +104,10 @@ def registration_policy() -> client_metadata.RegistrationPolicy:
 
 
 def problems_of_sector(client: Client) -> Iterator[str]:
-    """What the document at `sector_identifier_uri` lacks. It is fetched, so this comes before any lock; kept for a while."""
+    """What the document at `sector_identifier_uri` lacks.
+
+    It is fetched, so this comes before any lock; kept for a while.
+    """
     uri = client.member("sector_identifier_uri")
     if uri is None or client_metadata.problem_of_member("sector_identifier_uri", uri, registration_policy()):
         return
@@ -108,7 +121,10 @@ def problems_of_sector(client: Client) -> Iterator[str]:
 
 
 def fetch_sector(client: Client) -> None:
-    """Before anything is locked, and with no connection held: it may be slow. What is wrong with it is told later."""
+    """Before anything is locked, and with no connection held: it may be slow.
+
+    What is wrong with it is told later.
+    """
     if client.member("sector_identifier_uri") is not None:
         release_connection()
         list(problems_of_sector(client))
@@ -163,4 +179,7 @@ def problems_of_a_public_client(client: Client) -> Iterator[str]:
     if not client.rotate_refresh_tokens:
         yield "--no-rotation is not for public clients"
     if client.refresh_retry_lifetime:
-        yield "--refresh-retry-lifetime is not for public clients, where nothing proves who asks: use --refresh-leeway"
+        yield (
+            "--refresh-retry-lifetime is not for public clients, where nothing proves who asks: use"
+            " --refresh-leeway"
+        )

@@ -1,4 +1,6 @@
-"""`flask scopes …`: the scopes that clients can be registered for, and what the consent page says of each (RFC 6749 §3.3)."""
+"""`flask scopes …`: the scopes that clients can be registered for, and what the consent page says of each
+(RFC 6749 §3.3).
+"""
 
 import click
 

@@ -1,7 +1,8 @@
-"""What the database holds sealed under the secret key: signing keys, and the secrets of clients that sign with them.
+"""What the database holds sealed under the secret key: signing keys, and the secrets of clients that sign
+with them.
 
-Enters: nothing. Leaves: a `Box` for each, which tells whether the present key opens it and can be sealed anew. `flask keys rewrap`
-and `flask config check` ask here.
+Enters: nothing. Leaves: a `Box` for each, which tells whether the present key opens it and can be sealed
+anew. `flask keys rewrap` and `flask config check` ask here.
 """
 
 from collections import Counter
@@ -51,12 +52,16 @@ def all_encrypted_values() -> Iterator[EncryptedValue]:
         for secret in client.live_secrets(clock.now()):
             if secret.ends_at is not None and secret.sealed is not None:
                 put = partial(setattr, client, "sealed_previous_secret")
-                yield EncryptedValue("client secret", client.client_id, secret.sealed, keyring.client_secrets, put)
+                yield EncryptedValue(
+                    "client secret", client.client_id, secret.sealed, keyring.client_secrets, put
+                )
 
 
 def lock_clients() -> None:
     """Before a change: a secret that is renewed meanwhile must not be overwritten by the one before."""
-    sealed = [client.client_id for client in store.clients.all_by_name() if client.sealed_client_secret is not None]
+    sealed = [
+        client.client_id for client in store.clients.all_by_name() if client.sealed_client_secret is not None
+    ]
     for client_id in sorted(sealed):
         store.clients.lock(client_id)
 
@@ -69,5 +74,6 @@ def in_words(boxes: list[EncryptedValue]) -> str:
 def unreadable_in_words(boxes: list[EncryptedValue]) -> str:
     return (
         f"no known secret key opens {in_words(boxes)}: put the key of that time into OSTIARY_OLD_SECRET_KEYS."
-        " Without it, signing keys are replaced by themselves, and a client secret by `flask clients rotate-secret`"
+        " Without it, signing keys are replaced by themselves, and a client secret by `flask clients"
+        " rotate-secret`"
     )

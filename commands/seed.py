@@ -1,9 +1,9 @@
 """`flask seed FILE`: people, clients and scopes from a JSON file, for tests and for development.
 
-Enters: `{"scopes": […], "users": […], "clients": […]}`, clients in the member names of RFC 7591 §2. Leaves: all the rows or none.
-The file may choose what is otherwise random (`client_id`, `client_secret`, `sub`), so this is for a loopback issuer only: a short
-secret is soon guessed from its digest. What is there already is brought in line with the file, and what the file does not name
-stays as it is: a second run changes nothing.
+Enters: `{"scopes": […], "users": […], "clients": […]}`, clients in the member names of RFC 7591 §2. Leaves:
+all the rows or none. The file may choose what is otherwise random (`client_id`, `client_secret`, `sub`), so
+this is for a loopback issuer only: a short secret is soon guessed from its digest. What is there already is
+brought in line with the file, and what the file does not name stays as it is: a second run changes nothing.
 """
 
 import json
@@ -50,12 +50,14 @@ from services import passwords
 from services.current import settings
 
 MAXIMUM_SECRET_LENGTH = 255
-UNRESERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")  # the same text in a URL, a Basic header and a command line
+# the same text in a URL, a Basic header and a command line
+UNRESERVED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 VISIBLE = re.compile(r"[\x21-\x7E]+")
-# A key must have as many octets as the digest (RFC 7518 §3.2); a client that is not registered for one may use the longest.
+# A key must have as many octets as the digest (RFC 7518 §3.2); a client that is not registered for one may
+# use the longest.
 
 
-# ---- what the file may say --------------------------------------------------------------------------------------------
+# ---- what the file may say ---------------------------------------------------------------------------------
 
 
 def read_lifetime(value: Any) -> int:
@@ -119,18 +121,24 @@ class ClientEntry(Entry):
     @model_validator(mode="before")
     @classmethod
     def gather_metadata(cls, element: Any) -> Any:
-        """Members that have no column are put together; what they say is for the rules of `protocol/client_metadata.py`."""
+        """Members that have no column are put together; what they say is for the rules of
+        `protocol/client_metadata.py`.
+        """
         if not isinstance(element, dict):
             return element
         if "extra_metadata" in element:
             raise ValueError("extra_metadata is unknown: its members stand beside the others")
         metadata = {name: value for name, value in element.items() if client_metadata.is_known(name)}
-        return {name: element[name] for name in element.keys() - metadata.keys()} | {"extra_metadata": metadata}
+        return {name: element[name] for name in element.keys() - metadata.keys()} | {
+            "extra_metadata": metadata
+        }
 
     def columns(self) -> dict[str, Any]:
         """Every column of a client but its identifier, its secret and its age."""
         given = self.model_dump(exclude={"client_id", "client_secret", "post_logout_redirect_uris"})
-        given["client_name"] = typed_text.name(self.client_id if self.client_name is None else self.client_name)
+        given["client_name"] = typed_text.name(
+            self.client_id if self.client_name is None else self.client_name
+        )
         given["scope"] = join(split(self.scope))
         if self.grant_types is None:
             given["grant_types"] = default_grant_types(given)
@@ -160,7 +168,9 @@ def read(file: BinaryIO) -> SeedFile:
         raise CommandError("this is not JSON") from None
     if not isinstance(document, dict):
         raise CommandError('this is not a JSON object like {"users": […], "clients": […]}')
-    problems = [f"{member}: is unknown" for member in document if member not in ("scopes", "users", "clients")]
+    problems = [
+        f"{member}: is unknown" for member in document if member not in ("scopes", "users", "clients")
+    ]
     return SeedFile(
         read_entries(document, "scopes", ScopeEntry, problems),
         read_entries(document, "users", UserEntry, problems),
@@ -191,12 +201,11 @@ def problem_text(place: str, problem: Any) -> str:
     """One problem of shape in words, with the way to it in the file and never its value."""
     path = place + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in problem["loc"])
     words = {"missing": "is missing", "extra_forbidden": "is unknown", "model_type": "should be an object"}
-    return (
-        f"{path}: {words.get(problem['type']) or problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
-    )
+    told = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{path}: {words.get(problem['type']) or told}"
 
 
-# ---- what is wrong with what it says ----------------------------------------------------------------------------------
+# ---- what is wrong with what it says -----------------------------------------------------------------------
 
 
 def find_problems(sheet: SeedFile) -> Iterator[str]:
@@ -211,7 +220,9 @@ def find_problems(sheet: SeedFile) -> Iterator[str]:
     yield from problems_of_repeats("name", {place: entry.name for place, entry in sheet.scopes.items()})
     yield from problems_of_repeats("email", {place: address(entry) for place, entry in sheet.users.items()})
     yield from problems_of_repeats("sub", {place: entry.sub for place, entry in sheet.users.items()})
-    yield from problems_of_repeats("client_id", {place: entry.client_id for place, entry in sheet.clients.items()})
+    yield from problems_of_repeats(
+        "client_id", {place: entry.client_id for place, entry in sheet.clients.items()}
+    )
 
 
 def at(place: str, problems: Iterable[str]) -> Iterator[str]:
@@ -237,7 +248,10 @@ def problems_of_user(entry: UserEntry) -> Iterator[str]:
     if entry.sub is None:
         return
     if len(entry.sub) > SUB_LENGTH or not UNRESERVED.fullmatch(entry.sub):
-        yield f"{entry.sub!r} cannot be a sub: use 1 to {SUB_LENGTH} letters, digits, dots, dashes, underscores, tildes"
+        yield (
+            f"{entry.sub!r} cannot be a sub: use 1 to {SUB_LENGTH} letters, digits, dots, dashes,"
+            " underscores, tildes"
+        )
     person = store.users.find_by_email(entry.email)
     if person is not None and person.sub != entry.sub:
         yield f"{person.email} has another sub already, and a sub never changes"
@@ -264,9 +278,14 @@ def problems_of_secret(client: Client, client_secret: str) -> Iterator[str]:
         yield "a client that signs with its own keys has no secret"
     if client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET:
         alg = client.member("token_endpoint_auth_signing_alg")
-        minimum = MINIMUM_SECRET_OCTETS.get(alg if isinstance(alg, str) else "", max(MINIMUM_SECRET_OCTETS.values()))
+        minimum = MINIMUM_SECRET_OCTETS.get(
+            alg if isinstance(alg, str) else "", max(MINIMUM_SECRET_OCTETS.values())
+        )
         if len(client_secret) < minimum:
-            yield f"the client_secret is a signing key here: it must have at least {minimum} characters (RFC 7518 §3.2)"
+            yield (
+                f"the client_secret is a signing key here: it must have at least {minimum}"
+                " characters (RFC 7518 §3.2)"
+            )
     if len(client_secret) > MAXIMUM_SECRET_LENGTH or not VISIBLE.fullmatch(client_secret):
         yield f"the client_secret must be 1 to {MAXIMUM_SECRET_LENGTH} visible ASCII characters"
 
@@ -275,7 +294,7 @@ def address(entry: UserEntry) -> str | None:
     return store.users.normal_email(entry.email)
 
 
-# ---- what becomes of it -----------------------------------------------------------------------------------------------
+# ---- what becomes of it ------------------------------------------------------------------------------------
 
 
 def apply(sheet: SeedFile) -> Result:
@@ -293,7 +312,11 @@ def apply(sheet: SeedFile) -> Result:
         "users": [users.public_members(person) for person in people],
         "clients": [registration.response(client, secret) for client, secret in registered],
     }
-    numbers = (counted(len(people), "user"), counted(len(registered), "client"), counted(len(sheet.scopes), "scope"))
+    numbers = (
+        counted(len(people), "user"),
+        counted(len(registered), "client"),
+        counted(len(sheet.scopes), "scope"),
+    )
     warnings = [
         f"{client.client_id}: {warning}"
         for (client, _secret), entry in zip(registered, sheet.clients.values(), strict=True)
@@ -322,7 +345,9 @@ def put_scope(entry: ScopeEntry) -> None:
 def put_user(entry: UserEntry, password_hash: str | None) -> User:
     """The person; a new password signs one who was there already out, as `flask users set-password` does."""
     if store.users.find_by_email(entry.email) is None:
-        person = store.users.add(address(entry) or "", entry.display_name(), password_hash or "", is_verified=True)
+        person = store.users.add(
+            address(entry) or "", entry.display_name(), password_hash or "", is_verified=True
+        )
         person.sub = entry.sub or person.sub
     else:
         person = lock_fresh_user(entry.email)
@@ -356,9 +381,13 @@ def put_client(entry: ClientEntry) -> tuple[Client, str | None]:
 @json_option
 @with_appcontext
 def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
-    """Bring people, clients and scopes in line with a JSON FILE ("-" for stdin), where the issuer is on loopback."""
+    """Bring people, clients and scopes in line with a JSON FILE ("-" for stdin), where the issuer is on
+    loopback.
+    """
     if not settings.is_development:
-        raise CommandError("seeds are for a loopback issuer only: their passwords and secrets stand in a file")
+        raise CommandError(
+            "seeds are for a loopback issuer only: their passwords and secrets stand in a file"
+        )
     sheet = read(file)
     if migrate:
         apply_migrations()

@@ -1,4 +1,6 @@
-"""`flask tokens …`: ending tokens, and the codes that would become tokens, from the shell (the operator's RFC 7009)."""
+"""`flask tokens …`: ending tokens, and the codes that would become tokens, from the shell (the operator's RFC
+7009).
+"""
 
 import click
 
@@ -12,7 +14,9 @@ tokens = CommandGroup("tokens", help="Live tokens.")
 
 @tokens.command("revoke")
 @click.option("--user", "email", metavar="EMAIL", help="The tokens of this person.")
-@click.option("--client", "client_id", metavar="ID", help="The tokens of this client, those of machines included.")
+@click.option(
+    "--client", "client_id", metavar="ID", help="The tokens of this client, those of machines included."
+)
 def revoke(email: str | None, client_id: str | None) -> Result:
     """End tokens and pending codes: of a person, of a client, or of a person at a client."""
     if email is None and client_id is None:

@@ -1,6 +1,7 @@
 """`flask users …`: people, and the end of what they are signed in to.
 
-A password comes on stdin only: an argument would stay in the shell's history and show in the list of processes.
+A password comes on stdin only: an argument would stay in the shell's history and show in the list of
+processes.
 """
 
 import sys
@@ -28,7 +29,10 @@ users = CommandGroup("users", help="People who can sign in.")
 
 
 def read_password(context: click.Context, option: click.Parameter, given: bool) -> str:
-    """The first line of stdin. It is read while the arguments are, so that no transaction waits for somebody who types."""
+    """The first line of stdin.
+
+    It is read while the arguments are, so that no transaction waits for somebody who types.
+    """
     if context.resilient_parsing:
         return ""
     if not given:
@@ -81,7 +85,9 @@ def add(email: str, name: str, members: tuple[str, ...], password: str) -> Resul
 @users.command("set")
 @click.argument("email")
 @click.option(
-    "--email", "new_email", help="Their new address, which counts as verified. To clients they stay who they are."
+    "--email",
+    "new_email",
+    help="Their new address, which counts as verified. To clients they stay who they are.",
 )
 @click.option("--name", help="How the person is addressed.")
 @set_option
@@ -108,14 +114,16 @@ def set_(email: str, new_email: str | None, name: str | None, members: tuple[str
 
 
 def change_address(person: User, address: str) -> bool:
-    """Whether it is another one. The operator's word verifies it, as that of `add` does. Everything else stays: `sub`, password,
-    sessions, tokens. A device is known by the address that was typed on it, so each is a new one at its next sign-in.
+    """Whether it is another one. The operator's word verifies it, as that of `add` does. Everything else
+    stays: `sub`, password, sessions, tokens. A device is known by the address that was typed on it, so each
+    is a new one at its next sign-in.
     """
     if address == person.email:
         return False
     now = clock.now()
     person.email, person.email_verified_at, person.updated_at = address, now, now
-    db.session.flush()  # of two who take an address at once the second violates the unique key, and is told when it is run again
+    # of two who take an address at once the second violates the unique key, and is told when it is run again
+    db.session.flush()
     return True
 
 
@@ -217,7 +225,11 @@ def signed_out_answer(person: User, what_happened: str) -> Result:
         "tokens": of_sessions.tokens + store.tokens.revoke_of_user(person.id),
         "notices": of_sessions.notices,
     }
-    words = (counted(ended["sessions"], "session"), counted(ended["codes"], "code"), counted(ended["tokens"], "token"))
+    words = (
+        counted(ended["sessions"], "session"),
+        counted(ended["codes"], "code"),
+        counted(ended["tokens"], "token"),
+    )
     told = f" Clients that will be told: {ended['notices']}." if ended["notices"] else ""
     message = f"{person.email} {what_happened}. Ended: {', '.join(words)}.{told}"
     return Result({"email": person.email, "sub": person.sub} | ended, messages=(message,))

@@ -1,12 +1,13 @@
 """Everything random that we hand out: how it is made, told apart, and stored.
 
-Each kind has a prefix, so that secret scanners find leaks. The database holds SHA-256 digests only: the values have 256
-random bits, so a fast hash is enough. A refresh token has parts at fixed places:
+Each kind has a prefix, so that secret scanners find leaks. The database holds SHA-256 digests only: the
+values have 256 random bits, so a fast hash is enough. A refresh token has parts at fixed places:
 
     ost_rt_ | family, 22 characters | secret, 43 characters | tag, 12 characters
 
-The family part stays through all refreshes of one sign-in and finds the row, so any ancestor is recognised. The tag is an
-HMAC under the server's key: only who has held a real token can present one, so a guess can never end a family.
+The family part stays through all refreshes of one sign-in and finds the row, so any ancestor is recognised.
+The tag is an HMAC under the server's key: only who has held a real token can present one, so a guess can
+never end a family.
 """
 
 import hashlib
@@ -40,7 +41,10 @@ def random_secret() -> bytes:
 
 
 def digest(value: str) -> bytes:
-    """What is stored in place of a random value: 32 bytes. Text that is not UTF-8 (a lone surrogate) has a digest too."""
+    """What is stored in place of a random value: 32 bytes.
+
+    Text that is not UTF-8 (a lone surrogate) has a digest too.
+    """
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -58,7 +62,9 @@ def new_authorization_code() -> str:
 
 
 def new_client_id() -> str:
-    """Hexadecimal: an identifier is no secret, and one that began with a dash would be an option on a command line."""
+    """Hexadecimal: an identifier is no secret, and one that began with a dash would be an option on a command
+    line.
+    """
     return secrets.token_hex(16)
 
 
@@ -78,7 +84,10 @@ class RefreshToken(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The parts, or None for text that no server of this kind ever issued. The tag is not checked here."""
+        """The parts, or None for text that no server of this kind ever issued.
+
+        The tag is not checked here.
+        """
         if not text.startswith(REFRESH_TOKEN) or len(text) != REFRESH_TOKEN_LENGTH or not text.isascii():
             return None
         start = len(REFRESH_TOKEN)
@@ -99,12 +108,16 @@ class RefreshTokenMaker:
         return RefreshToken(family, secret, self._tag(self._keys[0], family, secret))
 
     def read(self, text: str) -> RefreshToken | None:
-        """The parts of a refresh token that was issued here, whether it is good for anything or not; None for anything else."""
+        """The parts of a refresh token that was issued here, whether it is good for anything or not; None for
+        anything else.
+        """
         token = RefreshToken.parse(text)
         return token if token is not None and self.has_right_tag(token) else None
 
     def has_right_tag(self, token: RefreshToken) -> bool:
-        return any(hmac.compare_digest(self._tag(key, token.family, token.secret), token.tag) for key in self._keys)
+        return any(
+            hmac.compare_digest(self._tag(key, token.family, token.secret), token.tag) for key in self._keys
+        )
 
     @staticmethod
     def _tag(key: bytes, family: str, secret: str) -> str:

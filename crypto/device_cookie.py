@@ -1,7 +1,8 @@
 """The cookie that says for which accounts somebody has signed in with this browser before.
 
-`nonce.mac~nonce.mac~…`, an entry for each account, the latest first. An entry opens nothing: it lets the failed sign-ins of this
-browser be counted apart from those of strangers, so that nobody can lock a person out of a device of theirs.
+`nonce.mac~nonce.mac~…`, an entry for each account, the latest first. An entry opens nothing: it lets the
+failed sign-ins of this browser be counted apart from those of strangers, so that nobody can lock a person out
+of a device of theirs.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ ENTRY = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 
 
 def find_entry(cookie: str, account: str, keys: list[bytes]) -> str | None:
-    """The entry for this account; None when this browser is a stranger. cookie: as it came, it may be anything."""
+    """The entry for this account; None when this browser is a stranger. cookie: as it came, it may be
+    anything.
+    """
     for entry in cookie.split("~", MAXIMUM_ACCOUNTS)[:MAXIMUM_ACCOUNTS]:
         nonce, _dot, mac = entry.partition(".")
         if any(hmac.compare_digest(mac_of(nonce, account, key).encode(), encoded(mac)) for key in keys):
@@ -33,7 +36,10 @@ def remember(cookie: str, account: str, keys: list[bytes]) -> str:
 
 
 def digest_of(cookie: str) -> bytes:
-    """What a session is known by as this device's, for the account of an entry or of the first one. Changes with no key."""
+    """What a session is known by as this device's, for the account of an entry or of the first one.
+
+    Changes with no key.
+    """
     return digest(cookie.partition(".")[0])
 
 

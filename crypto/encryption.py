@@ -1,8 +1,10 @@
-"""What the database holds encrypted: AES-256-GCM, a random nonce in front, under keys made from a secret by HKDF (RFC 5869).
+"""What the database holds encrypted: AES-256-GCM, a random nonce in front, under keys made from a secret by
+HKDF (RFC 5869).
 
-A token response is sealed for the holder of the refresh token that it replaced: a client that lost the answer still has the
-token it presented. The row keeps the answer under a key made from just that token, which the database does not hold (its digest
-is another value), so the row alone opens nothing. Signing keys and the like are sealed under the server's secret key.
+A token response is sealed for the holder of the refresh token that it replaced: a client that lost the answer
+still has the token it presented. The row keeps the answer under a key made from just that token, which the
+database does not hold (its digest is another value), so the row alone opens nothing. Signing keys and the
+like are sealed under the server's secret key.
 """
 
 import json
@@ -19,7 +21,9 @@ NONCE_LENGTH = 12
 
 
 class Cipher:
-    """Seals under the server's secret key, and opens what was sealed under it or under one of those before it."""
+    """Seals under the server's secret key, and opens what was sealed under it or under one of those before
+    it.
+    """
 
     def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
         self._ciphers = [AESGCM(derive_key(key, purpose)) for key in secret_keys]
@@ -32,7 +36,8 @@ class Cipher:
     def open(self, box: bytes, label: str) -> bytes | None:
         """What was sealed, or None where none of the keys is the one."""
         return next(
-            (content for cipher in self._ciphers if (content := self._open(cipher, box, label)) is not None), None
+            (content for cipher in self._ciphers if (content := self._open(cipher, box, label)) is not None),
+            None,
         )
 
     def is_current(self, box: bytes, label: str) -> bool:
@@ -50,7 +55,9 @@ class Cipher:
 def encrypt(content: dict[str, Any], presented: str) -> bytes:
     """`content` under a key that only the holder of `presented` can derive."""
     nonce = os.urandom(NONCE_LENGTH)
-    return nonce + AESGCM(derive_key(presented, "sealed pair")).encrypt(nonce, json.dumps(content).encode(), None)
+    return nonce + AESGCM(derive_key(presented, "sealed pair")).encrypt(
+        nonce, json.dumps(content).encode(), None
+    )
 
 
 def decrypt(box: bytes, presented: str) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
-"""JSON Web Tokens as this server signs and reads them (RFC 7515, RFC 7519), with the advice of RFC 8725 taken.
+"""JSON Web Tokens as this server signs and reads them (RFC 7515, RFC 7519), with the advice of RFC 8725
+taken.
 
-joserfc does the cryptography. Here stands what a token must look like before its signature is worth checking: compact, short,
-in the one spelling that base64url has, without `crit`, of an expected `typ` and an allowed `alg`. Keys come from whoever reads
-the token, never from its header.
+joserfc does the cryptography. Here stands what a token must look like before its signature is worth checking:
+compact, short, in the one spelling that base64url has, without `crit`, of an expected `typ` and an allowed
+`alg`. Keys come from whoever reads the token, never from its header.
 """
 
 import json
@@ -30,7 +31,10 @@ MAXIMUM_DATE = 2**53  # seconds; what JSON numbers hold exactly everywhere (RFC 
 
 
 class Registry(jws.JWSRegistry):
-    """joserfc's algorithms, from our own list. It warns of `EdDSA`, the name that clients know Ed25519 by (RFC 9864)."""
+    """joserfc's algorithms, from our own list.
+
+    It warns of `EdDSA`, the name that clients know Ed25519 by (RFC 9864).
+    """
 
     def __init__(self, algorithms: Collection[str]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
@@ -51,11 +55,15 @@ def encode(claims: dict[str, Any], key: Key, alg: str, kid: str, typ: str = "JWT
 
 
 def decode(
-    text: str, keys: Iterable[tuple[str | None, Key]], algorithms: Collection[str], typ: Collection[str | None]
+    text: str,
+    keys: Iterable[tuple[str | None, Key]],
+    algorithms: Collection[str],
+    typ: Collection[str | None],
 ) -> dict[str, Any]:
     """The claims of a token that one of `keys` signed. Raises InvalidJwtError.
 
-    keys: pairs of `kid` and key. typ: the values that the header may have, in lower case; None among them for a header without.
+    keys: pairs of `kid` and key. typ: the values that the header may have, in lower case; None among them for
+    a header without.
     """
     header = read_header(text)
     if header["alg"] not in algorithms:
@@ -73,7 +81,9 @@ def decode(
 
 
 def candidates(header: dict[str, Any], keys: Iterable[tuple[str | None, Key]]) -> list[Key]:
-    """The keys that may have signed: of the header's `kid` where it names one, and of the kind that the `alg` needs."""
+    """The keys that may have signed: of the header's `kid` where it names one, and of the kind that the `alg`
+    needs.
+    """
     kid, kind = header.get("kid"), key_type_of(header["alg"])
     suitable = [
         key
@@ -84,7 +94,9 @@ def candidates(header: dict[str, Any], keys: Iterable[tuple[str | None, Key]]) -
 
 
 def may_sign(key: Key, alg: str) -> bool:
-    """Whether what the key says of itself allows it (RFC 7517 §4.2 to §4.4), and it is long enough (RFC 7518 §3.2, §3.3)."""
+    """Whether what the key says of itself allows it (RFC 7517 §4.2 to §4.4), and it is long enough (RFC 7518
+    §3.2, §3.3).
+    """
     if isinstance(key, OctKey):
         return len(key.raw_value) >= MINIMUM_SECRET_OCTETS[alg]
     members = key.as_dict(private=False)
@@ -102,7 +114,10 @@ def key_type_of(alg: str) -> type[Key]:
 
 
 def read_header(text: str) -> dict[str, Any]:
-    """The header of a token that is well-formed as a whole; nothing of it is proven yet. Raises InvalidJwtError."""
+    """The header of a token that is well-formed as a whole; nothing of it is proven yet.
+
+    Raises InvalidJwtError.
+    """
     if len(text) > MAXIMUM_LENGTH:
         raise InvalidJwtError("it is too long")
     segments = text.split(".")
@@ -137,7 +152,10 @@ def canonical(segment: str) -> bytes:
 
 
 def strict_object(raw: bytes) -> dict[str, Any]:
-    """A JSON object without doubled members and without what JSON has no word for (NaN, 1e999). Raises InvalidJwtError."""
+    """A JSON object without doubled members and without what JSON has no word for (NaN, 1e999).
+
+    Raises InvalidJwtError.
+    """
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=without_doubles)
         json.dumps(value, allow_nan=False)

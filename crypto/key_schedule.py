@@ -1,9 +1,11 @@
-"""When a signing key signs, when it is published, and when the next one is due: told by the clock from the rows alone.
+"""When a signing key signs, when it is published, and when the next one is due: told by the clock from the
+rows alone.
 
-Keys of one `alg` follow each other by generation. A key signs from its `active_from` until that of its successor. The successor
-is announced one *announcement* earlier: by then every node has read it and every cached JWKS that lacks it has expired. A key
-that has signed its last stays published until all it signed has expired, and is known for longer, for the `id_token_hint` of a
-sign-out (RP-Initiated Logout §4). No node has to do anything at a given moment, so no node has to coordinate.
+Keys of one `alg` follow each other by generation. A key signs from its `active_from` until that of its
+successor. The successor is announced one *announcement* earlier: by then every node has read it and every
+cached JWKS that lacks it has expired. A key that has signed its last stays published until all it signed has
+expired, and is known for longer, for the `id_token_hint` of a sign-out (RP-Initiated Logout §4). No node has
+to do anything at a given moment, so no node has to coordinate.
 """
 
 import json
@@ -105,8 +107,8 @@ class Due(NamedTuple):
 def find_due(rows: Sequence[KeyRow], now: int, schedule: Schedule) -> list[Due]:
     """The keys to make now.
 
-    The very first signs at once: nobody can have cached a JWKS. Any other comes an announcement before the one that signs has
-    done its time; or, where no request came by at that moment, as soon as one does.
+    The very first signs at once: nobody can have cached a JWKS. Any other comes an announcement before the
+    one that signs has done its time; or, where no request came by at that moment, as soon as one does.
     """
     due = []
     for alg in SIGNING:

@@ -21,7 +21,10 @@ HASH_OF_NOBODY = f"{PARAMETERS}{'A' * 22}${'A' * 43}"  # well-formed, and of no 
 
 
 class ConcurrencyLimit:
-    """Lets so many passwords be hashed at once. Nobody waits: a queue would hold the threads that serve tokens."""
+    """Lets so many passwords be hashed at once.
+
+    Nobody waits: a queue would hold the threads that serve tokens.
+    """
 
     def __init__(self, at_once: int) -> None:
         self._free = BoundedSemaphore(at_once)
@@ -39,7 +42,9 @@ class ConcurrencyLimit:
 
 def hash_text(text: str) -> str:
     """Return the PHC string of a text, with a new salt."""
-    cost = Argon2id(salt=os.urandom(16), length=32, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB)
+    cost = Argon2id(
+        salt=os.urandom(16), length=32, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB
+    )
     return cost.derive_phc_encoded(to_bytes(text))
 
 

@@ -1,6 +1,8 @@
-"""The one room that knows which database it is: connect options, when a transaction begins, what an error means.
+"""The one room that knows which database it is: connect options, when a transaction begins, what an error
+means.
 
-The functions here are for everybody; each engine has a file of its own, with what `database/dialect.py` lists.
+The functions here are for everybody; each engine has a file of its own, with what `database/dialect.py`
+lists.
 """
 
 import os
@@ -33,7 +35,8 @@ def is_there(url: str) -> bool:
     if parsed.get_backend_name() != "sqlite" or sqlite.is_memory(parsed):
         return True
     file = os.path.abspath(parsed.database or "")
-    return os.path.exists(file) or not os.path.isdir(os.path.dirname(file))  # connecting will say what is wrong there
+    # connecting will say what is wrong there
+    return os.path.exists(file) or not os.path.isdir(os.path.dirname(file))
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -48,12 +51,18 @@ def prepare(engine: Engine) -> None:
 
 
 def migration_engine(engine: Engine) -> Engine:
-    """An engine on the same database for migrations: they may take their time, requests may not. It keeps no connection open."""
+    """An engine on the same database for migrations: they may take their time, requests may not.
+
+    It keeps no connection open.
+    """
     return ENGINES[engine.dialect.name].migration_engine(engine)
 
 
 def take_turn(connection: Connection, wait: timedelta) -> bool:
-    """Whether this connection, of a migration engine, is the one to migrate now. For as long as it is open nobody else's is."""
+    """Whether this connection, of a migration engine, is the one to migrate now.
+
+    For as long as it is open nobody else's is.
+    """
     return ENGINES[connection.dialect.name].take_turn(connection, wait)
 
 
@@ -63,9 +72,11 @@ def turn_is_a_transaction(dialect: str) -> bool:
 
 
 def upsert(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Any:
-    """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does the same.
+    """An INSERT that changes the row instead where `key` is there already: one statement, whoever else does
+    the same.
 
-    key: a column, or several that are unique together. change: from the row that would have been inserted to the columns to set.
+    key: a column, or several that are unique together. change: from the row that would have been inserted to
+    the columns to set.
     """
     return ENGINES[dialect].upsert(into, [key] if isinstance(key, str) else key, change)
 
@@ -76,7 +87,8 @@ def insert_or_ignore(dialect: str, into: Table, key: str) -> Any:
 
 
 def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
-    """Delete the first `count` rows of those whose primary key `chosen` selects, from one table, and lock no others.
+    """Delete the first `count` rows of those whose primary key `chosen` selects, from one table, and lock no
+    others.
 
     Those that somebody else has locked are passed over where the database can do that.
     """

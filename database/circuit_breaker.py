@@ -1,7 +1,7 @@
 """While the database is away one thread at a time finds out whether it is back; the others are told at once.
 
-A host that vanished is found out by a time-out only. Without the gate every thread of a process would stand in one, request after
-request, and what needs no database would find no thread either.
+A host that vanished is found out by a time-out only. Without the gate every thread of a process would stand
+in one, request after request, and what needs no database would find no thread either.
 """
 
 import threading
@@ -21,7 +21,9 @@ class CircuitBreaker:
         self._turn = threading.Lock()
 
     def connect(self, connect: Callable[[], Connected]) -> Connected:
-        """`connect()`, and what it raises; StorageBusyError where another thread is at it and the last try failed."""
+        """`connect()`, and what it raises; StorageBusyError where another thread is at it and the last try
+        failed.
+        """
         is_alone = self._turn.acquire(blocking=False)
         try:
             if self._is_away and not is_alone:

@@ -1,4 +1,7 @@
-"""What each engine's own file has to offer. The functions of `database` choose among them by URL, dialect or error."""
+"""What each engine's own file has to offer.
+
+The functions of `database` choose among them by URL, dialect or error.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import timedelta
@@ -28,13 +31,17 @@ class Dialect(Protocol):
         """One for the same database, for migrations, which may take their time; requests may not."""
 
     def take_turn(self, connection: Connection, wait: timedelta) -> bool:
-        """Be the only one who migrates, until the connection is closed; on PostgreSQL until the transaction ends."""
+        """Be the only one who migrates, until the connection is closed; on PostgreSQL until the transaction
+        ends.
+        """
 
     def upsert(self, into: Table, key: Sequence[str], change: Change) -> Any: ...
 
     def insert_or_ignore(self, into: Table, key: str) -> Any: ...
 
-    def delete_batch(self, session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None: ...
+    def delete_batch(
+        self, session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int
+    ) -> None: ...
 
     def lost_a_race(self, error: Any) -> bool: ...
 

@@ -12,7 +12,10 @@ WAITERS = threading.BoundedSemaphore(2 * POOL_SIZE)  # threads that stand in lin
 
 
 class LockFile:
-    """An exclusive flock with a bounded wait. The kernel queues the waiters and frees the lock of a process that dies."""
+    """An exclusive flock with a bounded wait.
+
+    The kernel queues the waiters and frees the lock of a process that dies.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -42,8 +45,11 @@ class LockFile:
 
     @staticmethod
     def _wait(file: int, timeout: timedelta) -> None:
-        """flock cannot time out, and polling would lose the queue: a thread of its own waits, and may be given up."""
-        if not WAITERS.acquire(blocking=False):  # so many stand in line, or have given up in it: nothing moves
+        """flock cannot time out, and polling would lose the queue: a thread of its own waits, and may be
+        given up.
+        """
+        # so many stand in line, or have given up in it: nothing moves
+        if not WAITERS.acquire(blocking=False):
             os.close(file)
             raise StorageBusyError
         turn = threading.Lock()  # decides once between "it is our turn" and "we gave up"

@@ -1,7 +1,9 @@
-"""MariaDB through PyMySQL: READ COMMITTED, time-outs and strict mode given at connect; InnoDB and exact comparison in every table.
+"""MariaDB through PyMySQL: READ COMMITTED, time-outs and strict mode given at connect; InnoDB and exact
+comparison in every table.
 
-Under its default, REPEATABLE READ, requests that share nothing deadlock in a common gap. Its default collations take `Code` for
-`code`, and nearly all of them `code ` too: tables are made with one that compares what was sent.
+Under its default, REPEATABLE READ, requests that share nothing deadlock in a common gap. Its default
+collations take `Code` for `code`, and nearly all of them `code ` too: tables are made with one that compares
+what was sent.
 """
 
 import re
@@ -55,16 +57,16 @@ COLLATION = "utf8mb4_nopad_bin"  # by code point; with utf8mb4_bin blanks at the
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION,SIMULTANEOUS_ASSIGNMENT"
 NEVER = timedelta(0)  # the server's word for a time-out that is off
 
-# A deadlock, in a Galera cluster also one that COMMIT finds; a lock time-out; a row that has changed since it was read; a key
-# that a rival was faster at: unique, or foreign from either side. 1467: no next id, which several hear at once who are the first
-# to insert after the server has opened a table.
+# A deadlock, in a Galera cluster also one that COMMIT finds; a lock time-out; a row that has changed since it
+# was read; a key that a rival was faster at: unique, or foreign from either side. 1467: no next id, which
+# several hear at once who are the first to insert after the server has opened a table.
 LOCK_TIMED_OUT = 1205
 LOST_RACE = frozenset({1213, LOCK_TIMED_OUT, 1020, 1062, 1452, 1451, 1467})
-# What the server says when it is not one to write to: shutting down, no part of a quorum, read-only. Another may stand behind the
-# same address by now, so the connection is given up.
+# What the server says when it is not one to write to: shutting down, no part of a quorum, read-only. Another
+# may stand behind the same address by now, so the connection is given up.
 REFUSES_ALL = frozenset({1053, 1047, 1290, 1836})
-# No connection: too many, of the account too; no access, no such database. No room, or a file that cannot be written: memory, disk,
-# threads. Ended by the server: a statement, a connection.
+# No connection: too many, of the account too; no access, no such database. No room, or a file that cannot be
+# written: memory, disk, threads. Ended by the server: a statement, a connection.
 UNAVAILABLE = REFUSES_ALL | {
     1040,
     1203,
@@ -136,7 +138,10 @@ def prepare(engine: Engine) -> None:
 
     @event.listens_for(engine, "handle_error")
     def give_up_connection(context: ExceptionContext) -> None:
-        if isinstance(context.original_exception, Error) and number_of(context.original_exception) in REFUSES_ALL:
+        if (
+            isinstance(context.original_exception, Error)
+            and number_of(context.original_exception) in REFUSES_ALL
+        ):
             context.is_disconnect = True
 
 
@@ -151,14 +156,20 @@ def connect_with_breaker(*arguments: Any, **named: Any) -> Any:
 
 
 def migration_engine(engine: Engine) -> Engine:
-    return create_engine(engine.url, poolclass=NullPool, **connect_options(MIGRATION_LOCK_TIMEOUT, NEVER, None))
+    return create_engine(
+        engine.url, poolclass=NullPool, **connect_options(MIGRATION_LOCK_TIMEOUT, NEVER, None)
+    )
 
 
-TAKE_TURN = text("SELECT GET_LOCK(CONCAT('ostiary.', SHA1(DATABASE())), :seconds)")  # a name ends at 64 characters
+# a name ends at 64 characters
+TAKE_TURN = text("SELECT GET_LOCK(CONCAT('ostiary.', SHA1(DATABASE())), :seconds)")
 
 
 def take_turn(connection: Connection, wait: timedelta) -> bool:
-    """By a lock that the session keeps over the COMMIT of each CREATE and ALTER. A Galera node knows only its own."""
+    """By a lock that the session keeps over the COMMIT of each CREATE and ALTER.
+
+    A Galera node knows only its own.
+    """
     return connection.scalar(TAKE_TURN, {"seconds": seconds(wait)}) == 1
 
 
@@ -171,7 +182,9 @@ def create_exact_table(element: CreateTable, compiler: Any, **arguments: Any) ->
 
 @compiles(JSON, "mariadb")
 def create_text(element: JSON, compiler: Any, **arguments: Any) -> str:
-    """What MariaDB calls JSON is this text with a check that refuses half of a surrogate pair, which JSON text may have."""
+    """What MariaDB calls JSON is this text with a check that refuses half of a surrogate pair, which JSON
+    text may have.
+    """
     return "LONGTEXT"
 
 
@@ -200,9 +213,10 @@ def compile_no_wait_delete(element: NoWaitDelete, compiler: Any, **arguments: An
 
 
 def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
-    """Read first, then one key at a time: told several, or a subquery, MariaDB may read and lock a whole small table; and whoever
-    looks for what is older than something locks the first row that is not. CASE hides the condition from the choice of an index.
-    A DELETE cannot skip what is locked, but it need not wait: its refusal undoes that statement alone, and the next key is tried.
+    """Read first, then one key at a time: told several, or a subquery, MariaDB may read and lock a whole
+    small table; and whoever looks for what is older than something locks the first row that is not. CASE
+    hides the condition from the choice of an index. A DELETE cannot skip what is locked, but it need not
+    wait: its refusal undoes that statement alone, and the next key is tried.
     """
     [key] = chosen.selected_columns
     assert chosen.whereclause is not None  # noqa: S101 - whatever was chosen must be so still
@@ -215,8 +229,8 @@ def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], 
 
 
 def deleted_at_once(session: Any, one: NoWaitDelete, parameters: dict[str, Any]) -> int:
-    """How many rows; none where somebody has locked the one. Told to (`innodb_rollback_on_timeout`), the server undoes the whole
-    transaction then: the request has to begin again.
+    """How many rows; none where somebody has locked the one. Told to (`innodb_rollback_on_timeout`), the
+    server undoes the whole transaction then: the request has to begin again.
     """
     try:
         return int(session.execute(one, parameters).rowcount)
@@ -240,14 +254,16 @@ DURABLE = {
     "sync_binlog": ("1",),
 }
 ASK_SETTINGS = text(
-    f"SELECT {', '.join(f'@@{name} AS {name}' for name in DURABLE)}, @@log_bin AS log_bin, @@binlog_format AS binlog_format"
+    f"SELECT {', '.join(f'@@{name} AS {name}' for name in DURABLE)}, @@log_bin AS log_bin,"
+    " @@binlog_format AS binlog_format"
 )
 ASK_GALERA = text(
     "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_sync_wait')"
 )  # servers without it have neither
 OTHER_TABLES = text(
     "SELECT table_name, engine, table_collation FROM information_schema.tables"
-    " WHERE table_schema = database() AND table_name IN :tables AND (engine <> 'InnoDB' OR table_collation <> :collation)"
+    " WHERE table_schema = database() AND table_name IN :tables AND (engine <> 'InnoDB' OR"
+    " table_collation <> :collation)"
 ).bindparams(bindparam("tables", expanding=True))
 
 
@@ -271,20 +287,28 @@ def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[Chec
         if value not in durable and (told.log_bin or name != "sync_binlog"):
             yield may_lose_writes(f"{name} is {value} on the MariaDB server, set it to {durable[0]}")
     if told.log_bin and told.binlog_format == "STATEMENT":
-        yield problem("binlog_format is STATEMENT, which MariaDB refuses under READ COMMITTED: set it to ROW or MIXED")
+        yield problem(
+            "binlog_format is STATEMENT, which MariaDB refuses under READ COMMITTED: set it to ROW or MIXED"
+        )
     wsrep = {name: value for name, value in connection.execute(ASK_GALERA)}
     if wsrep.get("wsrep_on") == "ON" and wsrep.get("wsrep_sync_wait") == "0":
         yield warning(
-            "wsrep_sync_wait is 0 on this Galera node, so it may not know yet what another has acknowledged: set it to 7,"
+            "wsrep_sync_wait is 0 on this Galera node, so it may not know yet what another has"
+            " acknowledged: set it to 7,"
             " unless all of Ostiary uses one node"
         )
     for row in connection.execute(OTHER_TABLES, {"tables": list(tables), "collation": COLLATION}):
         if row.engine != "InnoDB":
-            yield problem(f"the table {row.table_name} has no transactions: ALTER TABLE {row.table_name} ENGINE=InnoDB")
-        if row.table_collation != COLLATION:
-            convert = f"ALTER TABLE {row.table_name} CONVERT TO CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}"
             yield problem(
-                f"the table {row.table_name} takes different texts for equal ({row.table_collation}): {convert}"
+                f"the table {row.table_name} has no transactions: ALTER TABLE {row.table_name} ENGINE=InnoDB"
+            )
+        if row.table_collation != COLLATION:
+            convert = (
+                f"ALTER TABLE {row.table_name} CONVERT TO CHARACTER SET {CHARACTER_SET} COLLATE {COLLATION}"
+            )
+            yield problem(
+                f"the table {row.table_name} takes different texts for equal ({row.table_collation}):"
+                f" {convert}"
             )
 
 
@@ -309,6 +333,7 @@ def lost_a_race(error: Any) -> bool:
 
 def is_unavailable(error: Any) -> bool:
     number = number_of(error)
-    if isinstance(error, pymysql.InterfaceError | pymysql.InternalError):  # internal: files of the server, too
+    # internal: files of the server, too
+    if isinstance(error, pymysql.InterfaceError | pymysql.InternalError):
         return True
     return number in UNAVAILABLE or number in CLIENT_ERRORS

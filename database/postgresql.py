@@ -1,4 +1,6 @@
-"""PostgreSQL: READ COMMITTED, with time-outs given at connect, so that they cost no statement; which errors a rival caused."""
+"""PostgreSQL: READ COMMITTED, with time-outs given at connect, so that they cost no statement; which errors a
+rival caused.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -28,7 +30,8 @@ from database.timeouts import (
 
 Error = psycopg.Error
 
-# A host that vanished says no goodbye: the kernel finds its idle connections dead before a request does. Seconds, milliseconds.
+# A host that vanished says no goodbye: the kernel finds its idle connections dead before a request does.
+# Seconds, milliseconds.
 DEAD_PEERS = {
     "keepalives_idle": 10,
     "keepalives_interval": 3,
@@ -37,7 +40,8 @@ DEAD_PEERS = {
 }
 NEVER = timedelta(0)  # the server's word for a time-out that is off
 NEVER_PREPARE = "never"  # in the URL: for a pool that gives each transaction another connection
-# SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster at.
+# SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that a rival was faster
+# at.
 LOST_RACE = frozenset({"40001", "40P01", "55P03", "23505", "23503"})
 UNAVAILABLE_CLASSES = frozenset({"08", "53", "57", "58", "25", "40", "55"})
 
@@ -76,14 +80,16 @@ def prepare(engine: Engine) -> None:
 
 
 def migration_engine(engine: Engine) -> Engine:
-    return create_engine(engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER))
+    return create_engine(
+        engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER)
+    )
 
 
 def take_turn(connection: Connection, wait: timedelta) -> bool:
     """By a lock of the table that Alembic writes to, of the kind that only its own kind waits for.
 
-    No advisory lock: a pool that shares its connections by transaction would leave it with another. A compatible engine that
-    cannot lock a table has no queue.
+    No advisory lock: a pool that shares its connections by transaction would leave it with another. A
+    compatible engine that cannot lock a table has no queue.
     """
     patience = max(milliseconds(wait), 1)  # 0 is without an end
     connection.execute(text(f"SET LOCAL lock_timeout = {patience}"))
@@ -117,8 +123,10 @@ def check_location(url: URL) -> Iterable[CheckResult]:
 
 
 LOOK = text(
-    "SELECT current_setting('server_version_num')::integer AS version, current_setting('transaction_isolation') AS isolation,"
-    " current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer AS connections,"
+    "SELECT current_setting('server_version_num')::integer AS version,"
+    " current_setting('transaction_isolation') AS isolation,"
+    " current_setting('max_connections')::integer -"
+    " current_setting('superuser_reserved_connections')::integer AS connections,"
     " extract(epoch FROM clock_timestamp()) AS clock, pg_is_in_recovery() AS is_standby,"
     " current_setting('transaction_read_only') = 'on' AS is_read_only"
 )
@@ -131,7 +139,8 @@ SETTINGS = (
     "statement_timeout",
 )
 UNLOGGED_TABLES = text(
-    "SELECT relname FROM pg_class WHERE relname IN :tables AND relpersistence = 'u' AND pg_table_is_visible(oid)"
+    "SELECT relname FROM pg_class WHERE relname IN :tables AND relpersistence = 'u' AND"
+    " pg_table_is_visible(oid)"
 ).bindparams(bindparam("tables", expanding=True))
 ASK_SETTINGS = text("SELECT " + ", ".join(f"current_setting('{name}', true) AS {name}" for name in SETTINGS))
 
@@ -157,11 +166,15 @@ def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[Chec
     if told.synchronous_commit == "local" and told.synchronous_standby_names:
         yield may_lose_writes("synchronous_commit is local, so nobody waits for the standby: set it to on")
     for name in connection.scalars(UNLOGGED_TABLES, {"tables": list(tables)}):
-        yield problem(f"the table {name} is not logged, and emptied by a crash: ALTER TABLE {name} SET LOGGED")
+        yield problem(
+            f"the table {name} is not logged, and emptied by a crash: ALTER TABLE {name} SET LOGGED"
+        )
     if "0" in (told.lock_timeout, told.statement_timeout):
         yield warning(
-            "the time-outs that are set at connect are not in force: a pool in between has to pass `options` on, or the server's"
-            f" account needs lock_timeout = {milliseconds(LOCK_TIMEOUT)} and statement_timeout = {milliseconds(STATEMENT_TIMEOUT)}"
+            "the time-outs that are set at connect are not in force: a pool in between has to pass"
+            " `options` on, or the server's"
+            f" account needs lock_timeout = {milliseconds(LOCK_TIMEOUT)} and statement_timeout ="
+            f" {milliseconds(STATEMENT_TIMEOUT)}"
         )
 
 

@@ -1,6 +1,8 @@
-"""Places of their own beside the operator's tables: a schema on PostgreSQL, a database on MariaDB, a file on SQLite.
+"""Places of their own beside the operator's tables: a schema on PostgreSQL, a database on MariaDB, a file on
+SQLite.
 
-Enters: a URL or a connection to the operator's database, and a name. A place is made empty and dropped with all that is in it.
+Enters: a URL or a connection to the operator's database, and a name. A place is made empty and dropped with
+all that is in it.
 """
 
 from contextlib import suppress
@@ -32,8 +34,12 @@ def create_scratch(connection: Connection, name: str) -> None:
 
 
 def is_in_scratch(connection: Connection, name: str) -> bool:
-    """Whether a connection to the URL of a place got there: a pool in between may drop the option that leads to a schema."""
-    return connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
+    """Whether a connection to the URL of a place got there: a pool in between may drop the option that leads
+    to a schema.
+    """
+    return (
+        connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
+    )
 
 
 def drop_scratch(connection: Connection, name: str) -> None:
@@ -42,7 +48,8 @@ def drop_scratch(connection: Connection, name: str) -> None:
             with suppress(FileNotFoundError):
                 Path(f"{file_of(connection.engine.url, name)}{suffix}").unlink()
     else:
-        is_postgresql = connection.dialect.name == "postgresql"  # MariaDB drops what is in it without being told
+        # MariaDB drops what is in it without being told
+        is_postgresql = connection.dialect.name == "postgresql"
         connection.execute(DropSchema(name, cascade=is_postgresql))
 
 

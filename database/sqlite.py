@@ -1,8 +1,8 @@
 """SQLite: when a transaction begins, what each connection is told, which errors a rival caused.
 
-The driver is in autocommit and a transaction begins at the first statement that locks or writes: first the lock file, a queue
-that the kernel keeps, then BEGIN IMMEDIATE. Reads before that see what READ COMMITTED would show, and a password is hashed
-without holding up every other writer. `docs/adr/` has the measurements.
+The driver is in autocommit and a transaction begins at the first statement that locks or writes: first the
+lock file, a queue that the kernel keeps, then BEGIN IMMEDIATE. Reads before that see what READ COMMITTED
+would show, and a password is hashed without holding up every other writer. `docs/adr/` has the measurements.
 """
 
 import os
@@ -44,7 +44,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
     " fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.davfs2 fuse.smbnetfs".split()
 )
 RIVAL_CONSTRAINTS = frozenset(
-    {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY}
+    {
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+        sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY,
+    }
 )
 
 
@@ -64,8 +68,9 @@ def prepare(engine: Engine) -> None:
     @event.listens_for(engine, "do_connect")
     def make_private_file(dialect: Any, record: Any, arguments: Any, named: Any) -> None:
         if lock_path is not None:
-            # Made without being opened: a process that closes any descriptor of the file loses all its locks on it (POSIX), and
-            # SQLite's other connections here with them. An error is left to connecting, which says better what is wrong.
+            # Made without being opened: a process that closes any descriptor of the file loses all its locks
+            # on it (POSIX), and SQLite's other connections here with them. An error is left to connecting,
+            # which says better what is wrong.
             with suppress(OSError):
                 os.mknod(path, stat.S_IFREG | 0o600)
 
@@ -86,7 +91,8 @@ def prepare(engine: Engine) -> None:
         except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
             raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
-    # A session gives its connection back right after COMMIT or ROLLBACK: that is when the next writer's turn comes.
+    # A session gives its connection back right after COMMIT or ROLLBACK: that is when the next writer's turn
+    # comes.
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
     def leave_the_queue(connection: Any, record: Any, *rest: Any) -> None:
@@ -139,7 +145,8 @@ def check_location(url: URL) -> Iterator[CheckResult]:
         return
     if (kind := file_system(Path(url.database or "").absolute().parent)) in NETWORK_FILE_SYSTEMS:
         yield problem(
-            f"the SQLite file is on a network file system ({kind}), where its locks do not hold: put it on a local disk"
+            f"the SQLite file is on a network file system ({kind}), where its locks do not hold: put"
+            " it on a local disk"
         )
 
 
@@ -167,7 +174,9 @@ def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[Chec
         return
     journal_mode = connection.scalar(text("PRAGMA journal_mode"))
     if journal_mode != "wal":
-        yield problem(f"SQLite keeps its journal as {journal_mode} and not as WAL: does its disk allow shared memory?")
+        yield problem(
+            f"SQLite keeps its journal as {journal_mode} and not as WAL: does its disk allow shared memory?"
+        )
     if connection.scalar(text("PRAGMA synchronous")) < FULL:
         yield may_lose_writes("SQLite does not wait for the disk (synchronous)")
 

@@ -1,8 +1,10 @@
-"""`/oauth/authorize` (RFC 6749 §3.1): a client's request is checked, put before a person, and answered by a redirect.
+"""`/oauth/authorize` (RFC 6749 §3.1): a client's request is checked, put before a person, and answered by a
+redirect.
 
-A pending request is kept under a ticket of its own, bound to this browser, while the person signs in and decides. The form of
-the consent page carries the ticket and nothing else, so what was shown is what is granted, to whom it was shown. A remembered
-consent is asked again only when the client asks for more, or for the question.
+A pending request is kept under a ticket of its own, bound to this browser, while the person signs in and
+decides. The form of the consent page carries the ticket and nothing else, so what was shown is what is
+granted, to whom it was shown. A remembered consent is asked again only when the client asks for more, or for
+the question.
 """
 
 from urllib.parse import parse_qsl, urlencode
@@ -43,8 +45,9 @@ def authorize() -> ResponseReturnValue:
         next_step = consider if forms.is_stale() else decide
         return next_step(request.form["ticket"], request.form.get("client_id"))
     if request.method == "POST":
-        # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form is sent without.
-        # What its address says comes along, so that a parameter given in both places is one given twice.
+        # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form
+        # is sent without. What its address says comes along, so that a parameter given in both places is one
+        # given twice.
         pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
         query = urlencode(pairs)
         if len(query) > MAXIMUM_QUERY:
@@ -55,12 +58,16 @@ def authorize() -> ResponseReturnValue:
 
 
 def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
-    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to the client.
+    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to
+    the client.
 
     client_id: as the address has it; what a ticket keeps counts more.
     """
-    # Werkzeug takes bytes that are no UTF-8 for the text that encodes them: a `state` would come back as another.
-    pairs = parse_qsl(request.query_string.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
+    # Werkzeug takes bytes that are no UTF-8 for the text that encodes them: a `state` would come back as
+    # another.
+    pairs = parse_qsl(
+        request.query_string.decode("utf-8", "replace"), keep_blank_values=True, errors="replace"
+    )
     try:
         check_parameters(pairs, of_scope=InvalidScopeError)
     except OAuth2Error as error:
@@ -128,7 +135,9 @@ def decide(ticket: str, client_id: str | None) -> ResponseReturnValue:
     if not store.tickets.claim(ticket):
         return no_such_request(kept.client_id)
     if decision == "allow":
-        store.consents.remember(person.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now())
+        store.consents.remember(
+            person.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now()
+        )
     return server.create_authorization_response(
         grant.request, grant_user=person if decision == "allow" else None, grant=grant
     )
@@ -139,7 +148,10 @@ def find_kept(ticket: str) -> Ticket | None:
 
 
 def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
-    """What the guard refused. The client hears of it all the same, where what says which client, and where, is right."""
+    """What the guard refused.
+
+    The client hears of it all the same, where what says which client, and where, is right.
+    """
     parameters = sound(pairs)
     client = find_client(parameters)
     if client is not None:
@@ -170,14 +182,18 @@ def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
 
 
 def no_such_request(client_id: str | None) -> ResponseReturnValue:
-    """A page that leads back to the application. client_id: anybody can write one, so the page tells only what is registered."""
+    """A page that leads back to the application. client_id: anybody can write one, so the page tells only
+    what is registered.
+    """
     mark_rollback()
     set_reason(Reason.REQUEST_GONE)
     client = store.clients.find(client_id) if client_id else None
     page = render_template(
         "request_gone.html",
         client=client,
-        host=redirect_uris.display_host(client.redirect_uris[0]).strip(":") if client and client.redirect_uris else "",
+        host=redirect_uris.display_host(client.redirect_uris[0]).strip(":")
+        if client and client.redirect_uris
+        else "",
         address=client.home() if client is not None else None,
         request_id=g.get("request_id", ""),
     )

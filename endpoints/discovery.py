@@ -1,5 +1,5 @@
-"""`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID Connect Discovery 1.0):
-what this server does, read from the lists that enforce it.
+"""`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID
+Connect Discovery 1.0): what this server does, read from the lists that enforce it.
 """
 
 from typing import Any
@@ -24,7 +24,9 @@ ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 @blueprint.get("/.well-known/oauth-authorization-server")
 @blueprint.get("/.well-known/openid-configuration")
 def metadata() -> Response:
-    """One document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3 and the other way round."""
+    """One document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3 and the other way
+    round.
+    """
     response = jsonify(oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     return response

@@ -1,8 +1,10 @@
-"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): a client sends a person here to sign out, and takes them back after.
+"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): a client sends a person here to sign out, and
+takes them back after.
 
-With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed out at once; so is what
-is left of a session of this browser that has expired, for other clients go by it. Without, the person is asked: a link on any page
-could lead here (§6). Nobody is sent to an address that is not registered for the client.
+With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed
+out at once; so is what is left of a session of this browser that has expired, for other clients go by it.
+Without, the person is asked: a link on any page could lead here (§6). Nobody is sent to an address that is
+not registered for the client.
 """
 
 from dataclasses import dataclass
@@ -40,7 +42,8 @@ def end_session() -> ResponseReturnValue:
     if request.method == "POST" and "who" in request.form:
         return confirmed()
     if request.method == "POST":
-        # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is sent without.
+        # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is
+        # sent without.
         query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
         if len(query) > MAXIMUM_QUERY:
             return refuse_with_page(InvalidRequestError("the request is too long"))
@@ -74,8 +77,8 @@ class LogoutRequest:
     def find_meant(self, here: list[SignedIn]) -> SignedIn | None:
         """Who of those signed in here the hint names; nobody without a hint.
 
-        A hint with a `sid` names one session and no other of the same person: the token of a sign-in elsewhere, or of one that
-        has ended, may be in anybody's hands by now, and what it meant is over.
+        A hint with a `sid` names one session and no other of the same person: the token of a sign-in
+        elsewhere, or of one that has ended, may be in anybody's hands by now, and what it meant is over.
         """
         if self.client is None or self.sub is None:
             return None
@@ -83,19 +86,25 @@ class LogoutRequest:
             session_id = self.find_session() if here else None
             here = [person for person in here if person.session_id == session_id]
         named = [
-            person for person in here if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
+            person
+            for person in here
+            if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
         ]
         return named[0] if named else None
 
     def find_session(self) -> int | None:
-        """The session that the hint names, as this client knows it; None where it has ended, or the hint names none."""
+        """The session that the hint names, as this client knows it; None where it has ended, or the hint
+        names none.
+        """
         found = store.client_sessions.find(self.sid) if self.sid is not None else None
         is_ours = found is not None and self.client is not None and found.client_id == self.client.client_id
         return found.session_id if found is not None and is_ours else None
 
 
 def read_logout_request(parameters: dict[str, str]) -> LogoutRequest:
-    """Raises InvalidRequestError for a hint that is none, a client that is unknown, or an address that is not registered."""
+    """Raises InvalidRequestError for a hint that is none, a client that is unknown, or an address that is not
+    registered.
+    """
     hint = None
     if parameters.get("id_token_hint"):
         hint = id_token_hint.read(parameters["id_token_hint"])
@@ -123,7 +132,10 @@ def read_logout_request(parameters: dict[str, str]) -> LogoutRequest:
 
 
 def ask(wish: LogoutRequest, here: list[SignedIn]) -> str:
-    """Nothing says who is meant, so the person does. The form carries what the answer needs; it is checked again."""
+    """Nothing says who is meant, so the person does.
+
+    The form carries what the answer needs; it is checked again.
+    """
     if wish.redirect_uri:
         omit_form_action()
     kept = {"post_logout_redirect_uri": wish.redirect_uri, "state": wish.state}
@@ -158,7 +170,9 @@ def back(wish: LogoutRequest) -> ResponseReturnValue:
     if wish.redirect_uri is None:
         return redirect(url_for("login.logout"), 303)
     answer = [("state", wish.state)] if wish.state else []
-    return redirect(redirect_uris.with_answer(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303)
+    return redirect(
+        redirect_uris.with_answer(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303
+    )
 
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:

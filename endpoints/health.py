@@ -1,4 +1,7 @@
-"""`/healthz`: the process lives. `/readyz`: the database answers and is migrated. On any Host, and telling nothing."""
+"""`/healthz`: the process lives.
+
+`/readyz`: the database answers and is migrated. On any Host, and telling nothing.
+"""
 
 from flask import Blueprint, Response
 

@@ -1,7 +1,9 @@
-"""`POST /oauth/introspect` (RFC 7662): a resource server asks about an access token, a confidential client about its own tokens.
+"""`POST /oauth/introspect` (RFC 7662): a resource server asks about an access token, a confidential client
+about its own tokens.
 
-Who may not know is told what an unknown token is told: `{"active": false}` and nothing else (§2.2). To look at an access token is
-to use it: the first time is noted, because a refresh may be repeated only while its successor is unused.
+Who may not know is told what an unknown token is told: `{"active": false}` and nothing else (§2.2). To look
+at an access token is to use it: the first time is noted, because a refresh may be repeated only while its
+successor is unused.
 """
 
 from typing import Any
@@ -47,12 +49,19 @@ class IntrospectionEndpoint(Rfc7662):
         return self.introspect_token(token)
 
     def create_endpoint_response(self, request: Any) -> tuple[int, Any, Any]:
-        """As JSON, or as a JWT for a resource server that wants to prove what it was told (RFC 9701 §4, §5)."""
+        """As JSON, or as a JWT for a resource server that wants to prove what it was told (RFC 9701
+        §4, §5).
+        """
         status, body, headers = super().create_endpoint_response(request)
         if flask_request.accept_mimetypes.best_match(["application/json", SIGNED]) != SIGNED:
             return status, body, headers
         client = request.client
-        told = {"iss": str(settings.issuer), "aud": client.client_id, "iat": clock.now(), "token_introspection": body}
+        told = {
+            "iss": str(settings.issuer),
+            "aud": client.client_id,
+            "iat": clock.now(),
+            "token_introspection": body,
+        }
         signed = keyring.sign(
             told, client.member("introspection_signed_response_alg", "RS256"), "token-introspection+jwt"
         )

@@ -1,4 +1,7 @@
-"""`GET /api/me`: the example of a protected resource. Tells the holder of a token about its person, as the scopes allow."""
+"""`GET /api/me`: the example of a protected resource.
+
+Tells the holder of a token about its person, as the scopes allow.
+"""
 
 from typing import Any
 
@@ -13,7 +16,10 @@ blueprint = Blueprint("me", __name__)
 
 @blueprint.get("/api/me")
 def me() -> dict[str, Any]:
-    """`sub`, `client_id`, `scope`; `name` with the scope profile, `email` with the scope email. A machine's token gets 403."""
+    """`sub`, `client_id`, `scope`; `name` with the scope profile, `email` with the scope email.
+
+    A machine's token gets 403.
+    """
     with require_oauth.acquire() as token:
         row = token.row
         if row.sub is None:

@@ -1,7 +1,8 @@
-"""`POST /oauth/revoke` (RFC 7009): a client ends a token of its own, and with it the whole sign-in: one row holds both tokens.
+"""`POST /oauth/revoke` (RFC 7009): a client ends a token of its own, and with it the whole sign-in: one row
+holds both tokens.
 
-Any token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked (§2.2); 200 is never
-said before the revocation is stored.
+Any token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked
+(§2.2); 200 is never said before the revocation is stored.
 """
 
 from typing import Any

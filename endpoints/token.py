@@ -1,7 +1,8 @@
 """`POST /oauth/token` (RFC 6749 §3.2).
 
-The way of a request: the front guard here, the grant that `grant_type` names (`grants/`), the client's proof (`client_auth/`),
-the lock on the person and the claim of the code, `my_oauth.save_token`, and `unit_of_work.run_in_transaction`, which commits.
+The way of a request: the front guard here, the grant that `grant_type` names (`grants/`), the client's proof
+(`client_auth/`), the lock on the person and the claim of the code, `my_oauth.save_token`, and
+`unit_of_work.run_in_transaction`, which commits.
 """
 
 from flask import Blueprint, Response

@@ -1,7 +1,8 @@
-"""`/oauth/userinfo` (OpenID Connect Core §5.3): the claims that an access token with the scope `openid` is good for.
+"""`/oauth/userinfo` (OpenID Connect Core §5.3): the claims that an access token with the scope `openid` is
+good for.
 
-The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); never in the URL, and never twice. The answer is JSON,
-or for a client that registered `userinfo_signed_response_alg` a signed JWT.
+The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); never in the URL, and never
+twice. The answer is JSON, or for a client that registered `userinfo_signed_response_alg` a signed JWT.
 """
 
 from flask import Blueprint, Response, jsonify

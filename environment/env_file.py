@@ -1,8 +1,10 @@
-"""Where a process has its variables from: its own environment, below it a file of settings, and files that hold one secret each.
+"""Where a process has its variables from: its own environment, below it a file of settings, and files that
+hold one secret each.
 
-Enters: `os.environ`, and the file that OSTIARY_ENV_FILE names, else `/etc/ostiary.env` where there is one. Leaves: `os.environ`
-with what the file adds, and problems in words; a value is in none of them. The file is one for systemd's `EnvironmentFile=`. What
-systemd might read in another way is refused, so that a command and its server mean the same.
+Enters: `os.environ`, and the file that OSTIARY_ENV_FILE names, else `/etc/ostiary.env` where there is one.
+Leaves: `os.environ` with what the file adds, and problems in words; a value is in none of them. The file is
+one for systemd's `EnvironmentFile=`. What systemd might read in another way is refused, so that a command and
+its server mean the same.
 """
 
 import os
@@ -26,7 +28,10 @@ ESCAPED = re.compile(r'\\(["\\$`])')
 
 
 def load() -> list[str]:
-    """Fill `os.environ` with what the file of settings adds: a variable that is set wins. Returns problems, in words."""
+    """Fill `os.environ` with what the file of settings adds: a variable that is set wins.
+
+    Returns problems, in words.
+    """
     forget_dotenv()
     named = os.environ.get(NAMED_FILE)
     path = Path(named) if named else USUAL_FILE
@@ -38,7 +43,10 @@ def load() -> list[str]:
     except OSError as error:
         if not named and isinstance(error, PermissionError) and is_complete():
             return []  # whoever started this process has read the file for it, as systemd does
-        return [f"{words} cannot be read ({error.strerror}): run this as its owner, or name another in {NAMED_FILE}"]
+        return [
+            f"{words} cannot be read ({error.strerror}): run this as its owner, or name another in"
+            f" {NAMED_FILE}"
+        ]
     except ValueError as error:
         return [f"{words} {error}"]
     variables, wrong = parse(text)
@@ -62,7 +70,10 @@ def read(path: Path) -> str:
 
 
 def parse(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
-    """The variables of a file of settings, and the lines that are none, by number. A name that comes twice has its last value."""
+    """The variables of a file of settings, and the lines that are none, by number.
+
+    A name that comes twice has its last value.
+    """
     variables, wrong = {}, []
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(" \t\r")
@@ -112,9 +123,11 @@ def is_complete() -> bool:
 
 
 def forget_dotenv() -> None:
-    """What Flask has read from a `.env` before anybody of us was asked. A variable that this process was started with stays.
+    """What Flask has read from a `.env` before anybody of us was asked. A variable that this process was
+    started with stays.
 
-    `make .venv/installed` tells Flask not to look for one at all; this is for an environment that was made in another way.
+    `make .venv/installed` tells Flask not to look for one at all; this is for an environment that was made in
+    another way.
     """
     context = click.get_current_context(silent=True)
     if context is None or not getattr(context.find_root().obj, "load_dotenv_defaults", False):

@@ -1,4 +1,6 @@
-"""Read the settings that stand in a file of their own, one secret a file (`OSTIARY_SECRET_KEY_FILE` and others)."""
+"""Read the settings that stand in a file of their own, one secret a file (`OSTIARY_SECRET_KEY_FILE` and
+others).
+"""
 
 import os
 from collections.abc import Collection
@@ -32,7 +34,10 @@ def secrets_in_files(taken: Collection[str]) -> tuple[dict[str, str], list[str]]
 
 
 def secret_in(path: Path, *, several: bool) -> str:
-    """What stands on the one line of a file; or on several, joined by commas. Raises OSError or ValueError."""
+    """What stands on the one line of a file; or on several, joined by commas.
+
+    Raises OSError or ValueError.
+    """
     lines = [line for line in map(str.strip, read(path).splitlines()) if line]
     if not lines:
         raise ValueError("is empty")

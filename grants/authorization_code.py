@@ -1,8 +1,10 @@
-"""`grant_type=authorization_code` and the authorization request that leads to it (RFC 6749 §4.1, OAuth 2.1 §4.1).
+"""`grant_type=authorization_code` and the authorization request that leads to it (RFC 6749 §4.1, OAuth 2.1
+§4.1).
 
-A code is spent by deleting its row, decided by the row count, after the person's row is locked. The token row remembers the
-code: one that comes again, with everything else right, is a replay, and what it issued dies (RFC 6749 §4.1.2). With anything
-wrong it is merely refused: a thief who only saw the code cannot end the sign-in that it made.
+A code is spent by deleting its row, decided by the row count, after the person's row is locked. The token row
+remembers the code: one that comes again, with everything else right, is a replay, and what it issued dies
+(RFC 6749 §4.1.2). With anything wrong it is merely refused: a thief who only saw the code cannot end the
+sign-in that it made.
 """
 
 import hmac
@@ -45,17 +47,20 @@ class UnsupportedResponseType(UnsupportedResponseTypeError):
 class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
 
-    # ---- the authorization endpoint -------------------------------------------------------------------------------
+    # ---- the authorization endpoint ------------------------------------------------------------------------
 
     @classmethod
     def check_authorization_endpoint(cls, request: Any) -> bool:
-        """Takes every request, so that client and redirect URI are checked before anything is redirected (RFC 9700 §4.11)."""
+        """Takes every request, so that client and redirect URI are checked before anything is redirected (RFC
+        9700 §4.11).
+        """
         return True
 
     def validate_authorization_request(self) -> str:
         """The redirect URI of a request that may be put before a person.
 
-        Errors without a `redirect_uri` are for a page: nothing is sent to an address that is not this client's.
+        Errors without a `redirect_uri` are for a page: nothing is sent to an address that is not this
+        client's.
         """
         payload = self.request.payload
         client = self.server.query_client(payload.client_id) if payload.client_id else None
@@ -90,11 +95,15 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         return redirect_uri
 
     def scope_to_allow(self) -> str:
-        """What the person is asked to allow: the scope, and those that stand for the claims that are asked for one by one."""
+        """What the person is asked to allow: the scope, and those that stand for the claims that are asked
+        for one by one.
+        """
         asked = scopes.split(self.request.scope)
         if scopes.OPENID not in asked:
             return scopes.join(asked)
-        return scopes.join(tuple(dict.fromkeys([*asked, *claims.scopes_of_wishes(self.authentication.claims)])))
+        return scopes.join(
+            tuple(dict.fromkeys([*asked, *claims.scopes_of_wishes(self.authentication.claims)]))
+        )
 
     def create_authorization_response(self, redirect_uri: str, grant_user: Any) -> Any:
         """The person's decision as a redirect: status, body, headers. `grant_user` is None for Deny."""
@@ -124,7 +133,9 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             code_challenge=request.payload.data.get("code_challenge"),
             auth_time=request.user.auth_time,
             acr=ACR_PASSWORD,
-            sid=store.client_sessions.find_or_make_sid(request.user.session_id, request.client.client_id, now),
+            sid=store.client_sessions.find_or_make_sid(
+                request.user.session_id, request.client.client_id, now
+            ),
             sealed_openid=encrypt(needs, code) if (needs := self.what_the_id_token_needs()) else None,
             expires_at=now + self.server.code_lifetime(),
         )
@@ -144,12 +155,17 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             needs["claims"] = asked.claims
         return needs
 
-    # ---- the token endpoint ---------------------------------------------------------------------------------------
+    # ---- the token endpoint --------------------------------------------------------------------------------
 
     def generate_token(self, user: Any = None, scope: str | None = None, **options: Any) -> dict[str, Any]:
         """Authlib's would not say which sign-in it comes from."""
         token: dict[str, Any] = self.server.new_token(
-            self.GRANT_TYPE, self.request.client, user, scope, sign_in=self.request.authorization_code, **options
+            self.GRANT_TYPE,
+            self.request.client,
+            user,
+            scope,
+            sign_in=self.request.authorization_code,
+            **options,
         )
         return token
 
@@ -196,7 +212,9 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             set_reason(Reason.DISABLED)
             raise InvalidGrantError("the person of this code has no account any more")
         if not store.codes.claim(authorization_code.code_digest):
-            after_rollback(revoke_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest)
+            after_rollback(
+                revoke_what_the_code_issued, authorization_code.user_id, authorization_code.code_digest
+            )
             set_reason(Reason.CODE_REPLAYED)
             raise InvalidGrantError("this code was used before")
         return owner
@@ -229,6 +247,9 @@ class PresentedCode:
 
 
 def revoke_what_the_code_issued(user_id: int, code_digest: bytes) -> None:
-    """Penalty of a replay. The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+    """Penalty of a replay.
+
+    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
+    """
     store.users.lock(user_id)
     store.tokens.revoke_of_code(code_digest)

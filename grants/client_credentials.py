@@ -1,4 +1,7 @@
-"""`grant_type=client_credentials` (RFC 6749 §4.4): a machine acts for itself. Public clients cannot: anybody could name them."""
+"""`grant_type=client_credentials` (RFC 6749 §4.4): a machine acts for itself.
+
+Public clients cannot: anybody could name them.
+"""
 
 from typing import Any
 

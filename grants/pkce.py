@@ -1,7 +1,8 @@
 """Proof Key for Code Exchange as an extension of Authlib's grant: S256 only (RFC 7636, OAuth 2.1 §4.1.1).
 
-Authlib's own extension allows `plain`, makes it the default, and asks public clients alone, and only at the token endpoint.
-Here a challenge is asked at the authorization endpoint, of every client that was not exempted, and again at the token endpoint.
+Authlib's own extension allows `plain`, makes it the default, and asks public clients alone, and only at the
+token endpoint. Here a challenge is asked at the authorization endpoint, of every client that was not
+exempted, and again at the token endpoint.
 """
 
 from typing import Any
@@ -29,7 +30,9 @@ class S256CodeChallenge(CodeChallenge):
         if method != "S256":
             raise InvalidRequestError("code_challenge_method must be S256")
         if challenge is None or not CODE_CHALLENGE.fullmatch(challenge):
-            raise InvalidRequestError("code_challenge must be 43 characters of base64url (RFC 7636 section 4.2)")
+            raise InvalidRequestError(
+                "code_challenge must be 43 characters of base64url (RFC 7636 section 4.2)"
+            )
 
     def validate_code_verifier(self, grant: Any, result: Any) -> None:
         request = grant.request

@@ -1,7 +1,9 @@
-"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the presented token, and hand it to `my_oauth.save_token`.
+"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the presented token, and hand it to
+`my_oauth.save_token`.
 
-Whether the token is the current one, a repeat or stolen is not decided here: only under the lock on the person's row is the
-family's row what it seems. `protocol/refresh.py` has the rules, `save_token` applies them.
+Whether the token is the current one, a repeat or stolen is not decided here: only under the lock on the
+person's row is the family's row what it seems. `protocol/refresh.py` has the rules, `save_token` applies
+them.
 """
 
 import hmac
@@ -35,7 +37,9 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         if family is None:
             set_reason(Reason.REFRESH_ENDED)
             raise InvalidGrantError("the sign-in of this refresh token has ended")
-        return PresentedRefreshToken(presented, family, claims.still_allowed(family.openid, self.request.client))
+        return PresentedRefreshToken(
+            presented, family, claims.still_allowed(family.openid, self.request.client)
+        )
 
     def _validate_token_scope(self, token: "PresentedRefreshToken") -> None:
         if scopes.is_within(self.request.payload.scope or "", token.get_scope()):
@@ -52,7 +56,9 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         return owner
 
     def issue_token(self, user: Row[Any], refresh_token: "PresentedRefreshToken") -> dict[str, Any]:
-        """What was granted, in the bounds of the registration as it is by now; the answer names the scope (RFC 6749 §3.3)."""
+        """What was granted, in the bounds of the registration as it is by now; the answer names the scope
+        (RFC 6749 §3.3).
+        """
         client = self.request.client
         scope = client.still_allowed(self.request.payload.scope or refresh_token.get_scope())
         token: dict[str, Any] = self.server.new_token(
@@ -60,20 +66,28 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         )
         presented = refresh_token.presented
         rotates = client.rotate_refresh_tokens or client.is_public
-        token["refresh_token"] = str(self.server.refresh_tokens.new(presented.family) if rotates else presented)
+        token["refresh_token"] = str(
+            self.server.refresh_tokens.new(presented.family) if rotates else presented
+        )
         return token
 
     def revoke_old_credential(self, refresh_token: "PresentedRefreshToken") -> None:
-        """Nothing is left to do: the DELETE in `save_token` took the old row. Its key may already be another row's."""
+        """Nothing is left to do: the DELETE in `save_token` took the old row.
+
+        Its key may already be another row's.
+        """
 
 
 class PresentedRefreshToken:
     """A refresh token as it was presented, and the row of its family as it was read before the lock.
 
-    openid: what ID tokens and userinfo need to know, but for claims that the client is registered for no more.
+    openid: what ID tokens and userinfo need to know, but for claims that the client is registered for no
+    more.
     """
 
-    def __init__(self, presented: credentials.RefreshToken, family: Row[Any], openid: dict[str, Any] | None) -> None:
+    def __init__(
+        self, presented: credentials.RefreshToken, family: Row[Any], openid: dict[str, Any] | None
+    ) -> None:
         self.presented = presented
         self.digest = credentials.digest(str(presented))
         self.family = family

@@ -1,8 +1,10 @@
-"""gunicorn's threaded worker, except that a request gets a thread when it is there whole: until then the main loop reads it.
+"""gunicorn's threaded worker, except that a request gets a thread when it is there whole: until then the main
+loop reads it.
 
-Enters: connections, as slow as their clients are. Leaves: whole requests (RFC 9112), to gunicorn's own threads and its own parser.
-What is here decides when a request is handed over, never what it means: one that looks odd is handed over at once, to be refused.
-`docs/adr/0009-only-whole-requests-get-a-thread.md` has the reasons, `gunicorn.conf.py` the numbers of threads and connections.
+Enters: connections, as slow as their clients are. Leaves: whole requests (RFC 9112), to gunicorn's own
+threads and its own parser. What is here decides when a request is handed over, never what it means: one that
+looks odd is handed over at once, to be refused. `docs/adr/0009-only-whole-requests-get-a-thread.md` has the
+reasons, `gunicorn.conf.py` the numbers of threads and connections.
 """
 
 import re
@@ -35,7 +37,8 @@ from middleware.request_checks import MAXIMUM_BODY
 from services.event_log import Event, Reason, as_address, write
 
 MAXIMUM_HEAD = 48 * 1024  # 16 KiB of request line, 32 KiB of fields
-MAXIMUM_CHUNKED = 2 * MAXIMUM_BODY  # with sizes, extensions and trailers; the application counts the bytes of the body
+# with sizes, extensions and trailers; the application counts the bytes of the body
+MAXIMUM_CHUNKED = 2 * MAXIMUM_BODY
 MAXIMUM_CHUNK_LINE = 8190  # gunicorn's
 RECEIVE_BYTES = 64 * 1024
 
@@ -69,10 +72,11 @@ class TooLargeError(Exception):
 
 
 def missing(received: bytearray) -> Iterator[bytes]:
-    """Yields, as long as bytes of the request are missing, what to tell the client. Ends when no thread would wait for any.
+    """Yields, as long as bytes of the request are missing, what to tell the client. Ends when no thread would
+    wait for any.
 
-    The caller lets `received` grow between the steps. A Content-Length above the application's limit is not awaited: that alone
-    makes it answer 413.
+    The caller lets `received` grow between the steps. A Content-Length above the application's limit is not
+    awaited: that alone makes it answer 413.
     """
     yield from missing_lines(received, 0)
     end = received.find(b"\r\n\r\n")
@@ -98,7 +102,10 @@ def missing_bytes(received: bytearray, end: int) -> Iterator[bytes]:
 
 
 def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
-    """Up to an empty line. Ends before it where gunicorn refuses: after a bare LF, or a request line that alone is too long."""
+    """Up to an empty line.
+
+    Ends before it where gunicorn refuses: after a bare LF, or a request line that alone is too long.
+    """
     seen = start
     while received.find(b"\r\n\r\n", max(start, seen - 3)) < 0:
         if received.count(b"\n", seen) != received.count(b"\r\n", max(start, seen - 1)):
@@ -112,7 +119,10 @@ def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
 
 
 def missing_chunks(received: bytearray, start: int) -> Iterator[bytes]:
-    """Up to the chunk without bytes and the trailers after it (RFC 9112 §7.1). Ends before it where gunicorn refuses a size."""
+    """Up to the chunk without bytes and the trailers after it (RFC 9112 §7.1).
+
+    Ends before it where gunicorn refuses a size.
+    """
     size, at = -1, start
     while size != 0:
         while received.find(b"\r\n", at) < 0 and len(received) - at <= MAXIMUM_CHUNK_LINE:
@@ -138,7 +148,10 @@ def receive(client: socket.socket) -> bytes | None:
 
 
 def join_chunks(req: Any) -> None:
-    """Give the application a body with a length. It would answer 500 to a bad chunk, and read a body that is too long in part."""
+    """Give the application a body with a length.
+
+    It would answer 500 to a bad chunk, and read a body that is too long in part.
+    """
     body = req.body.read()
     req.body = BytesIO(body)
     req.headers = [field for field in req.headers if field[0] != "TRANSFER-ENCODING"]
@@ -146,7 +159,10 @@ def join_chunks(req: Any) -> None:
 
 
 def log_refusal(peer: Any, status: HTTPStatus, detail: str) -> None:
-    """peer: host and port, or nothing of use for a Unix socket. The application has not seen the request, so it has no id."""
+    """peer: host and port, or nothing of use for a Unix socket.
+
+    The application has not seen the request, so it has no id.
+    """
     host = as_address(peer[0]) if isinstance(peer, tuple) else None
     reason = REASONS.get(status, Reason.MALFORMED)
     write(Event.REFUSED, reason=reason, status=status.value, detail=detail, remote_addr=host)
@@ -156,7 +172,8 @@ class BufferingWorker(ThreadWorker):
     """Everything here runs in the main loop, where nothing may wait, except `handle_request`."""
 
     request_seconds = 15.0  # from the first byte to the last
-    write_seconds = 0.5  # the kernel keeps more than one answer for a client: this one asks on and does not read
+    # the kernel keeps more than one answer for a client: this one asks on and does not read
+    write_seconds = 0.5
     linger_seconds = 2.0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -164,13 +181,16 @@ class BufferingWorker(ThreadWorker):
         self.lingering_conns: deque[Any] = deque()
 
     def enqueue_req(self, conn: Any) -> None:
-        """gunicorn calls this for a connection that is new, that is readable after a pause, or that it has read ahead from."""
+        """gunicorn calls this for a connection that is new, that is readable after a pause, or that it has
+        read ahead from.
+        """
         conn.sock.setblocking(False)
         conn.parser = conn.parser or get_parser(self.cfg, conn.sock, conn.client)
         read_ahead = conn.parser.unreader.take_buffered()
         conn.received = bytearray(read_ahead)
         conn.missing = missing(conn.received)
-        data = None if read_ahead else receive(conn.sock)  # to read on before each answer would fill the memory
+        # to read on before each answer would fill the memory
+        data = None if read_ahead else receive(conn.sock)
         if go_on := self.advance(conn, data):
             go_on(conn)
         elif conn.received:
@@ -205,8 +225,12 @@ class BufferingWorker(ThreadWorker):
         super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """What is no HTTP is refused without a word of it. gunicorn would quote it, in the answer and in the log, or say 501."""
-        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+        """What is no HTTP is refused without a word of it. gunicorn would quote it, in the answer and in the
+        log, or say 501.
+        """
+        if isinstance(exc, ParseException) and not isinstance(
+            exc, InvalidResponseHeader | InvalidResponseHeaderName
+        ):
             status = STATUSES.get(type(exc), HTTPStatus.BAD_REQUEST)
             log_refusal(addr, status, type(exc).__name__)
         else:
@@ -239,9 +263,11 @@ class BufferingWorker(ThreadWorker):
         self.linger(conn)
 
     def linger(self, conn: Any) -> None:
-        """Let the client close first: closing on bytes that nobody read takes the answer back (RFC 9112 §9.6).
+        """Let the client close first: closing on bytes that nobody read takes the answer back (RFC 9112
+        §9.6).
 
-        gunicorn waits for that in the main loop, where one client that does not close stops everybody for 2 s.
+        gunicorn waits for that in the main loop, where one client that does not close stops everybody for 2
+        s.
         """
         try:
             conn.sock.setblocking(False)
@@ -271,7 +297,9 @@ class BufferingWorker(ThreadWorker):
         return conn
 
     def murder_pending(self) -> None:
-        """gunicorn calls this after each batch of events, at least once a second: who has waited too long goes."""
+        """gunicorn calls this after each batch of events, at least once a second: who has waited too long
+        goes.
+        """
         now = time.monotonic()
         while self.pending_conns and self.pending_conns[0].timeout <= now:
             self.refuse(self.unwatch(self.pending_conns[0], self.pending_conns), HTTPStatus.REQUEST_TIMEOUT)

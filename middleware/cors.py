@@ -1,10 +1,12 @@
-"""Which pages of other origins may read our answers (CORS): any page the metadata and keys, those of public clients what they need.
+"""Which pages of other origins may read our answers (CORS): any page the metadata and keys, those of public
+clients what they need.
 
-Enters: a view of a machine endpoint. Leaves: its response, with the origin named in it when a public client is registered there;
-errors too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. Introspection
-and authorization are for no page at all. A preflight (Fetch, CORS-preflight fetch) runs no view, and is kept for as long as
-browsers keep any: it lets pass whatever request headers a page names, but for those that would forge something. `Authorization`
-too: what a page sends in it the page knows already, and clients send it with requests for metadata, where nobody reads it.
+Enters: a view of a machine endpoint. Leaves: its response, with the origin named in it when a public client
+is registered there; errors too, so that a page can tell what went wrong. Credentials are never allowed, and
+`null` is nobody's origin. Introspection and authorization are for no page at all. A preflight (Fetch,
+CORS-preflight fetch) runs no view, and is kept for as long as browsers keep any: it lets pass whatever
+request headers a page names, but for those that would forge something. `Authorization` too: what a page sends
+in it the page knows already, and clients send it with requests for metadata, where nobody reads it.
 """
 
 import re
@@ -26,11 +28,13 @@ PREFLIGHT_SECONDS = 7200  # Chromium keeps none for longer
 FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
 MAXIMUM_FIELDS = 30
 ALWAYS = ("Authorization", "Content-Type")  # where tokens are used
-# What a browser proves by itself, what a proxy or a framework takes for another address, method, host or caller, and the name that
-# stands for all names.
+# What a browser proves by itself, what a proxy or a framework takes for another address, method, host or
+# caller, and the name that stands for all names.
 NEVER = frozenset(
-    "* cookie cookie2 set-cookie set-cookie2 host origin referer forwarded via x-real-ip true-client-ip x-client-ip"
-    " x-host x-original-url x-original-uri x-original-host x-rewrite-url x-http-method x-http-method-override x-method-override"
+    "* cookie cookie2 set-cookie set-cookie2 host origin referer forwarded via x-real-ip"
+    " true-client-ip x-client-ip"
+    " x-host x-original-url x-original-uri x-original-host x-rewrite-url x-http-method"
+    " x-http-method-override x-method-override"
     " connection content-length expect keep-alive te trailer transfer-encoding upgrade date dnt".split()
 )
 NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", "x-ssl-", "x-client-cert")
@@ -39,7 +43,9 @@ NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", 
 def init_app(app: Flask) -> None:
     @app.after_request
     def dress(response: Response) -> Response:
-        """Here, because a storage that is away is answered outside of the transaction, and pages should read that too."""
+        """Here, because a storage that is away is answered outside of the transaction, and pages should read
+        that too.
+        """
         if is_public(request.path):
             response.headers["Access-Control-Allow-Origin"] = "*"
         elif request.path in SHARED:
@@ -57,7 +63,10 @@ def init_app(app: Flask) -> None:
 
 
 def shared(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
-    """`view`, run so that a page of a known origin may read what it answers. One indexed SELECT where an Origin is sent."""
+    """`view`, run so that a page of a known origin may read what it answers.
+
+    One indexed SELECT where an Origin is sent.
+    """
     if is_public(request.path):
         return (lambda: preflight("GET, HEAD", ())) if is_preflight() else view
     return (lambda: share(view)) if request.path in SHARED else view
@@ -65,7 +74,11 @@ def shared(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseRetu
 
 def share(view: Callable[[], ResponseReturnValue]) -> Response:
     origin = request.headers.get("Origin")
-    if origin is not None and could_be_registered(origin) and store.clients.is_origin_of_public_client(origin):
+    if (
+        origin is not None
+        and could_be_registered(origin)
+        and store.clients.is_origin_of_public_client(origin)
+    ):
         request.environ[ORIGIN] = origin
     if not is_preflight():
         return answer(view)
@@ -73,12 +86,17 @@ def share(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def is_public(path: str) -> bool:
-    """Whether any page may read it. A 404 below `/.well-known/` as well: clients look for metadata at several addresses."""
+    """Whether any page may read it.
+
+    A 404 below `/.well-known/` as well: clients look for metadata at several addresses.
+    """
     return path == PUBLIC[1] or path.startswith(PUBLIC[0])
 
 
 def is_preflight() -> bool:
-    return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(request.headers.keys())
+    return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(
+        request.headers.keys()
+    )
 
 
 def could_be_registered(origin: str) -> bool:
@@ -103,7 +121,9 @@ def preflight(methods: str, always: tuple[str, ...]) -> Response:
 
 
 def harmless_fields() -> Iterator[str]:
-    """The request headers that the page names, of those that nobody is harmed by; each is one more for a page to be known by."""
+    """The request headers that the page names, of those that nobody is harmed by; each is one more for a page
+    to be known by.
+    """
     named = request.headers.get("Access-Control-Request-Headers", "").split(",")
     for name in dict.fromkeys(part.strip().lower() for part in named[:MAXIMUM_FIELDS]):
         if FIELD_NAME.fullmatch(name) and name not in NEVER and not name.startswith(NEVER_BEGINNINGS):

@@ -1,4 +1,6 @@
-"""The front guard before a machine endpoint: this request's parts, put before the rules of `protocol/parameters.py`."""
+"""The front guard before a machine endpoint: this request's parts, put before the rules of
+`protocol/parameters.py`.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -11,7 +13,9 @@ from services.current import server
 
 
 def form_endpoint(required: str) -> Callable[[Callable[[], Response]], Callable[[], Response]]:
-    """A view that runs only for a well-formed form request with the parameter `required`; others get the registered error."""
+    """A view that runs only for a well-formed form request with the parameter `required`; others get the
+    registered error.
+    """
 
     def decorate(view: Callable[[], Response]) -> Callable[[], Response]:
         @wraps(view)

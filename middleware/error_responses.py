@@ -114,7 +114,9 @@ def answer_bug(error: Exception) -> Response:
     frames = []
     trace = error.__traceback__
     while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}")
+        frames.append(
+            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}"
+        )
         trace = trace.tb_next
     log.error("bug: %s at %s", type(error).__name__, " < ".join(reversed(frames)))
     text = f"Something went wrong on our side. If you report it, give this number: {request_id}"

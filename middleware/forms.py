@@ -1,9 +1,9 @@
 """Our own forms: each proves that our page sent it, may arrive twice, and may be out of date.
 
-Enters: a view that a person's POST is for. Leaves: its response. A form without the right CSRF token does nothing: its page is
-shown again, filled in, with status 400, and what a view stores that has not asked about it is undone. A form that was answered a
-moment ago gets the same answer and does nothing either: a double click, a slow line or a reload sends it again, and the browser
-shows the second answer alone.
+Enters: a view that a person's POST is for. Leaves: its response. A form without the right CSRF token does
+nothing: its page is shown again, filled in, with status 400, and what a view stores that has not asked about
+it is undone. A form that was answered a moment ago gets the same answer and does nothing either: a double
+click, a slow line or a reload sends it again, and the browser shows the second answer alone.
 """
 
 from typing import Any
@@ -23,7 +23,9 @@ TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
 
 
 class FormTokens(CSRFProtect):
-    """Flask-WTF's tokens are alike on all pages that one browser is shown in one second; ours are of one form each."""
+    """Flask-WTF's tokens are alike on all pages that one browser is shown in one second; ours are of one form
+    each.
+    """
 
     def _get_csrf_token(self) -> str | None:
         return (super()._get_csrf_token() or "").partition(SEPARATOR)[0]
@@ -33,7 +35,10 @@ csrf = FormTokens()
 
 
 class Form(FlaskForm):
-    """The fields of a page's form. Flask-WTF would read them from JSON too, where a text may be none and a letter half of one."""
+    """The fields of a page's form.
+
+    Flask-WTF would read them from JSON too, where a text may be none and a letter half of one.
+    """
 
     class Meta(FlaskForm.Meta):
         def wrap_formdata(self, form: Any, formdata: Any) -> Any:
@@ -41,27 +46,36 @@ class Form(FlaskForm):
 
 
 def new_token() -> str:
-    """The hidden field `csrf_token` of one form on one page: what proves the session, and what tells the form from others."""
+    """The hidden field `csrf_token` of one form on one page: what proves the session, and what tells the form
+    from others.
+    """
     return f"{generate_csrf()}{SEPARATOR}{credentials.random_text(8)}"
 
 
 def init_app(app: Flask) -> None:
     app.config.update(
-        WTF_CSRF_CHECK_DEFAULT=False,  # `answer_once` checks, because a repeated form is answered whatever its token
+        # `answer_once` checks, because a repeated form is answered whatever its token
+        WTF_CSRF_CHECK_DEFAULT=False,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a sign-in page may stay open over lunch
-        WTF_CSRF_SSL_STRICT=False,  # it wants a Referer, which our own Referrer-Policy takes away; see `check_origin`
+        # it wants a Referer, which our own Referrer-Policy takes away; see `check_origin`
+        WTF_CSRF_SSL_STRICT=False,
     )
     csrf.init_app(app)
     app.jinja_env.globals["form_token"] = new_token
 
 
 def is_sent() -> bool:
-    """Whether the view has a form to act on. Where it has none it shows its page: on GET, and for a form that is out of date."""
+    """Whether the view has a form to act on.
+
+    Where it has none it shows its page: on GET, and for a form that is out of date.
+    """
     return request.method == "POST" and not is_stale()
 
 
 def is_stale() -> bool:
-    """Whether the form is not the one of today's session: nothing is done by it, and its page is shown again."""
+    """Whether the form is not the one of today's session: nothing is done by it, and its page is
+    shown again.
+    """
     g.was_asked_if_stale = True
     return bool(g.get("form_is_stale", False))
 
@@ -84,7 +98,8 @@ def age_of(token: str) -> float | None:
 
 def cookies_are_blocked() -> Response:
     text = (
-        "Your browser keeps no cookies of this site, so it cannot know that it is still you. Allow cookies for"
+        "Your browser keeps no cookies of this site, so it cannot know that it is still you. Allow"
+        " cookies for"
         f" {request.host}, then try again."
     )
     again = request.script_root + request.full_path.rstrip("?")
@@ -92,10 +107,15 @@ def cookies_are_blocked() -> Response:
 
 
 def show_stale_form(response: Response) -> Response:
-    """After the transaction: what a form that is out of date is answered. The page that it belongs to, or the way there."""
+    """After the transaction: what a form that is out of date is answered.
+
+    The page that it belongs to, or the way there.
+    """
     if not g.get("form_is_stale") or response.status_code >= 400:
         return response
     if response.status_code < 300:
         response.status_code = 400
         return response
-    return Response(render_template("stale_form.html", go_on=response.headers["Location"]), 400, mimetype="text/html")
+    return Response(
+        render_template("stale_form.html", go_on=response.headers["Location"]), 400, mimetype="text/html"
+    )

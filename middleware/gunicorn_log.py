@@ -1,7 +1,8 @@
-"""What gunicorn logs, as one line a record: its own doings, and a line for each request where `--access-logfile` asks for it.
+"""What gunicorn logs, as one line a record: its own doings, and a line for each request where
+`--access-logfile` asks for it.
 
-Its own formats escape nothing: a request line or a user agent could begin another line, or tell a terminal what to do. Log settings
-that an operator makes for gunicorn (`--logconfig`) are left as they are.
+Its own formats escape nothing: a request line or a user agent could begin another line, or tell a terminal
+what to do. Log settings that an operator makes for gunicorn (`--logconfig`) are left as they are.
 """
 
 import logging
@@ -36,10 +37,14 @@ class Log(Logger):
         for handler in self.error_log.handlers:
             handler.setFormatter(LineFormatter())
         for handler in self.access_log.handlers:
-            handler.setFormatter(LineFormatter() if self.has_own_access_format else Printable(self.access_fmt))
+            handler.setFormatter(
+                LineFormatter() if self.has_own_access_format else Printable(self.access_fmt)
+            )
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """The address that was asked for is logged without its query, which holds codes, tickets and states."""
+        """The address that was asked for is logged without its query, which holds codes, tickets
+        and states.
+        """
         if not self.access_log_enabled:
             return
         if not getattr(self, "has_own_access_format", False):

@@ -23,17 +23,32 @@ REASONS_OF_STATUSES = {
     429: Reason.THROTTLED,
     503: Reason.STORAGE_UNAVAILABLE,
 }
-FIELDS_OF_REFUSALS = ("reason", "status", "error", "client_id", "client_known", "grant_type", "sub", "route", "detail")
+FIELDS_OF_REFUSALS = (
+    "reason",
+    "status",
+    "error",
+    "client_id",
+    "client_known",
+    "grant_type",
+    "sub",
+    "route",
+    "detail",
+)
 
 
 def init_app(app: Flask) -> None:
-    """Write one line for each refusal. Called before all others: Flask runs it last, so it knows the answer."""
+    """Write one line for each refusal.
+
+    Called before all others: Flask runs it last, so it knows the answer.
+    """
     logging.getLogger("werkzeug").addFilter(without_query)
     app.after_request(write_refusal)
 
 
 def write_refusal(response: Response) -> Response:
-    """The one line of a request that was refused: by its status, or by an error that goes to a client in a redirect or a form."""
+    """The one line of a request that was refused: by its status, or by an error that goes to a client in a
+    redirect or a form.
+    """
     told = g.get("noted", {})
     if response.status_code >= 400 or "error" in told:
         status = response.status_code
@@ -48,7 +63,11 @@ class LineFormatter(logging.Formatter):
     """A record as one line: `2026-11-30T15:21:41.123Z INFO ostiary.events event=… request_id=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = (
+            datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
         request_id = as_value(getattr(record, "request_id", "-"))
         return f"{at} {record.levelname} {record.name} {text_of(record)} request_id={request_id}"
 
@@ -90,7 +109,8 @@ def configure(level: str) -> None:
 def write_uncaught(failure: threading.ExceptHookArgs) -> None:
     """Of a thread: Python would print it as it is."""
     name = failure.thread.name if failure.thread else "?"
-    log.error("a thread ended: %s", name, exc_info=failure[:3])  # type: ignore[arg-type]  # its value is there
+    # its value is there
+    log.error("a thread ended: %s", name, exc_info=failure[:3])  # type: ignore[arg-type]
 
 
 COLOURS = re.compile(r"\x1b\[\d*m")
@@ -98,13 +118,15 @@ HTTP_VERSION = re.compile(r" HTTP/\d\.\d$")
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of the development server's lines: it holds codes, tickets and states. What is left has no colours, and
-    no quotation mark of the request's own.
+    """Takes the query out of the development server's lines: it holds codes, tickets and states. What is left
+    has no colours, and no quotation mark of the request's own.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(without_secrets(part) if isinstance(part, str) else part for part in record.args)
+            record.args = tuple(
+                without_secrets(part) if isinstance(part, str) else part for part in record.args
+            )
         return True
 
 

@@ -1,6 +1,7 @@
 """Decide which address, scheme, Host and path a request really has, before Flask sees it (WSGI middleware).
 
-Forwarded headers count from trusted proxies only. The issuer's own host and path are the truth for every URL that is made.
+Forwarded headers count from trusted proxies only. The issuer's own host and path are the truth for every URL
+that is made.
 """
 
 import logging
@@ -19,9 +20,15 @@ ANY_HOST_PATHS = ("/healthz", "/readyz")
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 OUTSIDE_PREFIX = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
 FOREIGN_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
-FORWARDED_HEADERS = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED")
+FORWARDED_HEADERS = (
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_FORWARDED",
+)
 UNTRUSTED = (
-    "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count. If that is your proxy,"
+    "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count."
+    " If that is your proxy,"
     " everybody behind it has one address and shares its throttles. This is said once"
 )
 
@@ -36,10 +43,11 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 class TrustedProxies:
-    """Writes into the environ who the client is; from there on REMOTE_ADDR and the scheme are the truth, and nothing else is.
+    """Writes into the environ who the client is; from there on REMOTE_ADDR and the scheme are the truth, and
+    nothing else is.
 
-    Of forwarded headers nothing is left for anybody to read. Where they come from somebody who is not trusted, a proxy was
-    perhaps forgotten in the settings: the log is told, once.
+    Of forwarded headers nothing is left for anybody to read. Where they come from somebody who is not
+    trusted, a proxy was perhaps forgotten in the settings: the log is told, once.
     """
 
     def __init__(self, app: object, settings: Settings) -> None:
@@ -61,7 +69,8 @@ class TrustedProxies:
 
 
 class HostNormalizer:
-    """Writes the Host header in the issuer's own spelling (RFC 9110 §4.2.3, §7.2), and notes where it was not the issuer's at all.
+    """Writes the Host header in the issuer's own spelling (RFC 9110 §4.2.3, §7.2), and notes where it was not
+    the issuer's at all.
 
     Flask makes no URLs for a request whose Host is none: not even those of the page that says so.
     """
@@ -80,15 +89,19 @@ class HostNormalizer:
 
 
 class PathPrefix:
-    """Serves the application under the issuer's path: `url_for` writes that path, `request.path` is without it.
+    """Serves the application under the issuer's path: `url_for` writes that path, `request.path` is without
+    it.
 
-    Asked at the root of the host are only the metadata, with the path behind the document's name (RFC 8414 §3.1), and health.
+    Asked at the root of the host are only the metadata, with the path behind the document's name (RFC 8414
+    §3.1), and health.
     """
 
     def __init__(self, app: object, path: str) -> None:
         self.app = app
         self.path = path
-        self.at_root = {name + path: name for name in METADATA_PATHS} | {name: name for name in ANY_HOST_PATHS}
+        self.at_root = {name + path: name for name in METADATA_PATHS} | {
+            name: name for name in ANY_HOST_PATHS
+        }
 
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
         asked = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")

@@ -1,4 +1,6 @@
-"""Do the work of a form once, however often it arrives: a double click, a slow line or a reload gets the first answer again."""
+"""Do the work of a form once, however often it arrives: a double click, a slow line or a reload gets the
+first answer again.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -20,12 +22,15 @@ from services.event_log import Reason, set_reason
 from unit_of_work import answer, mark_rollback
 
 STORED_HEADERS = ("Location", "Content-Type", "Cache-Control")
-STORED_CONTEXT = ("known_device", "script", "form_action", "noted")  # what a view leaves in `g` for its response
+# what a view leaves in `g` for its response
+STORED_CONTEXT = ("known_device", "script", "form_action", "noted")
 
 
 @contextmanager
 def in_single_flight() -> Iterator[None]:
-    """Around the transaction of a form of ours: in this process the same form is not worked on twice at once."""
+    """Around the transaction of a form of ours: in this process the same form is not worked on
+    twice at once.
+    """
     if not is_ours():
         yield
         return
@@ -39,7 +44,9 @@ def answer_once(view: Callable[[], ResponseReturnValue]) -> Callable[[], Respons
 
 
 def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
-    """One SELECT more for each form, two for one that is refused; for one that did something also a sweep and an INSERT."""
+    """One SELECT more for each form, two for one that is refused; for one that did something also a sweep and
+    an INSERT.
+    """
     form = form_text()
     kept = find_answer(form)
     if kept is not None and kept.answer is not None:
@@ -54,7 +61,8 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
             return cookies_are_blocked()  # the page is so young that its cookies must still be there
         g.form_is_stale = True
         response = answer(view)
-        g.pop("in_use", None)  # a session that somebody else may have ended in another tab was not used by this
+        # a session that somebody else may have ended in another tab was not used by this
+        g.pop("in_use", None)
         if not g.get("was_asked_if_stale"):
             mark_rollback()  # the view has not asked, so it may have done something: that is undone
         return response
@@ -63,7 +71,8 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
     if response.status_code >= 400 or g.refused:
         meanwhile = find_answer(form) if response.status_code >= 400 else None
         if meanwhile is not None and meanwhile.answer is not None:
-            raise DuplicateRequestError  # what this one found done was done by the same form, sent at the same time
+            # what this one found done was done by the same form, sent at the same time
+            raise DuplicateRequestError
         return response
     if browsers := browser_ids.digests():
         store.form_answers.add(form, browsers[0], stored_answer(response, before), clock.now(), expired=kept)
@@ -97,7 +106,10 @@ def stored_answer(response: Response, before: str) -> dict[str, Any]:
 
 
 def repeat(kept: dict[str, Any]) -> Response:
-    """The answer once more. Cookies only where the browser never got the first answer: later ones may say more by now."""
+    """The answer once more.
+
+    Cookies only where the browser never got the first answer: later ones may say more by now.
+    """
     for name, value in kept["request"].items():
         if name != "known_device" or session_digest() == kept["before"]:
             setattr(g, name, value)

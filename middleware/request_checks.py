@@ -1,7 +1,7 @@
 """Check every request before its view: its Host, its path, its origin, and headers that cannot be meant.
 
-Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not the issuer's is
-refused (DNS rebinding).
+Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not
+the issuer's is refused (DNS rebinding).
 """
 
 import re
@@ -59,17 +59,22 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def wrong_host_response(settings: Settings) -> Response:
-    """The answer to another Host: where this server is. Not where the caller came from, nor its query, which may hold a secret."""
+    """The answer to another Host: where this server is.
+
+    Not where the caller came from, nor its query, which may hold a secret.
+    """
     if is_machine_path(request.path):
         return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
-    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")  # bytes, as WSGI writes them
+    # bytes, as WSGI writes them
+    path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
     address = settings.origin + quote(path.encode("latin-1"), safe="/:@!$&'()*+,;=")  # RFC 3986 §3.3
     text = f"This server is at {settings.issuer}, and was asked for under another address."
     return page_error(400, "Not this address", text, link=(address, "Go on at the right address"))
 
 
 def has_odd_slashes(environ: dict[str, Any]) -> bool:
-    """Whether a path only becomes one of ours on its way: `//oauth/token`, `/oauth%2ftoken` (RFC 3986 §6.2.2).
+    """Whether a path only becomes one of ours on its way: `//oauth/token`, `/oauth%2ftoken` (RFC 3986
+    §6.2.2).
 
     A rule that a proxy has for a path must not be passed by with another spelling of it.
     """
@@ -78,7 +83,10 @@ def has_odd_slashes(environ: dict[str, Any]) -> bool:
 
 
 def drop_impossible_dates(environ: dict[str, Any]) -> None:
-    """A date that cannot be read counts as left out (RFC 9110 §13.1.3). Werkzeug 3.1 raises OverflowError for some."""
+    """A date that cannot be read counts as left out (RFC 9110 §13.1.3).
+
+    Werkzeug 3.1 raises OverflowError for some.
+    """
     for name in DATE_HEADERS & environ.keys():
         try:
             parse_date(environ[name])
@@ -92,9 +100,11 @@ def is_loopback(address: str | None) -> bool:
 
 
 def check_origin(own: str) -> None:
-    """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to work.
+    """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to
+    work.
 
-    Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the truth.
+    Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the
+    truth.
     """
     if request.method != "POST" or is_machine_path(request.path) or is_cross_site_by_design():
         return

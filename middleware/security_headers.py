@@ -21,7 +21,9 @@ def init_app(app: Flask, settings: Settings) -> None:
         if settings.is_https:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         if not is_machine_path(request.path):
-            policy = CSP.format(script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; "))
+            policy = CSP.format(
+                script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; ")
+            )
             headers.setdefault("Content-Security-Policy", policy)
             headers.setdefault("X-Frame-Options", "DENY")
         if request.endpoint != "static":
@@ -30,11 +32,15 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def omit_form_action() -> None:
-    """Let this page's form be answered by a redirect to a client: browsers hold the policy against each redirect of the chain,
-    those that the client's own callback answers with too, and nobody can name them all."""
+    """Let this page's form be answered by a redirect to a client: browsers hold the policy against each
+    redirect of the chain, those that the client's own callback answers with too, and nobody can name them
+    all."""
     g.form_action = ""
 
 
 def allow_own_script() -> None:
-    """Let this page run a script file of this site, which may ask this site alone. Any other page runs none."""
+    """Let this page run a script file of this site, which may ask this site alone.
+
+    Any other page runs none.
+    """
     g.script = "script-src 'self'; connect-src 'self'; "

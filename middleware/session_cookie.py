@@ -26,7 +26,9 @@ KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
 
 class SessionOnlyLogins(LoginManager):
-    """Flask-Login without its second cookie: we never set it, and reading a forged one raises TypeError (0.6.3)."""
+    """Flask-Login without its second cookie: we never set it, and reading a forged one raises TypeError
+    (0.6.3).
+    """
 
     def _load_user(self) -> None:
         cookie_value = session.get("_user_id")
@@ -51,15 +53,20 @@ class PageSessions(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Cookies are `__Host-` and Secure on an https issuer; plain names on loopback http, where browsers refuse those."""
+    """Cookies are `__Host-` and Secure on an https issuer; plain names on loopback http, where browsers
+    refuse those.
+    """
     app.session_interface = PageSessions()
     app.config.update(
         SECRET_KEY=credentials.derive_key(settings.secret_key.get_secret_value(), "browser session"),
         SECRET_KEY_FALLBACKS=[
-            credentials.derive_key(key.get_secret_value(), "browser session") for key in settings.old_secret_keys
+            credentials.derive_key(key.get_secret_value(), "browser session")
+            for key in settings.old_secret_keys
         ],
-        # By its path, because servers of one host have no other way to tell their cookies apart: `__Host-` needs Path=/.
-        SESSION_COOKIE_NAME=("__Host-ostiary" if settings.is_https else "ostiary") + settings.path.replace("/", "."),
+        # By its path, because servers of one host have no other way to tell their cookies apart: `__Host-`
+        # needs Path=/.
+        SESSION_COOKIE_NAME=("__Host-ostiary" if settings.is_https else "ostiary")
+        + settings.path.replace("/", "."),
         SESSION_COOKIE_SECURE=settings.is_https,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -67,7 +74,8 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,  # `record_session_use` does, now and then
         PERMANENT_SESSION_LIFETIME=timedelta(seconds=store.user_sessions.KEPT_SECONDS),
     )
-    # No context processor: it would ask the database on every error page, also on the one that says the database is away.
+    # No context processor: it would ask the database on every error page, also on the one that says the
+    # database is away.
     SessionOnlyLogins().init_app(app, add_context_processor=False)
 
     @app.after_request
@@ -75,28 +83,38 @@ def init_app(app: Flask, settings: Settings) -> None:
         if "known_device" in g:
             name, text = known_device_cookie_name(), g.known_device
             secure = settings.is_https
-            response.set_cookie(name, text, KNOWN_DEVICE_SECONDS, secure=secure, httponly=True, samesite="Lax")
+            response.set_cookie(
+                name, text, KNOWN_DEVICE_SECONDS, secure=secure, httponly=True, samesite="Lax"
+            )
         return response
 
     @app.after_request
     def send_new_id(response: Response) -> Response:
-        """With a page that has a form there is always an id: the form's answer is known by it when it is sent again."""
+        """With a page that has a form there is always an id: the form's answer is known by it when it is sent
+        again.
+        """
         if "csrf_token" in g and not is_machine_path(request.path):
             browser_ids.digest()
         if "new_browser_id" in g:
             new: browser_ids.BrowserId = g.new_browser_id
             name = f"{browser_ids.cookie_prefix()}{secrets.token_hex(4)}"
             response.set_cookie(
-                name, str(new), browser_ids.COOKIE_SECONDS, secure=settings.is_https, httponly=True, samesite="Lax"
+                name,
+                str(new),
+                browser_ids.COOKIE_SECONDS,
+                secure=settings.is_https,
+                httponly=True,
+                samesite="Lax",
             )
         return response
 
 
 def record_session_use(view: Callable[[], ResponseReturnValue]) -> Callable[[], Response]:
-    """`view`, and after it, as the last statement of its transaction, that the sessions which it used are in use.
+    """`view`, and after it, as the last statement of its transaction, that the sessions which it used are in
+    use.
 
-    One UPDATE an hour, not for a request that is refused. The cookie is sent again with it, by whoever was first alone: several
-    answers at once would overtake each other.
+    One UPDATE an hour, not for a request that is refused. The cookie is sent again with it, by whoever was
+    first alone: several answers at once would overtake each other.
     """
 
     def view_and_use() -> Response:

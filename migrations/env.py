@@ -1,4 +1,5 @@
-"""How `flask db …` runs the migrations: on the app's own engine, each migration in one transaction, on SQLite too.
+"""How `flask db …` runs the migrations: on the app's own engine, each migration in one transaction, on SQLite
+too.
 
 What changes the tables says on stderr where they are, and from which revision to which they went.
 """
@@ -69,7 +70,8 @@ def run(connection: Connection) -> None:
     tell(target_database())
     if steps:
         tell(
-            f"Migrated from {in_words(steps[0].source_revision_ids)} to {in_words(steps[-1].destination_revision_ids)}."
+            f"Migrated from {in_words(steps[0].source_revision_ids)} to"
+            f" {in_words(steps[-1].destination_revision_ids)}."
         )
     else:
         tell(f"Nothing to migrate: it is at {revision_of(connection)}.")

@@ -1,4 +1,6 @@
-"""Keep the JSON documents that clients publish (`jwks_uri` and the like) for a while, for all threads of a process."""
+"""Keep the JSON documents that clients publish (`jwks_uri` and the like) for a while, for all threads of a
+process.
+"""
 
 import hashlib
 import json
@@ -19,7 +21,8 @@ USUAL_SECONDS = 600
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 3600  # whatever the answer says
 FAILURE_SECONDS = 60
 REFRESH_SECONDS = 60
-WAITING_SECONDS = 2.0  # for an answer that somebody else has asked for: a slow client must not hold all threads
+# for an answer that somebody else has asked for: a slow client must not hold all threads
+WAITING_SECONDS = 2.0
 STALE_SECONDS = 300  # for so long more, while somebody else asks for a newer one, or nobody may
 MAXIMUM_DOCUMENTS = 256
 
@@ -32,7 +35,9 @@ class Document(NamedTuple):
 
 
 class CacheEntry(NamedTuple):
-    """What came of the last try: a document, or the words of a failure; asked for and good until then, on the monotonic clock."""
+    """What came of the last try: a document, or the words of a failure; asked for and good until then, on the
+    monotonic clock.
+    """
 
     outcome: Document | str
     asked_at: float
@@ -45,16 +50,19 @@ class CacheEntry(NamedTuple):
 
 
 class DocumentCache:
-    """JSON documents by URL, for all threads of this process. Failures are kept too, more shortly; nobody asks twice at once.
+    """JSON documents by URL, for all threads of this process. Failures are kept too, more shortly; nobody
+    asks twice at once.
 
-    at_once: how many threads may wait for the network in all, whatever the host, their own question or another's. The next one is
-    turned away at once: hosts that hang must not hold the threads that serve everybody else.
+    at_once: how many threads may wait for the network in all, whatever the host, their own question or
+    another's. The next one is turned away at once: hosts that hang must not hold the threads that serve
+    everybody else.
     """
 
     def __init__(self, fetcher: HttpClient, at_once: int) -> None:
         self._fetcher = fetcher
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, CacheEntry] = OrderedDict()  # the one that was asked for longest ago first
+        # the one that was asked for longest ago first
+        self._kept: OrderedDict[str, CacheEntry] = OrderedDict()
         self._under_way: dict[str, Future[CacheEntry]] = {}
         self._places = at_once
 
@@ -67,7 +75,10 @@ class DocumentCache:
         return self._find(url, is_recent, never).get()
 
     def at_hand(self, url: str, *, recent: bool = False) -> Document | None:
-        """What `get`, or `refresh`, would return without waiting; None where it would have to wait. Raises FetchError."""
+        """What `get`, or `refresh`, would return without waiting; None where it would have to wait.
+
+        Raises FetchError.
+        """
         with self._lock:
             kept = self._look(url, is_recent if recent else is_good, never if recent else is_stale)
             if kept is None and not self._places:
@@ -127,7 +138,9 @@ class DocumentCache:
             log.warning("a client's document was not fetched: reason=%s", error)
             return CacheEntry(str(error), asked_at, time.monotonic() + FAILURE_SECONDS)
         seconds = USUAL_SECONDS if fetched.max_age is None else fetched.max_age
-        return CacheEntry(document, asked_at, time.monotonic() + min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS))
+        return CacheEntry(
+            document, asked_at, time.monotonic() + min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
+        )
 
 
 Choice = Callable[[CacheEntry], bool]

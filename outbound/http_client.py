@@ -1,8 +1,10 @@
-"""The one guarded way out: what clients publish (`jwks_uri` and the like) is fetched here, and notices are posted here.
+"""The one guarded way out: what clients publish (`jwks_uri` and the like) is fetched here, and notices are
+posted here.
 
-Enters: a URL that somebody registered. Leaves: what it answered, or one `FetchError`. Nobody can make this server call itself, its
-neighbours or a cloud's metadata: the name is resolved once, every address that it has must be public (`protocol/outbound.py`), and
-the connection goes to the very address that was looked at. No redirects, no proxies, and limits that hold for all of it together.
+Enters: a URL that somebody registered. Leaves: what it answered, or one `FetchError`. Nobody can make this
+server call itself, its neighbours or a cloud's metadata: the name is resolved once, every address that it has
+must be public (`protocol/outbound.py`), and the connection goes to the very address that was looked at. No
+redirects, no proxies, and limits that hold for all of it together.
 """
 
 import http.client
@@ -57,7 +59,10 @@ class HttpClient:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Certificates and host names are checked. Made when it is first needed: reading the authorities takes a while."""
+        """Certificates and host names are checked.
+
+        Made when it is first needed: reading the authorities takes a while.
+        """
         return ssl.create_default_context()
 
     def get(self, url: str) -> bytes:
@@ -70,7 +75,9 @@ class HttpClient:
         with self._exchange("GET", url, headers) as response:
             if response.status != http.HTTPStatus.OK:
                 raise FetchError("it was not answered 200")
-            if not JSON_TYPE.fullmatch(response.getheader("Content-Type", "").partition(";")[0].strip().lower()):
+            if not JSON_TYPE.fullmatch(
+                response.getheader("Content-Type", "").partition(";")[0].strip().lower()
+            ):
                 raise FetchError("the answer is not of a JSON type")
             if response.getheader("Content-Encoding", "identity").strip().lower() != "identity":
                 raise FetchError("the answer is compressed")
@@ -106,7 +113,10 @@ class HttpClient:
             raise FetchError("the connection failed") from None
 
     def _connect(self, target: Target, deadline: "Deadline") -> socket.socket:
-        """Connected to one of the addresses that were checked. With TLS the certificate is that of the host's name."""
+        """Connected to one of the addresses that were checked.
+
+        With TLS the certificate is that of the host's name.
+        """
         addresses = list(dict.fromkeys(self._addresses(target, deadline)))
         outbound.check_addresses(addresses, self._allow_private)
         addresses = addresses[:MAXIMUM_TRIES]
@@ -201,7 +211,10 @@ class DeadlineSocket:
 
 
 class DeadlineReader(io.RawIOBase):
-    """The bytes of the answer. Each wait for more has only what is left of the time, and all of them together have an end."""
+    """The bytes of the answer.
+
+    Each wait for more has only what is left of the time, and all of them together have an end.
+    """
 
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._socket = connected

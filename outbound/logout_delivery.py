@@ -83,9 +83,13 @@ class Sender:
         A short transaction before it and one after, none while it waits.
         """
         delivery = run_in_app(self.app, lambda: self._write(notice))
-        is_delivered, outcome = self._post(delivery) if delivery else (False, "the client has no address for it")
+        is_delivered, outcome = (
+            self._post(delivery) if delivery else (False, "the client has no address for it")
+        )
         run_in_app(self.app, lambda: record(notice, is_delivered, outcome, may_repeat=delivery is not None))
-        log.info("notice of logout: client_id=%s attempt=%d outcome=%s", notice.client_id, notice.attempts, outcome)
+        log.info(
+            "notice of logout: client_id=%s attempt=%d outcome=%s", notice.client_id, notice.attempts, outcome
+        )
         return is_delivered
 
     def _write(self, notice: Row[Any]) -> Delivery | None:
@@ -190,7 +194,9 @@ class LogoutDelivery:
             return
         for priority in Priority:
             while (notice := self._claim(priority)) is not None:
-                attempt = threading.Thread(target=self._attempt, args=(notice,), name="logout attempt", daemon=True)
+                attempt = threading.Thread(
+                    target=self._attempt, args=(notice,), name="logout attempt", daemon=True
+                )
                 try:
                     attempt.start()
                 except RuntimeError:  # there are too many threads

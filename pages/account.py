@@ -1,7 +1,9 @@
-"""`/account/`, `/account/sessions`, `/account/sign-outs`: what a person sees of the present account, and where it is signed in.
+"""`/account/`, `/account/sessions`, `/account/sign-outs`: what a person sees of the present account, and
+where it is signed in.
 
-Each page has one address: GET shows it, its forms POST to it and are answered 303. Whoever is not signed in is asked to, first.
-What a form names is looked for among the person's own rows: another person's are not there, like those that have ended.
+Each page has one address: GET shows it, its forms POST to it and are answered 303. Whoever is not signed in
+is asked to, first. What a form names is looked for among the person's own rows: another person's are not
+there, like those that have ended.
 """
 
 from collections.abc import Callable
@@ -36,7 +38,9 @@ blueprint.add_app_template_filter(store.logout_notices.state_of)
 
 
 def for_signed_in(view: Callable[[SignedIn], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
-    """The view, for the present account of this browser; where there is none, a sign-in that leads back to it."""
+    """The view, for the present account of this browser; where there is none, a sign-in that leads back to
+    it.
+    """
 
     @wraps(view)
     def view_of_person() -> ResponseReturnValue:

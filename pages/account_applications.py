@@ -1,4 +1,6 @@
-"""`/account/applications`: what a person has allowed clients, and how to take it back (RFC 6749 §1.4, RFC 7009 §1)."""
+"""`/account/applications`: what a person has allowed clients, and how to take it back (RFC 6749 §1.4, RFC
+7009 §1).
+"""
 
 from typing import Any
 
@@ -27,11 +29,15 @@ def applications(person: SignedIn) -> ResponseReturnValue:
     if forms.is_sent():
         return remove_access(person, request.form.get("client", ""))
     consents = store.consents.of_user(person.id)
-    return show("applications", person, consents=consents, hosts=hosts, words=words_for(consents), split=scopes.split)
+    return show(
+        "applications", person, consents=consents, hosts=hosts, words=words_for(consents), split=scopes.split
+    )
 
 
 def remove_access(person: SignedIn, client_id: str) -> ResponseReturnValue:
-    """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its token ends too."""
+    """End the consent, then the codes, then the tokens: an exchange that is under way is waited for, and its
+    token ends too.
+    """
     store.users.lock(person.id)
     if not parameters.VISIBLE.fullmatch(client_id) or not store.consents.withdraw(person.id, client_id):
         back = (url_for("account_applications.applications"), "Applications that you allowed")

@@ -1,4 +1,6 @@
-"""`/accounts`: several people, or one person's several accounts, signed in with one browser; which of them is meant?"""
+"""`/accounts`: several people, or one person's several accounts, signed in with one browser; which of them is
+meant?
+"""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -12,7 +14,9 @@ blueprint = Blueprint("accounts", __name__)
 
 @blueprint.route("/accounts", methods=["GET", "POST"])
 def choose_account() -> ResponseReturnValue:
-    """GET shows who is signed in here; POST goes on as one of them, with the request that `next` resumes if there is one."""
+    """GET shows who is signed in here; POST goes on as one of them, with the request that `next` resumes if
+    there is one.
+    """
     here = accounts()
     if not forms.is_sent():
         if not here:

@@ -1,7 +1,8 @@
-"""`/account/password`: a person changes their password. Whoever knew the old one is signed out everywhere but here.
+"""`/account/password`: a person changes their password. Whoever knew the old one is signed out everywhere but
+here.
 
-The present password is asked for however fresh the sign-in is, and guesses at it count as failed sign-ins. Both passwords are
-hashed before anything is locked.
+The present password is asked for however fresh the sign-in is, and guesses at it count as failed sign-ins.
+Both passwords are hashed before anything is locked.
 """
 
 from functools import partial
@@ -84,9 +85,11 @@ def hash_new(new: str) -> str:
 
 
 def change(person: SignedIn, checked_hash: str, new_hash: str) -> bool:
-    """Set the password, and end what began with the old one: other sessions, pending codes, tokens that are not this session's.
+    """Set the password, and end what began with the old one: other sessions, pending codes, tokens that are
+    not this session's.
 
-    False when the password was changed, or the person disabled, since it was checked. This session goes on under new ids.
+    False when the password was changed, or the person disabled, since it was checked. This session goes on
+    under new ids.
     """
     owner = store.users.lock(person.id)
     if owner is None or owner.password_hash != checked_hash:

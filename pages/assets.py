@@ -1,6 +1,7 @@
 """The stylesheet and the icon: kept by browsers for a year under a name that holds a digest of the content.
 
-Pages link to `/static/ostiary.css?v=…`, so a new version of a file is fetched at once and an unchanged one never again.
+Pages link to `/static/ostiary.css?v=…`, so a new version of a file is fetched at once and an unchanged one
+never again.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
-"""`/demo`: the demo client, an application that runs in the browser and shows each request and each answer of the code flow.
+"""`/demo`: the demo client, an application that runs in the browser and shows each request and each answer of
+the code flow.
 
-Only on a loopback issuer, and only while its client is registered (`flask demo`). The one page with a script: a public client
-is one (OAuth 2.1 §2.1), so this is what it shows.
+Only on a loopback issuer, and only while its client is registered (`flask demo`). The one page with a script:
+a public client is one (OAuth 2.1 §2.1), so this is what it shows.
 """
 
 from flask import Blueprint, abort, render_template

@@ -56,4 +56,6 @@ BUSY_SECONDS = "2"  # the Retry-After that goes with it
 
 def too_many_tries(seconds: int) -> str:
     minutes = math.ceil(seconds / 60)
-    return f"Too many tries. Please wait {'a minute' if minutes == 1 else f'{minutes} minutes'}, then try again."
+    return (
+        f"Too many tries. Please wait {'a minute' if minutes == 1 else f'{minutes} minutes'}, then try again."
+    )

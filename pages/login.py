@@ -1,4 +1,5 @@
-"""`/login` and `/logout`. The password is hashed before anything is locked, for unknown accounts too: same words, same time.
+"""`/login` and `/logout`. The password is hashed before anything is locked, for unknown accounts too: same
+words, same time.
 
 Too many failures are answered 429, whether the account exists or not, and too many hashes at once 503.
 """
@@ -17,7 +18,14 @@ from pages.navigation import Pending, find_lost_request, find_pending, next_path
 from services import passwords, throttling
 from services.current import password_hashes, settings
 from services.event_log import Reason, set_reason
-from services.login_session import accounts, find_known_device, receipts_of_sign_out, sign_in, sign_out, signed_in
+from services.login_session import (
+    accounts,
+    find_known_device,
+    receipts_of_sign_out,
+    sign_in,
+    sign_out,
+    signed_in,
+)
 from store.user_sessions import SignedIn
 
 blueprint = Blueprint("login", __name__)
@@ -59,7 +67,11 @@ def show(form: SignInForm, problem: str | None = None) -> str:
     must_sign_in = "again" in request.args  # the client asks for a sign-in now, whoever is signed in already
     if request.method != "POST":
         form.email.data = (
-            pending.login_hint if pending and pending.login_hint else person.email if person and must_sign_in else ""
+            pending.login_hint
+            if pending and pending.login_hint
+            else person.email
+            if person and must_sign_in
+            else ""
         )
         form.keep.data = person is not None and must_sign_in and person.is_kept
     return render_template(
@@ -75,14 +87,17 @@ def show(form: SignInForm, problem: str | None = None) -> str:
 
 
 def person_of(pending: Pending | None) -> SignedIn | None:
-    """Whom the request goes on with when nobody else signs in: whose it is already, else the present account."""
+    """Whom the request goes on with when nobody else signs in: whose it is already, else the
+    present account.
+    """
     if pending is None or pending.session_id is None:
         return signed_in()
     return next((account for account in accounts() if account.session_id == pending.session_id), signed_in())
 
 
 def check_password(email: str, password: str) -> tuple[User | None, str]:
-    """The person, when address and password belong together and the account is open, and the hash to keep from now on.
+    """The person, when address and password belong together and the account is open, and the hash to keep
+    from now on.
 
     Takes as long when they do not. Raises TooManyHashesError.
     """

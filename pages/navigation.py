@@ -45,7 +45,8 @@ class LostRequest:
 
     client_name: str
     address: str | None  # where it is found
-    is_without_cookies: bool  # the browser sent none, so the request may be there and nobody can know whose it is
+    # the browser sent none, so the request may be there and nobody can know whose it is
+    is_without_cookies: bool
 
 
 def pending_ticket() -> str | None:
@@ -62,7 +63,10 @@ def of_request(name: str) -> str | None:
 
 
 def find_pending() -> Pending | None:
-    """The request that `next` resumes, if it is this browser's. Lets the page's form end in a redirect to its client."""
+    """The request that `next` resumes, if it is this browser's.
+
+    Lets the page's form end in a redirect to its client.
+    """
     ticket = pending_ticket()
     row = store.tickets.find(ticket, browser_ids.digests(), clock.now()) if ticket is not None else None
     client = store.clients.find(row.client_id) if row is not None else None
@@ -76,7 +80,9 @@ def find_pending() -> Pending | None:
 
 
 def find_lost_request(pending: Pending | None) -> LostRequest | None:
-    """The application that this page can no longer lead back to by itself; None where there is none, or `pending` is there."""
+    """The application that this page can no longer lead back to by itself; None where there is none, or
+    `pending` is there.
+    """
     client_id = of_request("client_id") if pending is None and pending_ticket() is not None else None
     client = store.clients.find(client_id) if client_id is not None else None
     if client is None:

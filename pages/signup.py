@@ -1,4 +1,7 @@
-"""`/signup`: a person makes an account, where the operator lets them (`OSTIARY_SIGNUP`). The address stays unverified."""
+"""`/signup`: a person makes an account, where the operator lets them (`OSTIARY_SIGNUP`).
+
+The address stays unverified.
+"""
 
 from functools import partial
 
@@ -53,7 +56,8 @@ def signup() -> ResponseReturnValue:
         throttling.count_failure(failures)
         set_reason(Reason.ACCOUNT_EXISTS)
         return show(form, {"email": "There is an account with this address. Sign in instead."}), 400
-    if seconds := throttling.claim(throttling.for_new_account()):  # others were faster while this password was hashed
+    # others were faster while this password was hashed
+    if seconds := throttling.claim(throttling.for_new_account()):
         return too_many(form, seconds)
     user = store.users.add(email, typed_text.name(form.name.data or ""), password_hash)
     after_commit(partial(write, Event.SIGN_UP, sub=user.sub))

@@ -1,8 +1,9 @@
-"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), read and checked before anybody is asked.
+"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), read and checked before
+anybody is asked.
 
-Enters: the parameters of the request and the client's registration, which decides what they leave out. Leaves: one
-`AuthenticationRequest`, or an error with its registered code. What has to happen next, given who is signed in, is decided in
-`authorization/interaction.py`.
+Enters: the parameters of the request and the client's registration, which decides what they leave out.
+Leaves: one `AuthenticationRequest`, or an error with its registered code. What has to happen next, given who
+is signed in, is decided in `authorization/interaction.py`.
 """
 
 from collections.abc import Collection
@@ -17,7 +18,8 @@ PROMPTS = ("none", "login", "consent", "select_account", "create")
 DISPLAYS = ("page", "popup", "touch", "wap")
 RESPONSE_MODES = ("query", "form_post")
 MAXIMUM_AGE = 2**31 - 1
-SECTOR = "sector"  # of our own, beside the parameters of a request that is kept: by whose `sub` the client knows people
+# of our own, beside the parameters of a request that is kept: by whose `sub` the client knows people
+SECTOR = "sector"
 
 
 class UnmetAuthenticationRequirementsError(OAuth2Error):
@@ -43,7 +45,10 @@ class AuthenticationRequest:
         return "none" not in self.prompt
 
     def is_old(self, auth_time: int, now: int) -> bool:
-        """Whether a sign-in is older than `max_age` allows. One of this very second is older than 0 seconds too."""
+        """Whether a sign-in is older than `max_age` allows.
+
+        One of this very second is older than 0 seconds too.
+        """
         return self.max_age is not None and (self.max_age == 0 or now - auth_time > self.max_age)
 
     def is_acr_unmet(self, supported: Collection[str]) -> bool:
@@ -56,7 +61,9 @@ class AuthenticationRequest:
         return False
 
     def subs(self) -> list[str] | None:
-        """The subjects that the client named by the `claims` parameter, those of both members; None where anybody will do."""
+        """The subjects that the client named by the `claims` parameter, those of both members; None where
+        anybody will do.
+        """
         named: list[str] | None = None
         for member in ("id_token", "userinfo"):
             wanted = claims.wanted_values(self.claims.get(member, {}).get("sub"))
@@ -66,10 +73,12 @@ class AuthenticationRequest:
 
 
 def with_defaults(parameters: dict[str, str], client: Any) -> dict[str, str]:
-    """The request with all that it leaves to the client's registration, and without what that does not let it ask for.
+    """The request with all that it leaves to the client's registration, and without what that does not let it
+    ask for.
 
-    Decided once, before anything is kept or shown: what is shown is what is granted, whatever becomes of the registration
-    meanwhile. What the client has lost by then is refused, what it has won needs another request.
+    Decided once, before anything is kept or shown: what is shown is what is granted, whatever becomes of the
+    registration meanwhile. What the client has lost by then is refused, what it has won needs another
+    request.
     """
     decided = {"scope": client.scope, SECTOR: claims.sector(client)}
     if (redirect_uri := client.get_default_redirect_uri()) is not None:
@@ -95,7 +104,9 @@ def without_unregistered_claims(text: str, client: Any) -> str:
 
 
 def check_still_registered(parameters: dict[str, str], asked: AuthenticationRequest, client: Any) -> None:
-    """For a request that was kept: raises OAuth2Error where the registration no longer lets the client have what was decided."""
+    """For a request that was kept: raises OAuth2Error where the registration no longer lets the client have
+    what was decided.
+    """
     if claims.unregistered_scopes(asked.claims, client):
         raise InvalidScopeError("the client is no longer registered for a claim that was asked for")
     if parameters.get(SECTOR, claims.sector(client)) != claims.sector(client):
@@ -103,7 +114,10 @@ def check_still_registered(parameters: dict[str, str], asked: AuthenticationRequ
 
 
 def parse(parameters: dict[str, str]) -> AuthenticationRequest:
-    """Raises InvalidRequestError. What a registration has for the request to leave out was filled in before."""
+    """Raises InvalidRequestError.
+
+    What a registration has for the request to leave out was filled in before.
+    """
     prompt = frozenset(parameters.get("prompt", "").split())
     if not prompt <= set(PROMPTS):
         raise InvalidRequestError("prompt has a value that is not known here")

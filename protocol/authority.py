@@ -1,8 +1,9 @@
 """Whether a Host header names a given authority, in any of the spellings that the RFCs call the same one.
 
-Letter case, a port that is the scheme's default or empty (RFC 9110 §4.2.3, RFC 3986 §6.2.3), and percent-encoded characters that
-need no encoding (RFC 3986 §6.2.2.2) make no difference, nor do the several texts of one IPv6 address (RFC 5952). A dot at the end
-does, and so does whatever is no `uri-host [":" port]` (RFC 9110 §7.2).
+Letter case, a port that is the scheme's default or empty (RFC 9110 §4.2.3, RFC 3986 §6.2.3), and
+percent-encoded characters that need no encoding (RFC 3986 §6.2.2.2) make no difference, nor do the several
+texts of one IPv6 address (RFC 5952). A dot at the end does, and so does whatever is no `uri-host [":" port]`
+(RFC 9110 §7.2).
 """
 
 import ipaddress
@@ -18,7 +19,9 @@ MAXIMUM_LENGTH = 1_000  # every character of the longest name encoded, and a por
 
 
 def normal(authority: str, scheme: str) -> tuple[str, int] | None:
-    """Host and port in the one spelling that equal ones share; None for what is no authority without a user name."""
+    """Host and port in the one spelling that equal ones share; None for what is no authority without a user
+    name.
+    """
     parts = AUTHORITY.fullmatch(authority) if len(authority) <= MAXIMUM_LENGTH else None
     if parts is None:
         return None

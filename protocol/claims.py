@@ -1,7 +1,8 @@
-"""What clients are told of a person (OpenID Connect Core §5): the claims that a scope or the `claims` parameter asks for.
+"""What clients are told of a person (OpenID Connect Core §5): the claims that a scope or the `claims`
+parameter asks for.
 
-Enters: a person's columns, a granted scope, a client's wishes. Leaves: members for the ID token or for userinfo. A claim that the
-person has not filled in is left out, never null (§5.3.2).
+Enters: a person's columns, a granted scope, a client's wishes. Leaves: members for the ID token or for
+userinfo. A claim that the person has not filled in is left out, never null (§5.3.2).
 """
 
 import hashlib
@@ -38,7 +39,8 @@ SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "email": ("email", "email_verified"),
     "address": ("address",),
     "phone": ("phone_number", "phone_number_verified"),
-    "groups": ("groups",),  # no standard has it, and yet most applications read a person's roles from this name
+    # no standard has it, and yet most applications read a person's roles from this name
+    "groups": ("groups",),
 }
 PERSON_CLAIMS = tuple(name for names in SCOPE_CLAIMS.values() for name in names)
 SUPPORTED = (
@@ -103,24 +105,30 @@ def names_of_scope(scope: str) -> list[str]:
 
 
 def scopes_of_wishes(wishes: dict[str, Any]) -> list[str]:
-    """The scopes that stand for the claims of a `claims` parameter: in their words a person allows them (§3.1.2.4)."""
+    """The scopes that stand for the claims of a `claims` parameter: in their words a person allows them
+    (§3.1.2.4).
+    """
     asked = {name for member in ("id_token", "userinfo") for name in wishes.get(member, {})}
     return [scope for scope, names in SCOPE_CLAIMS.items() if asked & set(names)]
 
 
 def without_scopes(wishes: dict[str, Any], scopes_left_out: Iterable[str]) -> dict[str, Any]:
-    """The wishes but for the claims of these scopes, which the client may not have: ignored, as §5.5 has it."""
+    """The wishes but for the claims of these scopes, which the client may not have: ignored, as
+    §5.5 has it.
+    """
     names = {name for scope in scopes_left_out for name in SCOPE_CLAIMS[scope]}
     return {
-        member: {name: wish for name, wish in asked.items() if name not in names} for member, asked in wishes.items()
+        member: {name: wish for name, wish in asked.items() if name not in names}
+        for member, asked in wishes.items()
     }
 
 
 def username(person: Person, scope: str) -> str | None:
-    """RFC 7662 §2.2: what a mail or file server calls the person, where the scope shows it; None for a machine.
+    """RFC 7662 §2.2: what a mail or file server calls the person, where the scope shows it; None for a
+    machine.
 
-    With `email` the address, which no two people have. With `profile` alone what they like to be called, which is for people to
-    read: two may have the same.
+    With `email` the address, which no two people have. With `profile` alone what they like to be called,
+    which is for people to read: two may have the same.
     """
     granted = scopes.split(scope)
     if "email" in granted:
@@ -137,7 +145,9 @@ class Registered(Protocol):
 
 
 def wishes_of_registration(wishes: dict[str, Any], client: Registered) -> dict[str, Any]:
-    """The wishes that the client may have: a claim by itself is no way around the scopes that it is registered for."""
+    """The wishes that the client may have: a claim by itself is no way around the scopes that it is
+    registered for.
+    """
     left_out = unregistered_scopes(wishes, client)
     return without_scopes(wishes, left_out) if left_out else wishes
 
@@ -148,14 +158,18 @@ def unregistered_scopes(wishes: dict[str, Any], client: Registered) -> list[str]
 
 
 def still_allowed(openid: dict[str, Any] | None, client: Registered) -> dict[str, Any] | None:
-    """What a token remembers of its authorization request, in the bounds of a registration that may have been narrowed since."""
+    """What a token remembers of its authorization request, in the bounds of a registration that may have been
+    narrowed since.
+    """
     if openid is None or "claims" not in openid:
         return openid
     return openid | {"claims": wishes_of_registration(openid["claims"], client)}
 
 
 def userinfo(person: Person, sub: str, scope: str, openid: dict[str, Any] | None) -> dict[str, Any]:
-    """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization request."""
+    """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization
+    request.
+    """
     names = [*names_of_scope(scope), *requested(openid, "userinfo")]
     return {"sub": sub} | of_person(person, dict.fromkeys(name for name in names if name in PERSON_CLAIMS))
 
@@ -234,7 +248,9 @@ def check_wish(wish: Any) -> None:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """It goes no further down than it has to: what is nested a thousand times must not cost a thousand calls."""
+    """It goes no further down than it has to: what is nested a thousand times must not cost a
+    thousand calls.
+    """
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return inner is not None and (levels == 0 or any(is_deeper(item, levels - 1) for item in inner))
 

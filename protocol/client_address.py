@@ -1,8 +1,9 @@
 """Who a client is: the peer of the connection, or whom the trusted proxies in between say they saw.
 
-Each proxy appends the peer that it saw to X-Forwarded-For, so the list is read from the right for as long as whoever wrote the
-entry is trusted: all further to the left may be a stranger's invention. X-Forwarded-Proto is read at the same place. `Forwarded`
-(RFC 7239) never counts: who set up a proxy for it would have to keep strangers from sending the other two, and the reverse.
+Each proxy appends the peer that it saw to X-Forwarded-For, so the list is read from the right for as long as
+whoever wrote the entry is trusted: all further to the left may be a stranger's invention. X-Forwarded-Proto
+is read at the same place. `Forwarded` (RFC 7239) never counts: who set up a proxy for it would have to keep
+strangers from sending the other two, and the reverse.
 """
 
 import ipaddress
@@ -25,9 +26,11 @@ class Caller(NamedTuple):
 
 
 def find_caller(peer: str, forwarded_for: str, forwarded_proto: str, trusted: Trusted) -> Caller:
-    """peer: the address of the connection, "" for a Unix socket. The other two are headers as they came, joined by commas.
+    """peer: the address of the connection, "" for a Unix socket. The other two are headers as they came,
+    joined by commas.
 
-    Where a trusted proxy does not know its peer, or hides it, whatever is known last counts: the proxy itself.
+    Where a trusted proxy does not know its peer, or hides it, whatever is known last counts: the proxy
+    itself.
     """
     seen = read_hop(peer)
     if seen is None:
@@ -58,7 +61,8 @@ def read_hop(text: str) -> Address | Unix | None:
 
 
 def read_address(text: str) -> Address | None:
-    """An address however a proxy spells it: in brackets, with a port or a zone, an IPv4 address as an IPv6 one (RFC 4291 §2.5.5.2).
+    """An address however a proxy spells it: in brackets, with a port or a zone, an IPv4 address as an IPv6
+    one (RFC 4291 §2.5.5.2).
 
     None for what is no address: `unknown`, `_hidden` (RFC 7239 §6), a name.
     """
@@ -86,4 +90,8 @@ def read_proxy(text: str) -> Network | Unix:
         return UNIX
     network = ipaddress.ip_network(text.removeprefix("[").removesuffix("]"))
     mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
-    return ipaddress.ip_network((mapped, network.prefixlen - 96)) if mapped and network.prefixlen >= 96 else network
+    return (
+        ipaddress.ip_network((mapped, network.prefixlen - 96))
+        if mapped and network.prefixlen >= 96
+        else network
+    )

@@ -1,8 +1,9 @@
-"""What a client assertion must say (RFC 7523 §3, OpenID Connect Core §9): a short-lived JWT in which a client names itself.
+"""What a client assertion must say (RFC 7523 §3, OpenID Connect Core §9): a short-lived JWT in which a client
+names itself.
 
-Enters: the token that came as `client_assertion`. Leaves: who it claims to come from, and after its signature was found right,
-whether its claims will do. The issuer is the one audience (draft-ietf-oauth-rfc7523bis): one that named several servers could be
-taken by each of them to the others.
+Enters: the token that came as `client_assertion`. Leaves: who it claims to come from, and after its signature
+was found right, whether its claims will do. The issuer is the one audience (draft-ietf-oauth-rfc7523bis): one
+that named several servers could be taken by each of them to the others.
 """
 
 import json

@@ -1,8 +1,10 @@
-"""JWK Sets that clients register or publish: public keys that this server can verify signatures with (RFC 7517 §5, RFC 7518 §6).
+"""JWK Sets that clients register or publish: public keys that this server can verify signatures with (RFC
+7517 §5, RFC 7518 §6).
 
-Enters: a parsed `jwks`, as an operator gave it or a client published it. Leaves: what is wrong with it in words, or the algorithms
-that its keys sign with. What is for another use, or of a kind that is not known here, is passed over, because clients publish one
-set for everybody. A private key in it is a leak that nobody would notice, so it is refused and not ignored.
+Enters: a parsed `jwks`, as an operator gave it or a client published it. Leaves: what is wrong with it in
+words, or the algorithms that its keys sign with. What is for another use, or of a kind that is not known
+here, is passed over, because clients publish one set for everybody. A private key in it is a leak that nobody
+would notice, so it is refused and not ignored.
 """
 
 from base64 import urlsafe_b64decode
@@ -29,11 +31,16 @@ NOTHING = frozenset[str]()
 
 
 def find_problem(jwks: Any) -> str | None:
-    """Why this cannot be registered, in words for the operator, or None when it can. How many keys it has is nobody's business."""
+    """Why this cannot be registered, in words for the operator, or None when it can.
+
+    How many keys it has is nobody's business.
+    """
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(keys, list) or not keys:
         return 'must be a JWK Set: {"keys": […]} with at least one key (RFC 7517 §5)'
-    problems = [f"keys[{number}] {problem}" for number, key in enumerate(keys) if (problem := problem_of_key(key))]
+    problems = [
+        f"keys[{number}] {problem}" for number, key in enumerate(keys) if (problem := problem_of_key(key))
+    ]
     if problems:
         return "will not do: " + ", ".join(problems)
     usable = [key for key in keys if algorithms_of_key(key)]
@@ -53,7 +60,9 @@ def problem_of_key(jwk: Any) -> str | None:
         return "is a private key: make a new one, and register its public part"
     texts = [name for name in ("kty", "crv", "use", "alg") if not isinstance(jwk.get(name, ""), str)]
     if texts or not jwk.get("kty"):
-        return f"has {'an' if texts[0] == 'alg' else 'a'} {texts[0]} that is no text" if texts else "has no kty"
+        return (
+            f"has {'an' if texts[0] == 'alg' else 'a'} {texts[0]} that is no text" if texts else "has no kty"
+        )
     return problem_of_signing_key(jwk) if algorithms_of_key(jwk) or lacks_its_curve(jwk) else None
 
 
@@ -71,14 +80,17 @@ def problem_of_signing_key(jwk: dict[str, Any]) -> str | None:
 
 
 def problem_of_modulus(modulus: int | None) -> str | None:
-    """Told before the key is made of it: joserfc warns of a short one on stderr, and a long one takes long."""
+    """Told before the key is made of it: joserfc warns of a short one on stderr, and a long one
+    takes long.
+    """
     if modulus is None:
         return None  # the key cannot be read either
     if not MINIMUM_RSA_BITS <= modulus.bit_length() <= MAXIMUM_RSA_BITS:
         return f"is an RSA key of {modulus.bit_length()} bits: use {MINIMUM_RSA_BITS} to {MAXIMUM_RSA_BITS}"
     if roca.has_fingerprint(modulus):
         return (
-            "is an RSA key whose private part can be computed from it (ROCA, CVE-2017-15361): make a new one elsewhere"
+            "is an RSA key whose private part can be computed from it (ROCA, CVE-2017-15361): make"
+            " a new one elsewhere"
         )
     return None
 
@@ -91,7 +103,10 @@ def read_modulus(n: Any) -> int | None:
 
 
 def read(jwk: dict[str, Any]) -> Key | None:
-    """The key; None where its members do not make one. What it says of its use is read here, not by joserfc."""
+    """The key; None where its members do not make one.
+
+    What it says of its use is read here, not by joserfc.
+    """
     try:
         return TYPES[jwk["kty"]].import_key({name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]})
     except (JoseError, ValueError, TypeError, KeyError):
@@ -104,7 +119,9 @@ def algorithms(jwks: dict[str, Any]) -> frozenset[str]:
 
 
 def algorithms_of_key(jwk: dict[str, Any]) -> frozenset[str]:
-    """As the key says of itself (RFC 7517 §4.1 to §4.4): none for one that is for encryption, or of a kind not known here."""
+    """As the key says of itself (RFC 7517 §4.1 to §4.4): none for one that is for encryption, or of a kind
+    not known here.
+    """
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return NOTHING

@@ -1,8 +1,10 @@
-"""Registration members that have no column: which values they may have, and what they need of each other and of the rest.
+"""Registration members that have no column: which values they may have, and what they need of each other and
+of the rest.
 
-Enters: a registration with all its columns filled. Leaves: everything that is wrong with it, in words for the operator.
-RFC 7591 §2, OpenID Connect Registration §2, Back-Channel Logout §2.2, RFC 9101 §10.5, RFC 9701 §6, and two of our own. What is
-accepted is enforced or shown. What this server knows of and does not do is refused: ignored, it would promise something.
+Enters: a registration with all its columns filled. Leaves: everything that is wrong with it, in words for the
+operator. RFC 7591 §2, OpenID Connect Registration §2, Back-Channel Logout §2.2, RFC 9101 §10.5, RFC 9701 §6,
+and two of our own. What is accepted is enforced or shown. What this server knows of and does not do is
+refused: ignored, it would promise something.
 """
 
 import difflib
@@ -54,7 +56,7 @@ class Registration(Protocol):
     extra_metadata: dict[str, Any]
 
 
-# ---- single values ----------------------------------------------------------------------------------------------------
+# ---- single values -----------------------------------------------------------------------------------------
 
 
 def boolean(value: Any) -> str | None:
@@ -92,7 +94,9 @@ def web_page(value: Any) -> str | None:
         return "must be an https URL in ASCII, in double quotes"
     try:
         parts = urlsplit(value)
-        is_web_page = parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        is_web_page = (
+            parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
     except ValueError:
         is_web_page = False
     return None if is_web_page else "must be an https URL with a host and without a user name"
@@ -100,7 +104,11 @@ def web_page(value: Any) -> str | None:
 
 def one_of(*allowed: str, hint: str = "") -> Rule:
     def rule(value: Any) -> str | None:
-        return None if isinstance(value, str) and value in allowed else f"must be one of {', '.join(allowed)}{hint}"
+        return (
+            None
+            if isinstance(value, str) and value in allowed
+            else f"must be one of {', '.join(allowed)}{hint}"
+        )
 
     return rule
 
@@ -133,7 +141,8 @@ RULES: dict[str, Rule] = {
     "access_token_format": one_of("opaque", "jwt"),
     "assertion_audience": one_of("issuer", "token_endpoint"),
 }
-FETCHED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})  # this server itself goes there
+# this server itself goes there
+FETCHED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})
 WITH_OWN_OPTION = "post_logout_redirect_uris"
 
 # Members that are registered with IANA, or will be, and that this server has nothing behind.
@@ -141,7 +150,8 @@ NOT_SUPPORTED = {  # by name, with * for the rest of it
     "*_encrypted_response_alg": "encrypted tokens are not supported",
     "*_encrypted_response_enc": "encrypted tokens are not supported",
     "request_object_encryption_*": "encrypted tokens are not supported",
-    "frontchannel_logout_*": "front-channel logout is not supported, browsers break it: use backchannel_logout_uri",
+    "frontchannel_logout_*": "front-channel logout is not supported, browsers break it: use"
+    " backchannel_logout_uri",
     "request_uris": "request objects by reference are not supported: send them by value",
     "authorization_signed_response_alg": "signed authorization responses are not supported",
     "tls_client_*": "mutual TLS is not supported",
@@ -177,7 +187,9 @@ def reason_against(name: str) -> str | None:
 
 
 def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Members that this server keeps and shows and makes nothing of, each with the known one that it looks like."""
+    """Members that this server keeps and shows and makes nothing of, each with the known one that it looks
+    like.
+    """
     for name in names:
         if not is_known(name) and name != WITH_OWN_OPTION:
             alike = difflib.get_close_matches(name, [*RULES, *FETCHED], n=1, cutoff=0.8)
@@ -185,7 +197,9 @@ def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def normal(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Members as they are stored: names and other text in the form of `protocol/typed_text.py`, the rest as it was given."""
+    """Members as they are stored: names and other text in the form of `protocol/typed_text.py`, the rest as
+    it was given.
+    """
     return {name: normal_value(rule_of(name), value) for name, value in members.items()}
 
 
@@ -195,7 +209,7 @@ def normal_value(rule: Rule | None, value: Any) -> Any:
     return typed_text.name(value, MAXIMUM_TEXT_LENGTH) if rule is text and isinstance(value, str) else value
 
 
-# ---- a registration as a whole ----------------------------------------------------------------------------------------
+# ---- a registration as a whole -----------------------------------------------------------------------------
 
 
 def find_problems(client: Registration, surroundings: RegistrationPolicy) -> Iterator[str]:
@@ -224,7 +238,10 @@ def problem_of_member(name: str, value: Any, surroundings: RegistrationPolicy) -
 
 
 def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
-    """Said now, what would otherwise be a line in the log later. A name is resolved only when it is called."""
+    """Said now, what would otherwise be a line in the log later.
+
+    A name is resolved only when it is called.
+    """
     if not isinstance(value, str):
         return "must be an https URL, in double quotes"
     try:
@@ -239,17 +256,28 @@ def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
 def problems_of_application_type(
     client: Registration, sound: Mapping[str, Any], surroundings: RegistrationPolicy
 ) -> Iterator[str]:
-    """OpenID Connect Registration §2. A native application may have them all (RFC 8252 §7), and so may one that says nothing."""
+    """OpenID Connect Registration §2.
+
+    A native application may have them all (RFC 8252 §7), and so may one that says nothing.
+    """
     if sound.get("application_type") != "web":
         return
-    allowed = ("https", "http") if surroundings.is_development else ("https",)  # http is for loopback addresses alone
+    # http is for loopback addresses alone
+    allowed = ("https", "http") if surroundings.is_development else ("https",)
     for uri in client.redirect_uris:
-        if not redirect_uris.find_problem(uri, surroundings.redirect_schemes) and urlsplit(uri).scheme not in allowed:
+        if (
+            not redirect_uris.find_problem(uri, surroundings.redirect_schemes)
+            and urlsplit(uri).scheme not in allowed
+        ):
             yield f"redirect URI {uri!r} is not for application_type web: it must use https"
 
 
-def problems_of_keys(client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]) -> Iterator[str]:
-    """Where the client's signatures can be checked, and whether its keys make those that it is registered for."""
+def problems_of_keys(
+    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]
+) -> Iterator[str]:
+    """Where the client's signatures can be checked, and whether its keys make those that it is registered
+    for.
+    """
     if "jwks" in members and "jwks_uri" in members:
         yield "jwks and jwks_uri exclude each other: register one of them (RFC 7591 §2)"
     has_keys = "jwks" in members or "jwks_uri" in members
@@ -277,11 +305,17 @@ def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> It
     alg = sound.get("token_endpoint_auth_signing_alg")
     if algorithms is not None and alg is not None and alg not in algorithms:
         method = client.token_endpoint_auth_method
-        yield f"token_endpoint_auth_signing_alg {alg} does not fit auth method {method}: use {', '.join(algorithms)}"
+        yield (
+            f"token_endpoint_auth_signing_alg {alg} does not fit auth method {method}: use"
+            f" {', '.join(algorithms)}"
+        )
 
 
 def problems_of_subject(
-    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any], surroundings: RegistrationPolicy
+    client: Registration,
+    members: Mapping[str, Any],
+    sound: Mapping[str, Any],
+    surroundings: RegistrationPolicy,
 ) -> Iterator[str]:
     """OpenID Connect Core §8.1: the people of a pairwise client are known by the host of its sector."""
     if sound.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
@@ -312,7 +346,7 @@ def problems_of_access_tokens(
         yield f"access_token_format jwt needs an access token lifetime of at most {longest} seconds"
 
 
-# ---- the document of a sector -----------------------------------------------------------------------------------------
+# ---- the document of a sector ------------------------------------------------------------------------------
 
 
 def problem_of_sector(document: Any, uris: list[str]) -> str | None:

@@ -1,4 +1,7 @@
-"""The one clock. Instants are UTC epoch seconds (RFC 7519 §2, NumericDate); only a token's `issued_at` is in microseconds."""
+"""The one clock.
+
+Instants are UTC epoch seconds (RFC 7519 §2, NumericDate); only a token's `issued_at` is in microseconds.
+"""
 
 import time
 

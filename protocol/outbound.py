@@ -1,7 +1,8 @@
 """Which addresses this server may call on behalf of a client, before and after the name is resolved.
 
-Enters: a URL that somebody registered, then what its host resolved to. Leaves: where to connect, or the reason why not, in fixed
-words. A name can point anywhere, and there are many spellings of 127.0.0.1: so an address is judged by its number alone.
+Enters: a URL that somebody registered, then what its host resolved to. Leaves: where to connect, or the
+reason why not, in fixed words. A name can point anywhere, and there are many spellings of 127.0.0.1: so an
+address is judged by its number alone.
 """
 
 import ipaddress
@@ -15,7 +16,8 @@ from protocol import redirect_uris
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62}){0,126}")
-# What C libraries take for an IPv4 address in another spelling, hexadecimal, octal or shortened (`0x7f.1`, `2130706433`).
+# What C libraries take for an IPv4 address in another spelling, hexadecimal, octal or shortened (`0x7f.1`,
+# `2130706433`).
 ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 DEFAULT_PORTS = {"https": 443, "http": 80}
 FIRST_FREE_PORT = 1024  # below it other services of the host listen
@@ -24,7 +26,9 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 
 
 class Target(NamedTuple):
-    """Where a request goes: what is resolved, what the certificate must say, and what the Host header says."""
+    """Where a request goes: what is resolved, what the certificate must say, and what the Host
+    header says.
+    """
 
     is_tls: bool
     host: str
@@ -89,11 +93,15 @@ def check_addresses(addresses: list[str], allow_private: bool) -> None:
             raise BlockedUrlError("its host has an address that is not public")
 
 
-PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")  # RFC 6890; parts of it count as global in some Pythons
+# RFC 6890; parts of it count as global in some Pythons
+PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: IpAddress) -> bool:
-    """Whether it is one of the public internet. An IPv6 address that leads to an IPv4 one is judged by that."""
+    """Whether it is one of the public internet.
+
+    An IPv6 address that leads to an IPv4 one is judged by that.
+    """
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in NAT64:

@@ -1,8 +1,8 @@
 """The front guard: what a request's parameters must look like before any grant reads them.
 
-Authlib reads parameters from query and body alike, takes the first of two, tries one way of client authentication after the
-other, and raises where a character surprises it. Here such a request is refused first, with the registered error and fixed
-words (RFC 6749 §3.1, §3.2, §2.3; RFC 9700 §2.5).
+Authlib reads parameters from query and body alike, takes the first of two, tries one way of client
+authentication after the other, and raises where a character surprises it. Here such a request is refused
+first, with the registered error and fixed words (RFC 6749 §3.1, §3.2, §2.3; RFC 9700 §2.5).
 """
 
 import binascii
@@ -38,11 +38,13 @@ MAXIMUM_LENGTHS = {
 DEFAULT_MAXIMUM_LENGTH = 4_096
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 §2.2
 AUTHORIZATION = frozenset(
-    "response_type client_id redirect_uri scope state response_mode code_challenge code_challenge_method nonce"
+    "response_type client_id redirect_uri scope state response_mode code_challenge"
+    " code_challenge_method nonce"
     " prompt max_age id_token_hint acr_values display claims request request_uri".split()
 )
 KNOWN = AUTHORIZATION | frozenset(
-    "grant_type code client_secret client_assertion client_assertion_type code_verifier refresh_token ticket decision token"
+    "grant_type code client_secret client_assertion client_assertion_type code_verifier refresh_token"
+    " ticket decision token"
     " token_type_hint post_logout_redirect_uri".split()
 )
 # What may help, and is left out where it is of no use: too long, or with characters that no such value has.
@@ -66,8 +68,11 @@ def is_of_use(hint: str) -> bool:
     return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint) and not typed_text.refused_in(hint)
 
 
-def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str) -> set[str]:
-    """The names of the parameters that have a value. Raises InvalidRequestError for what no machine endpoint accepts.
+def check_form(
+    content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str
+) -> set[str]:
+    """The names of the parameters that have a value. Raises InvalidRequestError for what no machine endpoint
+    accepts.
 
     form: the pairs of the body, repeated ones included. authorization: the header's text, "" when absent.
     """
@@ -88,8 +93,11 @@ def check_form(content_type: str, query: bytes, form: Iterable[tuple[str, str]],
     return names
 
 
-def check_parameters(pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Error] = InvalidRequestError) -> None:
-    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one that is too long.
+def check_parameters(
+    pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Error] = InvalidRequestError
+) -> None:
+    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one
+    that is too long.
 
     of_scope: what is raised for a scope that is malformed so.
     """
@@ -107,7 +115,8 @@ def check_parameters(pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Erro
 
 
 def has_wrong_characters(name: str, value: str) -> bool:
-    """What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong (401).
+    """What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong
+    (401).
 
     Everything else is ASCII by its syntax, or JSON.
     """
@@ -123,14 +132,19 @@ def repeated(pairs: Iterable[tuple[str, str]]) -> set[str]:
 
 
 def sound(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Of a request that is refused: what it gives once and well-formed, enough to know who is told, and how (RFC 6749 §4.1.2.1).
+    """Of a request that is refused: what it gives once and well-formed, enough to know who is told, and how
+    (RFC 6749 §4.1.2.1).
 
     Nothing where client or redirect URI are among what is wrong: then nobody is told but the person.
     """
     pairs = list(pairs)
     twice = repeated(pairs)
-    once = {name: value for name, value in pairs if value and name not in twice and is_well_formed(name, value)}
-    named = {name for name, value in pairs if name in ("client_id", "redirect_uri") and (value or name in twice)}
+    once = {
+        name: value for name, value in pairs if value and name not in twice and is_well_formed(name, value)
+    }
+    named = {
+        name for name, value in pairs if name in ("client_id", "redirect_uri") and (value or name in twice)
+    }
     return known(once.items()) if named <= once.keys() else {}
 
 
@@ -151,7 +165,9 @@ def check_assertion(form: dict[str, str]) -> None:
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:
-    """Client identifier and secret of a Basic header (RFC 6749 §2.3.1), or None for another scheme or a malformed one."""
+    """Client identifier and secret of a Basic header (RFC 6749 §2.3.1), or None for another scheme or a
+    malformed one.
+    """
     scheme, _blank, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,7 +1,8 @@
-"""The claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1, and `groups`).
+"""The claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1, and
+`groups`).
 
-Enters: claims by name, as an operator gave them or as they are stored. Leaves: everything that is wrong with them, in words. What
-clients are told of them, and for which scope, is in `protocol/claims.py`.
+Enters: claims by name, as an operator gave them or as they are stored. Leaves: everything that is wrong with
+them, in words. What clients are told of them, and for which scope, is in `protocol/claims.py`.
 """
 
 import re
@@ -25,7 +26,8 @@ A_LEAP_YEAR = 2000
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
 LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")  # BCP 47
 PHONE_NUMBER = re.compile(r"\+?[0-9(][0-9 ().-]{0,30}(;ext=[0-9]{1,10})?")  # RFC 3966 §5.3 for the extension
-E164 = re.compile(r"\+[1-9]([ ().-]*[0-9]){1,14}(;ext=[0-9]{1,10})?")  # with the blanks and brackets of §5.1's examples
+# with the blanks and brackets of §5.1's examples
+E164 = re.compile(r"\+[1-9]([ ().-]*[0-9]){1,14}(;ext=[0-9]{1,10})?")
 
 Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that go on after the claim's name
 
@@ -41,7 +43,9 @@ def boolean(value: Any) -> str | None:
 
 def url(value: Any) -> str | None:
     try:
-        parts = urlsplit(value if isinstance(value, str) and redirect_uris.WITH_FRAGMENT.fullmatch(value) else "")
+        parts = urlsplit(
+            value if isinstance(value, str) and redirect_uris.WITH_FRAGMENT.fullmatch(value) else ""
+        )
         is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in parts.netloc
         is_url = is_url and parts.port != 0 and len(value) <= redirect_uris.MAXIMUM_LENGTH
     except ValueError:
@@ -70,7 +74,9 @@ def zone(value: Any) -> str | None:
 
 @cache
 def known_zones() -> frozenset[str]:
-    """The time zones that this machine knows; a lean one knows none, and then any name of the right form will do."""
+    """The time zones that this machine knows; a lean one knows none, and then any name of the right form will
+    do.
+    """
     return frozenset(available_timezones())
 
 
@@ -100,7 +106,10 @@ def is_part_of_address(name: str, part: Any) -> bool:
 
 
 def groups(value: Any) -> str | None:
-    """They go into tokens that travel in headers, so there is an end to them. An empty list says that there are none."""
+    """They go into tokens that travel in headers, so there is an end to them.
+
+    An empty list says that there are none.
+    """
     is_list = isinstance(value, list) and len(value) <= MAXIMUM_GROUPS and not any(map(text, value))
     if is_list and len(set(value)) == len(value) and all(len(name) <= MAXIMUM_GROUP_LENGTH for name in value):
         return None
@@ -137,7 +146,9 @@ def normal_value(name: str, value: Any) -> Any:
     if RULES.get(name) in (text, phone_number) and isinstance(value, str):
         return typed_text.name(value, MAXIMUM_TEXT_LENGTH)
     if name == "groups" and isinstance(value, list) and len(value) <= MAXIMUM_GROUPS:
-        return [typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value]
+        return [
+            typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value
+        ]
     if name == "address" and isinstance(value, dict):
         return {member: normal_part(member, part) for member, part in value.items()}
     return value

@@ -11,11 +11,16 @@ CODE_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")  # RFC 7636 §4.1
 
 def s256(code_verifier: str) -> str:
     """RFC 7636 §4.2."""
-    return urlsafe_b64encode(hashlib.sha256(code_verifier.encode("ascii")).digest()).rstrip(b"=").decode("ascii")
+    return (
+        urlsafe_b64encode(hashlib.sha256(code_verifier.encode("ascii")).digest()).rstrip(b"=").decode("ascii")
+    )
 
 
 def matches(code_verifier: str | None, code_challenge: str | None) -> bool:
-    """Whether the verifier is the one of the challenge. Neither is a match, one without the other is none (RFC 9700 §4.8.2)."""
+    """Whether the verifier is the one of the challenge.
+
+    Neither is a match, one without the other is none (RFC 9700 §4.8.2).
+    """
     if code_challenge is None or code_verifier is None:
         return code_challenge is None and code_verifier is None
     if not CODE_VERIFIER.fullmatch(code_verifier):

@@ -1,8 +1,9 @@
 """Redirect URIs: which may be registered, and whether a requested one is registered.
 
-Compared as text, exactly (RFC 9700 §2.1), with exceptions for loopback addresses, where a native application listens and cannot
-know in advance which port is free: a loopback IP literal may use any port (RFC 8252 §7.3), `localhost` any port where none is
-registered, and no path is the same as `/`, because clients write either (RFC 3986 §6.2.3).
+Compared as text, exactly (RFC 9700 §2.1), with exceptions for loopback addresses, where a native application
+listens and cannot know in advance which port is free: a loopback IP literal may use any port (RFC 8252 §7.3),
+`localhost` any port where none is registered, and no path is the same as `/`, because clients write either
+(RFC 3986 §6.2.3).
 """
 
 import ipaddress
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 LOOPBACK = re.compile(
-    r"http://(?P<host>127(?:\.\d{1,3}){3}|\[::1\]|localhost)(?::(?P<port>\d{1,5}))?(?P<rest>[/?].*)?", re.ASCII
+    r"http://(?P<host>127(?:\.\d{1,3}){3}|\[::1\]|localhost)(?::(?P<port>\d{1,5}))?(?P<rest>[/?].*)?",
+    re.ASCII,
 )
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 WITH_FRAGMENT = re.compile(  # any other address that is registered or told
@@ -21,10 +23,13 @@ WITH_FRAGMENT = re.compile(  # any other address that is registered or told
 MAXIMUM_LENGTH = 2_000
 MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
-# Without a dot, so that nobody owns them, and with a meaning for browsers or for the system: never an application's own.
+# Without a dot, so that nobody owns them, and with a meaning for browsers or for the system: never an
+# application's own.
 TAKEN_SCHEMES = frozenset(
-    "about blob chrome chrome-extension data facetime file filesystem ftp http https intent jar javascript ldap mailto"
-    " moz-extension ms-settings res resource search-ms shell sms ssh tel telnet urn vbscript view-source ws wss".split()
+    "about blob chrome chrome-extension data facetime file filesystem ftp http https intent jar"
+    " javascript ldap mailto"
+    " moz-extension ms-settings res resource search-ms shell sms ssh tel telnet urn vbscript"
+    " view-source ws wss".split()
 )
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 RESPONSE_PARAMETERS = {"code", "state", "iss", "error", "error_description", "error_uri"}
@@ -40,7 +45,11 @@ class Loopback(NamedTuple):
     @classmethod
     def read(cls, uri: str) -> "Loopback | None":
         match = LOOPBACK.fullmatch(uri)
-        if match is None or int(match["port"] or 0) > MAXIMUM_PORT or not is_loopback_host(match["host"].strip("[]")):
+        if (
+            match is None
+            or int(match["port"] or 0) > MAXIMUM_PORT
+            or not is_loopback_host(match["host"].strip("[]"))
+        ):
             return None
         rest = match["rest"] or ""
         return cls(match["host"], match["port"], rest if rest.startswith("/") else f"/{rest}")
@@ -52,7 +61,9 @@ class Loopback(NamedTuple):
 
 
 def is_registered(requested: str, registered: list[str]) -> bool:
-    """Whether `requested` equals one of `registered`; at a loopback address whether it is the same but for a port that is free."""
+    """Whether `requested` equals one of `registered`; at a loopback address whether it is the same but for a
+    port that is free.
+    """
     if requested in registered:
         return True
     loopback = Loopback.read(requested)
@@ -82,8 +93,12 @@ def find_problem(uri: str, schemes: Collection[str] = ()) -> str | None:
     if parts.scheme == "http":
         return None if host and is_loopback_host(host) else "must use https, except on a loopback address"
     if "." not in parts.scheme and parts.scheme not in schemes:
-        # RFC 8252 §7.1, §8.4: nobody owns such a name. It also leaves out javascript:, data: and whatever else a browser runs.
-        return "must use https, or a private-use scheme with a dot in it such as com.example.app (or see OSTIARY_REDIRECT_SCHEMES)"
+        # RFC 8252 §7.1, §8.4: nobody owns such a name. It also leaves out javascript:, data: and whatever
+        # else a browser runs.
+        return (
+            "must use https, or a private-use scheme with a dot in it such as com.example.app (or"
+            " see OSTIARY_REDIRECT_SCHEMES)"
+        )
     return None
 
 
@@ -114,7 +129,9 @@ def is_web(uri: str) -> bool:
 
 
 def is_native(uri: str) -> bool:
-    """Whether any program of the computer could take the answer: at a loopback address, by a private-use scheme (RFC 8252 §8.6)."""
+    """Whether any program of the computer could take the answer: at a loopback address, by a private-use
+    scheme (RFC 8252 §8.6).
+    """
     host = (urlsplit(uri).hostname or "").rstrip(".")
     return not is_web(uri) or is_loopback_host(host) or host.endswith(".localhost")
 
@@ -143,5 +160,7 @@ def display_host(uri: str) -> str:
 
 
 def with_answer(uri: str, answer: list[tuple[str, str]]) -> str:
-    """`uri` with the members of an authorization response added to its query; what was registered stays byte for byte."""
+    """`uri` with the members of an authorization response added to its query; what was registered stays byte
+    for byte.
+    """
     return uri + ("&" if "?" in uri else "?") + urlencode(answer)

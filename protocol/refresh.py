@@ -1,7 +1,8 @@
 """What a presented refresh token means, decided from the one row of its family.
 
-A client that lost an answer, or two tabs that refresh at once, present a token again; so does a thief. Time alone cannot
-tell them apart, use can (RFC 9700 §4.14.2 asks for the family's end on reuse, and leaves open how reuse is told):
+A client that lost an answer, or two tabs that refresh at once, present a token again; so does a thief. Time
+alone cannot tell them apart, use can (RFC 9700 §4.14.2 asks for the family's end on reuse, and leaves open
+how reuse is told):
 
     presented token                          verdict
     ---------------------------------------  -------------------------------------------------------------
@@ -11,9 +12,9 @@ tell them apart, use can (RFC 9700 §4.14.2 asks for the family's end on reuse, 
     the one before, successor used           THEFT
     an older one                             THEFT
 
-"Later" is for a client that proves itself: a thief needs more than the token there. Where nothing proves who asks, one who
-refreshes first and uses nothing would never be seen: the owner's repeat would get the thief's pair. So a public client has the
-leeway alone.
+"Later" is for a client that proves itself: a thief needs more than the token there. Where nothing proves who
+asks, one who refreshes first and uses nothing would never be seen: the owner's repeat would get the thief's
+pair. So a public client has the leeway alone.
 """
 
 import hmac
@@ -44,7 +45,9 @@ class Family(Protocol):
 
 
 class Client(Protocol):
-    """What of a registration decides how long a refresh may be repeated; seconds, None for the server's own."""
+    """What of a registration decides how long a refresh may be repeated; seconds, None for the
+    server's own.
+    """
 
     refresh_leeway: int | None
     refresh_retry_lifetime: int | None
@@ -81,7 +84,9 @@ class RetryWindow(NamedTuple):
 
 
 def retry_window_of(client: Client, settings: Leeways) -> RetryWindow:
-    """The use of a JWT access token is not seen here, so "unused" says nothing of one: there the leeway counts alone too."""
+    """The use of a JWT access token is not seen here, so "unused" says nothing of one: there the leeway
+    counts alone too.
+    """
     leeway = leeway_of(client.is_public, client.refresh_leeway, settings)
     if client.is_public or client.has_jwt_access_tokens:
         return RetryWindow(leeway, timedelta(0))

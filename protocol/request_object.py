@@ -1,8 +1,10 @@
-"""Signed request objects, by value (RFC 9101, OpenID Connect Core §6.1): nobody could change the request on its way.
+"""Signed request objects, by value (RFC 9101, OpenID Connect Core §6.1): nobody could change the request on
+its way.
 
-Enters: the parameters of a request that may have `request` among them. Leaves: the parameters to go on with, which are those that
-the client signed; they are checked afterwards like any others. What is said outside must be said inside in the same words: ignored,
-it could be what the client meant, and used, what an attacker did (RFC 9101 §6.3).
+Enters: the parameters of a request that may have `request` among them. Leaves: the parameters to go on with,
+which are those that the client signed; they are checked afterwards like any others. What is said outside must
+be said inside in the same words: ignored, it could be what the client meant, and used, what an attacker did
+(RFC 9101 §6.3).
 """
 
 import json
@@ -39,11 +41,14 @@ class Client(Protocol):
 FindKeys = Callable[[Any, str], Iterable[tuple[str | None, Key]]]
 
 
-def unpack(parameters: dict[str, str], client: Client, find_keys: FindKeys, issuer: str, now: int) -> dict[str, str]:
+def unpack(
+    parameters: dict[str, str], client: Client, find_keys: FindKeys, issuer: str, now: int
+) -> dict[str, str]:
     """The parameters that count: those of the request object where there is one, else these.
 
-    find_keys: from a client and a token to the client's public keys; asked only when there is a request object. Raises OAuth2Error,
-    with the redirect URI to send it to where the request names one that is registered.
+    find_keys: from a client and a token to the client's public keys; asked only when there is a request
+    object. Raises OAuth2Error, with the redirect URI to send it to where the request names one that is
+    registered.
     """
     try:
         return signed_parameters(parameters, client, find_keys, issuer, now)
@@ -53,7 +58,9 @@ def unpack(parameters: dict[str, str], client: Client, find_keys: FindKeys, issu
 
 
 def address_error(error: OAuth2Error, parameters: dict[str, str], client: Client) -> None:
-    """Give a refusal of this client's request its redirect URI and `state`, where the request names one that is registered."""
+    """Give a refusal of this client's request its redirect URI and `state`, where the request names one that
+    is registered.
+    """
     parameters = for_the_answer(parameters)
     redirect_uri = parameters.get("redirect_uri", client.get_default_redirect_uri())
     if redirect_uri and client.check_redirect_uri(redirect_uri):
@@ -61,17 +68,23 @@ def address_error(error: OAuth2Error, parameters: dict[str, str], client: Client
 
 
 def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
-    """The parameters of a request that is refused, with what its request object says of the answer, verified or not.
+    """The parameters of a request that is refused, with what its request object says of the answer, verified
+    or not.
 
-    It only says how the client hears of the error, and in a plain request nobody signed that either. Without its state no client
-    takes an answer for one to its own request. A redirect URI that is said outside counts.
+    It only says how the client hears of the error, and in a plain request nobody signed that either. Without
+    its state no client takes an answer for one to its own request. A redirect URI that is said outside
+    counts.
     """
     try:
         claims = jwt.read_unverified(parameters.get("request", ""))
     except InvalidJwtError:
         return parameters
     inside = {name: claims[name] for name in OF_THE_ANSWER if claims.get(name) not in (None, "")}
-    usable = {name: value for name, value in inside.items() if isinstance(value, str) and is_well_formed(name, value)}
+    usable = {
+        name: value
+        for name, value in inside.items()
+        if isinstance(value, str) and is_well_formed(name, value)
+    }
     if "redirect_uri" in parameters:
         usable["redirect_uri"] = parameters["redirect_uri"]
     elif "redirect_uri" in inside:
@@ -92,7 +105,8 @@ def signed_parameters(
     registered = client.member("request_object_signing_alg")
     algorithms = [alg for alg in jwt.ASYMMETRIC if registered in (None, alg)]
     try:
-        check_claims(jwt.read_unverified(text), client.client_id, issuer, now)  # no key is fetched for nothing
+        # no key is fetched for nothing
+        check_claims(jwt.read_unverified(text), client.client_id, issuer, now)
         claims = jwt.decode(text, find_keys(client, text), algorithms, TYP)
     except InvalidJwtError as error:
         raise InvalidRequestObjectError(f"the request object is refused: {error}") from None
@@ -122,7 +136,9 @@ def check_claims(claims: dict[str, Any], client_id: str, issuer: str, now: int) 
 
 
 def check_times(claims: dict[str, Any], now: int) -> None:
-    """`exp` may be missing (OpenID Connect Core §6.1); then its life ends an hour after `nbf` or `iat`, where one is given."""
+    """`exp` may be missing (OpenID Connect Core §6.1); then its life ends an hour after `nbf` or `iat`, where
+    one is given.
+    """
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if not all(jwt.is_numeric_date(time) for time in times.values()):
         raise InvalidJwtError("it has a time that is no number")
@@ -135,7 +151,10 @@ def check_times(claims: dict[str, Any], now: int) -> None:
 
 
 def parameters_of(claims: dict[str, Any]) -> dict[str, str]:
-    """What it asks for, as a form would have it. Unrecognized parameters, and those without a value, count as left out."""
+    """What it asks for, as a form would have it.
+
+    Unrecognized parameters, and those without a value, count as left out.
+    """
     given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION | HINTS}
     return known(given.items())
 

@@ -1,4 +1,6 @@
-"""Scope strings and sets (RFC 6749 §3.3): `scope` is one string, `scopes` a tuple in the order that was asked for."""
+"""Scope strings and sets (RFC 6749 §3.3): `scope` is one string, `scopes` a tuple in the order that was asked
+for.
+"""
 
 import re
 
@@ -7,7 +9,8 @@ NEED_A_PERSON = frozenset({"openid", "profile", "email", "address", "phone", "gr
 
 OPENID = "openid"  # asks for an ID token (OpenID Connect Core §3.1.2.1)
 
-# OpenID Connect Core §11. Every client with the code grant may ask for it; a refresh token does not depend on it.
+# OpenID Connect Core §11. Every client with the code grant may ask for it; a refresh token does not depend on
+# it.
 OFFLINE_ACCESS = "offline_access"
 OFFLINE_ACCESS_DESCRIPTION = "Stay connected while you are away"
 

@@ -1,7 +1,8 @@
 """Throttles: how many failures somebody may have, and how long to wait after that.
 
-A throttle is a leaky bucket. A failure pours `drain_seconds` into it and time lets them out again: after `failures` at once it is
-full, and then there is room for one more every `drain_seconds`. A bucket is one number, the instant when it will be empty.
+A throttle is a leaky bucket. A failure pours `drain_seconds` into it and time lets them out again: after
+`failures` at once it is full, and then there is room for one more every `drain_seconds`. A bucket is one
+number, the instant when it will be empty.
 """
 
 import ipaddress
@@ -33,7 +34,10 @@ class Bucket:
 
 
 def network(address: str, bits: int = IPV6_NETWORK) -> str:
-    """What counts as one address: an IPv4 address, the first bits of an IPv6 address. Other text is left as it is."""
+    """What counts as one address: an IPv4 address, the first bits of an IPv6 address.
+
+    Other text is left as it is.
+    """
     ip = read_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((ip, bits), strict=False))

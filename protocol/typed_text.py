@@ -1,15 +1,18 @@
 """Text that people type or paste: the one form in which it is kept and compared, and what is refused of it.
 
-Enters: a name, a sentence, a password or an address, as somebody gave it. Leaves: its normal form (RFC 8265 for user names and
-passwords, RFC 8266 for names that are shown, RFC 6531 for addresses), and what is wrong with that, in words. Nothing here raises.
+Enters: a name, a sentence, a password or an address, as somebody gave it. Leaves: its normal form (RFC 8265
+for user names and passwords, RFC 8266 for names that are shown, RFC 6531 for addresses), and what is wrong
+with that, in words. Nothing here raises.
 
-Which characters are refused is our own choice: the RFCs' classes have no emoji that is younger than the tables, and few joiners.
-Refused are only those that no text needs: control characters and line ends, what turns the direction of writing for all that comes
-after it, and code points that are no characters. Joiners stay wherever they stand (Persian, Sinhala, Malayalam, emoji). So do the
-marks U+200E, U+200F and U+061C: they turn nothing around, and copied Arabic and Hebrew is full of them.
+Which characters are refused is our own choice: the RFCs' classes have no emoji that is younger than the
+tables, and few joiners.
+Refused are only those that no text needs: control characters and line ends, what turns the direction of
+writing for all that comes after it, and code points that are no characters. Joiners stay wherever they stand
+(Persian, Sinhala, Malayalam, emoji). So do the marks U+200E, U+200F and U+061C: they turn nothing around, and
+copied Arabic and Hebrew is full of them.
 
-What is far too long in any form is not normalised, because one character may become 18, and sorting combining marks takes quadratic
-time: it comes back as it was, and is found too long.
+What is far too long in any form is not normalised, because one character may become 18, and sorting combining
+marks takes quadratic time: it comes back as it was, and is found too long.
 """
 
 import re
@@ -23,7 +26,8 @@ NAME_LENGTH = 200
 ADDRESS_LENGTH = 254  # octets (RFC 5321 §4.5.3.1.3, without the angle brackets)
 MOST_TO_ONE = 4  # so many characters may become one: a Greek letter with three marks
 
-# C0, DEL, C1; line and paragraph separator; embeddings, overrides and isolates (UAX #9 §2.1 to §2.5); surrogates; noncharacters.
+# C0, DEL, C1; line and paragraph separator; embeddings, overrides and isolates (UAX #9 §2.1 to §2.5);
+# surrogates; noncharacters.
 REFUSED = re.compile(
     r"[\x00-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069\uD800-\uDFFF\uFDD0-\uFDEF"
     r"\U0000fffe\U0000ffff\U0001fffe\U0001ffff\U0002fffe\U0002ffff\U0003fffe\U0003ffff"
@@ -45,25 +49,30 @@ LOCAL_PART = re.compile(
 AROUND_AN_ADDRESS = " \t\n\f\r\u200b\u200e\u200f\u061c\u2060\ufeff"  # what comes along when one is copied
 NUMBER_AT_THE_END = re.compile(r"(.*\.)?[0-9]+")  # an IPv4 address, or what looks like one
 
-# Closed networks have people, too: at `.local` (Active Directory), `.home.arpa` (RFC 8375), `.test`, `.onion`, `.localhost`. Only a
-# name that can never exist is no address (RFC 6761 §6.4). The library keeps this list to be changed.
+# Closed networks have people, too: at `.local` (Active Directory), `.home.arpa` (RFC 8375), `.test`,
+# `.onion`, `.localhost`. Only a name that can never exist is no address (RFC 6761 §6.4). The library keeps
+# this list to be changed.
 email_validator.SPECIAL_USE_DOMAIN_NAMES = ["invalid"]
 
 
-# ---- what is shown ----------------------------------------------------------------------------------------------------
+# ---- what is shown -----------------------------------------------------------------------------------------
 
 
 def name(text: str, maximum: int = NAME_LENGTH) -> str:
-    """What people and clients are called (RFC 8266 §2.3): NFKC, one kind of blank, none around it and no two in a row.
+    """What people and clients are called (RFC 8266 §2.3): NFKC, one kind of blank, none around it and no two
+    in a row.
 
-    Case stays, and with it the look of a name: the RFC maps it only to compare. A few characters do change their look, on purpose
-    (Ａ, ﬁ, ① and ™ become A, fi, 1 and TM): names that differ in nothing else would be read as the same, so they are.
+    Case stays, and with it the look of a name: the RFC maps it only to compare. A few characters do change
+    their look, on purpose (Ａ, ﬁ, ① and ™ become A, fi, 1 and TM): names that differ in nothing else would be
+    read as the same, so they are.
     """
     return in_form("NFKC", text, maximum)
 
 
 def words(text: str, maximum: int) -> str:
-    """A sentence, such as what a scope allows: as a name, but in NFC, which leaves ², ™ and … as they were meant."""
+    """A sentence, such as what a scope allows: as a name, but in NFC, which leaves ², ™ and … as they were
+    meant.
+    """
     return in_form("NFC", text, maximum)
 
 
@@ -75,7 +84,9 @@ def lines(text: str, maximum: int) -> str:
 
 
 def label(text: str, maximum: int) -> str:
-    """What a program says of itself, such as a browser: nobody could mend it, so it is cut, and what would be refused left out."""
+    """What a program says of itself, such as a browser: nobody could mend it, so it is cut, and what would be
+    refused left out.
+    """
     return words(REFUSED.sub("", text[: maximum * MOST_TO_ONE]), maximum)[:maximum]
 
 
@@ -94,11 +105,14 @@ def with_plain_blanks(text: str) -> str:
     return "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
 
 
-# ---- what is wrong ----------------------------------------------------------------------------------------------------
+# ---- what is wrong -----------------------------------------------------------------------------------------
 
 
 def problem(text: str, maximum: int, minimum: int = 1) -> str | None:
-    """What is wrong with a normal form, in words that go on after the name of the field. Text that shows nothing is none."""
+    """What is wrong with a normal form, in words that go on after the name of the field.
+
+    Text that shows nothing is none.
+    """
     limits = f"{minimum} to {maximum}" if minimum else f"at most {maximum}"
     if found := refused_in(text):
         return f"must be printable text of {limits} characters, without {found}"
@@ -119,11 +133,12 @@ def printable(text: str) -> str:
 
 def is_visible(text: str) -> bool:
     return any(
-        character not in BLANK and unicodedata.category(character) not in ("Zs", "Cf", "Cc") for character in text
+        character not in BLANK and unicodedata.category(character) not in ("Zs", "Cf", "Cc")
+        for character in text
     )
 
 
-# ---- passwords --------------------------------------------------------------------------------------------------------
+# ---- passwords ---------------------------------------------------------------------------------------------
 
 
 def password(text: str, maximum: int) -> str:
@@ -133,21 +148,26 @@ def password(text: str, maximum: int) -> str:
     return unicodedata.normalize("NFC", with_plain_blanks(text))
 
 
-# ---- addresses --------------------------------------------------------------------------------------------------------
+# ---- addresses ---------------------------------------------------------------------------------------------
 
 
 def address(text: str) -> str | None:
-    """The one form in which an address is stored, or None for what is no address. It signs in, so its case does not matter.
+    """The one form in which an address is stored, or None for what is no address. It signs in, so its case
+    does not matter.
 
-    Local part: normalised as a UsernameCaseMapped (RFC 8265 §3.3), with the characters of RFC 6531. Domain: in the letters that its
-    owner writes it with (IDNA 2008), also where it was given as `xn--…`. It may have a single label.
+    Local part: normalised as a UsernameCaseMapped (RFC 8265 §3.3), with the characters of RFC 6531. Domain:
+    in the letters that its owner writes it with (IDNA 2008), also where it was given as `xn--…`. It may have
+    a single label.
     """
     parts = in_parts(text)
     return None if parts is None else joined(with_usual_width(parts[0]), parts[1])
 
 
 def addresses(text: str) -> tuple[str, ...]:
-    """The forms under which the address may be stored, the present one first. Full-width local parts were once kept as typed."""
+    """The forms under which the address may be stored, the present one first.
+
+    Full-width local parts were once kept as typed.
+    """
     parts = in_parts(text)
     if parts is None:
         return ()
@@ -174,7 +194,10 @@ def joined(local_part: str, domain: str) -> str | None:
 
 
 def is_local_part(text: str) -> bool:
-    """No quoted strings. What cannot be seen, but for joiners, is refused here: an address has to be told from others."""
+    """No quoted strings.
+
+    What cannot be seen, but for joiners, is refused here: an address has to be told from others.
+    """
     if LOCAL_PART.fullmatch(text) is None or unicodedata.category(text[0])[0] == "M":
         return False
     return all(unicodedata.category(character)[0] in "LMNPS" for character in JOINERS.sub("", text))
@@ -191,7 +214,9 @@ def usual_width(character: str) -> str:
 
 
 def domain_name(text: str) -> str | None:
-    """The library refuses joiners, which IDNA 2008 allows between some letters: those are left to IDNA, everything else to both."""
+    """The library refuses joiners, which IDNA 2008 allows between some letters: those are left to IDNA,
+    everything else to both.
+    """
     if len(text) > ADDRESS_LENGTH:
         return None
     try:

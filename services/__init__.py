@@ -1,1 +1,3 @@
-"""The rules that pages, endpoints, commands and a future API share: each change of state is one function here."""
+"""The rules that pages, endpoints, commands and a future API share: each change of state is one function
+here.
+"""

@@ -1,8 +1,10 @@
-"""Which browser a request comes from: cookies that hold a random id each. Pending requests are stored under their digests.
+"""Which browser a request comes from: cookies that hold a random id each. Pending requests are stored under
+their digests.
 
-A browser that opens many tabs before it has a cookie is given an id by each answer. Each of those cookies has a name of its own, so
-none takes the place of another, and each tab can be finished. An id opens nothing by itself: whoever plants one in a browser knows
-neither its tickets nor who is signed in. So it outlives sign-in and sign-out, and what was pending stays where it is.
+A browser that opens many tabs before it has a cookie is given an id by each answer. Each of those cookies has
+a name of its own, so none takes the place of another, and each tab can be finished. An id opens nothing by
+itself: whoever plants one in a browser knows neither its tickets nor who is signed in. So it outlives sign-in
+and sign-out, and what was pending stays where it is.
 """
 
 import re
@@ -13,8 +15,8 @@ from flask import current_app, g, request
 from crypto import credentials
 from protocol import clock
 
-# A younger id is used for what is new. Its cookie lives twice as long, so that a ticket, or a page that stays open over lunch, does
-# not outlive the cookie of its id.
+# A younger id is used for what is new. Its cookie lives twice as long, so that a ticket, or a page that stays
+# open over lunch, does not outlive the cookie of its id.
 RENEWAL_SECONDS = 6 * 3600
 COOKIE_SECONDS = 2 * RENEWAL_SECONDS
 MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
@@ -64,6 +66,8 @@ def digest() -> bytes:
 
 
 def sends_cookies() -> bool:
-    """Whether this browser has sent any cookie of ours; another issuer of the same host has names with its path in them."""
+    """Whether this browser has sent any cookie of ours; another issuer of the same host has names with its
+    path in them.
+    """
     ours = str(current_app.config["SESSION_COOKIE_NAME"])
     return any(name == ours or name.startswith(f"{ours}-") for name in request.cookies)

@@ -1,4 +1,5 @@
-"""What is odd about the database in use: asked by `flask config check`, by `flask prove`, and once when a server starts.
+"""What is odd about the database in use: asked by `flask config check`, by `flask prove`, and once when a
+server starts.
 
 Enters: the running app. Leaves: findings, each with what to do; and at a start a line of the log for each.
 """
@@ -27,9 +28,14 @@ def processes() -> int:
 
 
 def run_checks(of_processes: int | None = None) -> list[CheckResult]:
-    """What is odd about the database. Raises DBAPIError, PoolTimeoutError or InvalidRequestError where it cannot be asked."""
+    """What is odd about the database.
+
+    Raises DBAPIError, PoolTimeoutError or InvalidRequestError where it cannot be asked.
+    """
     with transaction():
-        return database.run_checks(db.session.connection(), db.metadata.tables.keys(), of_processes or processes())
+        return database.run_checks(
+            db.session.connection(), db.metadata.tables.keys(), of_processes or processes()
+        )
 
 
 def log_problems(app: Flask, of_processes: int) -> None:

@@ -1,8 +1,9 @@
 """What the log says and in which words: an event, fields, and for each refusal one reason from a closed list.
 
-Enters: values, some of which strangers made up. Leaves: records whose text is one line, in which no value can pass for another
-field, begin another line, or tell a terminal what to do. No value is a secret: callers pass ids and words of ours, never what a
-person typed, and what looks like a credential is cut short. A record keeps its fields: another format can be made of them.
+Enters: values, some of which strangers made up. Leaves: records whose text is one line, in which no value can
+pass for another field, begin another line, or tell a terminal what to do. No value is a secret: callers pass
+ids and words of ours, never what a person typed, and what looks like a credential is cut short. A record
+keeps its fields: another format can be made of them.
 """
 
 # ruff: noqa: S105 - words, no passwords
@@ -36,7 +37,10 @@ class Event(StrEnum):
 
 
 class Reason(Enum):
-    """Why a request was refused, for the operator alone: an answer says less. The value says what the word means."""
+    """Why a request was refused, for the operator alone: an answer says less.
+
+    The value says what the word means.
+    """
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -46,7 +50,9 @@ class Reason(Enum):
     CLIENT_NOT_NAMED = "the request does not say, or not in one voice, which client it comes from"
     WRONG_SECRET = "the client exists, its secret is another one"
     WRONG_ASSERTION = "the client's signed assertion does not hold; `detail` says why"
-    KEYS_NOT_AT_HAND = "the client's keys are at its `jwks_uri`, and as many requests wait for the network as may"
+    KEYS_NOT_AT_HAND = (
+        "the client's keys are at its `jwks_uri`, and as many requests wait for the network as may"
+    )
     WRONG_AUTH_METHOD = "the client, or this endpoint, uses another way of client authentication"
     WRONG_CLIENT = "the code or token belongs to another client"
     UNAUTHORIZED_CLIENT = "the client is not registered for this grant"
@@ -108,15 +114,15 @@ REASONS = {str(reason): reason for reason in Reason}
 
 
 def set_reason(reason: Reason, **fields: Any) -> None:
-    """Note why this request is about to be refused, and what else the line shall say; a later note wins. Nothing is written yet:
-    the line is written once, when the answer is known.
+    """Note why this request is about to be refused, and what else the line shall say; a later note wins.
+    Nothing is written yet: the line is written once, when the answer is known.
     """
     add_fields(reason=str(reason), **fields)
 
 
 def add_fields(**fields: Any) -> None:
-    """What the line of a refusal says, if this request is refused. Plain values, in a new dict each time: a second try
-    starts without the first, and a form that arrives twice has the line of the first twice.
+    """What the line of a refusal says, if this request is refused. Plain values, in a new dict each time: a
+    second try starts without the first, and a form that arrives twice has the line of the first twice.
     """
     if has_request_context():
         g.noted = g.get("noted", {}) | fields
@@ -133,13 +139,17 @@ def set_client(client_id: str, is_known: bool) -> None:
 
 
 def set_error(error: str, description: str | None) -> None:
-    """What the client is told: a registered word, and words of ours. The reason is the same, unless a better one was noted."""
+    """What the client is told: a registered word, and words of ours.
+
+    The reason is the same, unless a better one was noted.
+    """
     reason = get_field("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
     add_fields(error=error, reason=str(reason), detail=get_field("detail") or description or None)
 
 
 def write(event: Event, level: int = logging.INFO, **fields: Any) -> None:
-    """One line of the log. A field that is None is left out; the request's id and the client's address come by themselves.
+    """One line of the log. A field that is None is left out; the request's id and the client's address come
+    by themselves.
 
     A view may run twice: what only counts once it is committed is written by `unit_of_work.after_commit`.
     """
@@ -172,7 +182,9 @@ def as_text(fields: dict[str, Any]) -> str:
 
 
 def as_value(value: Any) -> str:
-    """As it is where it is a plain word, else as a JSON string of ASCII: quotes, controls and all other letters are escaped."""
+    """As it is where it is a plain word, else as a JSON string of ASCII: quotes, controls and all other
+    letters are escaped.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(as_plain(value))
@@ -185,7 +197,11 @@ def visible(presented: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line; what does not print, or changes the direction of what does, is written as an escape."""
+    """The text in one line; what does not print, or changes the direction of what does, is written as an
+    escape.
+    """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )

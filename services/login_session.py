@@ -1,7 +1,9 @@
-"""The browser's session: a signed cookie that holds ids and a word to show once, and what signing in and out does to it.
+"""The browser's session: a signed cookie that holds ids and a word to show once, and what signing in and out
+does to it.
 
-Enters: a request of a person. Leaves: who is signed in, and which pending authorization requests are this browser's. The cookie
-names a row of `user_session`, so ending a session anywhere ends it here. Machine endpoints open no session at all.
+Enters: a request of a person. Leaves: who is signed in, and which pending authorization requests are this
+browser's. The cookie names a row of `user_session`, so ending a session anywhere ends it here. Machine
+endpoints open no session at all.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,7 +49,10 @@ def signed_in() -> SignedIn | None:
 
 
 def accounts() -> list[SignedIn]:
-    """Everybody who is signed in with this browser, the present account first. One SELECT, none for nobody."""
+    """Everybody who is signed in with this browser, the present account first.
+
+    One SELECT, none for nobody.
+    """
     if "accounts" not in g:
         g.accounts = store.user_sessions.find_all_signed_in(cookie_values(), clock.now())
     found: list[SignedIn] = g.accounts
@@ -66,8 +71,9 @@ def cookie_values() -> list[str]:
 
 
 def lock(session_id: int | None) -> SignedIn | None:
-    """Who is signed in here with this session, locked to the end of the transaction: a sign-out from elsewhere comes wholly
-    before or wholly after it. None when it is not one of this browser's, or has ended."""
+    """Who is signed in here with this session, locked to the end of the transaction: a sign-out from
+    elsewhere comes wholly before or wholly after it. None when it is not one of this browser's, or has
+    ended."""
     if session_id is None:
         return None
     return note_use(store.user_sessions.find_among(cookie_values(), session_id, clock.now()))
@@ -78,24 +84,31 @@ def known_device_cookie_name() -> str:
 
 
 def find_known_device(account: str) -> str | None:
-    """What tells this browser from others, where somebody has signed in to this account with it before; else None."""
+    """What tells this browser from others, where somebody has signed in to this account with it before; else
+    None.
+    """
     return device_cookie.find_entry(request.cookies.get(known_device_cookie_name(), ""), account, device_keys)
 
 
 def remember_device(account: str) -> bytes:
-    """From now on this browser is known for this account; returns the digest that sessions of both are known by."""
-    g.known_device = device_cookie.remember(request.cookies.get(known_device_cookie_name(), ""), account, device_keys)
+    """From now on this browser is known for this account; returns the digest that sessions of both are known
+    by.
+    """
+    g.known_device = device_cookie.remember(
+        request.cookies.get(known_device_cookie_name(), ""), account, device_keys
+    )
     return device_cookie.digest_of(g.known_device)
 
 
 def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: bool | None = None) -> bool:
-    """Begin a session, or renew the one that this person has on this device, under a new value, so that nobody can have
-    planted it.
+    """Begin a session, or renew the one that this person has on this device, under a new value, so that
+    nobody can have planted it.
 
-    What this browser had pending stays, and other accounts stay signed in beside it. `ticket`: of the request that this
-    sign-in is for. `keep`: whether the session outlives the browser's end; None for as before. False when the person was disabled
-    or got another password since this one was checked: under the lock that such a change takes too, a sign-in comes wholly before
-    it, and its session ends with the others, or wholly after it.
+    What this browser had pending stays, and other accounts stay signed in beside it. `ticket`: of the request
+    that this sign-in is for. `keep`: whether the session outlives the browser's end; None for as before.
+    False when the person was disabled or got another password since this one was checked: under the lock that
+    such a change takes too, a sign-in comes wholly before it, and its session ends with the others, or wholly
+    after it.
     """
     owner = store.users.lock(user_id)
     if owner is None or owner.password_hash != password_hash:
@@ -128,7 +141,9 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
 
 
 def keep_cookie(is_kept: bool, beside: Iterable[SignedIn]) -> None:
-    """One cookie names all accounts that are here: where one of them is kept, it outlives the browser's end."""
+    """One cookie names all accounts that are here: where one of them is kept, it outlives the
+    browser's end.
+    """
     if is_kept or any(person.is_kept for person in beside):
         session.permanent = True
     else:
@@ -139,7 +154,8 @@ def switch_account(person: SignedIn, ticket: str | None = None) -> None:
     """Go on as another of the accounts that are signed in here; `ticket`: with this request."""
     here = accounts()
     others = [other.cookie_value for other in here if other.session_id != person.session_id]
-    # The request begins anew: a choice proves nothing, so no sign-in from before it may satisfy `prompt=login` or `max_age`.
+    # The request begins anew: a choice proves nothing, so no sign-in from before it may satisfy
+    # `prompt=login` or `max_age`.
     renew(person.cookie_value, others, ticket, person.session_id, begins_at=clock.now() + 1)
     keep_cookie(person.is_kept, here)
 
@@ -151,7 +167,8 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
     """
     receipts: list[int] = []
     left = [account for account in accounts() if account not in people]
-    for person in sorted(people, key=lambda person: person.id):  # the order in which everybody locks several people
+    # the order in which everybody locks several people
+    for person in sorted(people, key=lambda person: person.id):
         ended = sessions.end_sessions(person.id, None if everywhere else [person.session_id])
         after_commit(partial(write, Event.SIGN_OUT, sub=person.sub, sessions=ended.sessions))
         receipts += store.logout_notices.newest_ids(person.id, ended.notices)
@@ -166,7 +183,9 @@ def sign_out(people: Sequence[SignedIn], *, everywhere: bool = False) -> None:
 
 
 def sign_out_expired(session_id: int) -> None:
-    """End a session of this device that nobody has used for too long: it opens nothing any more, but clients still go by it."""
+    """End a session of this device that nobody has used for too long: it opens nothing any more, but clients
+    still go by it.
+    """
     row = store.user_sessions.find_expired(session_id, clock.now())
     entry = find_known_device(store.users.account_of(row.email)) if row is not None else None
     if row is not None and entry is not None and device_cookie.digest_of(entry) == row.device_digest:
@@ -174,7 +193,10 @@ def sign_out_expired(session_id: int) -> None:
 
 
 def receipts_of_sign_out() -> list[Row[Any]]:
-    """What became of the notices of the sign-out that left nobody here, for a while. Nothing is asked where there were none."""
+    """What became of the notices of the sign-out that left nobody here, for a while.
+
+    Nothing is asked where there were none.
+    """
     return store.logout_notices.find_recent(session.get("receipts", []), clock.now() - RECEIPT_SECONDS)
 
 
@@ -185,7 +207,9 @@ def renew(
     session_id: int | None = None,
     begins_at: int | None = None,
 ) -> None:
-    """A new cookie with these sessions in it, so that nobody can have planted it; `ticket` is for `session_id`."""
+    """A new cookie with these sessions in it, so that nobody can have planted it; `ticket` is for
+    `session_id`.
+    """
     session.clear()
     g.pop("accounts", None)
     session["_user_id"] = present

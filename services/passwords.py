@@ -1,8 +1,9 @@
 """The rules of passwords: how long they may be, in which form they are hashed, and whether one is right.
 
-An unknown account is checked against a hash that nothing matches, so that it takes the same time. A password is hashed in its
-normal form (`protocol/typed_text.py`), so that it is right on every keyboard. Older hashes are of what was typed; so what is typed
-in another form is checked in both, whatever the first one says. `crypto/passwords.py` has the hash itself.
+An unknown account is checked against a hash that nothing matches, so that it takes the same time. A password
+is hashed in its normal form (`protocol/typed_text.py`), so that it is right on every keyboard. Older hashes
+are of what was typed; so what is typed in another form is checked in both, whatever the first one says.
+`crypto/passwords.py` has the hash itself.
 """
 
 import crypto.passwords
@@ -13,12 +14,18 @@ MAXIMUM_LENGTH = 1_024
 
 
 def hash_password(password: str) -> str:
-    """Return the hash of a password's normal form. Takes tens of milliseconds and 19 MiB: call it before any lock."""
+    """Return the hash of a password's normal form.
+
+    Takes tens of milliseconds and 19 MiB: call it before any lock.
+    """
     return crypto.passwords.hash_text(forms(password)[0])
 
 
 def find_form(password: str, password_hash: str | None) -> str | None:
-    """The form of the password that the hash was made of, or None. None, an unknown account, costs the same and has no form."""
+    """The form of the password that the hash was made of, or None.
+
+    None, an unknown account, costs the same and has no form.
+    """
     expected = password_hash or crypto.passwords.HASH_OF_NOBODY
     fitting = [
         form for form in forms(password) if crypto.passwords.fits(form, expected)
@@ -37,7 +44,9 @@ def needs_rehash(password: str, form: str, password_hash: str) -> bool:
 
 
 def forms(password: str) -> list[str]:
-    """What a hash may have been made of, the present form first; "", nobody's password, for one that is too long in each form."""
+    """What a hash may have been made of, the present form first; "", nobody's password, for one that is too
+    long in each form.
+    """
     both = dict.fromkeys((normal(password), password))
     return [form for form in both if len(form) <= MAXIMUM_LENGTH] or [""]
 
@@ -47,7 +56,10 @@ def normal(password: str) -> str:
 
 
 def find_problem(password: str) -> str | None:
-    """Why this may not become a password, in words for the person, or None. It is measured in the form that is hashed."""
+    """Why this may not become a password, in words for the person, or None.
+
+    It is measured in the form that is hashed.
+    """
     length = len(normal(password))
     if length < MINIMUM_LENGTH:
         return f"Use at least {MINIMUM_LENGTH} characters."

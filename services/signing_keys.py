@@ -1,7 +1,9 @@
-"""The server's signing keys, as this process knows them: parsed once, read again every half minute, made when they are due.
+"""The server's signing keys, as this process knows them: parsed once, read again every half minute, made when
+they are due.
 
-Enters: rows of `signing_key`. Leaves: the key that signs for an `alg` now, the public keys for the JWKS, and those that a token
-of ours is verified with. Which is which is decided in `crypto/key_schedule.py` by the clock; no node waits for another.
+Enters: rows of `signing_key`. Leaves: the key that signs for an `alg` now, the public keys for the JWKS, and
+those that a token of ours is verified with. Which is which is decided in `crypto/key_schedule.py` by the
+clock; no node waits for another.
 """
 
 import json
@@ -49,13 +51,15 @@ class Keyring:
         self._parsed: dict[tuple[str, bool], Key] = {}
         self._noted_at: dict[str, float] = {}  # by `kid`, on this process's own clock
 
-    # ---- what is asked of it ------------------------------------------------------------------------------------------
+    # ---- what is asked of it -------------------------------------------------------------------------------
 
     def sign(self, claims: dict[str, Any], alg: str, typ: str = "JWT") -> str:
         """A token signed by the key that is active for `alg`."""
         now, rows = clock.now(), self.rows()
         # One that has left the JWKS is of no use, though it opens: nobody would find it there.
-        published = [row for row in rows if row.alg == alg and key_schedule.is_published(row, rows, now, self.schedule)]
+        published = [
+            row for row in rows if row.alg == alg and key_schedule.is_published(row, rows, now, self.schedule)
+        ]
         usable = [row for row in published if self._private(row) is not None]
         row = key_schedule.find_active(alg, usable, now) or self._replace_unreadable(alg)
         key = self._private(row)
@@ -72,7 +76,9 @@ class Keyring:
         return None if ring is None or not self.seconds_to_keep() else self._published(ring.rows)
 
     def seconds_to_keep(self) -> int:
-        """How long others may keep the JWKS: less than usual where this process has not been able to read it again."""
+        """How long others may keep the JWKS: less than usual where this process has not been able to read it
+        again.
+        """
         ring = self._ring
         age = 0.0 if ring is None else time.monotonic() - ring.read_at
         overdue = max(age - READ_AGAIN.total_seconds(), 0)
@@ -84,7 +90,10 @@ class Keyring:
         return {"keys": [row.public_jwk for row in published]}
 
     def read_own(self, token: str, typ: set[str | None]) -> dict[str, Any]:
-        """The claims of a token that this server signed, whatever it was for: see to `aud` and times. Raises InvalidJwtError."""
+        """The claims of a token that this server signed, whatever it was for: see to `aud` and times.
+
+        Raises InvalidJwtError.
+        """
         rows = self.known_rows()  # to look at a stranger's token makes no keys
         claims = jwt.decode(token, [(row.kid, self._public(row)) for row in rows], jwt.SIGNING, typ)
         if claims.get("iss") != self.issuer:
@@ -93,7 +102,9 @@ class Keyring:
         return claims
 
     def note_presentation(self, token: str) -> None:
-        """Somebody goes by a token that one of our keys signed: noted once an hour, because such a key would be missed."""
+        """Somebody goes by a token that one of our keys signed: noted once an hour, because such a key would
+        be missed.
+        """
         try:
             kid = str(jwt.read_header(token).get("kid"))
         except errors.InvalidJwtError:
@@ -104,7 +115,7 @@ class Keyring:
         self._noted_at[kid] = now
         store.signing_keys.note_presentation(kid, clock.now())
 
-    # ---- rows, read and made ------------------------------------------------------------------------------------------
+    # ---- rows, read and made -------------------------------------------------------------------------------
 
     def known_rows(self) -> list[Row[Any]]:
         """The keys that there are, whether or not others are due."""
@@ -113,21 +124,28 @@ class Keyring:
             return made
         ring, now = self._ring, time.monotonic()
         if ring is None or now >= ring.read_again_at:
-            if ring is not None and self.seconds_to_keep():  # others go on with it meanwhile: the database may be away
+            # others go on with it meanwhile: the database may be away
+            if ring is not None and self.seconds_to_keep():
                 self._ring = ring._replace(read_again_at=now + PATIENCE_SECONDS)
-            ring = self._ring = KeySnapshot(store.signing_keys.all_keys(), now, now + READ_AGAIN.total_seconds())
+            ring = self._ring = KeySnapshot(
+                store.signing_keys.all_keys(), now, now + READ_AGAIN.total_seconds()
+            )
             self._forget_all_but({row.kid for row in ring.rows})
         return ring.rows
 
     def _forget_all_but(self, kids: set[str]) -> None:
-        """What is remembered of each key would add up in a process that outlives them. Threads may be adding to it meanwhile."""
+        """What is remembered of each key would add up in a process that outlives them.
+
+        Threads may be adding to it meanwhile.
+        """
         for parsed in [parsed for parsed in list(self._parsed) if parsed[0] not in kids]:
             self._parsed.pop(parsed, None)
         for kid in [kid for kid in list(self._noted_at) if kid not in kids]:
             self._noted_at.pop(kid, None)
 
     def rows(self) -> list[Row[Any]]:
-        """All keys. Removes those that nobody needs, or else makes those that are due: one statement more for either.
+        """All keys. Removes those that nobody needs, or else makes those that are due: one statement more for
+        either.
 
         What changed counts for this request, and for others once it is committed.
         """
@@ -167,9 +185,13 @@ class Keyring:
         }
 
     def _replace_unreadable(self, alg: str) -> Row[Any]:
-        """No key opens: the secret key is another one, and the one before is not among the old ones. Begin anew."""
+        """No key opens: the secret key is another one, and the one before is not among the old ones.
+
+        Begin anew.
+        """
         log.error(
-            "no private signing key opens under OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made another, alg=%s",
+            "no private signing key opens under OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made"
+            " another, alg=%s",
             alg,
         )
         rows = self.rows()
@@ -178,7 +200,7 @@ class Keyring:
         self._keep([*rows, made])
         return made
 
-    # ---- parsed once --------------------------------------------------------------------------------------------------
+    # ---- parsed once ---------------------------------------------------------------------------------------
 
     def _public(self, row: Row[Any]) -> Key:
         cached = self._parsed.get((row.kid, False))

@@ -1,4 +1,6 @@
-"""Let a process work on one thing once at a time: whoever brings the same thing meanwhile waits for the first."""
+"""Let a process work on one thing once at a time: whoever brings the same thing meanwhile waits for the
+first.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -8,9 +10,11 @@ WAIT_SECONDS = 5
 
 
 class SingleFlight:
-    """The forms that this process works on. The same one again waits for the first, so it needs no place for a password hash.
+    """The forms that this process works on. The same one again waits for the first, so it needs no place for
+    a password hash.
 
-    One of each waits, and no longer than a form takes, so there are no more threads that wait than threads that work.
+    One of each waits, and no longer than a form takes, so there are no more threads that wait than threads
+    that work.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,10 @@
-"""Whose failures are counted together, and for how long they have to wait: failed sign-ins and failed client authentications.
+"""Whose failures are counted together, and for how long they have to wait: failed sign-ins and failed client
+authentications.
 
-Only failures count, those about accounts and clients that do not exist like any other. They are counted as a penalty, after the
-rollback of the refused request. Of sign-ups it is the accounts that count: each is claimed in the transaction that makes it.
-`protocol/throttle.py` has the rule, `store/throttles.py` the rows, ADR 10 the reasons.
+Only failures count, those about accounts and clients that do not exist like any other. They are counted as a
+penalty, after the rollback of the refused request. Of sign-ups it is the accounts that count: each is claimed
+in the transaction that makes it. `protocol/throttle.py` has the rule, `store/throttles.py` the rows, ADR 10
+the reasons.
 """
 
 from flask import request
@@ -17,20 +19,27 @@ Buckets = list[Bucket]
 
 HOUR, DAY = 3600, 24 * 3600
 NEWCOMER_TRIES = 3  # a day, for each network: a person mistypes
-NEWCOMERS = 20  # times what all strangers may fail in a throttle period: so often in a day they try by what is kept for newcomers
+# times what all strangers may fail in a throttle period: so often in a day they try by what is kept for
+# newcomers
+NEWCOMERS = 20
 
 
 def for_sign_in(account: str, device: str | None) -> tuple[Buckets, int]:
-    """What a failure of this sign-in is poured into, and how long it has to wait before it is tried. One SELECT.
+    """What a failure of this sign-in is poured into, and how long it has to wait before it is tried. One
+    SELECT.
 
-    A device that this account is known on is counted by itself, so strangers cannot lock its owner out. Whoever comes otherwise
-    waits for all strangers together, unless their network has hardly failed here today: then what is kept for newcomers is asked
-    instead, which strangers can use up from many networks only. The owner of a new device is one of these.
+    A device that this account is known on is counted by itself, so strangers cannot lock its owner out.
+    Whoever comes otherwise waits for all strangers together, unless their network has hardly failed here
+    today: then what is kept for newcomers is asked instead, which strangers can use up from many networks
+    only. The owner of a new device is one of these.
 
-    account: the address that was typed, in normal form. device: its entry in the cookie of known devices, or None.
+    account: the address that was typed, in normal form. device: its entry in the cookie of known devices, or
+    None.
     """
     if device is not None:
-        return first_open([bucket(settings.failed_sign_ins_per_account_and_address, "sign-in, device", device)])
+        return first_open(
+            [bucket(settings.failed_sign_ins_per_account_and_address, "sign-in, device", device)]
+        )
     alone = [
         bucket(settings.failed_sign_ins_per_account_and_address, "sign-in, both", account, address()),
         bucket(settings.failed_sign_ins_per_address, "sign-in, address", address()),
@@ -38,7 +47,9 @@ def for_sign_in(account: str, device: str | None) -> tuple[Buckets, int]:
     together = bucket(settings.failed_sign_ins_per_account, "sign-in, account", account)
     site = network(request.remote_addr or "", IPV6_SITE)
     newcomer = Bucket.of(NEWCOMER_TRIES, DAY, "sign-in, newcomer", account, site)
-    newcomers = Bucket.of(NEWCOMERS * settings.failed_sign_ins_per_account, DAY, "sign-in, newcomers", account)
+    newcomers = Bucket.of(
+        NEWCOMERS * settings.failed_sign_ins_per_account, DAY, "sign-in, newcomers", account
+    )
     return first_open([*alone, together], [*alone, newcomer, newcomers])
 
 
@@ -61,7 +72,10 @@ def for_client(client_id: str) -> Buckets:
 
 
 def for_fetching(client_id: str) -> Buckets:
-    """Asked before what a client publishes is fetched: its own failures from here. Those of its neighbours keep it from nothing."""
+    """Asked before what a client publishes is fetched: its own failures from here.
+
+    Those of its neighbours keep it from nothing.
+    """
     return for_client(client_id)[:1]
 
 

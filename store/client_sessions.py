@@ -1,6 +1,8 @@
-"""The clients that people were sent back to from their sessions, each under a `sid` of its own (Back-Channel Logout §2.1).
+"""The clients that people were sent back to from their sessions, each under a `sid` of its own (Back-Channel
+Logout §2.1).
 
-A row lives as long as its session and ends with it. `services/sessions.py` asks for the clients before that and tells them.
+A row lives as long as its session and ends with it. `services/sessions.py` asks for the clients before that
+and tells them.
 """
 
 from collections.abc import Collection
@@ -23,7 +25,8 @@ FIND = (
 
 
 def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
-    """The `sid` of this client in this session, made when it is first sent back to. One statement, whoever else does the same.
+    """The `sid` of this client in this session, made when it is first sent back to. One statement, whoever
+    else does the same.
 
     A session that has ended meanwhile violates the foreign key: the request is run again and sees it.
     """
@@ -53,7 +56,10 @@ def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
 
 
 def names_of_user(user_id: int) -> list[Row[Any]]:
-    """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first. One SELECT."""
+    """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first.
+
+    One SELECT.
+    """
     statement = (
         select(ClientSession.session_id, Client.client_name)
         .join(Client, Client.client_id == ClientSession.client_id)
@@ -65,7 +71,9 @@ def names_of_user(user_id: int) -> list[Row[Any]]:
 
 
 def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[Row[Any]]:
-    """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these sessions. One SELECT."""
+    """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these
+    sessions. One SELECT.
+    """
     statement = (
         select(ClientSession.sid, Client, people.c.sub, people.c.pairwise_secret)
         .join(Client, Client.client_id == ClientSession.client_id)

@@ -13,9 +13,11 @@ FIND = select(Client).where(Client.client_id == bindparam("client_id"))
 
 
 def find(client_id: str) -> Client | None:
-    """One SELECT, and none when this request has asked before. `Session.get` would build its statement anew each time.
+    """One SELECT, and none when this request has asked before. `Session.get` would build its statement anew
+    each time.
 
-    client_id: as a stranger wrote it. What is none by its syntax nobody has, and PostgreSQL takes no NUL to look for.
+    client_id: as a stranger wrote it. What is none by its syntax nobody has, and PostgreSQL takes no NUL to
+    look for.
     """
     if not VISIBLE.fullmatch(client_id):
         return None
@@ -24,7 +26,9 @@ def find(client_id: str) -> Client | None:
 
 
 def lock(client_id: str) -> Client | None:
-    """The client as it is now, for a change of its registration; other changes wait, tokens that refer to it do not."""
+    """The client as it is now, for a change of its registration; other changes wait, tokens that refer to it
+    do not.
+    """
     statement = select(Client).where(Client.client_id == client_id).with_for_update(key_share=True)
     return db.session.scalar(statement.execution_options(populate_existing=True))
 
@@ -45,13 +49,17 @@ def set_origins(client: Client) -> None:
     if client.is_public:
         origins = {redirect_uris.origin(uri) for uri in client.redirect_uris} - {None}
         db.session.add_all(
-            ClientOrigin(client_id=client.client_id, origin=origin) for origin in sorted(filter(None, origins))
+            ClientOrigin(client_id=client.client_id, origin=origin)
+            for origin in sorted(filter(None, origins))
         )
     db.session.flush()
 
 
 def is_origin_of_public_client(origin: str) -> bool:
-    return db.session.scalar(select(ClientOrigin.origin).where(ClientOrigin.origin == origin).limit(1)) is not None
+    return (
+        db.session.scalar(select(ClientOrigin.origin).where(ClientOrigin.origin == origin).limit(1))
+        is not None
+    )
 
 
 def remove(client: Client) -> None:

@@ -1,4 +1,6 @@
-"""Authorization codes: kept until they are spent or expire, found and claimed by their digest (RFC 6749 §4.1.2)."""
+"""Authorization codes: kept until they are spent or expire, found and claimed by their digest (RFC 6749
+§4.1.2).
+"""
 
 from collections.abc import Collection
 from typing import Any
@@ -24,7 +26,10 @@ def find(code_digest: bytes) -> Row[Any] | None:
 
 
 def claim(code_digest: bytes) -> bool:
-    """Spend the code. Exactly one of any number of callers gets True: the row count decides, never a check before."""
+    """Spend the code.
+
+    Exactly one of any number of callers gets True: the row count decides, never a check before.
+    """
     return db.session.execute(CLAIM, {"digest": code_digest}).one_or_none() is not None
 
 
@@ -42,19 +47,27 @@ def issue(now: int, **values: Any) -> None:
 
 def users_with_codes(client_id: str) -> list[int]:
     """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
-    return sorted(db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct()))
+    return sorted(
+        db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct())
+    )
 
 
 def delete_of_sids(user_id: int, sids: Collection[str]) -> int:
-    """A person's unspent codes from sessions that have ended. Returns how many. As `end_pending`, it comes before the tokens."""
-    statement = delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
+    """A person's unspent codes from sessions that have ended.
+
+    Returns how many. As `end_pending`, it comes before the tokens.
+    """
+    statement = (
+        delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
+    )
     return len(db.session.execute(statement).all())
 
 
 def delete_pending(user_id: int | None = None, client_id: str | None = None) -> int:
     """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
 
-    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token is then seen.
+    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token
+    is then seen.
     """
     assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
     statement = delete(codes).returning(codes.c.code_digest)
@@ -67,4 +80,6 @@ def delete_pending(user_id: int | None = None, client_id: str | None = None) -> 
 
 def count_of_client(client_id: str) -> int:
     """Codes of a client that were not spent yet."""
-    return db.session.scalar(select(func.count()).select_from(codes).where(codes.c.client_id == client_id)) or 0
+    return (
+        db.session.scalar(select(func.count()).select_from(codes).where(codes.c.client_id == client_id)) or 0
+    )

@@ -10,12 +10,19 @@ from protocol import scopes
 
 
 def find_scope(user_id: int, client_id: str) -> str | None:
-    """The scope that was allowed so far, "" for a client that asked for none, None when the person was never asked."""
-    return db.session.scalar(select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id))
+    """The scope that was allowed so far, "" for a client that asked for none, None when the person was never
+    asked.
+    """
+    return db.session.scalar(
+        select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id)
+    )
 
 
 def scopes_of(user_ids: Collection[int], client_id: str) -> dict[int, str]:
-    """What each of these people has allowed a client, by person; those who were never asked are left out. One SELECT at most."""
+    """What each of these people has allowed a client, by person; those who were never asked are left out.
+
+    One SELECT at most.
+    """
     if not user_ids:
         return {}
     statement = select(Consent.user_id, Consent.scope).where(

@@ -1,6 +1,8 @@
-"""The demo of a loopback issuer: a public client whose application is this site's own page, and a person to sign in as.
+"""The demo of a loopback issuer: a public client whose application is this site's own page, and a person to
+sign in as.
 
-Callers ask only where the issuer is on loopback. The rows are ordinary ones: they are changed and removed like any other.
+Callers ask only where the issuer is on loopback. The rows are ordinary ones: they are changed and removed
+like any other.
 """
 
 from sqlalchemy import or_, select

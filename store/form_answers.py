@@ -1,7 +1,9 @@
-"""What forms were answered, for a short while: a form that arrives twice is answered twice and does its work once.
+"""What forms were answered, for a short while: a form that arrives twice is answered twice and does its work
+once.
 
-A row has the digest of what was sent. The answer is sealed under the same text, which holds the form's own random token and is not
-in the database. The key is unique, so of two that arrive at once one is undone and finds the answer of the other.
+A row has the digest of what was sent. The answer is sealed under the same text, which holds the form's own
+random token and is not in the database. The key is unique, so of two that arrive at once one is undone and
+finds the answer of the other.
 """
 
 from collections.abc import Collection
@@ -55,7 +57,8 @@ def find(form: str, browser_digests: Collection[bytes], now: int) -> StoredAnswe
 
 
 def keys_of(form: str, browser_digests: Collection[bytes]) -> list[bytes]:
-    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in its way.
+    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in
+    its way.
 
     The form may be long and the ids many, so it is read once.
     """

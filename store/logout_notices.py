@@ -1,15 +1,29 @@
 """Notices of logout: an outbox, and the receipts of what came of it (Back-Channel Logout §2.5).
 
-A notice is *due* from `next_attempt_at` on. It is *finished* without one: delivered, or given up. Whoever claims it counts an
-attempt and moves its next one on, so that an attempt whose process died is made again; the number of the attempt decides whose
-result counts. The newest PER_PERSON of each person are kept.
+A notice is *due* from `next_attempt_at` on. It is *finished* without one: delivered, or given up. Whoever
+claims it counts an attempt and moves its next one on, so that an attempt whose process died is made again;
+the number of the attempt decides whose result counts. The newest PER_PERSON of each person are kept.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Row, Select, and_, bindparam, case, delete, func, insert, null, or_, select, update
+from sqlalchemy import (
+    CursorResult,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from models import Client, LogoutNotice, User, db, table
 
@@ -32,11 +46,14 @@ class Priority(Enum):
     SLOW = "slow"
 
 
-# ---- written with the end of a session --------------------------------------------------------------------------------
+# ---- written with the end of a session ---------------------------------------------------------------------
 
 
 def add(user_id: int, now: int, told: Sequence[Mapping[str, str]]) -> None:
-    """A notice, due at once, for each of `told` (`client_id`, `sub`, `sid`). One INSERT and one DELETE, nothing for nobody."""
+    """A notice, due at once, for each of `told` (`client_id`, `sub`, `sid`).
+
+    One INSERT and one DELETE, nothing for nobody.
+    """
     if not told:
         return
     common = {"user_id": user_id, "created_at": now, "next_attempt_at": now, "attempts": 0, "outcome": ""}
@@ -45,7 +62,9 @@ def add(user_id: int, now: int, told: Sequence[Mapping[str, str]]) -> None:
 
 
 def oldest_to_keep(number: int) -> Select[Any]:
-    """The id of the person's newest notice but `number`; the derived table keeps the LIMIT out of where some refuse it."""
+    """The id of the person's newest notice but `number`; the derived table keeps the LIMIT out of where some
+    refuse it.
+    """
     older = (
         select(notices.c.id)
         .where(notices.c.user_id == bindparam("of_user"))
@@ -57,8 +76,8 @@ def oldest_to_keep(number: int) -> Select[Any]:
     return select(older.c.id)
 
 
-# Those of people who were removed are kept until somebody else's are written. COALESCE keeps SQLite from looking for them among
-# everybody's that are finished.
+# Those of people who were removed are kept until somebody else's are written. COALESCE keeps SQLite from
+# looking for them among everybody's that are finished.
 TRIM = delete(notices).where(
     or_(
         and_(
@@ -75,13 +94,16 @@ TRIM = delete(notices).where(
 )
 
 
-# ---- delivered --------------------------------------------------------------------------------------------------------
+# ---- delivered ---------------------------------------------------------------------------------------------
 
 IS_ANY_DUE = select(notices.c.id).where(notices.c.next_attempt_at <= bindparam("now")).limit(1)
 
-# Clients that an attempt is under way to, or whose last one failed: what waits for them must not make others wait.
+# Clients that an attempt is under way to, or whose last one failed: what waits for them must not make others
+# wait.
 struggling = table(LogoutNotice).alias("struggling")
-STRUGGLING = select(struggling.c.client_id).where(struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0)
+STRUGGLING = select(struggling.c.client_id).where(
+    struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
+)
 WITH_PRIORITY = {
     Priority.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
     Priority.SLOW: or_(notices.c.attempts > 0, notices.c.client_id.in_(STRUGGLING)),
@@ -95,7 +117,8 @@ def is_any_due(now: int) -> bool:
 
 # What a claim returns: `attempts` counts the one that begins.
 BEGUN = select(
-    *(column for column in notices.c if column is not notices.c.attempts), (notices.c.attempts + 1).label("attempts")
+    *(column for column in notices.c if column is not notices.c.attempts),
+    (notices.c.attempts + 1).label("attempts"),
 )
 BEGIN_ATTEMPTS = (
     update(notices)
@@ -108,10 +131,13 @@ BEGIN_ATTEMPTS = (
 )
 
 
-def claim_due(now: int, limit: int, lane: Priority | None = None, busy: Collection[str] = ()) -> list[Row[Any]]:
+def claim_due(
+    now: int, limit: int, lane: Priority | None = None, busy: Collection[str] = ()
+) -> list[Row[Any]]:
     """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
 
-    lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts this one.
+    lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts
+    this one.
     Two statements: one locks, and passes over what others have locked; the other begins the attempts.
     """
     due = (
@@ -130,9 +156,17 @@ def claim_due(now: int, limit: int, lane: Priority | None = None, busy: Collecti
 
 
 def record(
-    notice_id: int, attempt: int, outcome: str, *, delivered_at: int | None = None, next_attempt_at: int | None = None
+    notice_id: int,
+    attempt: int,
+    outcome: str,
+    *,
+    delivered_at: int | None = None,
+    next_attempt_at: int | None = None,
 ) -> bool:
-    """What came of an attempt. False where it counts no more: another one was begun since, or the notice is gone."""
+    """What came of an attempt.
+
+    False where it counts no more: another one was begun since, or the notice is gone.
+    """
     statement = (
         update(notices)
         .where(notices.c.id == notice_id, notices.c.attempts == attempt, notices.c.delivered_at.is_(None))
@@ -141,7 +175,7 @@ def record(
     return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
 
 
-# ---- receipts ---------------------------------------------------------------------------------------------------------
+# ---- receipts ----------------------------------------------------------------------------------------------
 
 RECEIPTS = (
     select(notices, clients.c.client_name, people.c.email)
@@ -160,7 +194,9 @@ def newest_ids(user_id: int, number: int) -> list[int]:
     """Those of a person's last notices; nothing is asked for none."""
     if not number:
         return []
-    newest = select(notices.c.id).where(notices.c.user_id == user_id).order_by(notices.c.id.desc()).limit(number)
+    newest = (
+        select(notices.c.id).where(notices.c.user_id == user_id).order_by(notices.c.id.desc()).limit(number)
+    )
     return list(db.session.scalars(newest))
 
 
@@ -172,7 +208,9 @@ def find_recent(ids: Collection[int], since: int) -> list[Row[Any]]:
 
 
 def all_recent(*, undelivered: bool = False) -> list[Row[Any]]:
-    """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what waits or was given up."""
+    """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what
+    waits or was given up.
+    """
     statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS
     return list(db.session.execute(statement.limit(RECENT)))
 

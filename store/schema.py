@@ -18,7 +18,9 @@ def revisions() -> tuple[str, ...]:
 
 
 def is_migrated() -> bool:
-    """Whether the newest migration has been applied; or one that this version does not know yet, as in a rolling upgrade."""
+    """Whether the newest migration has been applied; or one that this version does not know yet, as in a
+    rolling upgrade.
+    """
     if not inspect(db.session.connection()).has_table("alembic_version"):
         return False
     applied = db.session.scalar(text("SELECT version_num FROM alembic_version"))

@@ -25,7 +25,11 @@ def remove(scope: Scope) -> None:
 
 
 def descriptions(names: tuple[str, ...]) -> dict[str, str]:
-    """Plain words for each of `names`, in their order; a scope whose row has gone is described by its name."""
-    found = {row.name: row.description for row in db.session.scalars(select(Scope).where(Scope.name.in_(names)))}
+    """Plain words for each of `names`, in their order; a scope whose row has gone is described by
+    its name.
+    """
+    found = {
+        row.name: row.description for row in db.session.scalars(select(Scope).where(Scope.name.in_(names)))
+    }
     found.setdefault(OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION)
     return {name: found.get(name, name) for name in names}

@@ -26,7 +26,10 @@ def all_keys() -> list[Row[Any]]:
 
 
 def add(new: Sequence[Mapping[str, Any]]) -> list[Row[Any]]:
-    """Store keys, in one INSERT. Of two nodes that make the same generation one violates the unique key, and asks again."""
+    """Store keys, in one INSERT.
+
+    Of two nodes that make the same generation one violates the unique key, and asks again.
+    """
     return list(db.session.execute(insert(keys).returning(keys), new))
 
 

@@ -10,7 +10,8 @@ sweep_some = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest, batc
 
 
 def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
-    """Whether it was good still. Of several that come at once one is told so; the others wait until that one is committed.
+    """Whether it was good still. Of several that come at once one is told so; the others wait until that one
+    is committed.
 
     One statement; two for one in sixteen, which sweeps for the others.
     """

@@ -1,7 +1,7 @@
 """Pending authorization requests. Each has its own id and belongs to one browser, so two tabs never mix.
 
-The parameters are sealed under the ticket, of which the database has the digest only: a request may carry a `state`, a `nonce`, the
-address of a person.
+The parameters are sealed under the ticket, of which the database has the digest only: a request may carry a
+`state`, a `nonce`, the address of a person.
 """
 
 from collections.abc import Collection
@@ -35,7 +35,8 @@ def add(
     now: int,
     session_id: int | None = None,
 ) -> None:
-    """Keep a validated request until its person has decided. A few expired ones go, and the oldest of a browser with too many.
+    """Keep a validated request until its person has decided. A few expired ones go, and the oldest of a
+    browser with too many.
 
     session_id: of whom it is put before.
     """
@@ -60,7 +61,9 @@ def drop_surplus(browser_digest: bytes) -> None:
     surplus = (
         select(AuthorizationTicket.ticket_digest)
         .where(AuthorizationTicket.browser_digest == browser_digest)
-        .order_by(func.coalesce(AuthorizationTicket.requested_at, 0).desc(), AuthorizationTicket.expires_at.desc())
+        .order_by(
+            func.coalesce(AuthorizationTicket.requested_at, 0).desc(), AuthorizationTicket.expires_at.desc()
+        )
         .offset(PER_BROWSER - 1)
         .limit(PER_BROWSER)
     )
@@ -69,7 +72,10 @@ def drop_surplus(browser_digest: bytes) -> None:
 
 
 def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | None:
-    """The pending request, when it is this browser's: one of its ids is the one that it was stored under. One SELECT."""
+    """The pending request, when it is this browser's: one of its ids is the one that it was stored under.
+
+    One SELECT.
+    """
     row = db.session.execute(
         select(AuthorizationTicket.__table__).where(
             AuthorizationTicket.ticket_digest == credentials.digest(ticket),
@@ -94,8 +100,12 @@ def claim(ticket: str) -> bool:
     return claimed.one_or_none() is not None
 
 
-def assign(ticket: str, browser_digests: Collection[bytes], session_id: int, begins_at: int | None = None) -> None:
-    """From now on the request is this session's, when it is this browser's. begins_at: it begins anew then."""
+def assign(
+    ticket: str, browser_digests: Collection[bytes], session_id: int, begins_at: int | None = None
+) -> None:
+    """From now on the request is this session's, when it is this browser's. begins_at: it begins
+    anew then.
+    """
     values: dict[str, Any] = {"session_id": session_id}
     if begins_at is not None:
         values["expires_at"] = begins_at + LIFETIME_SECONDS

@@ -1,7 +1,8 @@
-"""Live tokens: found by a digest, marked when first used, ended. Replacing them is `my_oauth.save_token`, and only that.
+"""Live tokens: found by a digest, marked when first used, ended. Replacing them is `my_oauth.save_token`, and
+only that.
 
-Who ends a person's tokens locks the person's row first (`store.users.lock`): without it a DELETE that meets a refresh
-would miss the row that the refresh is about to insert.
+Who ends a person's tokens locks the person's row first (`store.users.lock`): without it a DELETE that meets a
+refresh would miss the row that the refresh is about to insert.
 """
 
 from collections.abc import Collection
@@ -38,7 +39,8 @@ FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest
 OF_CODE = select(tokens.c.user_id, tokens.c.redirect_uri_digest, tokens.c.code_challenge).where(
     tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
 )
-# The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal stays until then.
+# The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal
+# stays until then.
 MARK_USED = (
     update(tokens)
     .where(tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))
@@ -69,12 +71,17 @@ def find_of_code(code_digest: bytes, client_id: str) -> Row[Any] | None:
 
 
 def mark_used(token_id: int, now: int, leeway_start: int) -> None:
-    """Note the first use of an access token. `leeway_start`: microseconds; rows issued before it lose their sealed pair."""
+    """Note the first use of an access token.
+
+    `leeway_start`: microseconds; rows issued before it lose their sealed pair.
+    """
     db.session.execute(MARK_USED, {"token_id": token_id, "now": now, "leeway_start": leeway_start})
 
 
 def note_presentation(token_id: int, now: int) -> None:
-    """The current refresh token was presented and refused: whoever sent it has the pair, so it is never given out again."""
+    """The current refresh token was presented and refused: whoever sent it has the pair, so it is never given
+    out again.
+    """
     statement = update(tokens).where(tokens.c.id == token_id)
     db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
 
@@ -129,12 +136,16 @@ def revoke_of_other_sessions(user_id: int, session_id: int) -> None:
 
 def revoke_of_client(client_id: str) -> int:
     """All tokens of a client, machine tokens included. Returns how many."""
-    return len(db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all())
+    return len(
+        db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all()
+    )
 
 
 def users_with_tokens(client_id: str) -> list[int]:
     """The people who have tokens at a client, in the order in which to lock them."""
-    statement = select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
+    statement = (
+        select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
+    )
     return sorted(user_id for user_id in db.session.scalars(statement) if user_id is not None)
 
 
@@ -148,5 +159,7 @@ def count() -> int:
 
 def access_token_digests(client_id: str, user_id: int | None) -> list[bytes]:
     """Of a person's tokens at a client; without a person, of the client's own."""
-    statement = select(Token.access_token_digest).where(Token.client_id == client_id, Token.user_id == user_id)
+    statement = select(Token.access_token_digest).where(
+        Token.client_id == client_id, Token.user_id == user_id
+    )
     return list(db.session.scalars(statement))

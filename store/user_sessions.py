@@ -1,9 +1,11 @@
-"""Signed-in browsers. The cookie holds a random value, the row its digest, so ending a session is deleting a row.
+"""Signed-in browsers. The cookie holds a random value, the row its digest, so ending a session is deleting a
+row.
 
-The row decides how long somebody is signed in, not the cookie: browsers that restore their tabs restore session cookies too.
-A row that has expired opens nothing any more. It stays for as long as a kept one would, because it still knows the clients: a
-sign-in with the same device takes it up again, `sid`s included, and a sign-out everywhere tells them. Whoever begins a session
-ends what has been unused for longer than that, and more than PER_PERSON.
+The row decides how long somebody is signed in, not the cookie: browsers that restore their tabs restore
+session cookies too. A row that has expired opens nothing any more. It stays for as long as a kept one would,
+because it still knows the clients: a sign-in with the same device takes it up again, `sid`s included, and a
+sign-out everywhere tells them. Whoever begins a session ends what has been unused for longer than that, and
+more than PER_PERSON.
 """
 
 from collections.abc import Collection, Sequence
@@ -47,7 +49,10 @@ FIND_ALL = SIGNED_IN.where(UserSession.session_digest.in_(bindparam("session_dig
 # The person comes first, as everywhere; a join would lock in the order that the planner likes.
 LOCK_PERSON = (
     select(User.id)
-    .where(User.id == select(UserSession.user_id).where(UserSession.id == bindparam("session_id")).scalar_subquery())
+    .where(
+        User.id
+        == select(UserSession.user_id).where(UserSession.id == bindparam("session_id")).scalar_subquery()
+    )
     .with_for_update(key_share=True)
 )
 FIND_AND_LOCK = FIND_ALL.where(UserSession.id == bindparam("session_id")).with_for_update(key_share=True)
@@ -97,12 +102,17 @@ def from_row(row: Row[Any], cookie_value: str) -> SignedIn:
 
 def find_signed_in(cookie_value: str, now: int) -> SignedIn | None:
     """Who is signed in with this session; None when it has ended or the person is disabled. One SELECT."""
-    row = db.session.execute(FIND, {"session_digest": credentials.digest(cookie_value), "now": now}).one_or_none()
+    row = db.session.execute(
+        FIND, {"session_digest": credentials.digest(cookie_value), "now": now}
+    ).one_or_none()
     return None if row is None else from_row(row, cookie_value)
 
 
 def find_among(cookie_values: Sequence[str], session_id: int, now: int) -> SignedIn | None:
-    """The same for one of several sessions, by its id, with the person's row and its own locked. Two SELECTs."""
+    """The same for one of several sessions, by its id, with the person's row and its own locked.
+
+    Two SELECTs.
+    """
     by_digest = {credentials.digest(value): value for value in cookie_values}
     values = {"session_digests": list(by_digest), "session_id": session_id, "now": now}
     db.session.execute(LOCK_PERSON, {"session_id": session_id})
@@ -121,9 +131,11 @@ def find_all_signed_in(cookie_values: Sequence[str], now: int) -> list[SignedIn]
 
 
 def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int | None, list[int]]:
-    """Of a person who begins a session: the one that they have had with this device, and those that end now. One SELECT.
+    """Of a person who begins a session: the one that they have had with this device, and those that end now.
+    One SELECT.
 
-    What ends: all but the newest PER_PERSON - 1, and what nobody has used for as long as a kept session lives.
+    What ends: all but the newest PER_PERSON - 1, and what nobody has used for as long as a kept session
+    lives.
     """
     statement = (
         select(sessions.c.id, sessions.c.device_digest, sessions.c.expires_at, LAST_SEEN.label("last_seen"))
@@ -131,7 +143,9 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
         .order_by(LAST_SEEN.desc(), sessions.c.id.desc())
     )
     rows = db.session.execute(statement).all()
-    of_device = next((row.id for row in rows if device_digest is not None and row.device_digest == device_digest), None)
+    of_device = next(
+        (row.id for row in rows if device_digest is not None and row.device_digest == device_digest), None
+    )
     others = [row for row in rows if row.id != of_device]
     unused = {row.id for row in others if row.expires_at <= now and row.last_seen + KEPT_SECONDS <= now}
     too_many = [row.id for row in others[PER_PERSON - 1 :]]
@@ -149,7 +163,9 @@ def find_expired(session_id: int, now: int) -> Row[Any] | None:
 
 
 def of_user(user_id: int, now: int) -> list[Row[Any]]:
-    """The live sessions of a person as they are shown, without what the cookie could be told by; the last used first."""
+    """The live sessions of a person as they are shown, without what the cookie could be told by; the last
+    used first.
+    """
     statement = (
         select(
             UserSession.id,
@@ -223,7 +239,10 @@ def is_use_due(person: SignedIn, now: int) -> bool:
 
 
 def record_use(person: SignedIn, now: int) -> bool:
-    """This session is in use, and lives on from now. False when somebody else has written so just before, or it has ended."""
+    """This session is in use, and lives on from now.
+
+    False when somebody else has written so just before, or it has ended.
+    """
     statement = (
         update(sessions)
         .where(
@@ -237,7 +256,10 @@ def record_use(person: SignedIn, now: int) -> bool:
 
 
 def delete_of_user(user_id: int, session_ids: Collection[int] | None = None) -> int:
-    """All sessions of a person, or these of them. Returns how many. `services/sessions.py` ends what depends on them as well."""
+    """All sessions of a person, or these of them.
+
+    Returns how many. `services/sessions.py` ends what depends on them as well.
+    """
     statement = delete(UserSession).where(UserSession.user_id == user_id).returning(UserSession.id)
     if session_ids is not None:
         statement = statement.where(UserSession.id.in_(session_ids))

@@ -23,7 +23,10 @@ def account_of(typed: str) -> str:
 
 
 def find_by_email(email: str) -> User | None:
-    """`email` in any form that means the same address. One that is stored in an older form is found by being typed so."""
+    """`email` in any form that means the same address.
+
+    One that is stored in an older form is found by being typed so.
+    """
     forms = typed_text.addresses(email)
     if not forms:
         return None
@@ -38,8 +41,9 @@ def find(user_id: int) -> User | None:
 def lock(user_id: int) -> Row[Any] | None:
     """Lock the user's row until the end of the transaction and return it; None when it is gone or disabled.
 
-    Every change to a user's tokens takes this lock first. It makes a queue where the unique key would make collisions, and
-    it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets foreign-key checks of others pass.
+    Every change to a user's tokens takes this lock first. It makes a queue where the unique key would make
+    collisions, and it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets
+    foreign-key checks of others pass.
     """
     user = db.session.execute(LOCK, {"user_id": user_id}).one_or_none()
     return user if user is not None and user.disabled_at is None else None
@@ -55,7 +59,10 @@ def all_by_email() -> list[User]:
 
 
 def add(email: str, name: str, password_hash: str, *, is_verified: bool = False) -> User:
-    """A new person. `email` in normal form; a second one with it violates the unique key, which runs the request again."""
+    """A new person.
+
+    `email` in normal form; a second one with it violates the unique key, which runs the request again.
+    """
     now = clock.now()
     user = User(
         sub=credentials.random_text(16),
@@ -80,7 +87,10 @@ def set_disabled(user_id: int, disabled_at: int | None) -> None:
 
 
 def remove(user_id: int) -> None:
-    """The person with all that belongs to it; its row is locked already. Tokens have no foreign key, so they go by name."""
+    """The person with all that belongs to it; its row is locked already.
+
+    Tokens have no foreign key, so they go by name.
+    """
     db.session.execute(delete(Token).where(Token.user_id == user_id))
     db.session.execute(delete(User).where(User.id == user_id))
 

@@ -1,7 +1,9 @@
-"""Places in a transaction where a test makes this process die, hang or fail; without the setting `failpoint` nothing is attached.
+"""Places in a transaction where a test makes this process die, hang or fail; without the setting `failpoint`
+nothing is attached.
 
-Enters: the engine's own events, seen from one listener each. Leaves: the name of the place, to whoever watches. `arm` is for the
-tests that kill processes: it takes its orders from a file, so that one running server serves any number of them.
+Enters: the engine's own events, seen from one listener each. Leaves: the name of the place, to whoever
+watches. `arm` is for the tests that kill processes: it takes its orders from a file, so that one running
+server serves any number of them.
 """
 
 import os
@@ -21,15 +23,19 @@ POINTS = ("begin", "lock", "claim", "delete", "insert", "update", "read", "befor
 ACTIONS = ("kill", "raise", "hang")
 
 # A claim takes one credential and learns by the rows that come back whether it was there.
-CLAIM = re.compile(r"DELETE FROM \w+ WHERE .*_digest = .* RETURNING|INSERT (IGNORE )?INTO spent_assertion", re.DOTALL)
+CLAIM = re.compile(
+    r"DELETE FROM \w+ WHERE .*_digest = .* RETURNING|INSERT (IGNORE )?INTO spent_assertion", re.DOTALL
+)
 
 Reached = Callable[[str, Connection], None]
 
 
 def listen(engine: Engine, reached: Reached) -> None:
-    """Call `reached(point, connection)` at every point of every transaction. It may raise one of the driver's errors.
+    """Call `reached(point, connection)` at every point of every transaction. It may raise one of the driver's
+    errors.
 
-    A statement's point is when the database has done it: an error there is a statement that failed with its work half done.
+    A statement's point is when the database has done it: an error there is a statement that failed with its
+    work half done.
     """
 
     @event.listens_for(engine, "begin")
@@ -46,13 +52,17 @@ def listen(engine: Engine, reached: Reached) -> None:
     def commit(conn: Connection) -> None:
         with as_sqlalchemy_error(conn):
             reached("before-commit", conn)
-            conn.dialect.do_commit(conn.connection)  # SQLAlchemy's own COMMIT, after this, finds nothing left to do
+            # SQLAlchemy's own COMMIT, after this, finds nothing left to do
+            conn.dialect.do_commit(conn.connection)
             reached("after-commit", conn)
 
 
 @contextmanager
 def as_sqlalchemy_error(conn: Connection) -> Iterator[None]:
-    """The driver's error as a session raises it. SQLAlchemy translates what the driver raises, and not always what events do."""
+    """The driver's error as a session raises it.
+
+    SQLAlchemy translates what the driver raises, and not always what events do.
+    """
     driver: Any = conn.dialect.loaded_dbapi
     try:
         yield

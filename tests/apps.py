@@ -1,7 +1,8 @@
 """Apps for tests, each on a database of its own that only its process uses, and used again by the next test.
 
-To make an app and to compile its statements takes longer than most tests. An app that is handed out has a database as
-its test wants it, and remembers nothing; one that a test has changed (a view, a setting, a listener) is not used again.
+To make an app and to compile its statements takes longer than most tests. An app that is handed out has a
+database as its test wants it, and remembers nothing; one that a test has changed (a view, a setting, a
+listener) is not used again.
 """
 
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ class CompiledTemplates(BytecodeCache):
 
     def load_bytecode(self, bucket):
         if bucket.key in self.by_key:
-            bucket.bytecode_from_string(self.by_key[bucket.key])  # does nothing where the template's text has changed
+            # does nothing where the template's text has changed
+            bucket.bytecode_from_string(self.by_key[bucket.key])
 
     def dump_bytecode(self, bucket):
         self.by_key[bucket.key] = bucket.bytecode_to_string()

@@ -1,4 +1,7 @@
-"""The floors of the house: which room may import which. The test of imports and the drawing in the docs read this one list."""
+"""The floors of the house: which room may import which.
+
+The test of imports and the drawing in the docs read this one list.
+"""
 
 # Ground floor first. A file imports what lies on the floors below its own, and from its own room.
 FLOORS = [

@@ -71,7 +71,8 @@ def a_public_client(**changed):
 
 def a_machine(**changed):
     return a_client(
-        **{"client_id": "robot", "grant_types": ["client_credentials"], "redirect_uris": [], "scope": "read"} | changed
+        **{"client_id": "robot", "grant_types": ["client_credentials"], "redirect_uris": [], "scope": "read"}
+        | changed
     )
 
 
@@ -116,7 +117,12 @@ def a_token(refresh_token=None, **changed):
 
 def code_request(code, /, **changed):
     """The body of a code exchange. A value of None leaves the parameter out."""
-    body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
+    body = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": REDIRECT_URI,
+        "code_verifier": VERIFIER,
+    }
     return {name: value for name, value in (body | changed).items() if value is not None}
 
 
@@ -145,7 +151,9 @@ def a_session(number=1, **changed):
 
 def a_client_session(sid="sid-1", **changed):
     """Client "web" in session 1."""
-    return ClientSession(**{"sid": sid, "session_id": 1, "client_id": "web", "created_at": clock.now()} | changed)
+    return ClientSession(
+        **{"sid": sid, "session_id": 1, "client_id": "web", "created_at": clock.now()} | changed
+    )
 
 
 def a_notice(**changed):

@@ -1,7 +1,8 @@
 """Fixtures: a fresh in-memory app per test, rows in and out, and the statements that were sent.
 
-In-memory SQLite is for the test client alone. Anything with threads or processes uses `tests/live.py`: a real server on a file or
-on PostgreSQL. The app context is closed before a test starts: an open one would be shared with the request it sends.
+In-memory SQLite is for the test client alone. Anything with threads or processes uses `tests/live.py`: a real
+server on a file or on PostgreSQL. The app context is closed before a test starts: an open one would be shared
+with the request it sends.
 """
 
 import os
@@ -26,7 +27,9 @@ from tests.refusal_lines import one_line_a_refusal
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Complete the marks; what starts processes comes first, so that the short files after it keep all workers busy to the end."""
+    """Complete the marks; what starts processes comes first, so that the short files after it keep all
+    workers busy to the end.
+    """
     for item in items:
         complete_marks(item)
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
@@ -45,7 +48,9 @@ def complete_marks(item):
 
 @pytest.fixture(scope="session")
 def integration():
-    """For fixtures that start a process, listen on a port or open an SQLite file: their tests get the mark of this name."""
+    """For fixtures that start a process, listen on a port or open an SQLite file: their tests get the mark of
+    this name.
+    """
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,7 +69,9 @@ def settings() -> Settings:
 
 @pytest.fixture(scope="session")
 def first_rows() -> bytes:
-    """A database with all tables and some scopes, as SQLite keeps it in memory: taken over in no time, made in 6 ms."""
+    """A database with all tables and some scopes, as SQLite keeps it in memory: taken over in no time, made
+    in 6 ms.
+    """
     app = create_app(Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY))
     with app.app_context():
         db.create_all()
@@ -167,14 +174,20 @@ CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
 
 @pytest.fixture(autouse=True)
 def cheap_passwords(request, monkeypatch):
-    """Pages and protocol ask for thousands of sign-ins: in this process a password hash costs next to nothing.
+    """Pages and protocol ask for thousands of sign-ins: in this process a password hash costs next to
+    nothing.
 
-    What is hashed and when stays as it is. Not for tests that are about its price, nor where a live server has the other price.
+    What is hashed and when stays as it is. Not for tests that are about its price, nor where a live server
+    has the other price.
     """
     folder = request.path.parent.name
-    if folder in ("pages", "endpoints", "grants", "certification", "lines") and not request.node.get_closest_marker(
-        "usual_price"
-    ):
+    if folder in (
+        "pages",
+        "endpoints",
+        "grants",
+        "certification",
+        "lines",
+    ) and not request.node.get_closest_marker("usual_price"):
         monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
         monkeypatch.setattr(passwords, "ITERATIONS", 1)
         monkeypatch.setattr(passwords, "PARAMETERS", CHEAP)
@@ -183,7 +196,8 @@ def cheap_passwords(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def servers(integration):
-    """This run's database servers, each started when the first test needs it: `servers("mariadb").new_database()`.
+    """This run's database servers, each started when the first test needs it:
+    `servers("mariadb").new_database()`.
 
     In a folder of their own, which PostgreSQL's account can enter: pytest's are closed to others.
     """

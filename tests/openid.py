@@ -1,4 +1,5 @@
-"""An OpenID Connect client in the test client: through the pages to a code, to tokens, and to claims that are verified.
+"""An OpenID Connect client in the test client: through the pages to a code, to tokens, and to claims that are
+verified.
 
 Verification is joserfc's, with the keys of the JWKS: none of the server's own code looks at what it signed.
 """
@@ -25,12 +26,18 @@ class AllNames(JWSRegistry):
 
 
 def an_openid_client(**changed):
-    """A confidential web client called "web" with the scopes of a person. Members without a column go by `extra_metadata`."""
+    """A confidential web client called "web" with the scopes of a person.
+
+    Members without a column go by `extra_metadata`.
+    """
     return a_client(**{"scope": f"{SCOPE} address phone groups", "extra_metadata": {}} | changed)
 
 
 def authorize(http, **parameters):
-    """The parameters of the authorization response, after Allow where that is asked. Somebody is signed in."""
+    """The parameters of the authorization response, after Allow where that is asked.
+
+    Somebody is signed in.
+    """
     answer = ask(http, **{"scope": SCOPE} | parameters)
     if answer.status_code == 200:
         answer = press(http, answer, "Allow")
@@ -57,7 +64,9 @@ def sign_in_at_client(http, client_id="web", **parameters):
 
 
 def refresh(http, tokens, client_id="web", **changed):
-    answer = http.post("/oauth/token", data=refresh_request(tokens["refresh_token"], **changed), auth=basic(client_id))
+    answer = http.post(
+        "/oauth/token", data=refresh_request(tokens["refresh_token"], **changed), auth=basic(client_id)
+    )
     assert answer.status_code == 200, answer.json
     return answer.json
 
@@ -76,4 +85,6 @@ def id_token_of(http, tokens):
 
 
 def userinfo(http, tokens, **arguments):
-    return http.get("/oauth/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"}, **arguments)
+    return http.get(
+        "/oauth/userinfo", headers={"Authorization": f"Bearer {tokens['access_token']}"}, **arguments
+    )

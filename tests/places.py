@@ -1,7 +1,8 @@
 """Another account than root, and places where it can work: PostgreSQL and Galera refuse to run as root.
 
-A checkout may lie in a folder that others may not enter, `TMPDIR` too, and a disk for temporary files may run no programs. So what
-another account needs is tried out before it is used. `NoPlaceError` says what is missing, before anything has begun.
+A checkout may lie in a folder that others may not enter, `TMPDIR` too, and a disk for temporary files may run
+no programs. So what another account needs is tried out before it is used. `NoPlaceError` says what is
+missing, before anything has begun.
 """
 
 import atexit
@@ -14,7 +15,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - beside that of the environment; a new folder is made in it
+# beside that of the environment; a new folder is made in it
+FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 ACCOUNTS = ("embedded_postgres", "postgres", "nobody")
 SECONDS = 30
 
@@ -33,7 +35,8 @@ def another_account():
             return name
     names = ", ".join(ACCOUNTS)
     raise NoPlaceError(
-        f"database servers refuse to run as root, and no account of {names} can be used: run this as another user"
+        f"database servers refuse to run as root, and no account of {names} can be used: run this as"
+        " another user"
     )
 
 
@@ -65,7 +68,9 @@ def new_open_folder():
             return folder
         folder.rmdir()
     who = account or "this user"
-    raise NoPlaceError(f"{who} cannot work in any of {', '.join(tried)}: let TMPDIR name a folder that it can enter")
+    raise NoPlaceError(
+        f"{who} cannot work in any of {', '.join(tried)}: let TMPDIR name a folder that it can enter"
+    )
 
 
 @contextmanager
@@ -79,7 +84,9 @@ def an_open_folder():
 
 
 def check_place(engines):
-    """For a command that takes minutes: raises NoPlaceError now if the server of one of these engines could not be started."""
+    """For a command that takes minutes: raises NoPlaceError now if the server of one of these engines could
+    not be started.
+    """
     if set(engines) != {"sqlite"}:
         with an_open_folder():
             pass
@@ -97,7 +104,8 @@ def brought_programs():
 
 @cache
 def postgres_programs():
-    """The folder of initdb, pg_basebackup and postgres: where they are, or a copy that the other account can reach.
+    """The folder of initdb, pg_basebackup and postgres: where they are, or a copy that the other account can
+    reach.
 
     Raises NoPlaceError. The copy is gone when this process ends.
     """
@@ -128,11 +136,13 @@ def reachable(programs):
 
 def are_run_by(programs, account):
     return all(
-        can_run([str(programs / name), "--version"], account) for name in ("postgres", "initdb", "pg_basebackup")
+        can_run([str(programs / name), "--version"], account)
+        for name in ("postgres", "initdb", "pg_basebackup")
     )
 
 
 def copy_readable(source, target):
     """A copy that everybody may read, and run where its owner may: the original may be closed."""
     shutil.copyfile(source, target)
-    os.chmod(target, 0o755 if os.stat(source).st_mode & 0o100 else 0o644)  # noqa: S103 - programs and data of a package
+    # programs and data of a package
+    os.chmod(target, 0o755 if os.stat(source).st_mode & 0o100 else 0o644)  # noqa: S103

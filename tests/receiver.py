@@ -1,4 +1,7 @@
-"""A client's back-channel logout endpoint for tests: HTTP on a free loopback port. The path says how it answers."""
+"""A client's back-channel logout endpoint for tests: HTTP on a free loopback port.
+
+The path says how it answers.
+"""
 
 import http.server
 import threading
@@ -24,7 +27,9 @@ class Received:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """`/204` answers 204, `/redirect` sends on to `/204`, `/huge` answers 200 and 10 MiB, `/hang` not at all."""
+    """`/204` answers 204, `/redirect` sends on to `/204`, `/huge` answers 200 and 10 MiB, `/hang`
+    not at all.
+    """
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -96,7 +101,9 @@ class Receiver:
 @contextmanager
 def receiving():
     receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=receiver.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield receiver

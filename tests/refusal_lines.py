@@ -1,5 +1,5 @@
-"""Each refusal has one line in the log, with a reason from the closed list that the answer does not tell. Watched in each test that
-asks an app of the fixture `app` for anything.
+"""Each refusal has one line in the log, with a reason from the closed list that the answer does not tell.
+Watched in each test that asks an app of the fixture `app` for anything.
 """
 
 import logging
@@ -12,7 +12,8 @@ from services.event_log import REASONS, Event, log
 from tests.generated.checks import AUTHORIZATION_ERRORS, TOKEN_ERRORS
 
 REGISTERED = AUTHORIZATION_ERRORS | TOKEN_ERRORS
-UNTOLD = {reason for reason in REASONS if "_" in reason} - REGISTERED  # "busy" and "disabled" are words of pages
+# "busy" and "disabled" are words of pages
+UNTOLD = {reason for reason in REASONS if "_" in reason} - REGISTERED
 
 
 class RefusalLines(logging.Handler):
@@ -36,7 +37,9 @@ def one_line_a_refusal(app):
 
     def look_at(_app, response):
         written, lines.written = lines.written, []
-        problems.extend(f"{request.method} {request.path}: {problem}" for problem in problems_of(response, written))
+        problems.extend(
+            f"{request.method} {request.path}: {problem}" for problem in problems_of(response, written)
+        )
 
     level = log.level
     log.addHandler(lines)

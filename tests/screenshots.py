@@ -1,7 +1,7 @@
 """`python -m tests.screenshots`: take the picture of the consent page that the README shows.
 
-Enters: the project as it is, run by a server of its own. Leaves: `docs/images/consent.png`, from a real Chromium.
-`tests/flows/test_readme.py` takes the picture again, so that this file keeps working.
+Enters: the project as it is, run by a server of its own. Leaves: `docs/images/consent.png`, from a real
+Chromium. `tests/flows/test_readme.py` takes the picture again, so that this file keeps working.
 """
 
 import tempfile

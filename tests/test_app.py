@@ -27,7 +27,8 @@ def test_it_answers_for_its_own_host_only(http):
 
 
 SAME = {
-    "https://op.example": "op.example OP.example op.example:443 op.example: Op.Example:0443 %6fp.example op%2Eexample:443"
+    "https://op.example": "op.example OP.example op.example:443 op.example: Op.Example:0443"
+    " %6fp.example op%2Eexample:443"
     " %4FP.example",
     "https://op.example:8443": "op.example:8443 OP.EXAMPLE:8443",
     "http://127.0.0.1:8000": "127.0.0.1:8000",
@@ -35,11 +36,14 @@ SAME = {
     "http://[::1]:8000": "[::1]:8000 [0:0:0:0:0:0:0:1]:8000 [0::1]:8000",
 }
 OTHERS = {
-    "https://op.example": "op.example. op.example:80 op.example:8443 op.example:443:443 op.example:443x :443 ada@op.example"
-    " op.example, op.example/ [op.example] op%2fexample op%252Eexample op.example%00 xop.example op.example:000443"
+    "https://op.example": "op.example. op.example:80 op.example:8443 op.example:443:443"
+    " op.example:443x :443 ada@op.example"
+    " op.example, op.example/ [op.example] op%2fexample op%252Eexample op.example%00 xop.example"
+    " op.example:000443"
     " op.example:\u0664 o\uff50.example",
     "https://op.example:8443": "op.example op.example: op.example:443 op.example:84430",
-    "http://127.0.0.1:8000": "127.0.0.1 127.0.0.1:80 127.1:8000 0x7f.0.0.1:8000 2130706433:8000 localhost:8000"
+    "http://127.0.0.1:8000": "127.0.0.1 127.0.0.1:80 127.1:8000 0x7f.0.0.1:8000 2130706433:8000"
+    " localhost:8000"
     " [::ffff:127.0.0.1]:8000",
     "http://localhost": "localhost:443 127.0.0.1 localhost.",
     "http://[::1]:8000": "[::1] [::2]:8000 ::1:8000 [::1%25lo]:8000 [%3A:1]:8000 [::1",
@@ -54,7 +58,9 @@ def status_for(settings, issuer, host):
 @pytest.mark.threat("T160")
 @pytest.mark.parametrize("issuer", SAME)
 def test_every_spelling_of_its_authority_is_its_own(settings, issuer):
-    """RFC 9110 §4.2.3, RFC 3986 §6.2: letter case, the default port, a port left empty, encoding that nothing needs."""
+    """RFC 9110 §4.2.3, RFC 3986 §6.2: letter case, the default port, a port left empty, encoding that nothing
+    needs.
+    """
     answered = {host: status_for(settings, issuer, host) for host in SAME[issuer].split()}
     assert answered == dict.fromkeys(answered, 200)
     answered = {host: status_for(settings, issuer, host) for host in ["", *OTHERS[issuer].split()]}
@@ -88,7 +94,9 @@ def test_a_person_at_another_host_is_told_where_to_go(http, path, link):
 
 
 @pytest.mark.threat("T160")
-@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/jwks", "/.well-known/openid-configuration", "/api/me"])
+@pytest.mark.parametrize(
+    "path", ["/oauth/token", "/oauth/jwks", "/.well-known/openid-configuration", "/api/me"]
+)
 def test_a_program_at_another_host_is_told_in_json(http, path):
     answer = http.get(path, headers={"Host": "other.example"})
     assert answer.status_code == 400

@@ -1,4 +1,6 @@
-"""A sign-in comes wholly before a change of the password or wholly after it: its session never outlives those that were ended."""
+"""A sign-in comes wholly before a change of the password or wholly after it: its session never outlives those
+that were ended.
+"""
 
 import pytest
 from flask import session

@@ -84,24 +84,37 @@ def test_the_way_through_sign_in_and_consent(http, seed, expect_cost):
     # ticket, client, session, consent; scopes
     page = expect_cost(lambda: http.get(to_consent), 5, 200)
     form = {name: hidden(page, name) for name in ("csrf_token", "ticket")} | {"decision": "allow"}
-    # ticket, the lock, session, claim of the ticket, client; consent and its row; the client's sid; expired codes, the new one
+    # ticket, the lock, session, claim of the ticket, client; consent and its row; the client's sid; expired
+    # codes, the new one
     expect_cost(lambda: http.post("/oauth/authorize", data=form), 10 + FORM, 303)
-    # client, session, consent; the lock, session and consent again, locked; the client's sid; expired codes, the new one
+    # client, session, consent; the lock, session and consent again, locked; the client's sid; expired codes,
+    # the new one
     back = expect_cost(lambda: http.get("/oauth/authorize", query_string=AUTHORIZE), 9, 303)
     assert back.location.startswith(REDIRECT_URI)
 
 
 @pytest.fixture
 def ada(http, seed):
-    """A browser that Ada is signed in with; of her other sessions 2 knows no client, 3 and 4 know one that is told."""
+    """A browser that Ada is signed in with; of her other sessions 2 knows no client, 3 and 4 know one that is
+    told.
+    """
     told = {"backchannel_logout_uri": "https://app.example/logout"}
     seed(a_user(), a_client(extra_metadata=told), a_client(client_id="notes"))
     page = http.get("/login")
     form = {"email": "ada@example.com", "password": PASSWORD, "csrf_token": hidden(page, "csrf_token")}
     assert http.post("/login", data=form).status_code == 303
     seed(*(a_session(number) for number in (2, 3, 4)))
-    seed(a_client_session(session_id=1), a_client_session("sid-3", session_id=3), a_client_session("4", session_id=4))
-    seed(*(Consent(user_id=1, client_id=client_id, scope="profile", granted_at=1) for client_id in ("web", "notes")))
+    seed(
+        a_client_session(session_id=1),
+        a_client_session("sid-3", session_id=3),
+        a_client_session("4", session_id=4),
+    )
+    seed(
+        *(
+            Consent(user_id=1, client_id=client_id, scope="profile", granted_at=1)
+            for client_id in ("web", "notes")
+        )
+    )
     seed(a_notice(), a_notice())
     return http
 
@@ -149,8 +162,8 @@ def test_the_page_after_a_sign_out(ada, expect_cost):
 def test_another_password(ada, expect_cost):
     token = hidden(ada.get("/account/password"), "csrf_token")
     form = {"csrf_token": token, "password": PASSWORD, "new_password": "another long password"}
-    # session, failures, person; the lock, the session again, the password, other sessions; their end (7); codes, tokens;
-    # the lock, accounts, the renewal, who that is
+    # session, failures, person; the lock, the session again, the password, other sessions; their end (7);
+    # codes, tokens; the lock, accounts, the renewal, who that is
     expect_cost(lambda: ada.post("/account/password", data=form), 20 + FORM, 303)
 
 

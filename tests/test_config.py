@@ -1,4 +1,6 @@
-"""The settings: defaults, the three that development makes up, and every problem told at once without a value."""
+"""The settings: defaults, the three that development makes up, and every problem told at once without a
+value.
+"""
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +75,10 @@ def test_the_default_issuer_follows_the_port(monkeypatch):
 def test_production_says_everything_that_is_missing():
     with pytest.raises(ConfigError) as caught:
         Settings(issuer="https://op.example")
-    assert [problem.split()[0] for problem in caught.value.problems] == ["OSTIARY_DATABASE_URL", "OSTIARY_SECRET_KEY"]
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "OSTIARY_DATABASE_URL",
+        "OSTIARY_SECRET_KEY",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Delivery of logout tokens: what is in them, what clients may answer, when it is tried again, and that one holds up no other."""
+"""Delivery of logout tokens: what is in them, what clients may answer, when it is tried again, and that one
+holds up no other.
+"""
 
 import logging
 import subprocess
@@ -35,7 +37,9 @@ STATES = select(LogoutNotice.delivered_at.is_not(None), LogoutNotice.next_attemp
 
 @pytest.fixture
 def settings():
-    return Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True)
+    return Settings(
+        issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True
+    )
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def verified(token, keys, alg="RS256"):
     return jwt.decode(token, KeySet.import_key_set(keys), algorithms=[alg])
 
 
-# ---- the token --------------------------------------------------------------------------------------------------------
+# ---- the token ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T114")
@@ -96,12 +100,14 @@ def test_each_attempt_has_a_token_of_its_own(http, seed, deliver, receiver, slee
     deliver()
     sleep(5)
     deliver()
-    first, second = [verified(received.token, http.get("/oauth/jwks").json).claims for received in receiver.received]
+    first, second = [
+        verified(received.token, http.get("/oauth/jwks").json).claims for received in receiver.received
+    ]
     assert first["jti"] != second["jti"]
     assert second["iat"] - first["iat"] == 5
 
 
-# ---- what clients answer ----------------------------------------------------------------------------------------------
+# ---- what clients answer -----------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T114")
@@ -170,7 +176,7 @@ def test_private_addresses_are_not_called(seed, rows, deliver, receiver, scheme)
     assert rows(STATES) == [(False, True)]
 
 
-# ---- again, and given up ----------------------------------------------------------------------------------------------
+# ---- again, and given up -----------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T114")
@@ -196,7 +202,9 @@ def test_a_client_that_comes_back_is_told(seed, rows, deliver, receiver, sleep, 
     seed(a_user(), a_told_client(receiver.url("500")), a_notice())
     deliver()
     with app.app_context(), transaction():
-        db.session.execute(update(Client).values(extra_metadata={"backchannel_logout_uri": receiver.url("204")}))
+        db.session.execute(
+            update(Client).values(extra_metadata={"backchannel_logout_uri": receiver.url("204")})
+        )
     sleep(5)
     assert deliver() == 1
     assert rows(RESULT) == [(2, "answered 204", None)]
@@ -250,7 +258,9 @@ def test_a_late_result_does_not_undo_that_of_a_newer_attempt(app, seed, rows, sl
         sleep(ATTEMPT_SECONDS)
         [newer] = claim_due(clock.now(), 10)
         assert logout_notices.record(newer.id, newer.attempts, "answered 200", delivered_at=clock.now())
-        assert not logout_notices.record(lost.id, lost.attempts, "it took too long", next_attempt_at=clock.now() + 5)
+        assert not logout_notices.record(
+            lost.id, lost.attempts, "it took too long", next_attempt_at=clock.now() + 5
+        )
     assert rows(RESULT) == [(2, "answered 200", None)]
 
 
@@ -279,7 +289,7 @@ def test_no_transaction_is_open_while_a_client_is_waited_for(app, seed, deliver,
     assert statements[-1] in ("COMMIT", "ROLLBACK")
 
 
-# ---- lanes ------------------------------------------------------------------------------------------------------------
+# ---- lanes -------------------------------------------------------------------------------------------------
 
 
 def claimed(app, lane, busy=()):
@@ -289,11 +299,14 @@ def claimed(app, lane, busy=()):
 
 @pytest.mark.parametrize("lanes_first", [Priority.FAST, Priority.SLOW])
 def test_what_waits_for_a_struggling_client_goes_the_slow_way(app, seed, lanes_first):
-    """A client that an attempt is under way to, or whose last one failed, keeps no first attempt of others waiting."""
+    """A client that an attempt is under way to, or whose last one failed, keeps no first attempt of others
+    waiting.
+    """
     seed(a_user(), a_client(client_id="dead"), a_client(client_id="well"))
     later, now = clock.now() + 600, clock.now()
     seed(
-        a_notice(client_id="dead", attempts=1, next_attempt_at=later), *(a_notice(client_id="dead") for _n in range(3))
+        a_notice(client_id="dead", attempts=1, next_attempt_at=later),
+        *(a_notice(client_id="dead") for _n in range(3)),
     )
     seed(a_notice(client_id="well", created_at=now, next_attempt_at=now))
     if lanes_first is Priority.FAST:
@@ -312,13 +325,15 @@ def test_claims_are_those_that_have_waited_longest(app, seed):
         assert {notice.sid for notice in claim_due(clock.now(), 2)} == {"s25", "s24"}
 
 
-# ---- threads and processes, on databases that they can share -----------------------------------------------------------
+# ---- threads and processes, on databases that they can share -----------------------------------------------
 
 
 @pytest.fixture
 def shared(database_url):
     """An app on a fresh database of each engine."""
-    settings = Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, allow_private_addresses=True)
+    settings = Settings(
+        issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, allow_private_addresses=True
+    )
     app = create_app(settings)
     with app.app_context():
         upgrade()
@@ -361,7 +376,10 @@ def running(shared, monkeypatch):
 def test_a_client_that_hangs_holds_up_nobody(shared, running, receiver):
     """Not with one notice, not with many, not with what failed before."""
     store_rows(
-        shared, a_user(), a_told_client(receiver.url("hang"), "dead"), a_told_client(receiver.url("204"), "well")
+        shared,
+        a_user(),
+        a_told_client(receiver.url("hang"), "dead"),
+        a_told_client(receiver.url("204"), "well"),
     )
     for _round in range(3):
         store_rows(shared, *(a_notice(client_id="dead") for _n in range(20)), a_notice(client_id="well"))
@@ -377,18 +395,23 @@ def test_a_client_that_hangs_holds_up_nobody(shared, running, receiver):
 
 @pytest.mark.threat("T114")
 def test_a_client_that_failed_once_does_not_wait_for_those_that_are_dead(shared, receiver, monkeypatch):
-    """The dead ones have all the places of the slow lane between them, and notices for many minutes: they let others pass."""
+    """The dead ones have all the places of the slow lane between them, and notices for many minutes: they let
+    others pass.
+    """
     monkeypatch.setattr(http_client, "SECONDS", 0.5)
     monkeypatch.setattr(logout_delivery, "PAUSES", (0.5,) * len(logout_delivery.PAUSES))
     dead = [f"dead{n}" for n in range(logout_delivery.CONCURRENCY[Priority.SLOW])]
     clients = [a_told_client(receiver.url("hang"), client_id) for client_id in dead]
     store_rows(shared, a_user(), *clients, a_told_client(receiver.url("503"), "well"))
     long_ago = clock.now() - 1_000
-    waiting = [a_notice(client_id=client_id, next_attempt_at=long_ago) for client_id in dead for _n in range(50)]
+    waiting = [
+        a_notice(client_id=client_id, next_attempt_at=long_ago) for client_id in dead for _n in range(50)
+    ]
     store_rows(shared, *waiting, a_notice(client_id="well", attempts=1, next_attempt_at=clock.now()))
     at_work = state_of(shared).delivery
     at_work.start()
-    assert len(receiver.wait_for("503", seconds=5)) == 1  # 100 notices of half a second each would come before it
+    # 100 notices of half a second each would come before it
+    assert len(receiver.wait_for("503", seconds=5)) == 1
     at_work.stop()
 
 

@@ -1,4 +1,6 @@
-"""Where a process has its settings from: what a file of settings may say, which one counts, and secrets in files of their own."""
+"""Where a process has its settings from: what a file of settings may say, which one counts, and secrets in
+files of their own.
+"""
 
 import os
 import shutil
@@ -59,7 +61,20 @@ def test_a_line_of_the_file(line, value):
 
 @pytest.mark.parametrize(
     "line",
-    ["X", "=a", "export X=a", "X Y=a", "1X=a", "X-Y=a", "X=a\\", "X=a\\b", "X='a", "X='a'b", 'X="a\\n"', 'X="a"b"'],
+    [
+        "X",
+        "=a",
+        "export X=a",
+        "X Y=a",
+        "1X=a",
+        "X-Y=a",
+        "X=a\\",
+        "X=a\\b",
+        "X='a",
+        "X='a'b",
+        'X="a\\n"',
+        'X="a"b"',
+    ],
 )
 def test_a_line_that_might_mean_something_else_is_named_by_its_number(line):
     variables, [(number, problem)] = env_file.parse(f"# settings\n{line}\n")
@@ -86,7 +101,9 @@ def test_the_usual_file_where_there_is_one_and_a_real_variable_wins(monkeypatch)
 
 def test_given_settings_ask_no_file():
     write(env_file.USUAL_FILE, "OSTIARY_MAX_SESSIONS=7")
-    assert Settings(issuer="https://op.example", database_url="sqlite://", secret_key="k" * 32).max_sessions == 1
+    assert (
+        Settings(issuer="https://op.example", database_url="sqlite://", secret_key="k" * 32).max_sessions == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +136,7 @@ def test_a_file_that_leads_nowhere_is_no_missing_one():
         Settings()
 
 
-# ---- secrets in files of their own ---------------------------------------------------------------------------------------
+# ---- secrets in files of their own -------------------------------------------------------------------------
 
 
 def test_secrets_in_files(monkeypatch, tmp_path):
@@ -156,7 +173,9 @@ def test_all_that_is_wrong_with_them_is_told_at_once(monkeypatch, tmp_path):
         "OSTIARY_MAX_SESSIONS",
     ]
     assert "OSTIARY_SECRET_KEY and OSTIARY_SECRET_KEY_FILE are both set" in text
-    assert not [word for word in ("the-variable", "the-file", "short-secret", "the-secret", "many") if word in text]
+    assert not [
+        word for word in ("the-variable", "the-file", "short-secret", "the-secret", "many") if word in text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +203,7 @@ def test_a_file_and_its_variable_in_one_file_of_settings(tmp_path):
         Settings()
 
 
-# ---- processes, in a clone that nobody has used --------------------------------------------------------------------------
+# ---- processes, in a clone that nobody has used ------------------------------------------------------------
 
 USERS_ADD = ("users", "add", "ada@example.com", "--password-stdin")
 
@@ -231,7 +250,15 @@ def assert_refused(done, *words):
 
 @pytest.mark.parametrize(
     "command",
-    [USERS_ADD, ("users", "list"), ("db", "upgrade"), ("demo", "--migrate"), ("config", "check"), ("prove",), ("run",)],
+    [
+        USERS_ADD,
+        ("users", "list"),
+        ("db", "upgrade"),
+        ("demo", "--migrate"),
+        ("config", "check"),
+        ("prove",),
+        ("run",),
+    ],
 )
 def test_a_command_never_guesses_its_database(clone, command):
     assert_refused(run(clone, *command), "OSTIARY_DATABASE_URL is missing", "OSTIARY_ENV_FILE", "make run")
@@ -266,7 +293,9 @@ def test_a_file_that_is_not_there_is_not_made_by_its_name(clone, tmp_path):
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
 def test_no_dotenv_is_read(clone, name):
     """Neither where Python's environment says so, nor where Flask has read it before we were asked."""
-    path = write(clone / name, f"OSTIARY_DATABASE_URL=sqlite:///{clone}/x.sqlite3\nOSTIARY_SECRET_KEY={'k' * 32}\n")
+    path = write(
+        clone / name, f"OSTIARY_DATABASE_URL=sqlite:///{clone}/x.sqlite3\nOSTIARY_SECRET_KEY={'k' * 32}\n"
+    )
     try:
         for skip in ("", "1"):
             assert_refused(run(clone, *USERS_ADD, FLASK_SKIP_DOTENV=skip), "OSTIARY_DATABASE_URL is missing")
@@ -281,7 +310,9 @@ def test_no_dotenv_is_read(clone, name):
 def test_the_environment_that_make_builds_reads_no_dotenv():
     """FLASK_APP and FLASK_DEBUG count before any code of ours, so Flask must not look at all."""
     ask = "import flask.cli; print(flask.cli.ScriptInfo().load_dotenv_defaults)"
-    done = subprocess.run([PROJECT / ".venv/bin/python", "-c", ask], env={}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [PROJECT / ".venv/bin/python", "-c", ask], env={}, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "False\n"
 
 

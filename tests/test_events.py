@@ -1,4 +1,6 @@
-"""A line of the log is one line, whatever its values are: nothing in it is taken for another field, another line or a command."""
+"""A line of the log is one line, whatever its values are: nothing in it is taken for another field, another
+line or a command.
+"""
 
 import io
 import json
@@ -66,7 +68,8 @@ def lines():
 def test_what_was_written_is_what_is_read(fields):
     text = as_text(fields)
     assert text.isascii() and text.isprintable()
-    assert parse(text) == {name: as_plain(value) for name, value in fields.items()}  # what looks like a token is cut
+    # what looks like a token is cut
+    assert parse(text) == {name: as_plain(value) for name, value in fields.items()}
 
 
 @pytest.mark.threat("T191")
@@ -78,7 +81,12 @@ def test_a_value_stays_in_its_field(lines, value):
     at, level, name, fields = line.split(" ", 3)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", at)
     assert (level, name) == ("INFO", "ostiary.events")
-    assert parse(fields) == {"event": "refused", "client_id": value, "client_known": "false", "request_id": "-"}
+    assert parse(fields) == {
+        "event": "refused",
+        "client_id": value,
+        "client_known": "false",
+        "request_id": "-",
+    }
 
 
 @pytest.mark.threat("T191")
@@ -99,7 +107,9 @@ def test_any_record_is_one_line(value):
     assert "ValueError" in written and written.endswith(" request_id=-")
 
 
-@pytest.mark.parametrize("secret", ["ost_at_" + "a" * 43, "ost_cs_" + "b" * 43, "eyJhbGciOiJub25lIn0.e30.c2ln"])
+@pytest.mark.parametrize(
+    "secret", ["ost_at_" + "a" * 43, "ost_cs_" + "b" * 43, "eyJhbGciOiJub25lIn0.e30.c2ln"]
+)
 def test_what_looks_like_a_credential_is_cut_short(lines, secret):
     write(Event.REFUSED, client_id=visible(f"Bearer {secret}"))
     record = logging.LogRecord("other", logging.INFO, "file", 1, "got %s", (secret,), None)
@@ -133,4 +143,7 @@ def test_a_warning_and_what_ends_a_thread_are_one_line_each():
 def test_the_guide_has_the_list_of_reasons():
     rows = "\n".join(f"| `{reason}` | {reason.value} |" for reason in Reason)
     table = f"| reason | what it means |\n| --- | --- |\n{rows}\n"
-    assert f"<!-- from `event_log.Reason` -->\n{table}<!-- end -->" in (PROJECT / "docs/operating.md").read_text()
+    assert (
+        f"<!-- from `event_log.Reason` -->\n{table}<!-- end -->"
+        in (PROJECT / "docs/operating.md").read_text()
+    )

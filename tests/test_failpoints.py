@@ -1,4 +1,6 @@
-"""Failpoints: what each point is, what orders say, that one process acts once, and that an unarmed app has none of it."""
+"""Failpoints: what each point is, what orders say, that one process acts once, and that an unarmed app has
+none of it.
+"""
 
 import signal
 import subprocess
@@ -89,7 +91,9 @@ def test_orders(text, order):
     assert Action.parse(str(order)) == order
 
 
-@pytest.mark.parametrize("text", ["", "insert", "somewhere:kill", "insert:explode", "insert:kill:soon", "lock:hang"])
+@pytest.mark.parametrize(
+    "text", ["", "insert", "somewhere:kill", "insert:explode", "insert:kill:soon", "lock:hang"]
+)
 def test_orders_that_are_none(text):
     with pytest.raises((ValueError, IndexError)):
         Action.parse(text)
@@ -150,7 +154,8 @@ def test_a_process_is_killed(tmp_path):
     ask = (
         "import sys, pathlib, app, config\n"
         "url, orders = sys.argv[1], pathlib.Path(sys.argv[2])\n"
-        "settings = config.Settings(issuer='http://127.0.0.1:8000', database_url=url, secret_key='k' * 32, failpoint=orders)\n"
+        "settings = config.Settings(issuer='http://127.0.0.1:8000', database_url=url, secret_key='k'"
+        " * 32, failpoint=orders)\n"
         "app.create_app(settings).test_client().get('/readyz', base_url='http://127.0.0.1:8000')\n"
     )
     url = f"sqlite:///{tmp_path / 'killed.sqlite3'}"

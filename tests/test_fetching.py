@@ -1,4 +1,6 @@
-"""The one guarded way out, against real servers on loopback: which addresses are called, what of an answer counts, what is kept."""
+"""The one guarded way out, against real servers on loopback: which addresses are called, what of an answer
+counts, what is kept.
+"""
 
 import gzip
 import threading
@@ -16,13 +18,17 @@ from tests.builders import ISSUER, SECRET_KEY
 from tests.web import Tls, WebServer, http_answer, json_answer
 
 PRODUCTION = Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY)
-DEVELOPMENT = Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True)
+DEVELOPMENT = Settings(
+    issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True
+)
 KEYS = {"keys": [{"kty": "EC"}]}
 PUBLIC = "93.184.216.34"
 
 
 class Resolver:
-    """A name server of our own: gives these addresses, one list for each question, and remembers the questions."""
+    """A name server of our own: gives these addresses, one list for each question, and remembers the
+    questions.
+    """
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -56,12 +62,12 @@ def refusal(call, *arguments):
     return str(caught.value)
 
 
-# ---- which addresses ---------------------------------------------------------------------------------------------------
+# ---- which addresses ---------------------------------------------------------------------------------------
 
 PRIVATE = """
-    127.0.0.1 127.1.2.3 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 192.0.0.1 198.18.0.1 192.0.2.1
-    192.0.0.192 224.0.0.1 239.1.2.3 240.0.0.1 255.255.255.255
-    ::1 :: fc00::1 fd12::1 fe80::1 fec0::1 ff02::1 ff0e::1 2001:db8::1 2001::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1
+    127.0.0.1 127.1.2.3 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 192.0.0.1
+    198.18.0.1 192.0.2.1 192.0.0.192 224.0.0.1 239.1.2.3 240.0.0.1 255.255.255.255 ::1 :: fc00::1 fd12::1
+    fe80::1 fec0::1 ff02::1 ff0e::1 2001:db8::1 2001::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1
     64:ff9b::7f00:1 64:ff9b::a00:1 64:ff9b:1::1 2002:7f00:1:: 2002:a00:1::1 100::1 4000::1 fe80::1%eth0
 """.split()
 
@@ -178,7 +184,9 @@ def test_ports_of_production(monkeypatch, port):
 
 @pytest.mark.threat("T152")
 def test_a_name_is_resolved_once_and_its_answer_is_what_is_called(server):
-    """Otherwise a name server could give a public address to the check and an internal one to the connection."""
+    """Otherwise a name server could give a public address to the check and an internal one to the
+    connection.
+    """
     resolver = Resolver(["127.0.0.1"], ["127.0.0.2"])
     url = f"http://rebinding.example:{server.port}/jwks"
     assert HttpClient(DEVELOPMENT, resolver).get(url) == b'{"keys": [{"kty": "EC"}]}'
@@ -193,7 +201,10 @@ def test_the_next_address_is_tried_where_the_first_does_not_answer(server):
 
 @pytest.mark.parametrize("answer", [no_such_name, []])
 def test_a_name_that_there_is_not(answer):
-    assert refusal(HttpClient(PRODUCTION, Resolver(answer)).get, "https://client.example/") == "its host has no address"
+    assert (
+        refusal(HttpClient(PRODUCTION, Resolver(answer)).get, "https://client.example/")
+        == "its host has no address"
+    )
 
 
 def test_the_systems_own_resolver(server, fetcher):
@@ -207,7 +218,7 @@ def test_addresses_of_version_six():
         assert f"Host: [::1]:{server.port}\r\n".encode() in server.requests[0]
 
 
-# ---- what is sent ------------------------------------------------------------------------------------------------------
+# ---- what is sent ------------------------------------------------------------------------------------------
 
 
 def test_what_a_request_looks_like(server, fetcher):
@@ -249,7 +260,7 @@ def test_a_post_goes_nowhere_inside_either(server):
     )
 
 
-# ---- TLS ---------------------------------------------------------------------------------------------------------------
+# ---- TLS ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -283,12 +294,17 @@ def test_an_authority_that_nobody_knows(tls_server):
     assert tls_server.requests == []
 
 
-# ---- what is taken of an answer ----------------------------------------------------------------------------------------
+# ---- what is taken of an answer ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/jwk-set+json", "Application/JSON; charset=utf-8", "application/geo+json"],
+    [
+        "application/json",
+        "application/jwk-set+json",
+        "Application/JSON; charset=utf-8",
+        "application/geo+json",
+    ],
 )
 def test_types_that_are_json(fetcher, content_type):
     with WebServer(json_answer(KEYS, content_type=content_type)) as server:
@@ -297,7 +313,8 @@ def test_types_that_are_json(fetcher, content_type):
 
 @pytest.mark.threat("T063", "T152")
 @pytest.mark.parametrize(
-    "content_type", ["text/html", "text/json", "application/jsonp", "application/xml", "", None, "json", "x+json"]
+    "content_type",
+    ["text/html", "text/json", "application/jsonp", "application/xml", "", None, "json", "x+json"],
 )
 def test_types_that_are_not(fetcher, content_type):
     with WebServer(json_answer(KEYS, content_type=content_type)) as server:
@@ -395,7 +412,7 @@ def test_nobody_listens(fetcher):
     assert refusal(fetcher.get, url) == "the connection failed"
 
 
-# ---- the time limit ----------------------------------------------------------------------------------------------------
+# ---- the time limit ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -427,7 +444,9 @@ def says_nothing(server):
         says_nothing,
         lambda server: drip(b"HTTP/1.1 200 OK\r\n", server),
         lambda server: lambda connection: (connection.sendall(UNTIL_THE_END), drip(b" ", server)(connection)),
-        lambda server: lambda connection: (connection.sendall(CHUNKED), drip(b"1\r\n \r\n", server)(connection)),
+        lambda server: (
+            lambda connection: (connection.sendall(CHUNKED), drip(b"1\r\n \r\n", server)(connection))
+        ),
     ],
     ids=["says nothing", "head", "body", "chunks"],
 )
@@ -458,7 +477,7 @@ def test_a_slow_handshake_too(hasty, fetcher):
         assert 0.5 < time.monotonic() - started < 1
 
 
-# ---- documents ---------------------------------------------------------------------------------------------------------
+# ---- documents ---------------------------------------------------------------------------------------------
 
 URL = "https://client.example/jwks"
 MANY = 100  # may wait at once
@@ -645,7 +664,9 @@ def test_nobody_waits_long_for_what_somebody_else_has_asked_for(monkeypatch):
 
 @pytest.mark.threat("T063")
 def test_few_wait_for_the_network_whatever_the_host(later):
-    """A thread that waits serves nobody: beyond a number of them nobody waits, neither for a host nor for another's question."""
+    """A thread that waits serves nobody: beyond a number of them nobody waits, neither for a host nor for
+    another's question.
+    """
     publisher = SlowPublisher(b"{}")
     publisher.may_answer.set()
     documents = DocumentCache(publisher, 2)
@@ -681,7 +702,9 @@ def test_a_failure_is_at_hand_too():
 
 
 def test_what_has_just_expired_will_do_while_a_newer_one_is_on_its_way(later):
-    """Many who want the same document each ten minutes are not turned away; who needs a recent one does not get it."""
+    """Many who want the same document each ten minutes are not turned away; who needs a recent one does not
+    get it.
+    """
     publisher = SlowPublisher(b"1", b"2", b"3")
     publisher.may_answer.set()
     documents = DocumentCache(publisher, 1)

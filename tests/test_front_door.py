@@ -1,4 +1,6 @@
-"""Who the client is, as the application sees it: behind proxies, Unix sockets, and strangers who say that they are proxies."""
+"""Who the client is, as the application sees it: behind proxies, Unix sockets, and strangers who say that
+they are proxies.
+"""
 
 import pytest
 from flask import request
@@ -21,7 +23,9 @@ def see():
     """What the application sees of a request from a peer, with these proxies trusted."""
 
     def see(trusted="", peer="127.0.0.1", headers=FORGED, times=1):
-        settings = Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, trusted_proxies=trusted)
+        settings = Settings(
+            issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, trusted_proxies=trusted
+        )
         app = create_app(settings)
         app.add_url_rule(
             "/seen",
@@ -35,7 +39,10 @@ def see():
         client = app.test_client()
         for _time in range(times):
             answer = client.get(
-                "/seen", base_url="http://op.example", headers=headers, environ_overrides={"REMOTE_ADDR": peer}
+                "/seen",
+                base_url="http://op.example",
+                headers=headers,
+                environ_overrides={"REMOTE_ADDR": peer},
             )
         return answer.json
 
@@ -44,7 +51,11 @@ def see():
 
 @pytest.mark.parametrize(
     ("trusted", "peer"),
-    [("127.0.0.1, 10.0.0.0/8", "127.0.0.1"), ("127.0.0.1,10.0.0.5", "::ffff:127.0.0.1"), ("unix, 10.0.0.0/8", "")],
+    [
+        ("127.0.0.1, 10.0.0.0/8", "127.0.0.1"),
+        ("127.0.0.1,10.0.0.5", "::ffff:127.0.0.1"),
+        ("unix, 10.0.0.0/8", ""),
+    ],
 )
 def test_what_trusted_proxies_say_counts(see, trusted, peer, caplog):
     seen = see(trusted, peer)

@@ -1,4 +1,7 @@
-"""Rules about the tree itself: who ends transactions, which way imports go. Each catches a planted offender."""
+"""Rules about the tree itself: who ends transactions, which way imports go.
+
+Each catches a planted offender.
+"""
 
 import ast
 from pathlib import Path
@@ -84,7 +87,8 @@ def test_imports_go_down(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_one_place_decides_which_characters_a_text_may_have(path):
-    """`protocol/typed_text.py`. Python's own word for it refuses joiners, and emoji that are younger than its tables.
+    """`protocol/typed_text.py`. Python's own word for it refuses joiners, and emoji that are younger than its
+    tables.
 
     The log uses it: there a character is not refused but escaped.
     """

@@ -1,4 +1,5 @@
-"""What goes into an image and into the repository is listed; so what lies about, secrets above all, goes into neither.
+"""What goes into an image and into the repository is listed; so what lies about, secrets above all, goes into
+neither.
 
 `tests/flows/test_image.py` builds an image, where Buildah is installed.
 """
@@ -18,7 +19,8 @@ NO_PART = re.compile(
     r"(tests|docs|deploy|\.ci)/|[A-Z]+\.md$|Makefile$|pyproject\.toml$|testing/plugin/|\.\w+ignore$|requirements(-\w+\.txt|.*\.in)$"
 )
 LYING_ABOUT = (
-    ".env .flaskenv ostiary.env instance/secret_key instance/ostiary.sqlite3 ostiary.sqlite3 ostiary.sqlite3-wal"
+    ".env .flaskenv ostiary.env instance/secret_key instance/ostiary.sqlite3 ostiary.sqlite3"
+    " ostiary.sqlite3-wal"
     " backup.sql secret_key privkey.pem store/key.pem pages/.env templates/clients.json static/dump.sqlite3"
     " migrations/versions/x.sqlite3 robot.json deploy.key.txt .ssh/id_ed25519 .git/config .venv/bin/python"
     " .venv/lib/x.py instance/settings.py .mypy_cache/x.py"
@@ -54,7 +56,8 @@ def test_the_whole_product_goes_into_an_image():
     product = [path for path in tracked() if not NO_PART.match(path)]
     assert [path for path in product if not goes_in(path)] == []
     assert [path for path in tracked() if NO_PART.match(path) and goes_in(path)] == []
-    assert [line for line in LISTED if not any(is_like(path, line) for path in product)] == []  # no line is left over
+    # no line is left over
+    assert [line for line in LISTED if not any(is_like(path, line) for path in product)] == []
 
 
 @pytest.mark.parametrize("path", LYING_ABOUT)
@@ -65,8 +68,11 @@ def test_what_lies_about_does_not(path):
 def test_the_repository_takes_what_it_has_and_no_more():
     tracked()
     ask = ["git", "-c", "core.excludesFile=", "check-ignore", "--no-index"]
-    left_out = subprocess.run([*ask, *tracked()], cwd=PROJECT, capture_output=True, text=True).stdout.splitlines()
+    left_out = subprocess.run(
+        [*ask, *tracked()], cwd=PROJECT, capture_output=True, text=True
+    ).stdout.splitlines()
     assert left_out == []
-    lying_about = [path for path in LYING_ABOUT if not path.startswith((".git/", ".venv/"))]  # the latter may be a link
+    # the latter may be a link
+    lying_about = [path for path in LYING_ABOUT if not path.startswith((".git/", ".venv/"))]
     done = subprocess.run([*ask, *lying_about], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout.splitlines() == lying_about

@@ -1,6 +1,8 @@
-"""An issuer with a path: metadata at all its addresses, and the whole journey below the path, at a host that has other things too.
+"""An issuer with a path: metadata at all its addresses, and the whole journey below the path, at a host that
+has other things too.
 
-RFC 8414 §3.1 puts the path behind the document's name, OpenID Connect Discovery §4 puts the name behind the issuer.
+RFC 8414 §3.1 puts the path behind the document's name, OpenID Connect Discovery §4 puts the name behind the
+issuer.
 """
 
 import re
@@ -41,7 +43,10 @@ DOCUMENTS = ["oauth-authorization-server", "openid-configuration"]
 
 
 class BelowThePath(FlaskClient):
-    """The test client. What the helpers write without the issuer's path, it asks for below it; all else as it is."""
+    """The test client.
+
+    What the helpers write without the issuer's path, it asks for below it; all else as it is.
+    """
 
     def open(self, path, **arguments):
         below = path if path.startswith(PATH) else PATH + path
@@ -68,7 +73,7 @@ def person(seed):
     seed(a_user(), an_openid_client())
 
 
-# ---- settings ----------------------------------------------------------------------------------------------------------
+# ---- settings ----------------------------------------------------------------------------------------------
 
 
 def issuer_of(text):
@@ -76,7 +81,9 @@ def issuer_of(text):
 
 
 @pytest.mark.parametrize(
-    "path", ["/auth", "/a/b/c", "/Realm-1", "/v1.0", "/~ada_x", "/oauth", "/x" * 100], ids=lambda path: path[:12]
+    "path",
+    ["/auth", "/a/b/c", "/Realm-1", "/v1.0", "/~ada_x", "/oauth", "/x" * 100],
+    ids=lambda path: path[:12],
 )
 def test_a_path_that_has_one_spelling(path):
     settings = issuer_of(f"https://op.example:8443{path}")
@@ -87,7 +94,21 @@ def test_a_path_that_has_one_spelling(path):
     "path",
     [
         *("/", "/auth/", "//", "//auth", "/a//b", "/.", "/..", "/a/../b", "/a/.", "/.well-known"),
-        *("/a%2fb", "/%61uth", "/a b", "/ä", "/a\n", "/a;b", "/a:b", "/a@b", "/a\\b", "/a?b", "/a#b", "/a?", "/a#"),
+        *(
+            "/a%2fb",
+            "/%61uth",
+            "/a b",
+            "/ä",
+            "/a\n",
+            "/a;b",
+            "/a:b",
+            "/a@b",
+            "/a\\b",
+            "/a?b",
+            "/a#b",
+            "/a?",
+            "/a#",
+        ),
     ],
 )
 def test_a_path_that_has_several(path):
@@ -101,7 +122,7 @@ def test_without_a_path_nothing_is_between():
     assert type(create_app(settings).wsgi_app.app).__name__ != "Mounted"
 
 
-# ---- metadata ----------------------------------------------------------------------------------------------------------
+# ---- metadata ----------------------------------------------------------------------------------------------
 
 ADDRESSES = [f"/.well-known/{document}{PATH}" for document in DOCUMENTS]
 ADDRESSES += [f"{PATH}/.well-known/{document}" for document in DOCUMENTS]
@@ -137,7 +158,17 @@ def test_it_is_for_everybody_at_every_address(http):
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_other_issuers_of_the_host_are_not_here(http, document):
-    for path in ("", "/", "/realms", "/realms/", "/realms/other", f"{PATH}/", f"{PATH}x", f"{PATH}/x", PATH.upper()):
+    for path in (
+        "",
+        "/",
+        "/realms",
+        "/realms/",
+        "/realms/other",
+        f"{PATH}/",
+        f"{PATH}x",
+        f"{PATH}/x",
+        PATH.upper(),
+    ):
         answer = http.exactly(f"/.well-known/{document}{path}")
         assert (answer.status_code, answer.mimetype) == (404, "application/json"), path
 
@@ -155,13 +186,28 @@ def test_without_a_path_there_is_one_address(document):
         db.engine.dispose()
 
 
-# ---- what is below the path, and what is not ---------------------------------------------------------------------------
+# ---- what is below the path, and what is not ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/login", "/oauth/token", "/oauth/jwks", "/realms", "/realms/", "/realms/mainx/login", "/realms/main%2Flogin"]
-    + ["/static/ostiary.css", "/Realms/main/login", "/realms/./main/login", f"/{PATH}/login", f"{PATH}//login"],
+    [
+        "/",
+        "/login",
+        "/oauth/token",
+        "/oauth/jwks",
+        "/realms",
+        "/realms/",
+        "/realms/mainx/login",
+        "/realms/main%2Flogin",
+    ]
+    + [
+        "/static/ostiary.css",
+        "/Realms/main/login",
+        "/realms/./main/login",
+        f"/{PATH}/login",
+        f"{PATH}//login",
+    ],
 )
 def test_nothing_else_of_the_host_is_served(http, address):
     for method in ("GET", "POST"):
@@ -212,17 +258,21 @@ def test_every_address_on_a_page_is_below_the_path(http, person):
 
 
 def test_cookies_are_of_this_server_alone(http, person):
-    """A `__Host-` cookie is of the whole host (RFC 6265bis §4.1.3.2): by its name it is kept apart from another server's."""
+    """A `__Host-` cookie is of the whole host (RFC 6265bis §4.1.3.2): by its name it is kept apart from
+    another server's.
+    """
     cookies = sign_in(http).headers.getlist("Set-Cookie")
     assert sorted(cookie.partition("=")[0] for cookie in cookies) == [
         "__Host-ostiary.realms.main",
         "__Host-ostiary.realms.main-device",
     ]
     for cookie in cookies:
-        assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
+        assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= {
+            part.strip() for part in cookie.split(";")
+        }
 
 
-# ---- people ------------------------------------------------------------------------------------------------------------
+# ---- people ------------------------------------------------------------------------------------------------
 
 
 def test_the_whole_journey(http, person):
@@ -253,7 +303,9 @@ def test_next_comes_back_below_the_path(http, person):
 def test_a_new_account_goes_on_to_the_client(http, seed):
     seed(an_openid_client())
     shown = go(http, ask(http), "Create an account")
-    shown = follow(http, press(http, shown, "Create account", name="Bo", email="bo@example.com", password=PASSWORD))
+    shown = follow(
+        http, press(http, shown, "Create account", name="Bo", email="bo@example.com", password=PASSWORD)
+    )
     assert answer_of(press(http, shown, "Allow"))["iss"] == ISSUER
 
 
@@ -272,7 +324,7 @@ def test_an_origin_has_no_path(http, person, origin, status):
     assert answer.status_code == status
 
 
-# ---- programs ----------------------------------------------------------------------------------------------------------
+# ---- programs ----------------------------------------------------------------------------------------------
 
 
 def test_programs_get_json(http):
@@ -283,7 +335,9 @@ def test_programs_get_json(http):
 def test_pages_of_public_clients_may_read(http, seed):
     seed(a_public_client(), ClientOrigin(client_id="spa", origin="https://spa.example"))
     for path in ("/oauth/token", "/oauth/userinfo", "/api/me"):
-        answer = http.options(path, headers={"Origin": "https://spa.example", "Access-Control-Request-Method": "POST"})
+        answer = http.options(
+            path, headers={"Origin": "https://spa.example", "Access-Control-Request-Method": "POST"}
+        )
         assert answer.headers["Access-Control-Allow-Origin"] == "https://spa.example"
 
 
@@ -306,13 +360,18 @@ def test_the_demo(first_rows):
         db.session.add(a_public_client(client_id="demo", redirect_uris=[f"{origin}{PATH}/demo"]))
     shown = page(app.test_client().get(f"{PATH}/demo", base_url=origin))
     (data,) = [attributes for _tag, attributes in shown.elements if "data-issuer" in attributes]
-    for name in ("data-authorization-endpoint", "data-token-endpoint", "data-revocation-endpoint", "data-resource"):
+    for name in (
+        "data-authorization-endpoint",
+        "data-token-endpoint",
+        "data-revocation-endpoint",
+        "data-resource",
+    ):
         assert re.fullmatch(f"{origin}{PATH}/(oauth|api)/[a-z]+", data[name]), name
     with app.app_context():
         db.engine.dispose()
 
 
-# ---- live --------------------------------------------------------------------------------------------------------------
+# ---- live --------------------------------------------------------------------------------------------------
 
 
 def test_live(tmp_path):
@@ -323,7 +382,9 @@ def test_live(tmp_path):
     try:
         server.start()
         add_person(server)
-        client = add_client(server, "Notebook", "--redirect-uri", REDIRECT_URI, "--scope", "openid", "--scope", "email")
+        client = add_client(
+            server, "Notebook", "--redirect-uri", REDIRECT_URI, "--scope", "openid", "--scope", "email"
+        )
         walk_through(origin, server.issuer, client)
         assert "Traceback" not in server.log() and "bug:" not in server.log()
     finally:

@@ -21,7 +21,9 @@ def sign(app, ring):
 def test_after_a_moment_with_another_secret_key_what_signs_is_published(app, http, sleep):
     """A key that nobody else opens any more has a successor; the one before it must not go on in secret."""
     url = state_of(app).settings.database_url
-    ours, other = (Keyring(Settings(issuer=ISSUER, database_url=url, secret_key=key)) for key in (SECRET_KEY, "n" * 32))
+    ours, other = (
+        Keyring(Settings(issuer=ISSUER, database_url=url, secret_key=key)) for key in (SECRET_KEY, "n" * 32)
+    )
     sign(app, ours)
     sign(app, other)
     for _ in range(3):

@@ -1,4 +1,5 @@
-"""Bodies that are meant to cost: too long, too many fields, a length that is a lie. They are refused before they are read.
+"""Bodies that are meant to cost: too long, too many fields, a length that is a lie. They are refused before
+they are read.
 
 `tests/flows/test_slow_clients.py` has those that come slowly or never end.
 """
@@ -11,7 +12,15 @@ import pytest
 from middleware.request_checks import MAXIMUM_BODY
 from tests.builders import a_machine, basic
 
-PATHS = ["/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/authorize", "/login", "/signup", "/logout"]
+PATHS = [
+    "/oauth/token",
+    "/oauth/introspect",
+    "/oauth/revoke",
+    "/oauth/authorize",
+    "/login",
+    "/signup",
+    "/logout",
+]
 FORM = "application/x-www-form-urlencoded"
 MEGABYTE = 1024 * 1024
 

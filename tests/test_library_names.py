@@ -1,8 +1,8 @@
 """The private names of libraries that Ostiary overrides, sets or reads: each exists, and its library uses it.
 
 A library may drop such a name in any version. Where Ostiary sets one, or overrides a method that nobody calls
-any more, nothing would fail by itself. So each stands here with the library's function that uses it. A scan of
-the product finds those that do not stand here yet.
+any more, nothing would fail by itself. So each stands here with the library's function that uses it. A scan
+of the product finds those that do not stand here yet.
 """
 
 import ast
@@ -158,7 +158,9 @@ def is_there(path):
 def set_by_instances(kind):
     """Return the names that the methods of a class give to an instance of it."""
     methods = [method for base in getattr(kind, "__mro__", ()) for method in vars(base).values()]
-    steps = [step for method in methods if inspect.isfunction(method) for step in dis.get_instructions(method)]
+    steps = [
+        step for method in methods if inspect.isfunction(method) for step in dis.get_instructions(method)
+    ]
     return {step.argval for step in steps if step.opname == "STORE_ATTR"}
 
 

@@ -50,7 +50,9 @@ FILES = [
 
 
 def as_it_comes(http, path, method="GET", **rest):
-    """A request whose path is what a server makes of percent-encoded bytes: nothing on the way can put it in order."""
+    """A request whose path is what a server makes of percent-encoded bytes: nothing on the way can put it in
+    order.
+    """
     return http.open("/", method=method, environ_overrides={"PATH_INFO": path}, **rest)
 
 
@@ -66,7 +68,9 @@ def test_it_is_not_the_page_that_it_resembles(http, people, bend):
     for path in REAL:
         bent = bend.format(path=path, upper=path.upper())
         for method in ("GET", "POST", "HEAD"):
-            answer = as_it_comes(http, bent, method, auth=basic("robot"), data={"grant_type": "client_credentials"})
+            answer = as_it_comes(
+                http, bent, method, auth=basic("robot"), data={"grant_type": "client_credentials"}
+            )
             assert answer.status_code in (400, 404, 405), (bent, answer.headers.get("Location"))
             assert "Location" not in answer.headers
             assert "access_token" not in answer.text
@@ -78,7 +82,9 @@ def test_it_is_not_the_page_that_it_resembles(http, people, bend):
 @pytest.mark.parametrize("path", FILES, ids=ascii)
 def test_no_path_leads_out_of_the_folder_of_files(http, path):
     with as_it_comes(http, path) as answer:
-        assert answer.status_code in (400, 404) or answer.headers["Location"].startswith("https://op.example/static/")
+        assert answer.status_code in (400, 404) or answer.headers["Location"].startswith(
+            "https://op.example/static/"
+        )
         assert "def create_app" not in answer.text and "root:" not in answer.text
 
 
@@ -94,14 +100,16 @@ def test_what_leads_back_to_a_file_is_that_file(http, more):
 @pytest.mark.parametrize(
     "path",
     """
-    /oauth//token //oauth/token /oauth///token /oauth%2ftoken /oauth%2Ftoken %2foauth/token /oauth/%2ftoken /oauth%2f/token
-    /oauth%5ctoken /oauth/token%2f
+    /oauth//token //oauth/token /oauth///token /oauth%2ftoken /oauth%2Ftoken %2foauth/token /oauth/%2ftoken
+    /oauth%2f/token /oauth%5ctoken /oauth/token%2f
     """.split(),
 )
 def test_a_slash_is_written_once_and_as_it_is(http, people, path):
     """Neither answered nor redirected: a rule that a proxy has for /oauth/token would not have seen it."""
     raw = {"PATH_INFO": unquote(path), "RAW_URI": path}
-    answer = http.post("/", data={"grant_type": "client_credentials"}, auth=basic("robot"), environ_overrides=raw)
+    answer = http.post(
+        "/", data={"grant_type": "client_credentials"}, auth=basic("robot"), environ_overrides=raw
+    )
     assert answer.status_code in (400, 404)
     assert "Location" not in answer.headers
     assert "access_token" not in answer.text

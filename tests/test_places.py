@@ -71,7 +71,12 @@ def test_no_place_is_said_before_anything_begins(closed, monkeypatch):
 @AS_ROOT
 def test_make_prove_says_it_at_once():
     """Before it has tried anything for minutes, and without a trace."""
-    program = "import sys; from tests import places; places.ACCOUNTS = (); from tests.proofs.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    program = (
+        "import sys; from tests import places; places.ACCOUNTS = (); from tests.proofs.__main__"
+        " import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert "run this as another user" in done.stderr and "Traceback" not in done.stderr

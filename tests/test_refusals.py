@@ -1,6 +1,8 @@
-"""Each reason of the closed list is reached by a request, and says in the log what the answer keeps to itself.
+"""Each reason of the closed list is reached by a request, and says in the log what the answer keeps to
+itself.
 
-`tests/refusal_lines.py` looks at every answer of every other test: one line each, and no reason in the answer.
+`tests/refusal_lines.py` looks at every answer of every other test: one line each, and no reason in the
+answer.
 """
 
 import io
@@ -56,7 +58,9 @@ def browser(http, seed):
         a_public_client(),
         a_machine(),
         a_client(client_id="keys", token_endpoint_auth_method="private_key_jwt", extra_metadata=own_keys),
-        a_client(client_id="far", token_endpoint_auth_method="private_key_jwt", extra_metadata=KEYS_ELSEWHERE),
+        a_client(
+            client_id="far", token_endpoint_auth_method="private_key_jwt", extra_metadata=KEYS_ELSEWHERE
+        ),
         Consent(user_id=1, client_id="web", scope="openid", granted_at=clock.now()),
         Consent(user_id=2, client_id="web", scope="openid", granted_at=clock.now()),
         a_code(CODE),
@@ -93,7 +97,9 @@ class Asked:
         return self.http.get(path, headers={"Authorization": f"Bearer {token}"})
 
     def sign_up(self, email):
-        return press(self.http, self.http.get("/signup"), "Create account", name="A", email=email, password=PASSWORD)
+        return press(
+            self.http, self.http.get("/signup"), "Create account", name="A", email=email, password=PASSWORD
+        )
 
 
 def presented_twice(browser):
@@ -164,7 +170,9 @@ def not_allowed_yet(browser):
 
 def insisting(browser):
     sign_in(browser.http)
-    return browser.authorize(scope="openid", claims='{"id_token":{"acr":{"essential":true,"value":"urn:gold"}}}')
+    return browser.authorize(
+        scope="openid", claims='{"id_token":{"acr":{"essential":true,"value":"urn:gold"}}}'
+    )
 
 
 def assertion(**changed):
@@ -198,11 +206,17 @@ REACHED_BY = {
     Reason.WRONG_AUTH_METHOD: lambda browser: browser.token(code_request(CODE, client_id="web")),
     Reason.WRONG_CLIENT: lambda browser: browser.token(code_request(CODE, client_id="spa")),
     Reason.UNAUTHORIZED_CLIENT: lambda browser: browser.token(MACHINE, basic()),
-    Reason.REDIRECT_URI_NOT_REGISTERED: lambda browser: browser.authorize(redirect_uri="https://evil.example/cb"),
-    Reason.INVALID_REQUEST: lambda browser: browser.authorize(code_challenge=None, code_challenge_method=None),
+    Reason.REDIRECT_URI_NOT_REGISTERED: lambda browser: browser.authorize(
+        redirect_uri="https://evil.example/cb"
+    ),
+    Reason.INVALID_REQUEST: lambda browser: browser.authorize(
+        code_challenge=None, code_challenge_method=None
+    ),
     Reason.INVALID_SCOPE: lambda browser: browser.authorize(scope="write"),
     Reason.INVALID_REQUEST_OBJECT: lambda browser: browser.authorize(request="x.y.z", scope="openid"),
-    Reason.REQUEST_URI_NOT_SUPPORTED: lambda browser: browser.authorize(request_uri="https://app.example/request"),
+    Reason.REQUEST_URI_NOT_SUPPORTED: lambda browser: browser.authorize(
+        request_uri="https://app.example/request"
+    ),
     Reason.UNSUPPORTED_RESPONSE_TYPE: lambda browser: browser.authorize(response_type="token"),
     Reason.LOGIN_REQUIRED: lambda browser: browser.authorize(prompt="none", scope="openid"),
     Reason.CONSENT_REQUIRED: not_allowed_yet,
@@ -228,7 +242,8 @@ REACHED_BY = {
     Reason.TOKEN_MISSING: lambda browser: browser.http.get("/api/me"),
     Reason.TOKEN_UNKNOWN: lambda browser: browser.bearer("ost_at_x"),
     Reason.TOKEN_EXPIRED: lambda browser: (
-        browser.change(update(Token).values(access_token_expires_at=clock.now())) or browser.bearer(ACCESS_TOKEN)
+        browser.change(update(Token).values(access_token_expires_at=clock.now()))
+        or browser.bearer(ACCESS_TOKEN)
     ),
     Reason.INSUFFICIENT_SCOPE: lambda browser: browser.bearer(ACCESS_TOKEN, "/oauth/userinfo"),
     Reason.WRONG_PASSWORD: lambda browser: browser.sign_in(),
@@ -242,7 +257,9 @@ REACHED_BY = {
     Reason.STALE_FORM: out_of_date,
     Reason.COOKIES_BLOCKED: without_cookies,
     Reason.WRONG_HOST: lambda browser: browser.http.get("/login", base_url="https://evil.example"),
-    Reason.FOREIGN_ORIGIN: lambda browser: browser.http.post("/login", headers={"Origin": "https://evil.example"}),
+    Reason.FOREIGN_ORIGIN: lambda browser: browser.http.post(
+        "/login", headers={"Origin": "https://evil.example"}
+    ),
     Reason.NOT_FOUND: lambda browser: browser.http.get("/nowhere"),
     Reason.METHOD_NOT_ALLOWED: lambda browser: browser.http.delete("/login"),
     Reason.TOO_LARGE: lambda browser: browser.http.post("/oauth/token", data={"x": "x" * 100_000}),
@@ -280,7 +297,7 @@ def test_a_loopback_issuer_asked_from_elsewhere(app, lines, headers, remote_addr
     assert (answer.status_code, lines.reached) == (400, {"not_loopback"})
 
 
-# ---- what a line says, and what it does not ----------------------------------------------------------------------------
+# ---- what a line says, and what it does not ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -340,7 +357,11 @@ def test_what_was_typed_is_not_written(browser, said):
     browser.sign_in("hunter2@example.com", "a secret of mine")
     browser.sign_in("ada@example.com", "another secret")
     unknown, known = said()
-    assert (unknown["reason"], known["reason"], known["sub"]) == ("unknown_account", "wrong_password", "sub-of-ada")
+    assert (unknown["reason"], known["reason"], known["sub"]) == (
+        "unknown_account",
+        "wrong_password",
+        "sub-of-ada",
+    )
     assert "sub" not in unknown
     assert not [word for word in ("hunter2", "secret", "ada@") if word in f"{unknown} {known}"]
 
@@ -354,7 +375,8 @@ def test_the_number_on_the_page_is_in_the_log(browser):
     log.addHandler(handler)
     try:
         answers = [
-            REACHED_BY[reason](browser) for reason in (Reason.NOT_FOUND, Reason.FOREIGN_ORIGIN, Reason.REQUEST_GONE)
+            REACHED_BY[reason](browser)
+            for reason in (Reason.NOT_FOUND, Reason.FOREIGN_ORIGIN, Reason.REQUEST_GONE)
         ]
     finally:
         log.removeHandler(handler)
@@ -379,7 +401,7 @@ def test_a_refusal_that_was_tried_twice_has_one_line(app, browser, said):
     assert len(tries) == 2
 
 
-# ---- people who come and go --------------------------------------------------------------------------------------------
+# ---- people who come and go --------------------------------------------------------------------------------
 
 
 def test_a_sign_in_and_a_sign_out_have_a_line(browser, said):

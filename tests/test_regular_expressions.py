@@ -1,7 +1,8 @@
-"""Every regular expression of the product takes its worst input of 64 kB, the largest body that is read, in no time.
+"""Every regular expression of the product takes its worst input of 64 kB, the largest body that is read, in
+no time.
 
-The expressions are found: whatever a module, or a class in it, has compiled. What is tried on each is made from its own text: the
-characters and words in it, in long runs that are almost right.
+The expressions are found: whatever a module, or a class in it, has compiled. What is tried on each is made
+from its own text: the characters and words in it, in long runs that are almost right.
 """
 
 import ast
@@ -48,7 +49,10 @@ def methods_used(name):
     """How the product uses the pattern of this name."""
     short = name.rpartition(".")[2]
     attributes = {
-        attribute for path in SOURCES for on, attribute, _node in calls(path) if on.rpartition(".")[2] == short
+        attribute
+        for path in SOURCES
+        for on, attribute, _node in calls(path)
+        if on.rpartition(".")[2] == short
     }
     return sorted({METHODS.get(attribute, "search") for attribute in attributes}) or ["search"]
 
@@ -58,7 +62,10 @@ def given_to_re(path):
     for on, attribute, node in calls(path):
         if on == "re" and attribute != "escape":
             first = node.args[0]
-            yield f"{path.relative_to(PROJECT)}:{node.lineno}", first.value if isinstance(first, ast.Constant) else None
+            yield (
+                f"{path.relative_to(PROJECT)}:{node.lineno}",
+                first.value if isinstance(first, ast.Constant) else None,
+            )
 
 
 PATTERNS = {name: pattern for module in modules() for name, pattern in compiled_in(module)}
@@ -76,7 +83,9 @@ def characters_of(pattern):
 
 
 def worst_inputs(pattern, size):
-    """Texts so long: runs of each character, and beginnings that may match with a run after them and a wrong end."""
+    """Texts so long: runs of each character, and beginnings that may match with a run after them and a wrong
+    end.
+    """
     words = re.findall(r"[A-Za-z0-9:/.\[\]-]{2,}", text_of(pattern).replace("\\", ""))
     beginnings = ["", *{*words, "http://127.0.0.1:", "&code", "a."}]
     for character in characters_of(pattern):
@@ -86,7 +95,9 @@ def worst_inputs(pattern, size):
 
 
 def slowest(pattern, methods, size=SIZE):
-    """The most seconds that an input took, with its beginning; the search ends at the first that takes too long every time."""
+    """The most seconds that an input took, with its beginning; the search ends at the first that takes too
+    long every time.
+    """
     worst = (0.0, "")
     for text in worst_inputs(pattern, size):
         sent = text if isinstance(pattern.pattern, str) else text.encode("utf-8", "surrogatepass")

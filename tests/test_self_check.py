@@ -1,6 +1,7 @@
 """What is odd about a database: found on real servers where it is so, and gone where it is put right.
 
-Enters: servers that are told to be careless. Leaves: what `flask config check` and the log of a start say of them.
+Enters: servers that are told to be careless. Leaves: what `flask config check` and the log of a start say of
+them.
 """
 
 import json
@@ -47,7 +48,9 @@ def app_on(url):
 def find(words, url, processes=PROCESSES):
     """The severities of the findings of the app on this database whose text has these words."""
     with app_on(url):
-        return [finding.severity for finding in database_checks.run_checks(processes) if words in finding.text]
+        return [
+            finding.severity for finding in database_checks.run_checks(processes) if words in finding.text
+        ]
 
 
 def find_without_our_options(words, url, *before):
@@ -63,7 +66,7 @@ def find_without_our_options(words, url, *before):
     return [finding.severity for finding in found if words in finding.text]
 
 
-# ---- what every engine is looked at for --------------------------------------------------------------------------------
+# ---- what every engine is looked at for --------------------------------------------------------------------
 
 
 class TestFacts:
@@ -93,7 +96,7 @@ class TestFacts:
         assert words is None or words in found[0]
 
 
-# ---- SQLite ------------------------------------------------------------------------------------------------------------
+# ---- SQLite ------------------------------------------------------------------------------------------------
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw,relatime 0 0
@@ -135,7 +138,9 @@ class TestSQLite:
         check_database_fits(settings_on(url), is_served=True)
         mounts = tmp_path / "mounts"
         mounts.write_bytes(
-            b"/dev/sda1 / ext4 rw 0 0\n" + f"server:/x {tmp_path} nfs4 rw 0 0\n".encode() + b"x /\xff ext4 rw\n"
+            b"/dev/sda1 / ext4 rw 0 0\n"
+            + f"server:/x {tmp_path} nfs4 rw 0 0\n".encode()
+            + b"x /\xff ext4 rw\n"
         )
         monkeypatch.setattr(sqlite, "MOUNTS", mounts)
         assert find("network file system (nfs4)", url) == ["problem"]
@@ -149,11 +154,13 @@ class TestSQLite:
         assert find("journal", url) == []
 
     def test_a_disk_that_is_not_waited_for(self, url):
-        assert find_without_our_options("does not wait for the disk", url, "PRAGMA synchronous = NORMAL") == ["warning"]
+        assert find_without_our_options("does not wait for the disk", url, "PRAGMA synchronous = NORMAL") == [
+            "warning"
+        ]
         assert find_without_our_options("does not wait for the disk", url, "PRAGMA synchronous = FULL") == []
 
 
-# ---- PostgreSQL --------------------------------------------------------------------------------------------------------
+# ---- PostgreSQL --------------------------------------------------------------------------------------------
 
 
 class TestPostgreSQL:
@@ -180,7 +187,9 @@ class TestPostgreSQL:
     def test_commits_that_nobody_waits_for(self, url, tell):
         assert find("synchronous_commit", url) == []
         in_the_url = make_url(url).update_query_dict({"options": "-c synchronous_commit=off"})
-        assert find("synchronous_commit is off", in_the_url.render_as_string(hide_password=False)) == ["warning"]
+        assert find("synchronous_commit is off", in_the_url.render_as_string(hide_password=False)) == [
+            "warning"
+        ]
         tell(synchronous_commit="off")
         assert find("synchronous_commit is off", url) == ["warning"]
 
@@ -198,7 +207,9 @@ class TestPostgreSQL:
             db.session.execute(text("ALTER TABLE throttle SET UNLOGGED"))
             db.session.commit()
             [finding] = [
-                finding for finding in database_checks.run_checks(PROCESSES) if "is not logged" in finding.text
+                finding
+                for finding in database_checks.run_checks(PROCESSES)
+                if "is not logged" in finding.text
             ]
             assert finding.severity == "problem"
             db.session.execute(text(re.search(r"ALTER TABLE throttle .*", finding.text)[0]))
@@ -240,14 +251,18 @@ class TestPostgreSQL:
             db.engine.dispose()
         told = {(record.levelno, record.getMessage().partition(" on ")[0]) for record in caplog.records}
         assert (logging.WARNING, "synchronous_commit is off") in told
-        assert [record.levelno for record in caplog.records if "read-only" in record.getMessage()] == [logging.ERROR]
+        assert [record.levelno for record in caplog.records if "read-only" in record.getMessage()] == [
+            logging.ERROR
+        ]
 
     def test_a_start_without_the_database_goes_on(self, caplog):
         """Port 1 of loopback: nobody listens there."""
         database_checks.log_problems(
             create_app(settings_on("postgresql://owner:the-password@127.0.0.1:1/ostiary")), PROCESSES
         )
-        assert [record.getMessage() for record in caplog.records] == ["the database cannot be asked: OperationalError"]
+        assert [record.getMessage() for record in caplog.records] == [
+            "the database cannot be asked: OperationalError"
+        ]
 
     @pytest.mark.long
     def test_one_process_of_a_server_tells_it(self, url, tell, tmp_path):
@@ -283,7 +298,7 @@ def eventually(ask):
     return answer
 
 
-# ---- MariaDB -----------------------------------------------------------------------------------------------------------
+# ---- MariaDB -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -340,7 +355,9 @@ class TestMariaDB:
         server.start()
         assert find("", url) == []
 
-    @pytest.mark.parametrize("change", ["ENGINE=Aria", "COLLATE utf8mb4_bin", "CONVERT TO CHARACTER SET latin1"])
+    @pytest.mark.parametrize(
+        "change", ["ENGINE=Aria", "COLLATE utf8mb4_bin", "CONVERT TO CHARACTER SET latin1"]
+    )
     def test_a_table_is_put_right_by_what_the_finding_says(self, url, change):
         with app_on(url):
             db.session.execute(text(f"ALTER TABLE throttle {change}"))
@@ -351,7 +368,9 @@ class TestMariaDB:
 
     def test_tables_of_others_are_their_own_affair(self, url):
         with app_on(url):
-            db.session.execute(text("CREATE TABLE others (text varchar(9)) ENGINE=MyISAM COLLATE utf8mb4_general_ci"))
+            db.session.execute(
+                text("CREATE TABLE others (text varchar(9)) ENGINE=MyISAM COLLATE utf8mb4_general_ci")
+            )
             assert database_checks.run_checks(PROCESSES) == []
 
     def test_what_is_said_at_connect_is_dropped_on_the_way(self, url):

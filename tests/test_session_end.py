@@ -1,4 +1,6 @@
-"""The end of sessions: codes, tokens and notices go or come with it in one transaction, whatever the number of clients."""
+"""The end of sessions: codes, tokens and notices go or come with it in one transaction, whatever the number
+of clients.
+"""
 
 import pytest
 from flask import abort
@@ -40,7 +42,9 @@ def end(app):
 
 @pytest.fixture
 def ada(seed):
-    """Ada with two sessions, in the first of which she went to two clients; "quiet" does not want to be told."""
+    """Ada with two sessions, in the first of which she went to two clients; "quiet" does not want
+    to be told.
+    """
     seed(a_user(), a_notified_client(), a_notified_client("quiet", backchannel_logout_uri=None))
     seed(a_session(1), a_session(2))
     seed(a_client_session("sid-1"), a_client_session("sid-q", client_id="quiet"))
@@ -73,7 +77,12 @@ def test_a_session_ends_once(ada, end, rows):
 
 
 def test_a_pairwise_client_is_told_of_the_person_as_it_knows_them(seed, end, rows):
-    seed(a_user(pairwise_secret=b"p" * 32), a_notified_client(subject_type="pairwise"), a_session(), a_client_session())
+    seed(
+        a_user(pairwise_secret=b"p" * 32),
+        a_notified_client(subject_type="pairwise"),
+        a_session(),
+        a_client_session(),
+    )
     end(1)
     [(_client, _sid, sub)] = rows(NOTICES)
     assert sub != "sub-of-ada"
@@ -96,7 +105,11 @@ def test_tokens_end_with_their_session_unless_they_are_for_when_the_person_is_aw
     ada, end, rows, seed, scope, is_ended
 ):
     """Back-Channel Logout §2.7."""
-    seed(a_token(scope=scope, sid="sid-1"), a_token(slot=1, scope=scope, sid="sid-2"), a_token(slot=2, scope=scope))
+    seed(
+        a_token(scope=scope, sid="sid-1"),
+        a_token(slot=1, scope=scope, sid="sid-2"),
+        a_token(slot=2, scope=scope),
+    )
     assert end(1, [1]).tokens == is_ended
     assert len(rows(select(Token.id))) == 3 - is_ended
 
@@ -107,7 +120,7 @@ def test_unspent_codes_end_with_their_session(ada, end, rows, seed):
     assert rows(select(AuthorizationCode.sid)) == [("sid-2",)]
 
 
-# ---- one transaction --------------------------------------------------------------------------------------------------
+# ---- one transaction ---------------------------------------------------------------------------------------
 
 
 def test_what_a_refusal_undoes_it_undoes_whole(ada, app, http, rows):
@@ -147,12 +160,23 @@ def test_a_refused_request_does_not_call_it(ada, app, http, statements, monkeypa
 @pytest.mark.parametrize("sessions", [1, 10])
 @pytest.mark.parametrize(("clients", "budget"), [(0, 3), (1, 7), (20, 7)])
 def test_it_costs_as_much_for_many_clients_as_for_one(end, seed, statements, sessions, clients, budget):
-    seed(a_user(), *(a_notified_client(f"c{n}") for n in range(clients)), *(a_session(n) for n in range(sessions)))
+    seed(
+        a_user(),
+        *(a_notified_client(f"c{n}") for n in range(clients)),
+        *(a_session(n) for n in range(sessions)),
+    )
     for session in range(sessions):
-        seed(*(a_client_session(f"{session}-{n}", session_id=session, client_id=f"c{n}") for n in range(clients)))
+        seed(
+            *(
+                a_client_session(f"{session}-{n}", session_id=session, client_id=f"c{n}")
+                for n in range(clients)
+            )
+        )
     statements.clear()
     assert end(1) == Ended(sessions, 0, 0, sessions * clients)
-    assert len(statements) - statements.count("COMMIT") - statements.count("BEGIN IMMEDIATE") == budget, statements
+    assert len(statements) - statements.count("COMMIT") - statements.count("BEGIN IMMEDIATE") == budget, (
+        statements
+    )
     assert statements.count("COMMIT") == 1
 
 
@@ -163,7 +187,7 @@ def test_clients_that_need_not_be_told_cost_less(end, seed, statements):
     assert len([sql for sql in statements if sql not in ("COMMIT", "BEGIN IMMEDIATE")]) == 5
 
 
-# ---- what is kept -----------------------------------------------------------------------------------------------------
+# ---- what is kept ------------------------------------------------------------------------------------------
 
 
 def add(app, number, user_id=1):
@@ -173,7 +197,14 @@ def add(app, number, user_id=1):
 
 
 def finished(number, **changed):
-    values = {"user_id": 1, "client_id": "web", "sub": "s", "created_at": 1, "attempts": 1, "outcome": ""} | changed
+    values = {
+        "user_id": 1,
+        "client_id": "web",
+        "sub": "s",
+        "created_at": 1,
+        "attempts": 1,
+        "outcome": "",
+    } | changed
     return [values | {"sid": f"old {n}", "delivered_at": 1} for n in range(number)]
 
 
@@ -186,7 +217,12 @@ def test_the_newest_receipts_of_a_person_are_kept(app, seed, rows):
     seed(a_user(), a_user(id=2, sub="b", email="bob@example.com"), a_client(), a_notice(sid="waits"))
     insert_notices(app, finished(PER_PERSON + 50) + finished(150, user_id=2))
     add(app, 10)
-    kept = [sid for (sid,) in rows(select(LogoutNotice.sid).where(LogoutNotice.user_id == 1).order_by(LogoutNotice.id))]
+    kept = [
+        sid
+        for (sid,) in rows(
+            select(LogoutNotice.sid).where(LogoutNotice.user_id == 1).order_by(LogoutNotice.id)
+        )
+    ]
     newest = [f"old {n}" for n in range(60, 150)] + [f"new {n}" for n in range(10)]
     assert kept == ["waits", *newest]  # what is not delivered yet is not dropped for receipts
     assert rows(select(func.count()).where(LogoutNotice.user_id == 2)) == [(150,)]
@@ -206,7 +242,7 @@ def test_receipts_of_people_who_were_removed_go_with_the_next_notice(app, seed, 
     assert rows(select(LogoutNotice.sid).order_by(LogoutNotice.id)) == [("waits",), ("new 0",)]
 
 
-# ---- the clients of a session -----------------------------------------------------------------------------------------
+# ---- the clients of a session ------------------------------------------------------------------------------
 
 
 def test_a_client_keeps_its_sid_as_long_as_the_session_lives(app, seed, rows, statements):

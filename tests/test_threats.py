@@ -1,4 +1,6 @@
-"""The threat list and the tests fit together: what is promised is proven, where the document says, and the document has all."""
+"""The threat list and the tests fit together: what is promised is proven, where the document says, and the
+document has all.
+"""
 
 import pytest
 
@@ -63,7 +65,11 @@ def test_what_fits_is_no_problem():
         (DOCUMENTED.replace("grants/", "pages/"), MARKED, "T001 names other places"),
         (DOCUMENTED, [*MARKED, Marker("T004", "test_app.py", "test_c")], "T004 is not listed"),
         (DOCUMENTED, [*MARKED, Marker("T006", "test_app.py", "test_c")], "T006 is listed as waiting"),
-        (DOCUMENTED, [*MARKED, Marker("T002", "test_app.py", "")], "T002 in tests/test_app.py is not on a test"),
+        (
+            DOCUMENTED,
+            [*MARKED, Marker("T002", "test_app.py", "")],
+            "T002 in tests/test_app.py is not on a test",
+        ),
         (DOCUMENTED.replace("T003", "T002"), MARKED, "T002 is listed 2 times"),
     ],
 )

@@ -1,4 +1,6 @@
-"""One request, one transaction: what is committed, what is undone, what is run again, and what outlives a refusal."""
+"""One request, one transaction: what is committed, what is undone, what is run again, and what outlives a
+refusal.
+"""
 
 import sqlite3
 
@@ -104,7 +106,9 @@ def test_a_success_has_no_penalty(app, http, names):
 
 
 def test_what_takes_long_comes_between_two_transactions(app, http, names, statements):
-    """The first is undone whole, session and penalties too; the second knows what came of it, and does all there is to do."""
+    """The first is undone whole, session and penalties too; the second knows what came of it, and does all
+    there is to do.
+    """
     seen = []
 
     def wait():

@@ -1,8 +1,9 @@
 """`make threats`: which entries of `docs/threat-model.md` are proven by a test, and by which.
 
-Enters: the tables of the document, and the markers `@pytest.mark.threat("T001")` in the tests' sources, which are read and not run.
-Leaves: each entry with its sentence and its tests, the counts, and exit code 1 where document and tests do not fit together.
-`--write` puts the places of the tests into the document.
+Enters: the tables of the document, and the markers `@pytest.mark.threat("T001")` in the tests' sources, which
+are read and not run.
+Leaves: each entry with its sentence and its tests, the counts, and exit code 1 where document and tests do
+not fit together. `--write` puts the places of the tests into the document.
 """
 
 import argparse
@@ -23,7 +24,9 @@ ROW = re.compile(r"\| *T\d")
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the document: what is sent, what must happen, the section that says so, and the tests that prove it."""
+    """A row of the document: what is sent, what must happen, the section that says so, and the tests that
+    prove it.
+    """
 
     identifier: str
     sent: str
@@ -42,7 +45,7 @@ class Marker:
         return f"tests/{self.file}::{self.function}"
 
 
-# ---- the document ------------------------------------------------------------------------------------------------------
+# ---- the document ------------------------------------------------------------------------------------------
 
 
 def cells_of(line: str) -> list[str]:
@@ -61,7 +64,12 @@ def read_entries(text: str, row: re.Pattern[str] = ROW) -> list[Entry]:
 
 def read_waiting(text: str, row: re.Pattern[str] = ROW) -> list[str]:
     """The identifiers of all other rows, of ranges each one: what waits for a part that is not there yet."""
-    return [identifier for cells in read_rows(text, row) if len(cells) != 5 for identifier in identifiers_in(cells[0])]
+    return [
+        identifier
+        for cells in read_rows(text, row)
+        if len(cells) != 5
+        for identifier in identifiers_in(cells[0])
+    ]
 
 
 def identifiers_in(text: str) -> Iterator[str]:
@@ -92,7 +100,7 @@ def with_places(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) ->
     return "\n".join(lines) + "\n"
 
 
-# ---- the tests ---------------------------------------------------------------------------------------------------------
+# ---- the tests ---------------------------------------------------------------------------------------------
 
 
 def read_markers(source: str, file: str, mark: str = MARKER) -> list[Marker]:
@@ -137,7 +145,7 @@ def all_markers(tests: Path = TESTS, mark: str = MARKER) -> list[Marker]:
     ]
 
 
-# ---- both --------------------------------------------------------------------------------------------------------------
+# ---- both --------------------------------------------------------------------------------------------------
 
 
 def find_problems(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) -> list[str]:
@@ -154,13 +162,17 @@ def find_problems(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) 
         if identifier in waiting:
             problems.append(f"{identifier} is listed as waiting, and {marked[0]} is marked with it")
     problems += [
-        f"{marker.identifier} in tests/{marker.file} is not on a test" for marker in markers if not marker.function
+        f"{marker.identifier} in tests/{marker.file} is not on a test"
+        for marker in markers
+        if not marker.function
     ]
     for entry in entries:
         if entry.identifier not in by_identifier:
             problems.append(f"{entry.identifier} has no test")
         elif entry.places != describe(by_identifier[entry.identifier]):
-            problems.append(f"{entry.identifier} names other places than its tests are in: run this with --write")
+            problems.append(
+                f"{entry.identifier} names other places than its tests are in: run this with --write"
+            )
     return problems
 
 
@@ -174,12 +186,16 @@ def report(text: str, markers: list[Marker], row: re.Pattern[str] = ROW) -> str:
         covered += bool(tests)
         lines.append(f"{entry.identifier}  {entry.sent}: {entry.must} ({entry.sections})".replace("`", ""))
         lines += [f"      {test}" for test in tests or ["NO TEST"]]
-    lines.append(f"\n{len(entries)} due, {covered} with a test, {len(entries) - covered} without; {len(waiting)} wait.")
+    lines.append(
+        f"\n{len(entries)} due, {covered} with a test, {len(entries) - covered} without; {len(waiting)} wait."
+    )
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.threats", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.threats", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--write", action="store_true", help="put the places of the tests into the document")
     markers = all_markers()
     if parser.parse_args(arguments).write:

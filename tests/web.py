@@ -1,7 +1,8 @@
-"""A client's web server for tests: on a loopback port, answering byte for byte what it is told, and remembering who asked.
+"""A client's web server for tests: on a loopback port, answering byte for byte what it is told, and
+remembering who asked.
 
-`WebServer(answer)`: bytes, or a function that gets the connection and may do with it what it likes. With `tls` it has a certificate
-for the name in it, by an authority whose file is `tls.authority`.
+`WebServer(answer)`: bytes, or a function that gets the connection and may do with it what it likes. With
+`tls` it has a certificate for the name in it, by an authority whose file is `tls.authority`.
 """
 
 import contextlib
@@ -32,7 +33,9 @@ def json_answer(document, **headers):
 
 
 class WebServer:
-    """`with WebServer(answer) as server:` has `url`, `requests` (their bytes) and `answer`, which may be changed meanwhile."""
+    """`with WebServer(answer) as server:` has `url`, `requests` (their bytes) and `answer`, which may be
+    changed meanwhile.
+    """
 
     def __init__(self, answer=b"", tls=None, host="127.0.0.1"):
         self.answer = answer
@@ -102,7 +105,12 @@ def read_request(connection):
         received += more
     head, _blank, body = received.partition(b"\r\n\r\n")
     length = next(
-        (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        (
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length:")
+        ),
+        0,
     )
     while len(body) < length:
         body += connection.recv(65_536)

@@ -1,6 +1,8 @@
-"""`require_oauth`: the check of a bearer token (RFC 6750), for every resource that this server itself protects.
+"""`require_oauth`: the check of a bearer token (RFC 6750), for every resource that this server itself
+protects.
 
-One SELECT; on the token's first use one UPDATE more, because a refresh may be repeated only while its successor is unused.
+One SELECT; on the token's first use one UPDATE more, because a refresh may be repeated only while its
+successor is unused.
 """
 
 from typing import Any
@@ -72,7 +74,9 @@ def why_refused(token: BearerToken | None) -> Reason:
 
 
 def note_use(row: Row[Any]) -> None:
-    """Mark the first use of an access token, also when the request is then refused: whoever sent it has the token."""
+    """Mark the first use of an access token, also when the request is then refused: whoever sent it has the
+    token.
+    """
     if row.used_at is not None:
         return
     leeway = leeway_of(row.token_endpoint_auth_method == NONE, row.refresh_leeway, settings)
@@ -90,7 +94,9 @@ class RequireOAuth(ResourceProtector):
         self.register_token_validator(Validator(realm=REALM))
 
     def parse_request_authorization(self, request: Any) -> tuple[Any, str]:
-        """The token of the header (RFC 6750 §2.1) or of the form (§2.2); never of the URL (RFC 9700 §4.3.2)."""
+        """The token of the header (RFC 6750 §2.1) or of the form (§2.2); never of the URL (RFC 9700
+        §4.3.2).
+        """
         sent = flask_request.form.getlist("access_token")
         if "access_token" in flask_request.args:
             raise InvalidRequestError("a token does not belong into the URL")
@@ -102,12 +108,16 @@ class RequireOAuth(ResourceProtector):
         return parsed
 
     def raise_error_response(self, error: OAuth2Error) -> None:
-        """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error code (§3.1)."""
+        """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error
+        code (§3.1).
+        """
         challenge = f'Bearer realm="{REALM}"'
         if isinstance(error, MissingAuthorizationError | UnsupportedTokenTypeError):
             set_reason(Reason.TOKEN_MISSING)
             event_log.set_error("invalid_request", None)
-            body = oauth_error_body("invalid_request", "a bearer token is required in the Authorization header")
+            body = oauth_error_body(
+                "invalid_request", "a bearer token is required in the Authorization header"
+            )
             status = 401
         else:
             event_log.set_error(error.error, error.get_error_description())

@@ -1,8 +1,9 @@
-"""What is signed for clients: ID tokens, as an extension of the grants (OpenID Connect Core §2, §3.1.3.3, §12.2), and access
-tokens that are JWTs (RFC 9068).
+"""What is signed for clients: ID tokens, as an extension of the grants (OpenID Connect Core §2, §3.1.3.3,
+§12.2), and access tokens that are JWTs (RFC 9068).
 
-An ID token says who signed in, when and how; what the authorization request wanted to know was kept with the code, and stays
-through all refreshes. It is made when the tokens are stored already, so that it can name the access token that really goes out.
+An ID token says who signed in, when and how; what the authorization request wanted to know was kept with the
+code, and stays through all refreshes. It is made when the tokens are stored already, so that it can name the
+access token that really goes out.
 """
 
 from typing import Any
@@ -32,7 +33,9 @@ class IdToken:
 
 
 def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str, alg: str) -> dict[str, Any]:
-    """person: a row of `end_user`. sign_in: `auth_time`, `acr`, `sid` and `openid` as the authorization request left them."""
+    """person: a row of `end_user`. sign_in: `auth_time`, `acr`, `sid` and `openid` as the authorization
+    request left them.
+    """
     openid = sign_in.openid or {}
     now = clock.now()
     members = {
@@ -50,4 +53,6 @@ def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str
         "at_hash": claims.at_hash(access_token, alg),
     }
     wanted = [name for name in claims.requested(openid, "id_token") if name in claims.PERSON_CLAIMS]
-    return claims.of_person(person, wanted) | {name: value for name, value in members.items() if value is not None}
+    return claims.of_person(person, wanted) | {
+        name: value for name, value in members.items() if value is not None
+    }

@@ -1,7 +1,7 @@
 """An `id_token_hint`: an ID token of ours that a client sends back, to say whom or which session it means.
 
-OpenID Connect Core §3.1.2.1 and RP-Initiated Logout §2: it may have expired long ago, but it must be an ID token (an access token
-or a logout token is none, RFC 8725 §3.11), and ours.
+OpenID Connect Core §3.1.2.1 and RP-Initiated Logout §2: it may have expired long ago, but it must be an ID
+token (an access token or a logout token is none, RFC 8725 §3.11), and ours.
 """
 
 from typing import Any
@@ -18,7 +18,9 @@ def read(text: str) -> dict[str, Any] | None:
         hint = keyring.read_own(text, TYPES)
     except InvalidJwtError:
         return None
-    well_formed = isinstance(hint.get("sub"), str) and isinstance(hint.get("aud"), str) and "auth_time" in hint
+    well_formed = (
+        isinstance(hint.get("sub"), str) and isinstance(hint.get("aud"), str) and "auth_time" in hint
+    )
     return hint if well_formed else None
 
 

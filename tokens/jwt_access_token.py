@@ -9,12 +9,15 @@ from services.current import keyring, settings
 from tokens.id_token import DEFAULT_ALG
 
 
-def sign_access_token(client: Client, person: Any, scope: str | None, lifetime: int, sign_in: Any = None) -> str:
+def sign_access_token(
+    client: Client, person: Any, scope: str | None, lifetime: int, sign_in: Any = None
+) -> str:
     """A JWT access token (RFC 9068 §2.2), for a client that was registered so.
 
     person, sign_in: None where a machine acts for itself.
 
-    How and when the person signed in is there without `openid` too: a resource server may ask for a newer sign-in (RFC 9470).
+    How and when the person signed in is there without `openid` too: a resource server may ask for a newer
+    sign-in (RFC 9470).
 
     Its audience is this server until clients can name another (RFC 8707): whoever takes it knows the issuer.
     """

@@ -1,4 +1,6 @@
-"""A token that somebody sent to have it revoked or explained: which row it belongs to, and whether it is good for anything."""
+"""A token that somebody sent to have it revoked or explained: which row it belongs to, and whether it is good
+for anything.
+"""
 
 import hmac
 from typing import Any
@@ -27,10 +29,14 @@ class KnownToken:
 
     def expires_at(self) -> int | None:
         """None for a refresh token that never expires."""
-        return self.row.refresh_token_expires_at if self.is_refresh_token else self.row.access_token_expires_at
+        return (
+            self.row.refresh_token_expires_at if self.is_refresh_token else self.row.access_token_expires_at
+        )
 
     def is_active(self) -> bool:
-        """Live, of a person who is there and not disabled; of the refresh tokens of a family, only the current one."""
+        """Live, of a person who is there and not disabled; of the refresh tokens of a family, only the
+        current one.
+        """
         end = self.expires_at()
         if end is not None and end <= clock.now():
             return False

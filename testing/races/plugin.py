@@ -1,7 +1,9 @@
-"""A pytest plugin: every scene of `flask prove` as a test, for whoever changes Ostiary or wires a `create_app` of their own.
+"""A pytest plugin: every scene of `flask prove` as a test, for whoever changes Ostiary or wires a
+`create_app` of their own.
 
-Enters: `--prove-app`, `--prove-database-url`, `--prove-rounds`, or ini options of the same names. Leaves: tests marked `prove`, one
-for each scene and one for how the database is set up; one that fails says which promise was broken. `docs/proving.md` has more.
+Enters: `--prove-app`, `--prove-database-url`, `--prove-rounds`, or ini options of the same names. Leaves:
+tests marked `prove`, one for each scene and one for how the database is set up; one that fails says which
+promise was broken. `docs/proving.md` has more.
 """
 
 import math
@@ -56,7 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
     url = option(config, "database_url")
     if url and database.is_memory(url):
         raise pytest.UsageError("in-memory SQLite is for the test client alone: there is nothing to race on")
@@ -97,7 +101,9 @@ class Prepared(NamedTuple):
 
 @contextmanager
 def prepare(factory: str, database_url: str) -> Iterator[Prepared]:
-    """A stage for the app that `factory` makes, in a place of its own beside `database_url`; and what voids promises there."""
+    """A stage for the app that `factory` makes, in a place of its own beside `database_url`; and what voids
+    promises there.
+    """
     with tempfile.TemporaryDirectory(prefix="ostiary-prove-") as folder:
         url = database_url or f"sqlite:///{folder}/ostiary.sqlite3"
         app: Flask = import_string(factory)(

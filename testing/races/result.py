@@ -1,4 +1,6 @@
-"""What came out of a scene: how often it was played, what was answered, how fast, what was run again, what was broken."""
+"""What came out of a scene: how often it was played, what was answered, how fast, what was run again, what
+was broken.
+"""
 
 import statistics
 from collections import Counter

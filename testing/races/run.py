@@ -1,4 +1,6 @@
-"""Plays the scenes, each so many rounds or so long, and returns their tallies; says what makes them worth nothing."""
+"""Plays the scenes, each so many rounds or so long, and returns their tallies; says what makes them worth
+nothing.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,9 @@ FACTORY = "app:create_app"
 
 @contextmanager
 def open_testbed(settings: Settings, factory: str = FACTORY) -> Iterator[Testbed]:
-    """A stage on an empty database, with the tables of the app's own models. factory: where its `create_app` is."""
+    """A stage on an empty database, with the tables of the app's own models. factory: where its `create_app`
+    is.
+    """
     app: Flask = import_string(factory)(settings)
     stop_delivery(app)
     try:
@@ -36,7 +40,9 @@ def open_testbed(settings: Settings, factory: str = FACTORY) -> Iterator[Testbed
 
 
 def find_caveats(*apps: Flask) -> list[str]:
-    """Why promises are void as the databases of these apps are set up, whatever comes out of races; with what to do."""
+    """Why promises are void as the databases of these apps are set up, whatever comes out of races; with what
+    to do.
+    """
     voids = []
     for app in apps:
         with app.app_context():

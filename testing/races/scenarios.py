@@ -1,6 +1,8 @@
-"""The scenes: each brings requests to the same moment and looks at what is left. A broken promise raises BrokenPromiseError.
+"""The scenes: each brings requests to the same moment and looks at what is left. A broken promise raises
+BrokenPromiseError.
 
-`SCENES` is the list of them all. What each promises is in `docs/adr/` and, against attackers, in `docs/threat-model.md`.
+`SCENES` is the list of them all. What each promises is in `docs/adr/` and, against attackers, in
+`docs/threat-model.md`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from testing.races.workers import Answer
 FAMILIES = 4  # of as many people, each refreshed and ended at the same moment
 
 
-# ---- what must hold afterwards ----------------------------------------------------------------------------------------
+# ---- what must hold afterwards -----------------------------------------------------------------------------
 
 
 def check_live(stage: Testbed, client_id: str, user_id: int | None, access_tokens: Sequence[str]) -> None:
@@ -48,11 +50,13 @@ def check_refused(answers: Sequence[Answer]) -> None:
     check(not kinds, f"instead of refusals: {sorted(kinds)}")
 
 
-# ---- the scenes -------------------------------------------------------------------------------------------------------
+# ---- the scenes --------------------------------------------------------------------------------------------
 
 
 def one_code(stage: Testbed) -> None:
-    """One sender gets tokens; to all others the code was used before, and that ends what it became (RFC 6749 §4.1.2)."""
+    """One sender gets tokens; to all others the code was used before, and that ends what it became (RFC 6749
+    §4.1.2).
+    """
     client_id, user_id = stage.client(), stage.person()
     answers = stage.at_once([stage.exchange(client_id, stage.code(client_id, user_id))] * stage.crowd.size)
     winners = [answer for answer in answers if answer.status == 200]
@@ -62,7 +66,9 @@ def one_code(stage: Testbed) -> None:
 
 
 def one_refresh_token(stage: Testbed) -> None:
-    """All senders get one and the same pair, and one row is stored; in strict mode one gets it and the repeats are thefts."""
+    """All senders get one and the same pair, and one row is stored; in strict mode one gets it and the
+    repeats are thefts.
+    """
     client_id, user_id = stage.client(), stage.person()
     presented = stage.sign_in(client_id, user_id).refresh_token
     answers = stage.at_once([stage.refresh(client_id, presented)] * stage.crowd.size)
@@ -77,7 +83,9 @@ def one_refresh_token(stage: Testbed) -> None:
 
 
 def sign_ins(stage: Testbed, max_sessions: int) -> None:
-    """All succeed and as many as are allowed stay, both where the person had no token and where every slot was taken."""
+    """All succeed and as many as are allowed stay, both where the person had no token and where every slot
+    was taken.
+    """
     client_id, user_id = stage.client(max_sessions=max_sessions), stage.person()
     for _ in range(2):
         codes = stage.codes(client_id, [user_id] * stage.crowd.size)
@@ -123,7 +131,11 @@ def sign_outs_against_refreshes(stage: Testbed) -> None:
 
 
 def check_ended(
-    stage: Testbed, client_id: str, user_ids: Sequence[int], pairs: Sequence[Pair], refreshed: Sequence[Answer]
+    stage: Testbed,
+    client_id: str,
+    user_ids: Sequence[int],
+    pairs: Sequence[Pair],
+    refreshed: Sequence[Answer],
 ) -> None:
     """Nothing of the families lives, nor of what a refresh that was fast enough has made of them."""
     check_refused([answer for answer in refreshed if answer.status != 200])

@@ -1,7 +1,8 @@
-"""A place of its own for a proof: a schema, a database or a file beside the operator's, made before and dropped after.
+"""A place of its own for a proof: a schema, a database or a file beside the operator's, made before and
+dropped after.
 
-Enters: an app. Leaves: its settings with another database URL. The name of a place says until when it may be in use and by which
-process, so what a killed run left behind is known, and the next run drops it.
+Enters: an app. Leaves: its settings with another database URL. The name of a place says until when it may be
+in use and by which process, so what a killed run left behind is known, and the next run drops it.
 """
 
 import hashlib
@@ -35,10 +36,11 @@ class NoScratchDatabaseError(Exception):
 
 @contextmanager
 def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
-    """Settings for an empty place beside the tables of this app, which is dropped at the end, however it comes.
+    """Settings for an empty place beside the tables of this app, which is dropped at the end, however it
+    comes.
 
-    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError, or DBAPIError for a database
-    that is away.
+    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError, or DBAPIError
+    for a database that is away.
     """
     name = new_name(duration)
     settings: Settings = state_of(app).settings
@@ -50,12 +52,15 @@ def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
             make(name)
         except DBAPIError as error:
             what = "its user must be allowed to create a schema of its own (on MariaDB a database)"
-            raise NoScratchDatabaseError(f"the database refused ({database.describe(error)}): {what}") from None
+            raise NoScratchDatabaseError(
+                f"the database refused ({database.describe(error)}): {what}"
+            ) from None
     try:
         url = database.scratch.scratch_url(settings.database_url, name)
         if not leads_to(url, name):
             raise NoScratchDatabaseError(
-                "something between here and the database drops `options`, which lead to the place: go around it"
+                "something between here and the database drops `options`, which lead to the place: go"
+                " around it"
             )
         yield settings.model_copy(update={"database_url": url})
     finally:
@@ -69,7 +74,9 @@ def make(name: str) -> None:
 
 
 def leads_to(url: str, name: str) -> bool:
-    """Whether who connects to this URL is in the place: else the proof would race in the operator's own tables."""
+    """Whether who connects to this URL is in the place: else the proof would race in the operator's own
+    tables.
+    """
     engine = create_engine(url, **database.engine_options(url))
     database.prepare(engine)
     try:

@@ -1,6 +1,8 @@
-"""The stage of the scenes: people, clients, codes and browsers in the place of its own, the crowd, and what is stored afterwards.
+"""The stage of the scenes: people, clients, codes and browsers in the place of its own, the crowd, and what
+is stored afterwards.
 
-Rows that a scene begins with are stored by an app of this process; everything that is tried goes through the crowd.
+Rows that a scene begins with are stored by an app of this process; everything that is tried goes through the
+crowd.
 """
 
 import itertools
@@ -56,7 +58,7 @@ class Testbed:
         """Every thread of the crowd gets its connection to the database, which is no part of any race."""
         self.crowd.at_once([self.me(credentials.new_access_token())] * self.crowd.size)
 
-    # ---- rows -----------------------------------------------------------------------------------------------------
+    # ---- rows ----------------------------------------------------------------------------------------------
 
     def client(self, **columns: Any) -> str:
         """The `client_id` of a new client, which may use every grant."""
@@ -78,7 +80,10 @@ class Testbed:
     def people(self, count: int) -> list[int]:
         """The ids of so many new people, who have no password."""
         with self.app.app_context(), transaction():
-            return [store.users.add(f"{name}@example.com", "", "").id for name in itertools.islice(self._names, count)]
+            return [
+                store.users.add(f"{name}@example.com", "", "").id
+                for name in itertools.islice(self._names, count)
+            ]
 
     def person(self) -> int:
         return self.people(1)[0]
@@ -120,7 +125,7 @@ class Testbed:
         with self.app.app_context():
             return store.codes.count_of_client(client_id)
 
-    # ---- calls ----------------------------------------------------------------------------------------------------
+    # ---- calls ---------------------------------------------------------------------------------------------
 
     def token_call(self, client_id: str, form: dict[str, str], path: str = "/oauth/token") -> Call:
         basic = b64encode(f"{client_id}:{self._client_secret}".encode()).decode()
@@ -146,17 +151,21 @@ class Testbed:
     def challenge(self) -> str:
         return pkce.s256(self._verifier)
 
-    # ---- what is answered -----------------------------------------------------------------------------------------
+    # ---- what is answered ----------------------------------------------------------------------------------
 
     def at_once(self, calls: Sequence[Call]) -> list[Answer]:
-        """The answers to calls that were sent at the same moment, counted; none may be a 5xx, or hit a unique key on its way."""
+        """The answers to calls that were sent at the same moment, counted; none may be a 5xx, or hit a unique
+        key on its way.
+        """
         answers = self.crowd.at_once(calls)
         again, self.crowd.again = self.crowd.again, Counter()
         before = self.tally.unique_key_retries
         self.tally.note(answers, again)
         for call, answer in zip(calls, answers, strict=True):
             check(answer.status < 500, f"{call.method} {call.path} was answered {answer.status}")
-        check(self.tally.unique_key_retries == before, "the unique key had to decide, because the lock did not")
+        check(
+            self.tally.unique_key_retries == before, "the unique key had to decide, because the lock did not"
+        )
         return answers
 
     def send(self, call: Call) -> Answer:
@@ -185,7 +194,9 @@ class Browser:
             session["_user_id"] = cookie_value
 
     def ask(self, client_id: str) -> dict[str, str]:
-        """Bring an authorization request; returns the fields of the consent page's form, without the decision."""
+        """Bring an authorization request; returns the fields of the consent page's form, without the
+        decision.
+        """
         parameters = {
             "response_type": "code",
             "client_id": client_id,
@@ -203,12 +214,17 @@ class Browser:
     def allow(self, client_id: str) -> tuple[str, dict[str, str]]:
         """Allow the client; returns its code, and the form that signs out."""
         form = self.ask(client_id)
-        answer = send(self._stage.app, self.call("/oauth/authorize", form | {"decision": "allow"}), self._issuer)
+        answer = send(
+            self._stage.app, self.call("/oauth/authorize", form | {"decision": "allow"}), self._issuer
+        )
         return code_in(answer), {"csrf_token": form["csrf_token"]}
 
     def call(self, path: str, form: dict[str, str]) -> Call:
         return Call(
-            "POST", path, {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}, form
+            "POST",
+            path,
+            {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())},
+            form,
         )
 
 
@@ -226,7 +242,9 @@ def pair_of(answer: Answer) -> Pair:
 def code_in(answer: Answer) -> str:
     """The code that the browser takes back to the client."""
     codes = parse_qs(urlsplit(answer.location).query).get("code", [""])
-    check(answer.location.startswith(REDIRECT_URI) and bool(codes[0]), f"a consent was answered {answer.status}")
+    check(
+        answer.location.startswith(REDIRECT_URI) and bool(codes[0]), f"a consent was answered {answer.status}"
+    )
     return codes[0]
 
 

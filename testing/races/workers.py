@@ -1,7 +1,9 @@
-"""A crowd: several processes with several threads each, whose requests go through the whole app at the same moment.
+"""A crowd: several processes with several threads each, whose requests go through the whole app at the same
+moment.
 
-Enters: calls. Leaves: their answers, and how often a request had to be run again. Each process makes the app for itself, as a
-production server's workers do, and calls it without a port: what is tried is everything behind the WSGI server.
+Enters: calls. Leaves: their answers, and how often a request had to be run again. Each process makes the app
+for itself, as a production server's workers do, and calls it without a port: what is tried is everything
+behind the WSGI server.
 """
 
 import json
@@ -81,16 +83,23 @@ def send(app: Flask, call: Call, issuer: str) -> Answer:
         data=urlencode(call.form),
     )
     seconds = time.perf_counter() - started
-    return Answer(answer.status_code, answer.headers.get("Location", ""), answer.get_data(as_text=True), seconds)
+    return Answer(
+        answer.status_code, answer.headers.get("Location", ""), answer.get_data(as_text=True), seconds
+    )
 
 
 class WorkerPool:
-    """`with Crowd(factory, settings) as crowd:` starts the processes. factory: where `create_app` is, such as `app:create_app`."""
+    """`with Crowd(factory, settings) as crowd:` starts the processes. factory: where `create_app` is, such as
+    `app:create_app`.
+    """
 
-    def __init__(self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS) -> None:
+    def __init__(
+        self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS
+    ) -> None:
         self.size = processes * threads
         self.again: Counter[str] = Counter()  # why requests were run again, since the last `forget`
-        context = multiprocessing.get_context("spawn")  # a fork would share what must not be shared, such as a pool
+        # a fork would share what must not be shared, such as a pool
+        context = multiprocessing.get_context("spawn")
         self._barrier = context.Barrier(self.size)  # kept: its semaphores go with it
         self._ends: list[Connection] = []
         self._processes = []
@@ -121,7 +130,10 @@ class WorkerPool:
             process.join()
 
     def at_once(self, calls: Sequence[Call]) -> list[Answer]:
-        """The answers to calls that were sent at the same moment, in their order. As many as the crowd has threads at most."""
+        """The answers to calls that were sent at the same moment, in their order.
+
+        As many as the crowd has threads at most.
+        """
         count = len(self._ends)
         for number, end in enumerate(self._ends):
             end.send(list(calls[number::count]))
@@ -134,7 +146,9 @@ class WorkerPool:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Processes that are started meanwhile never see Ctrl-C, which reaches the whole group: who started them ends them."""
+    """Processes that are started meanwhile never see Ctrl-C, which reaches the whole group: who started them
+    ends them.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -145,7 +159,11 @@ def without_interrupts() -> Iterator[None]:
 def receive(end: Connection, seconds: float) -> Any:
     """What a process has to say. Raises CrowdError for one that has ended or is too slow, or that failed."""
     try:
-        said = end.recv() if end.poll(seconds) else WorkerError(f"a process of the crowd said nothing for {seconds} s")
+        said = (
+            end.recv()
+            if end.poll(seconds)
+            else WorkerError(f"a process of the crowd said nothing for {seconds} s")
+        )
     except (EOFError, ConnectionError):
         raise WorkerError("a process of the crowd has ended") from None
     if isinstance(said, WorkerError):

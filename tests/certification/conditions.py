@@ -1,7 +1,7 @@
 """What the certification suite checks of every answer, whatever a module is about, as assertions.
 
-`docs/certification.md` lists its conditions by name and says which function here stands for which. What it only warns of is
-asserted like what it fails for.
+`docs/certification.md` lists its conditions by name and says which function here stands for which. What it
+only warns of is asserted like what it fails for.
 """
 
 import hashlib
@@ -30,12 +30,15 @@ NEEDS_A_PAGE = {"interaction_required", "login_required", "account_selection_req
 KEY_TYPES = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 PUBLIC_MEMBERS = {"kty", "kid", "use", "alg", "n", "e", "crv", "x", "y"}  # anything else could be private
 BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
-OF_THE_ID_TOKEN = set("iss sub aud exp iat auth_time nonce acr amr azp at_hash c_hash nbf jti sid s_hash txn".split())
+OF_THE_ID_TOKEN = set(
+    "iss sub aud exp iat auth_time nonce acr amr azp at_hash c_hash nbf jti sid s_hash txn".split()
+)
 
 SCOPE_CLAIMS = {
     "openid": {"sub"},
     "profile": set(
-        "name given_name family_name middle_name nickname profile picture website gender birthdate zoneinfo locale"
+        "name given_name family_name middle_name nickname profile picture website gender birthdate"
+        " zoneinfo locale"
         " updated_at preferred_username".split()
     ),
     "email": {"email", "email_verified"},
@@ -47,7 +50,7 @@ TEXT_CLAIMS = (SCOPE_CLAIMS["profile"] | {"sub", "email", "phone_number"}) - {"u
 ADDRESS_MEMBERS = set("formatted street_address locality region postal_code country".split())
 
 
-# ---- before the flow ----------------------------------------------------------------------------------------------------
+# ---- before the flow ---------------------------------------------------------------------------------------
 
 
 def check_server(answer, party):
@@ -79,7 +82,7 @@ def check_keys(answer):
     return answer.json
 
 
-# ---- the authorization endpoint ----------------------------------------------------------------------------------------
+# ---- the authorization endpoint ----------------------------------------------------------------------------
 
 
 def check_authorization_response(authorization):
@@ -112,7 +115,10 @@ def check_comes_from_here(authorization):
 def check_is_no_redirect(visit):
     """An error, shown as a page; nobody is sent anywhere."""
     assert visit.answer.status_code == 400 and visit.answer.mimetype == "text/html"
-    assert not set(visit.answer.headers.keys()) & {"Location", "Refresh"} and "http-equiv" not in visit.answer.text
+    assert (
+        not set(visit.answer.headers.keys()) & {"Location", "Refresh"}
+        and "http-equiv" not in visit.answer.text
+    )
     assert visit.headings == ["This link does not work"]
     assert visit.pages[-1].forms == []
 
@@ -123,7 +129,7 @@ def check_error_texts(answer):
     check_address(answer.get("error_uri", ISSUER))
 
 
-# ---- the token endpoint ------------------------------------------------------------------------------------------------
+# ---- the token endpoint ------------------------------------------------------------------------------------
 
 
 def check_token_response(answer):
@@ -149,13 +155,15 @@ def check_refused(answer, error):
 
 
 def check_is_random(text):
-    """Long enough, and of enough different characters: Shannon's entropy of a character, times their number."""
+    """Long enough, and of enough different characters: Shannon's entropy of a character, times
+    their number.
+    """
     assert len(text) * 8 >= BITS
     shares = [count / len(text) for count in Counter(text).values()]
     assert -sum(share * math.log2(share) for share in shares) * len(text) > ENTROPY
 
 
-# ---- the ID token ------------------------------------------------------------------------------------------------------
+# ---- the ID token ------------------------------------------------------------------------------------------
 
 
 def check_id_token(party, tokens, nonce):
@@ -173,7 +181,8 @@ def check_id_token(party, tokens, nonce):
     assert re.fullmatch(r"[\x20-\x7E]{1,255}", claims["sub"])
     assert claims["at_hash"] == half_digest(header["alg"], tokens["access_token"])
     assert not claims.keys() & {"c_hash", "s_hash"}  # of other flows
-    assert claims.keys() <= OF_THE_ID_TOKEN  # nothing that nobody asked for; what a scope asks for is at userinfo
+    # nothing that nobody asked for; what a scope asks for is at userinfo
+    assert claims.keys() <= OF_THE_ID_TOKEN
     return header, claims
 
 
@@ -192,11 +201,13 @@ def half_digest(alg, text):
     return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 
-# ---- userinfo ----------------------------------------------------------------------------------------------------------
+# ---- userinfo ----------------------------------------------------------------------------------------------
 
 
 def check_userinfo_response(answer, id_token):
-    """As JSON, of the same person as the ID token, each claim of the type that it has (OpenID Connect Core §5.1, §5.3.2)."""
+    """As JSON, of the same person as the ID token, each claim of the type that it has (OpenID Connect Core
+    §5.1, §5.3.2).
+    """
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     check_standard_claims(answer.json)
     assert answer.json["sub"] == id_token["sub"]
@@ -207,7 +218,12 @@ def check_userinfo_response(answer, id_token):
 def check_standard_claims(claims):
     """No claim is null, blank or the word "null"; there are none that OpenID Connect does not know."""
     texts = {name: claims[name] for name in claims if name in TEXT_CLAIMS}
-    assert claims.keys() - texts.keys() <= {"email_verified", "phone_number_verified", "address", "updated_at"}
+    assert claims.keys() - texts.keys() <= {
+        "email_verified",
+        "phone_number_verified",
+        "address",
+        "updated_at",
+    }
     check_texts(texts)
     check_texts(claims.get("address", {}))
     assert claims.get("address", {}).keys() <= ADDRESS_MEMBERS

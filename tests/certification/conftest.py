@@ -1,4 +1,6 @@
-"""A database as an operator prepares it for the certification suite, with the commands that `docs/certification.md` names."""
+"""A database as an operator prepares it for the certification suite, with the commands that
+`docs/certification.md` names.
+"""
 
 import json
 import shlex
@@ -67,7 +69,10 @@ def flask(app):
 
 @pytest.fixture
 def party(http, prepared, sleep):
-    """A function that makes the client of this name ready. The clock stands still, and nobody is signed in."""
+    """A function that makes the client of this name ready.
+
+    The clock stands still, and nobody is signed in.
+    """
     return lambda name, **changed: RelyingParty(http, prepared[1][name], **changed)
 
 

@@ -1,8 +1,9 @@
 """`python -m tests.certification.modules`: which certification modules are mirrored by which tests.
 
-Enters: the tables of `docs/certification.md`, and the markers `@pytest.mark.certification("oidcc-server")` in the tests' sources.
-Leaves: each module with its test, the counts, and exit code 1 where they do not fit together. `--write` puts the places of the
-tests into the document. The reading and comparing is that of `tests/threats.py`.
+Enters: the tables of `docs/certification.md`, and the markers `@pytest.mark.certification("oidcc-server")` in
+the tests' sources.
+Leaves: each module with its test, the counts, and exit code 1 where they do not fit together. `--write` puts
+the places of the tests into the document. The reading and comparing is that of `tests/threats.py`.
 """
 
 import argparse

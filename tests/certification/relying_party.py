@@ -1,7 +1,8 @@
 """The client that the certification suite is, and the person in front of the browser that it opens.
 
-`RelyingParty` knows the server by its metadata alone and sends what the suite sends: no PKCE, a fresh `state` and `nonce` in each
-request, the parameters in alphabetical order. Whatever a module is about, each answer goes through `conditions.py`.
+`RelyingParty` knows the server by its metadata alone and sends what the suite sends: no PKCE, a fresh `state`
+and `nonce` in each request, the parameters in alphabetical order. Whatever a module is about, each answer
+goes through `conditions.py`.
 """
 
 import secrets
@@ -32,14 +33,21 @@ ANSWERS = {
 
 
 def random_text(length):
-    """As the suite makes `state` and `nonce`: a long one ends in what is safe in a URL besides letters and digits."""
+    """As the suite makes `state` and `nonce`: a long one ends in what is safe in a URL besides letters and
+    digits.
+    """
     tail = URL_SAFE if length > 10 else ""
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length - len(tail))) + tail
+    return (
+        "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length - len(tail)))
+        + tail
+    )
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What the browser showed, page by page, and the last answer that it got: a page, or a redirect to the client."""
+    """What the browser showed, page by page, and the last answer that it got: a page, or a redirect to the
+    client.
+    """
 
     pages: list[Page]
     answer: TestResponse
@@ -63,7 +71,9 @@ class Visit:
 
 
 def walk(http, answer):
-    """Follow an answer as a person does who signs in, allows and confirms, until there is nothing left to press."""
+    """Follow an answer as a person does who signs in, allows and confirms, until there is nothing left to
+    press.
+    """
     pages = []
     answer = follow(http, answer)
     while answer.status_code == 200:
@@ -115,7 +125,7 @@ class RelyingParty:
     def jwks(self):
         return conditions.check_keys(self.http.get(self.metadata["jwks_uri"]))
 
-    # ---- the authorization endpoint --------------------------------------------------------------------------------
+    # ---- the authorization endpoint ------------------------------------------------------------------------
 
     def request(self, **changed):
         """The parameters of an authorization request. A value of None leaves one out."""
@@ -154,7 +164,7 @@ class RelyingParty:
         assert signed_in.authorization.headings == []
         return signed_in
 
-    # ---- the token endpoint, and what comes after it ---------------------------------------------------------------
+    # ---- the token endpoint, and what comes after it -------------------------------------------------------
 
     def exchange(self, authorization, **body):
         answer = self.ask_for_tokens(**code_grant(authorization), **body)
@@ -169,14 +179,16 @@ class RelyingParty:
         body = {name: value for name, value in body.items() if value is not None}
         address = self.metadata["token_endpoint"]
         if self.auth_method == "client_secret_post":
-            return self.http.post(address, data=body | {"client_id": self.client_id, "client_secret": self.secret})
+            return self.http.post(
+                address, data=body | {"client_id": self.client_id, "client_secret": self.secret}
+            )
         return self.http.post(address, data=body, auth=(quote_plus(self.client_id), quote_plus(self.secret)))
 
     def call_userinfo(self, tokens):
         header = {"Authorization": f"Bearer {tokens['access_token']}"}
         return self.http.get(self.metadata["userinfo_endpoint"], headers=header)
 
-    # ---- logout ----------------------------------------------------------------------------------------------------
+    # ---- logout --------------------------------------------------------------------------------------------
 
     def log_out(self, **parameters):
         """Send the person to the end_session_endpoint, who confirms if asked."""
@@ -187,4 +199,8 @@ class RelyingParty:
 def code_grant(authorization):
     """The body that a code is redeemed with, the client's proof aside."""
     code = authorization.parameters["code"]
-    return {"grant_type": "authorization_code", "code": code, "redirect_uri": authorization.sent["redirect_uri"]}
+    return {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": authorization.sent["redirect_uri"],
+    }

@@ -1,4 +1,6 @@
-"""The modules of `oidcc-backchannel-rp-initiated-logout-certification-test-plan`; the notice goes to a real server, over TLS."""
+"""The modules of `oidcc-backchannel-rp-initiated-logout-certification-test-plan`; the notice goes to a real
+server, over TLS.
+"""
 
 from urllib.parse import parse_qs
 

@@ -1,7 +1,8 @@
 """The modules of `oidcc-basic-certification-test-plan`, one test each, in the plan's order.
 
-`RelyingParty.sign_in` makes the checks that the suite makes in every module; here stands what is the module's own. Where the suite
-asks for a screenshot, the page itself is looked at; where it forbids to ask the person, there must be none.
+`RelyingParty.sign_in` makes the checks that the suite makes in every module; here stands what is the module's
+own. Where the suite asks for a screenshot, the page itself is looked at; where it forbids to ask the person,
+there must be none.
 """
 
 import json
@@ -45,7 +46,7 @@ def test_oidcc_idtoken_unsigned(client, flask):
     assert refused.exit_code == 1 and "an ID token that is not signed proves nothing" in refused.stderr
 
 
-# ---- userinfo ----------------------------------------------------------------------------------------------------------
+# ---- userinfo ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.certification("oidcc-userinfo-get")
@@ -70,7 +71,7 @@ def test_oidcc_userinfo_post_body(client):
     conditions.check_userinfo_response(answer, signed_in.claims)
 
 
-# ---- what is asked for -------------------------------------------------------------------------------------------------
+# ---- what is asked for -------------------------------------------------------------------------------------
 
 
 @pytest.mark.certification("oidcc-ensure-request-without-nonce-succeeds-for-code-flow")
@@ -79,7 +80,9 @@ def test_oidcc_ensure_request_without_nonce_succeeds_for_code_flow(client):
 
 
 def check_scope(client, scope, **more):
-    """Everything that the scopes stand for comes at userinfo, nothing else, and none of it in the ID token (§5.4)."""
+    """Everything that the scopes stand for comes at userinfo, nothing else, and none of it in the ID token
+    (§5.4).
+    """
     assert set(scope.split()) <= set(client.metadata["scopes_supported"])
     signed_in = client.sign_in(scope=scope, **more)
     userinfo = conditions.check_userinfo_response(client.call_userinfo(signed_in.tokens), signed_in.claims)
@@ -118,7 +121,10 @@ def test_oidcc_alternate_happy_flow(client):
 
 
 def check_is_asked_to_sign_in(client, **parameters):
-    """With no session: the sign-in page is shown, and the flow goes on to its end. Returns the sign-in page."""
+    """With no session: the sign-in page is shown, and the flow goes on to its end.
+
+    Returns the sign-in page.
+    """
     authorization = client.sign_in(**parameters).authorization
     assert authorization.headings[0] == "Sign in"
     return authorization.pages[0]
@@ -134,7 +140,7 @@ def test_oidcc_display_popup(client):
     check_is_asked_to_sign_in(client, display="popup")
 
 
-# ---- who is signed in --------------------------------------------------------------------------------------------------
+# ---- who is signed in --------------------------------------------------------------------------------------
 
 
 @pytest.mark.certification("oidcc-prompt-login")
@@ -220,7 +226,7 @@ def test_oidcc_ensure_request_with_acr_values_succeeds(client):
     assert client.sign_in(acr_values=" ".join(values)).claims["acr"] in values
 
 
-# ---- codes and redirect URIs -------------------------------------------------------------------------------------------
+# ---- codes and redirect URIs -------------------------------------------------------------------------------
 
 
 def sign_in_and_keep_the_code(client):
@@ -262,7 +268,7 @@ def test_oidcc_server_client_secret_post(party):
     client.sign_in()
 
 
-# ---- request objects ---------------------------------------------------------------------------------------------------
+# ---- request objects ---------------------------------------------------------------------------------------
 
 
 def without_signature(**claims):
@@ -282,7 +288,9 @@ def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
 @pytest.mark.certification("oidcc-unsigned-request-object-supported-correctly-or-rejected-as-unsupported")
 @pytest.mark.parametrize("is_complete", [False, True])
 def test_oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(client, is_complete):
-    """Signed ones are supported, so that it is wrong as it is unsigned, and not because there is one (RFC 9101 §6.2)."""
+    """Signed ones are supported, so that it is wrong as it is unsigned, and not because there is one (RFC
+    9101 §6.2).
+    """
     assert "none" not in client.metadata["request_object_signing_alg_values_supported"]
     more = {"iss": client.client_id, "aud": ISSUER} if is_complete else {}
     text = without_signature(**client.request(), **more)
@@ -293,13 +301,15 @@ def test_oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupp
 
 @pytest.mark.certification("oidcc-ensure-request-object-with-redirect-uri")
 def test_oidcc_ensure_request_object_with_redirect_uri(client):
-    """What is not signed says nothing, so the address outside counts; it is not registered, and nobody is sent anywhere."""
+    """What is not signed says nothing, so the address outside counts; it is not registered, and nobody is
+    sent anywhere.
+    """
     text = without_signature(**client.request())
     answered = client.authorize(state=None, nonce=None, request=text, redirect_uri=f"{CALLBACK}_invalid")
     conditions.check_is_no_redirect(answered)
 
 
-# ---- the rest ----------------------------------------------------------------------------------------------------------
+# ---- the rest ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.certification("oidcc-claims-essential")
@@ -311,13 +321,18 @@ def test_oidcc_claims_essential(client):
 
 
 def check_refresh(client, sleep, **body):
-    """A refreshed pair, and an ID token that speaks of the same sign-in (OpenID Connect Core §12.2). Returns the new tokens."""
+    """A refreshed pair, and an ID token that speaks of the same sign-in (OpenID Connect Core §12.2).
+
+    Returns the new tokens.
+    """
     assert {"offline_access", "openid"} <= set(client.metadata["scopes_supported"])
     assert "refresh_token" in client.metadata["grant_types_supported"]
     first = client.sign_in(prompt="consent")
     assert first.authorization.headings[-1].endswith("asks for access")
     sleep(1)
-    answer = client.ask_for_tokens(grant_type="refresh_token", refresh_token=first.tokens["refresh_token"], **body)
+    answer = client.ask_for_tokens(
+        grant_type="refresh_token", refresh_token=first.tokens["refresh_token"], **body
+    )
     tokens = conditions.check_token_response(answer)
     assert tokens["access_token"] != first.tokens["access_token"]
     _header, claims = conditions.check_id_token(client, tokens, nonce=None)

@@ -1,4 +1,6 @@
-"""The module of `oidcc-config-certification-test-plan`: the metadata, read as a program reads them that knows the issuer alone."""
+"""The module of `oidcc-config-certification-test-plan`: the metadata, read as a program reads them that knows
+the issuer alone.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""The list of certification modules and the tests fit together: each has one test, in its own name, where the document says."""
+"""The list of certification modules and the tests fit together: each has one test, in its own name, where the
+document says.
+"""
 
 import pytest
 
@@ -41,7 +43,9 @@ def test_no_module_of_a_plan_is_missing():
     listed = modules_by_plan(DOCUMENT.read_text())
     assert {plan: len(modules) for plan, modules in listed.items()} == PLANS
     entries = read_entries(DOCUMENT.read_text(), ROW)
-    assert [entry.identifier for entry in entries] == [module for modules in listed.values() for module in modules]
+    assert [entry.identifier for entry in entries] == [
+        module for modules in listed.values() for module in modules
+    ]
 
 
 def test_the_command_says_so(capsys):
@@ -60,9 +64,21 @@ def test_what_fits_is_no_problem():
     ("listed", "marked", "words"),
     [
         (LISTED, MARKED[:-1], "oidcc-max-age-1 has no test"),
-        (LISTED, [*MARKED, Marker("oidcc-ghost", "test_app.py", "test_oidcc_ghost")], "oidcc-ghost is not listed"),
-        (LISTED, [*MARKED, Marker("oidcc-server", "test_app.py", "test_oidcc_server")], "oidcc-server has 2 tests"),
-        (LISTED, [MARKED[0], Marker("oidcc-max-age-1", "test_app.py", "test_x")], "is not named after oidcc-max-age-1"),
+        (
+            LISTED,
+            [*MARKED, Marker("oidcc-ghost", "test_app.py", "test_oidcc_ghost")],
+            "oidcc-ghost is not listed",
+        ),
+        (
+            LISTED,
+            [*MARKED, Marker("oidcc-server", "test_app.py", "test_oidcc_server")],
+            "oidcc-server has 2 tests",
+        ),
+        (
+            LISTED,
+            [MARKED[0], Marker("oidcc-max-age-1", "test_app.py", "test_x")],
+            "is not named after oidcc-max-age-1",
+        ),
         (LISTED.replace("basic_op.py", "x.py"), MARKED, "oidcc-server names other places"),
         (LISTED.replace("oidcc-max-age-1 |", "oidcc-server |"), MARKED, "oidcc-server is listed 2 times"),
     ],
@@ -84,5 +100,8 @@ def test_the_command_writes_the_places_and_fails_where_a_module_has_no_test(monk
 
 
 def test_commands_are_read_with_their_continued_lines():
-    text = "```bash\n.venv/bin/flask users add a \\\n  --json\n.venv/bin/flask clients add b\n```\nand `flask keys list`.\n"
+    text = (
+        "```bash\n.venv/bin/flask users add a \\\n  --json\n.venv/bin/flask clients add"
+        " b\n```\nand `flask keys list`.\n"
+    )
     assert commands_in(text) == [".venv/bin/flask users add a    --json", ".venv/bin/flask clients add b"]

@@ -1,6 +1,7 @@
 """The modules of `oidcc-rp-initiated-logout-certification-test-plan`, one test each, in the plan's order.
 
-What the suite leaves to a screenshot is looked at. What it leaves open is decided here: a request that is refused signs nobody out.
+What the suite leaves to a screenshot is looked at. What it leaves open is decided here: a request that is
+refused signs nobody out.
 """
 
 import pytest
@@ -12,7 +13,8 @@ from tests.certification import conditions
 from tests.certification.relying_party import DISCOVERY_URL, SIGNED_OUT, random_text
 
 STATE = (
-    "Az09-._~!\"#$%&'()*,/:<=>?@[\\]^`{|}"  # all that may stand in one, but for the blank, the plus and the semicolon
+    # all that may stand in one, but for the blank, the plus and the semicolon
+    "Az09-._~!\"#$%&'()*,/:<=>?@[\\]^`{|}"
 )
 
 
@@ -65,7 +67,9 @@ def test_oidcc_rp_initiated_logout_bad_post_logout_redirect_uri(client, hint):
 def test_oidcc_rp_initiated_logout_modified_id_token_hint(client, hint):
     header, (_signed_with, claims, _signature) = jose.segment({"alg": "none"}), hint.split(".")
     modified = f"{header}.{claims}."
-    check_is_refused(client, client.log_out(id_token_hint=modified, post_logout_redirect_uri=SIGNED_OUT, state=STATE))
+    check_is_refused(
+        client, client.log_out(id_token_hint=modified, post_logout_redirect_uri=SIGNED_OUT, state=STATE)
+    )
 
 
 @pytest.mark.certification("oidcc-rp-initiated-logout-no-id-token-hint")
@@ -114,6 +118,13 @@ def test_oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri(clien
 def test_oidcc_rp_initiated_logout_bad_id_token_hint(client, hint, alg):
     key = RSAKey.generate_key(2048) if alg == "RS256" else jose.secret_key(client.secret)
     now = clock.now()
-    claims = {"iss": client.client_id, "sub": "SubjectID", "aud": client.metadata["issuer"], "nonce": "flibble"}
+    claims = {
+        "iss": client.client_id,
+        "sub": "SubjectID",
+        "aud": client.metadata["issuer"],
+        "nonce": "flibble",
+    }
     forged = jose.sign(claims | {"iat": now, "exp": now + 300}, key, alg)
-    check_is_refused(client, client.log_out(id_token_hint=forged, post_logout_redirect_uri=SIGNED_OUT, state=STATE))
+    check_is_refused(
+        client, client.log_out(id_token_hint=forged, post_logout_redirect_uri=SIGNED_OUT, state=STATE)
+    )

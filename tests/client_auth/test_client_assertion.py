@@ -1,4 +1,6 @@
-"""`private_key_jwt` and `client_secret_jwt`: what an assertion must be, whose key has to sign it, and that it is good once."""
+"""`private_key_jwt` and `client_secret_jwt`: what an assertion must be, whose key has to sign it, and that it
+is good once.
+"""
 
 import hmac
 import json
@@ -37,7 +39,17 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
-from tests.jose import assertion_claims, jwks, key_for, public, roca_key, secret_key, segment, sign, with_assertion
+from tests.jose import (
+    assertion_claims,
+    jwks,
+    key_for,
+    public,
+    roca_key,
+    secret_key,
+    segment,
+    sign,
+    with_assertion,
+)
 from tests.web import WebServer, http_answer, json_answer
 
 CODE = "ost_ac_" + "c" * 43
@@ -50,7 +62,11 @@ VAULT = Cipher([SECRET_KEY], "client secrets")
 @pytest.fixture
 def settings():
     return Settings(
-        issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True, signup="open"
+        issuer=ISSUER,
+        database_url="sqlite://",
+        secret_key=SECRET_KEY,
+        allow_private_addresses=True,
+        signup="open",
     )
 
 
@@ -105,7 +121,7 @@ SPENT = select(func.count()).select_from(SpentAssertion)
 TOKENS = select(func.count()).select_from(Token)
 
 
-# ---- what works --------------------------------------------------------------------------------------------------------
+# ---- what works --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alg", jwt.ASYMMETRIC)
@@ -136,7 +152,14 @@ def test_a_secret_that_is_shorter_than_the_hash(present, seed, alg, is_registere
 
 @pytest.mark.parametrize(
     "settings",
-    [Settings(issuer=ISSUER, database_url="sqlite://", secret_key="n" * 32, old_secret_keys=("o" * 32, SECRET_KEY))],
+    [
+        Settings(
+            issuer=ISSUER,
+            database_url="sqlite://",
+            secret_key="n" * 32,
+            old_secret_keys=("o" * 32, SECRET_KEY),
+        )
+    ],
 )
 def test_a_secret_that_was_sealed_under_an_old_key(present, seed):
     seed(a_machine(**with_secret()))
@@ -171,11 +194,16 @@ def test_it_works_at_every_endpoint(present, seed, rows, method):
             return sign(claims, KEY)
         return sign(claims, secret_key(CLIENT_SECRET), "HS256")
 
-    assert present(assertion(), path="/oauth/introspect", body={"token": refresh_token}).json["active"] is True
+    assert (
+        present(assertion(), path="/oauth/introspect", body={"token": refresh_token}).json["active"] is True
+    )
     assert present(assertion(), body=refresh_request(refresh_token)).status_code == 200
     pair = present(assertion(), body=code_request(CODE))
     assert pair.status_code == 200
-    assert present(assertion(), path="/oauth/revoke", body={"token": pair.json["access_token"]}).status_code == 200
+    assert (
+        present(assertion(), path="/oauth/revoke", body={"token": pair.json["access_token"]}).status_code
+        == 200
+    )
     assert rows(TOKENS) == [(0,)]
 
 
@@ -186,7 +214,7 @@ def test_it_is_advertised_where_it_works(http):
         assert {"private_key_jwt", "client_secret_jwt"} <= set(methods)
 
 
-# ---- who -----------------------------------------------------------------------------------------------------------------
+# ---- who ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T056")
@@ -213,14 +241,18 @@ def test_it_names_one_client_twice(present, seed, changed):
 
 @pytest.mark.threat("T133")
 @pytest.mark.parametrize("name", ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"])
-@pytest.mark.parametrize("value", [["robot"], [ISSUER], {}, {"a": 1}, True, False, 7.5, "9999999999", [9999999999]])
+@pytest.mark.parametrize(
+    "value", [["robot"], [ISSUER], {}, {"a": 1}, True, False, 7.5, "9999999999", [9999999999]]
+)
 def test_claims_of_another_kind(present, robot, name, value):
     if (name, value) not in (("nbf", 7.5), ("iat", 7.5), ("jti", "9999999999")):
         check_refused(present(**{name: value}))
 
 
 @pytest.mark.threat("T133")
-@pytest.mark.parametrize("value", ["1e400", "NaN", "Infinity", "-Infinity", "null", "[1]", '"x"', "{}", "1" * 400])
+@pytest.mark.parametrize(
+    "value", ["1e400", "NaN", "Infinity", "-Infinity", "null", "[1]", '"x"', "{}", "1" * 400]
+)
 def test_times_that_are_no_numbers(present, robot, value):
     for name in ("exp", "nbf", "iat"):
         claims = json.dumps(assertion_claims(**{name: "?"}))
@@ -233,7 +265,7 @@ def test_another_client_id_in_the_body(present, seed):
     check_refused(present(body={"grant_type": "client_credentials", "client_id": "other"}))
 
 
-# ---- when ----------------------------------------------------------------------------------------------------------------
+# ---- when --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T057")
@@ -268,7 +300,7 @@ def test_it_is_good_for_a_short_while(present, robot, changed, good):
         check_refused(answer)
 
 
-# ---- for whom ------------------------------------------------------------------------------------------------------------
+# ---- for whom ----------------------------------------------------------------------------------------------
 
 
 FOREIGN = [
@@ -307,7 +339,7 @@ def test_the_token_endpoint_for_who_cannot_do_otherwise(present, seed, audience)
         check_refused(answer)
 
 
-# ---- with what -----------------------------------------------------------------------------------------------------------
+# ---- with what ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T059")
@@ -360,7 +392,9 @@ def test_keys_that_are_none(present, seed, jwks):
 @pytest.mark.parametrize("registered", ["RS256", "PS256", "ES256"])
 @pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256", "RS512", "PS512"])
 def test_the_registered_algorithm_and_no_other(present, seed, registered, alg):
-    seed(a_machine(**with_keys(key_for("RS256"), key_for("ES256"), token_endpoint_auth_signing_alg=registered)))
+    seed(
+        a_machine(**with_keys(key_for("RS256"), key_for("ES256"), token_endpoint_auth_signing_alg=registered))
+    )
     answer = present(sign(assertion_claims(), key_for("ES256" if alg == "ES256" else "RS256"), alg))
     if alg == registered:
         assert answer.status_code == 200
@@ -373,7 +407,12 @@ def test_the_registered_algorithm_and_no_other(present, seed, registered, alg):
 def test_the_public_key_is_no_secret(present, seed, alg):
     key = key_for(alg)
     seed(a_machine(**with_keys(key)))
-    texts = [key.as_pem(private=False), key.as_der(private=False), str(public(key)), public(key).get("n", "x" * 40)]
+    texts = [
+        key.as_pem(private=False),
+        key.as_der(private=False),
+        str(public(key)),
+        public(key).get("n", "x" * 40),
+    ]
     for text in texts:
         for symmetric in jwt.SYMMETRIC:
             check_refused(present(sign(assertion_claims(), secret_key(text), symmetric, kid="a")))
@@ -417,7 +456,9 @@ def test_another_secret(present, seed, secret):
 @pytest.mark.threat("T130")
 @pytest.mark.filterwarnings("ignore:Key size should be")
 def test_a_short_secret_is_of_no_use_even_where_it_is_the_right_one(present, seed):
-    seed(a_machine(**with_secret(secret="8 octets")), a_machine(client_id="other", **with_secret("other", "")))
+    seed(
+        a_machine(**with_secret(secret="8 octets")), a_machine(client_id="other", **with_secret("other", ""))
+    )
     check_refused(present(sign(assertion_claims(), secret_key("8 octets"), "HS256")))
     text = f"{segment({'alg': 'HS256'})}.{segment(assertion_claims('other'))}"
     check_refused(present(f"{text}.{segment(hmac.digest(b'', text.encode(), 'sha256'))}"))
@@ -425,7 +466,11 @@ def test_a_short_secret_is_of_no_use_even_where_it_is_the_right_one(present, see
 
 @pytest.mark.parametrize(
     "columns",
-    [{"sealed_client_secret": None}, with_secret("other"), with_secret(vault=Cipher(["x" * 32], "client secrets"))],
+    [
+        {"sealed_client_secret": None},
+        with_secret("other"),
+        with_secret(vault=Cipher(["x" * 32], "client secrets")),
+    ],
 )
 def test_a_secret_that_does_not_open(present, seed, columns):
     seed(a_machine(**with_secret() | columns))
@@ -434,7 +479,8 @@ def test_a_secret_that_does_not_open(present, seed, columns):
 
 @pytest.mark.threat("T135")
 @pytest.mark.parametrize(
-    "typ", ["oauth-authz-req+jwt", "at+jwt", "logout+jwt", "dpop+jwt", "secevent+jwt", "JWS", "", "x", 7, ["JWT"]]
+    "typ",
+    ["oauth-authz-req+jwt", "at+jwt", "logout+jwt", "dpop+jwt", "secevent+jwt", "JWS", "", "x", 7, ["JWT"]],
 )
 def test_another_kind_of_token(present, robot, typ):
     check_refused(present(sign(assertion_claims(), KEY, typ=typ)))
@@ -451,7 +497,7 @@ def test_keys_in_the_header_are_not_used(present, robot):
         check_refused(present(sign(assertion_claims(), OTHER_KEY, kid=None, **{name: value})))
 
 
-# ---- the keys that a client publishes ------------------------------------------------------------------------------------
+# ---- the keys that a client publishes ----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -507,7 +553,12 @@ POST_QUANTUM = {"kty": "AKP", "alg": "ML-DSA-65", "kid": "a", "use": "sig", "pub
 @pytest.mark.parametrize("where", ["jwks", "jwks_uri"])
 def test_a_key_of_a_kind_not_known_here_is_passed_over(present, seed, publisher, where):
     """Even where it has the same kid (RFC 7517 §4.5, §5)."""
-    others = [POST_QUANTUM, {"kty": "EC", "crv": "secp256k1", "kid": "a"}, public(KEY, use="tls"), public(KEY, alg="X")]
+    others = [
+        POST_QUANTUM,
+        {"kty": "EC", "crv": "secp256k1", "kid": "a"},
+        public(KEY, use="tls"),
+        public(KEY, alg="X"),
+    ]
     publisher.answer = json_answer(jwks(*others, KEY))
     if where == "jwks":
         seed(a_machine(client_id="inline", **with_keys(*others, KEY)))
@@ -591,8 +642,12 @@ def no_place(app, monkeypatch):
 
 @pytest.mark.threat("T063")
 @pytest.mark.usefixtures("no_place")
-def test_nobody_is_kept_waiting_where_others_wait_already(present, publisher, rows, statements, monkeypatch, app):
-    """At once, with a registered word and a time to come back; nothing is spent or counted, so the same assertion does then."""
+def test_nobody_is_kept_waiting_where_others_wait_already(
+    present, publisher, rows, statements, monkeypatch, app
+):
+    """At once, with a registered word and a time to come back; nothing is spent or counted, so the same
+    assertion does then.
+    """
     assertion = sign(assertion_claims(), KEY)
     for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
         statements.clear()
@@ -614,7 +669,9 @@ def test_whoever_needs_no_document_is_served(present, publisher, seed):
 
 @pytest.mark.threat("T063")
 def test_no_transaction_is_open_while_it_is_fetched(present, publisher, app, statements, later):
-    """What the request did before is undone, and done again with the document at hand: it is one transaction still."""
+    """What the request did before is undone, and done again with the document at hand: it is one transaction
+    still.
+    """
     open_meanwhile = []
 
     def answer(connection):
@@ -631,14 +688,25 @@ def test_no_transaction_is_open_while_it_is_fetched(present, publisher, app, sta
     assert present(assertions[1]).status_code == 200
     assert open_meanwhile == ["ROLLBACK"]
     first_try = ["SELECT", "SELECT", "ROLLBACK"]  # the client, its throttle
-    assert [sql.split()[0] for sql in statements] == [*first_try, "SELECT", "INSERT", "DELETE", "INSERT", "COMMIT"]
+    assert [sql.split()[0] for sql in statements] == [
+        *first_try,
+        "SELECT",
+        "INSERT",
+        "DELETE",
+        "INSERT",
+        "COMMIT",
+    ]
 
 
 @pytest.mark.usefixtures("sleep")
 def test_a_neighbour_that_fails_keeps_nobody_from_being_known(present, publisher, http):
-    """Behind one address there may be many: their failures together are no reason not to fetch the keys of another."""
+    """Behind one address there may be many: their failures together are no reason not to fetch the keys of
+    another.
+    """
     wrong = [
-        http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(f"other-{number}", "wrong"))
+        http.post(
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(f"other-{number}", "wrong")
+        )
         for number in range(101)
     ]
     assert wrong[-1].status_code == 429
@@ -657,7 +725,7 @@ def test_nothing_is_fetched_for_who_has_failed_too_often(present, publisher, lat
     assert len(publisher.requests) == 1
 
 
-# ---- once ----------------------------------------------------------------------------------------------------------------
+# ---- once --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T064")
@@ -739,11 +807,18 @@ def test_a_restart_forgets_nothing(tmp_path):
 def jti_that(sweeps):
     """One that sweeps, as one in sixteen does, or one that does not."""
     jtis = (f"a jti {number}" for number in count())
-    return next(jti for jti in jtis if (digest_of_jti({"iss": "robot", "jti": jti})[0] % SHARE == 0) is sweeps)
+    return next(
+        jti for jti in jtis if (digest_of_jti({"iss": "robot", "jti": jti})[0] % SHARE == 0) is sweeps
+    )
 
 
 def test_one_in_sixteen_drops_expired_ones_for_the_others(present, robot, seed, rows):
-    seed(*(SpentAssertion(jti_digest=bytes([number]) * 32, expires_at=clock.now() - 1) for number in range(100)))
+    seed(
+        *(
+            SpentAssertion(jti_digest=bytes([number]) * 32, expires_at=clock.now() - 1)
+            for number in range(100)
+        )
+    )
     assert present(jti=jti_that(sweeps=False)).status_code == 200
     assert rows(SPENT) == [(101,)]
     assert present(jti=jti_that(sweeps=True)).status_code == 200
@@ -759,14 +834,16 @@ def test_statement_budget(present, robot, statements):
     assert statements.count("COMMIT") == 1
 
 
-# ---- a request as a whole ------------------------------------------------------------------------------------------------
+# ---- a request as a whole ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def post(http, robot):
     def post(*pairs, **rest):
         body = [("grant_type", "client_credentials"), *pairs]
-        return http.post("/oauth/token", content_type="application/x-www-form-urlencoded", data=urlencode(body), **rest)
+        return http.post(
+            "/oauth/token", content_type="application/x-www-form-urlencoded", data=urlencode(body), **rest
+        )
 
     return post
 
@@ -821,7 +898,9 @@ def test_a_public_client_proves_nothing_by_an_assertion(http, seed):
 @pytest.mark.threat("T054")
 def test_an_assertion_in_the_address(http, robot):
     name, assertion = an_assertion()
-    answer = http.post(f"/oauth/token?{name}={assertion}", data=dict([TYPE, ("grant_type", "client_credentials")]))
+    answer = http.post(
+        f"/oauth/token?{name}={assertion}", data=dict([TYPE, ("grant_type", "client_credentials")])
+    )
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 

@@ -31,7 +31,9 @@ def attempt(http, seed):
     seed(a_machine(), a_machine(client_id="other"), a_public_client())
 
     def attempt(secret=WRONG, client_id="robot", address="192.0.2.1", path="/oauth/token", body=BODY):
-        return http.post(path, data=body, auth=basic(client_id, secret), environ_overrides={"REMOTE_ADDR": address})
+        return http.post(
+            path, data=body, auth=basic(client_id, secret), environ_overrides={"REMOTE_ADDR": address}
+        )
 
     return attempt
 
@@ -117,4 +119,6 @@ def test_what_has_drained_is_swept_by_the_next_failure(attempt, rows, sleep):
 def test_a_resource_server_is_a_client_like_any(attempt, seed):
     seed(a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True))
     fail(attempt, 6, client_id="api", path="/oauth/introspect", body={"token": "x"})
-    assert attempt(CLIENT_SECRET, "api", path="/oauth/introspect", body={"token": "x"}).json == {"active": False}
+    assert attempt(CLIENT_SECRET, "api", path="/oauth/introspect", body={"token": "x"}).json == {
+        "active": False
+    }

@@ -1,4 +1,6 @@
-"""Commands run on a migrated SQLite file, a copy of one that `flask db upgrade` made: they refuse any other."""
+"""Commands run on a migrated SQLite file, a copy of one that `flask db upgrade` made: they refuse
+any other.
+"""
 
 import json
 import shutil
@@ -20,7 +22,12 @@ def settings_on(path):
 def a_signing_key(kid, **changed):
     """A key that signs since yesterday; nothing can be signed with it."""
     yesterday = clock.now() - 24 * 3600
-    values = {"alg": "RS256", "generation": 1, "public_jwk": {"kid": kid}, "sealed_private_key": b"not even sealed"}
+    values = {
+        "alg": "RS256",
+        "generation": 1,
+        "public_jwk": {"kid": kid},
+        "sealed_private_key": b"not even sealed",
+    }
     return SigningKey(**{"kid": kid, "created_at": yesterday, "active_from": yesterday} | values | changed)
 
 
@@ -57,7 +64,10 @@ def app(settings, apps):
 
 @pytest.fixture
 def flask(app):
-    """Run `flask …` in this process: a result with `exit_code`, `stdout` and `stderr`. A traceback fails the test."""
+    """Run `flask …` in this process: a result with `exit_code`, `stdout` and `stderr`.
+
+    A traceback fails the test.
+    """
 
     def flask(*arguments, input=None):
         return app.test_cli_runner().invoke(args=arguments, input=input, catch_exceptions=False)

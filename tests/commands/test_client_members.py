@@ -19,7 +19,9 @@ JWKS = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
 def set_options(members=(), **more):
     """`--set` for each member; a name with a number sign comes in the dict."""
     return [
-        text for name, value in {**dict(members), **more}.items() for text in ("--set", f"{name}={json.dumps(value)}")
+        text
+        for name, value in {**dict(members), **more}.items()
+        for text in ("--set", f"{name}={json.dumps(value)}")
     ]
 
 
@@ -63,7 +65,9 @@ def test_every_kind_of_member_is_stored_and_shown(flask_json, rows):
 
 @pytest.mark.threat("T149")
 def test_a_member_that_is_null_counts_as_left_out(flask_json):
-    added = flask_json("clients", "add", "Web", *WEB, *set_options(jwks=None, jwks_uri="https://app.example/jwks"))
+    added = flask_json(
+        "clients", "add", "Web", *WEB, *set_options(jwks=None, jwks_uri="https://app.example/jwks")
+    )
     assert "jwks" not in added
     changed = flask_json("clients", "set", added["client_id"], *set_options(jwks=JWKS, jwks_uri=None))
     assert (changed["jwks"], "jwks_uri" in changed) == (JWKS, False)
@@ -71,7 +75,9 @@ def test_a_member_that_is_null_counts_as_left_out(flask_json):
 
 def test_set_checks_the_whole_and_keeps_the_rest(flask_json, refused, seed, rows):
     seed(a_client(extra_metadata={"jwks": JWKS, "subject_type": "pairwise", "require_auth_time": True}))
-    assert "exclude each other" in refused("clients", "set", "web", *set_options(jwks_uri="https://app.example/jwks"))
+    assert "exclude each other" in refused(
+        "clients", "set", "web", *set_options(jwks_uri="https://app.example/jwks")
+    )
     several_hosts = ("--redirect-uri", REDIRECT_URI, "--redirect-uri", OTHER)
     assert "sector_identifier_uri" in refused("clients", "set", "web", *several_hosts)
     changed = flask_json("clients", "set", "web", *set_options(default_max_age=60))
@@ -82,13 +88,15 @@ def test_set_checks_the_whole_and_keeps_the_rest(flask_json, refused, seed, rows
 
 
 def test_problems_of_members_are_told_with_all_others(refused, rows):
-    told = refused("clients", "add", "", *WEB, *set_options(logo_uri=1, jwks=[], default_max_age=-1, contacts="x"))
+    told = refused(
+        "clients", "add", "", *WEB, *set_options(logo_uri=1, jwks=[], default_max_age=-1, contacts="x")
+    )
     words = ("the name", "logo_uri", "jwks must", "default_max_age", "contacts")
     assert [word for word in words if word not in told] == []
     assert rows(COUNT_CLIENTS) == [(0,)]
 
 
-# ---- warnings ---------------------------------------------------------------------------------------------------------
+# ---- warnings ----------------------------------------------------------------------------------------------
 
 
 def test_a_member_that_means_nothing_is_kept_with_a_warning(flask, flask_warnings):
@@ -127,7 +135,7 @@ def test_people_who_become_others_to_a_client_are_warned_of(flask_warnings, seed
     assert flask_warnings("clients", "set", "web", "--name", "New") == []
 
 
-# ---- sectors ----------------------------------------------------------------------------------------------------------
+# ---- sectors -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -48,7 +48,9 @@ def test_a_client_with_keys_of_its_own_has_no_secret(flask, rows):
     assert rows(SECRETS) == [(None, None)]
 
 
-@pytest.mark.parametrize(("options", "alg"), [(SIGNS, "ES256"), (SIGNS_SECRET, "HS256"), (SIGNS_SECRET, "HS512")])
+@pytest.mark.parametrize(
+    ("options", "alg"), [(SIGNS, "ES256"), (SIGNS_SECRET, "HS256"), (SIGNS_SECRET, "HS512")]
+)
 def test_who_was_added_gets_tokens(flask, flask_json, http, options, alg):
     flask("scopes", "add", "read", "--description", "Read your notes")
     machine = ("--grant-type", "client_credentials", "--scope", "read")
@@ -76,8 +78,12 @@ HS = 'token_endpoint_auth_signing_alg="HS{}"'
 
 
 @pytest.mark.threat("T130")
-@pytest.mark.parametrize(("octets", "long_enough", "too_long"), [(32, 256, 384), (48, 384, 512), (63, 384, 512)])
-def test_an_algorithm_that_the_secret_is_too_short_for(flask, refused, seed, rows, octets, long_enough, too_long):
+@pytest.mark.parametrize(
+    ("octets", "long_enough", "too_long"), [(32, 256, 384), (48, 384, 512), (63, 384, 512)]
+)
+def test_an_algorithm_that_the_secret_is_too_short_for(
+    flask, refused, seed, rows, octets, long_enough, too_long
+):
     """RFC 7518 §3.2. The algorithm may change later than the secret."""
     sealed = VAULT.seal(b"s" * octets, "web")
     members = {"token_endpoint_auth_method": "client_secret_jwt", "client_secret_digest": None}
@@ -92,14 +98,18 @@ def test_an_algorithm_that_the_secret_is_too_short_for(flask, refused, seed, row
 
 
 def test_a_secret_is_not_too_short_for_who_sends_it(flask, seed):
-    """Only where it signs does its length follow the algorithm; a new way of authentication makes a new secret."""
+    """Only where it signs does its length follow the algorithm; a new way of authentication makes a new
+    secret.
+    """
     seed(a_client())
     assert flask("clients", "set", "web", *SIGNS_SECRET, "--set", HS.format(512)).exit_code == 0
 
 
 def test_keys_of_its_own_are_not_rotated_here(refused, flask_json, rows):
     added = flask_json("clients", "add", "Web", *WEB, *SIGNS)
-    assert "has no secret: it signs with its own keys" in refused("clients", "rotate-secret", added["client_id"])
+    assert "has no secret: it signs with its own keys" in refused(
+        "clients", "rotate-secret", added["client_id"]
+    )
     assert rows(SECRETS) == [(None, None)]
 
 
@@ -134,9 +144,15 @@ def test_a_public_client_that_learns_to_sign(flask_json, seed, rows):
     ("options", "words"),
     [
         (("--auth-method", "private_key_jwt"), "needs jwks or jwks_uri"),
-        ((*SIGNS, "--set", 'token_endpoint_auth_signing_alg="HS256"'), "does not fit auth method private_key_jwt"),
+        (
+            (*SIGNS, "--set", 'token_endpoint_auth_signing_alg="HS256"'),
+            "does not fit auth method private_key_jwt",
+        ),
         ((*SIGNS, "--set", 'token_endpoint_auth_signing_alg="RS256"'), "jwks has no key for it"),
-        ((*SIGNS_SECRET, "--set", 'token_endpoint_auth_signing_alg="ES256"'), "does not fit auth method client_secret"),
+        (
+            (*SIGNS_SECRET, "--set", 'token_endpoint_auth_signing_alg="ES256"'),
+            "does not fit auth method client_secret",
+        ),
         (("--set", 'token_endpoint_auth_signing_alg="HS256"'), "is of use with auth methods"),
     ],
 )

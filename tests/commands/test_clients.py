@@ -36,15 +36,25 @@ def columns_of(rows, client_id, *names):
 
 
 def a_resource_server(**changed):
-    values = {"client_id": "api", "grant_types": [], "redirect_uris": [], "scope": "", "is_resource_server": True}
+    values = {
+        "client_id": "api",
+        "grant_types": [],
+        "redirect_uris": [],
+        "scope": "",
+        "is_resource_server": True,
+    }
     return a_client(**values | changed)
 
 
-# ---- add --------------------------------------------------------------------------------------------------------------
+# ---- add ---------------------------------------------------------------------------------------------------
 
 
 def test_add_takes_the_schemes_without_a_dot_that_are_allowed(flask_json, refused):
-    uris = ["cursor://anysphere.cursor-mcp/oauth/callback", "vscode://publisher.name/cb", "vscode-insiders://x/cb"]
+    uris = [
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "vscode://publisher.name/cb",
+        "vscode-insiders://x/cb",
+    ]
     options = [word for uri in uris for word in ("--redirect-uri", uri)]
     assert flask_json("clients", "add", "Editor", *options, "--auth-method", "none")["redirect_uris"] == uris
     assert "OSTIARY_REDIRECT_SCHEMES" in refused("clients", "add", "Other", "--redirect-uri", "zed://x/cb")
@@ -88,12 +98,16 @@ def client_id_in(stdout):
 
 def test_a_client_id_is_never_read_as_an_option():
     """One in 64 random texts begins with a dash."""
-    assert [client_id for client_id in (new_client_id() for _ in range(2_000)) if client_id.startswith("-")] == []
+    assert [
+        client_id for client_id in (new_client_id() for _ in range(2_000)) if client_id.startswith("-")
+    ] == []
 
 
 def test_what_was_added_gets_tokens(flask_json, flask, http):
     flask("scopes", "add", "read", "--description", "Read your notes")
-    added = flask_json("clients", "add", "Robot", *MACHINE, "--scope", "read", "--access-token-lifetime", "60")
+    added = flask_json(
+        "clients", "add", "Robot", *MACHINE, "--scope", "read", "--access-token-lifetime", "60"
+    )
     answer = http.post(
         "/oauth/token",
         data={"grant_type": "client_credentials"},
@@ -105,10 +119,34 @@ def test_what_was_added_gets_tokens(flask_json, flask, http):
 
 def test_everything_at_once(flask_json, rows):
     added = flask_json(
-        *("clients", "add", "Web", *WEB, "--redirect-uri", "http://127.0.0.1/cb", "--redirect-uri", REDIRECT_URI),
+        *(
+            "clients",
+            "add",
+            "Web",
+            *WEB,
+            "--redirect-uri",
+            "http://127.0.0.1/cb",
+            "--redirect-uri",
+            REDIRECT_URI,
+        ),
         *("--post-logout-redirect-uri", "https://app.example/bye", "--grant-type", "authorization_code"),
-        *("--grant-type", "refresh_token", "--grant-type", "client_credentials", "--scope", "email profile email"),
-        *("--scope", "offline_access", "--auth-method", "client_secret_post", "--max-sessions", "3", "--no-rotation"),
+        *(
+            "--grant-type",
+            "refresh_token",
+            "--grant-type",
+            "client_credentials",
+            "--scope",
+            "email profile email",
+        ),
+        *(
+            "--scope",
+            "offline_access",
+            "--auth-method",
+            "client_secret_post",
+            "--max-sessions",
+            "3",
+            "--no-rotation",
+        ),
         *("--access-token-lifetime", "300", "--refresh-token-idle-lifetime", "3600"),
         *("--refresh-leeway", "0", "--refresh-retry-lifetime", "60"),
         *("--refresh-token-lifetime", "never", "--set", 'logo_uri="https://app.example/logo"'),
@@ -180,17 +218,32 @@ def test_a_client_that_can_do_nothing_is_registered_with_a_warning(flask):
     ("options", "words"),
     [
         ((*WEB, "--grant-type", "password"), "unknown grant type 'password'"),
-        ((*WEB, "--grant-type", "implicit", "--grant-type", "authorization_code"), "unknown grant type 'implicit'"),
+        (
+            (*WEB, "--grant-type", "implicit", "--grant-type", "authorization_code"),
+            "unknown grant type 'implicit'",
+        ),
         ((*WEB, "--auth-method", "tls_client_auth"), "unknown auth method 'tls_client_auth'"),
         ((*WEB, "--auth-method", "private_key_jwt"), "auth method private_key_jwt needs jwks or jwks_uri"),
         ((*WEB, "--set", 'logo_uri="http://app.example/logo"'), "logo_uri must be an https URL"),
         ((*WEB, "--set", "policy_uri=1"), "policy_uri must be an https URL"),
         ((*WEB, "--set", 'request_uris=["https://a.example/"]'), "request_uris cannot be registered"),
-        ((*WEB, "--set", 'subject_type="pairwise"', "--redirect-uri", "https://b.example/"), "sector_identifier_uri"),
+        (
+            (*WEB, "--set", 'subject_type="pairwise"', "--redirect-uri", "https://b.example/"),
+            "sector_identifier_uri",
+        ),
         (("--set", 'subject_type="pairwise"', *MACHINE), "needs a redirect URI or a sector_identifier_uri"),
-        ((*WEB, "--set", 'jwks_uri="http://app.example/jwks"'), "jwks_uri cannot be called: it must use https"),
-        ((*WEB, "--set", 'application_type="web"', "--redirect-uri", "a.b:/cb"), "not for application_type web"),
-        ((*WEB, "--access-token-lifetime", "90000", "--set", 'access_token_format="jwt"'), "at most 86400 seconds"),
+        (
+            (*WEB, "--set", 'jwks_uri="http://app.example/jwks"'),
+            "jwks_uri cannot be called: it must use https",
+        ),
+        (
+            (*WEB, "--set", 'application_type="web"', "--redirect-uri", "a.b:/cb"),
+            "not for application_type web",
+        ),
+        (
+            (*WEB, "--access-token-lifetime", "90000", "--set", 'access_token_format="jwt"'),
+            "at most 86400 seconds",
+        ),
         ((*WEB, "--auth-method", ""), "unknown auth method ''"),
         (("--redirect-uri", "http://app.example/cb"), "must use https"),
         (("--redirect-uri", "https://app.example/cb#x"), "is not a URI"),
@@ -201,7 +254,10 @@ def test_a_client_that_can_do_nothing_is_registered_with_a_warning(flask):
         ((*WEB, "--post-logout-redirect-uri", ""), "is not a URI"),
         (("--grant-type", "authorization_code"), "needs a redirect URI"),
         ((*WEB, *MACHINE), "of use with grant type authorization_code only"),
-        ((*PUBLIC, *MACHINE, "--grant-type", "authorization_code"), "public client cannot use grant type client_cred"),
+        (
+            (*PUBLIC, *MACHINE, "--grant-type", "authorization_code"),
+            "public client cannot use grant type client_cred",
+        ),
         (("--auth-method", "none", *MACHINE), "public client cannot use grant type client_credentials"),
         ((*MACHINE, "--grant-type", "refresh_token"), "refresh_token needs authorization_code"),
         ((*WEB, "--scope", "profile notes"), "there is no scope 'notes': add it with `flask scopes add`"),
@@ -248,10 +304,32 @@ def test_add_refuses_a_name(refused, rows, name):
 
 def test_all_problems_are_told_together(refused, rows):
     told = refused(
-        *("clients", "add", "", "--auth-method", "magic", "--grant-type", "password", "--scope", "a b", "--set", "x"),
+        *(
+            "clients",
+            "add",
+            "",
+            "--auth-method",
+            "magic",
+            "--grant-type",
+            "password",
+            "--scope",
+            "a b",
+            "--set",
+            "x",
+        ),
         *("--redirect-uri", "http://app.example/", "--redirect-uri", "ftp:x"),
     )
-    words = ["the name", "'magic'", "'password'", "'a'", "'b'", "'x'", "http://app.example/", "ftp:x", "authorization"]
+    words = [
+        "the name",
+        "'magic'",
+        "'password'",
+        "'a'",
+        "'b'",
+        "'x'",
+        "http://app.example/",
+        "ftp:x",
+        "authorization",
+    ]
     assert [word for word in words if word not in told] == []
     assert rows(COUNT_CLIENTS) == [(0,)]
 
@@ -292,14 +370,21 @@ def test_how_long_a_public_clients_refreshes_may_be_repeated(flask, flask_json, 
     added = flask_json(*public, "--refresh-leeway", "60", "--refresh-retry-lifetime", "0")
     assert (added["refresh_leeway"], added["refresh_retry_lifetime"]) == (60, 0)
     shown = flask_json("clients", "set", added["client_id"], "--refresh-leeway", "5")
-    assert (shown["refresh_leeway"], flask_json("clients", "show", added["client_id"])["refresh_leeway"]) == (5, 5)
+    assert (shown["refresh_leeway"], flask_json("clients", "show", added["client_id"])["refresh_leeway"]) == (
+        5,
+        5,
+    )
 
 
-# ---- set --------------------------------------------------------------------------------------------------------------
+# ---- set ---------------------------------------------------------------------------------------------------
 
 
 def test_set_changes_only_what_is_given(flask_json, seed, rows):
-    seed(a_client(extra_metadata={"logo_uri": "https://app.example/logo", "tos_uri": "https://app.example/tos"}))
+    seed(
+        a_client(
+            extra_metadata={"logo_uri": "https://app.example/logo", "tos_uri": "https://app.example/tos"}
+        )
+    )
     before = flask_json("clients", "show", "web")
     options = (
         "--access-token-lifetime",
@@ -331,7 +416,11 @@ def test_set_replaces_lists_and_an_empty_value_empties_them(flask_json, seed, ro
     seed(a_client(extra_metadata={"post_logout_redirect_uris": ["https://app.example/bye"]}))
     options = ("--redirect-uri", "", "--post-logout-redirect-uri", "", "--scope", "", *MACHINE)
     changed = flask_json("clients", "set", "web", *options)
-    assert (changed["redirect_uris"], changed["scope"], changed["grant_types"]) == ([], "", ["client_credentials"])
+    assert (changed["redirect_uris"], changed["scope"], changed["grant_types"]) == (
+        [],
+        "",
+        ["client_credentials"],
+    )
     assert columns_of(rows, "web", "redirect_uris", "extra_metadata") == ([], {})
 
 
@@ -412,7 +501,7 @@ def test_set_without_anything_to_change_is_a_usage_error(flask, seed):
     assert flask("clients", "set", "web").exit_code == 2
 
 
-# ---- list, show, rotate-secret, remove ----------------------------------------------------------------------------------
+# ---- list, show, rotate-secret, remove ---------------------------------------------------------------------
 
 
 def test_list(flask, flask_json, seed):
@@ -420,7 +509,10 @@ def test_list(flask, flask_json, seed):
     assert [client["client_id"] for client in flask_json("clients", "list")] == ["robot", "web"]
     lines = flask("clients", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["CLIENT_ID", "robot", "web"]
-    assert len({line.index(word) for line, word in zip(lines, ("CLIENT_NAME", "Robot", "Web"), strict=True)}) == 1
+    assert (
+        len({line.index(word) for line, word in zip(lines, ("CLIENT_NAME", "Robot", "Web"), strict=True)})
+        == 1
+    )
 
 
 def test_show(flask, flask_json, seed):

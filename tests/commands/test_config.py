@@ -45,7 +45,8 @@ def test_no_secret_is_shown(database_url, options):
     """Port 1 of loopback: nobody listens there."""
     old_keys = ["old-key-" + "o" * 32]
     done = check(
-        Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, old_secret_keys=old_keys), *options
+        Settings(issuer=ISSUER, database_url=database_url, secret_key=SECRET_KEY, old_secret_keys=old_keys),
+        *options,
     )
     assert "127.0.0.1" in done.stdout
     assert not [secret for secret in ("the-password", SECRET_KEY, "old-key-") if secret in done.output]
@@ -53,7 +54,8 @@ def test_no_secret_is_shown(database_url, options):
 
 def test_a_database_that_is_away_is_a_problem():
     done = check(
-        Settings(issuer=ISSUER, database_url="postgresql://127.0.0.1:1/ostiary", secret_key=SECRET_KEY), "--json"
+        Settings(issuer=ISSUER, database_url="postgresql://127.0.0.1:1/ostiary", secret_key=SECRET_KEY),
+        "--json",
     )
     assert done.exit_code == 1
     verdict = json.loads(done.stdout)
@@ -88,7 +90,10 @@ def test_a_database_that_was_migrated_down_is_a_problem(app, flask, rows):
         ({}, "OSTIARY_TRUSTED_PROXIES is not set"),
         ({"trusted_proxies": "127.0.0.1,::/0"}, "OSTIARY_TRUSTED_PROXIES names every address"),
         ({"access_token_lifetime": 3601}, "OSTIARY_ACCESS_TOKEN_LIFETIME"),
-        ({"refresh_token_idle_lifetime": 100, "refresh_token_lifetime": 99}, "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME"),
+        (
+            {"refresh_token_idle_lifetime": 100, "refresh_token_lifetime": 99},
+            "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME",
+        ),
         ({"refresh_leeway": 0, "refresh_retry_lifetime": 0}, "OSTIARY_REFRESH_LEEWAY"),
         ({"public_refresh_leeway": 0}, "OSTIARY_PUBLIC_REFRESH_LEEWAY is 0"),
         ({"public_refresh_leeway": 61}, "OSTIARY_PUBLIC_REFRESH_LEEWAY is more"),

@@ -1,4 +1,6 @@
-"""`flask demo`: what is made on an empty database of a loopback issuer, once; and that it is not made anywhere else."""
+"""`flask demo`: what is made on an empty database of a loopback issuer, once; and that it is not made
+anywhere else.
+"""
 
 import json
 import re
@@ -21,7 +23,8 @@ pytestmark = pytest.mark.long_on("postgresql", "mariadb")
 
 LOCAL = "http://127.0.0.1:8000"
 COUNTS = select(
-    select(func.count()).select_from(User).scalar_subquery(), select(func.count()).select_from(Client).scalar_subquery()
+    select(func.count()).select_from(User).scalar_subquery(),
+    select(func.count()).select_from(Client).scalar_subquery(),
 )
 PASSWORD_LINE = re.compile(r"^\|  Password +([a-z2-9-]+) +\|$", re.MULTILINE)
 
@@ -97,7 +100,10 @@ def test_the_password_is_shown_once_and_never_logged(flask, rows, caplog):
 
 def test_a_new_password_can_be_had(app, flask, rows):
     flask("demo")
-    assert flask("users", "set-password", demo.EMAIL, "--password-stdin", input="another long one").exit_code == 0
+    assert (
+        flask("users", "set-password", demo.EMAIL, "--password-stdin", input="another long one").exit_code
+        == 0
+    )
     [(password_hash,)] = rows(select(User.password_hash))
     assert passwords.is_right("another long one", password_hash)
 
@@ -180,7 +186,10 @@ def test_several_at_once_make_one(database_url, tmp_path):
     server.flask("db", "upgrade")
     with ThreadPoolExecutor(3) as pool:
         made = [
-            json.loads(done.stdout) for done in pool.map(lambda _: server.flask_process("demo", "--json"), range(3))
+            json.loads(done.stdout)
+            for done in pool.map(lambda _: server.flask_process("demo", "--json"), range(3))
         ]
     assert [len(answer) for answer in sorted(made, key=len)] == [1, 1, 3]
-    assert server.rows("SELECT count(*) FROM end_user") == server.rows("SELECT count(*) FROM client") == [(1,)]
+    assert (
+        server.rows("SELECT count(*) FROM end_user") == server.rows("SELECT count(*) FROM client") == [(1,)]
+    )

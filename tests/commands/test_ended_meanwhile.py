@@ -1,8 +1,20 @@
-"""What was on its way when an operator ended it: a code, a refresh token, a stolen session. None of them is good any more."""
+"""What was on its way when an operator ended it: a code, a refresh token, a stolen session.
+
+None of them is good any more.
+"""
 
 import pytest
 
-from tests.builders import a_client, a_code, a_refresh_token, a_token, a_user, basic, code_request, refresh_request
+from tests.builders import (
+    a_client,
+    a_code,
+    a_refresh_token,
+    a_token,
+    a_user,
+    basic,
+    code_request,
+    refresh_request,
+)
 from tests.conftest import Browser
 from tests.pages.steps import page, sign_in
 
@@ -53,7 +65,10 @@ def test_nor_is_a_stolen_session_cookie(app, flask, http, ada, command):
     sign_in(http)
     thief = app.test_client()
     thief.set_cookie(
-        "__Host-ostiary", http.get_cookie("__Host-ostiary", domain="op.example").value, domain="op.example", secure=True
+        "__Host-ostiary",
+        http.get_cookie("__Host-ostiary", domain="op.example").value,
+        domain="op.example",
+        secure=True,
     )
     assert page(thief.get("/")).headings == ["Hello, Ada"]
     assert flask(*command, input=NEW_PASSWORD).exit_code == 0

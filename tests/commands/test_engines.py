@@ -22,10 +22,12 @@ pytestmark = pytest.mark.long_on("mariadb")
 COUNT_TOKENS = select(func.count()).select_from(Token)
 WAITS_FOR_A_LOCK = {
     "postgresql": text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type"
+        " = 'Lock'"
     ),
     "mariadb": text(
-        "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id"
+        "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist ON id"
+        " = trx_mysql_thread_id"
         " WHERE db = database() AND trx_state = 'LOCK WAIT'"
     ),
 }
@@ -67,14 +69,19 @@ def test_an_operators_day(flask_json, flask, refused):
     assert "client_secret" in flask_json("clients", "rotate-secret", web)
     flask_json("users", "set-password", "ada@example.com", "--password-stdin", input=PASSWORD)
     claims = ("--set", 'address={"country":"France"}', "--set", "phone_number=null")
-    assert flask_json("users", "set", "ada@example.com", *claims)["claims"] == {"address": {"country": "France"}}
+    assert flask_json("users", "set", "ada@example.com", *claims)["claims"] == {
+        "address": {"country": "France"}
+    }
     for command in ("disable", "enable", "sign-out"):
         flask_json("users", command, "ada@example.com")
     shown = flask_json("clients", "show", web)
     assert (shown["scope"], shown["x_note"], shown["tokens"]) == ("read", "\ud800", 0)
     assert flask_json("users", "show", "ada@example.com")["disabled_at"] is None
     assert flask_json("tokens", "revoke", "--client", web) == {"codes": 0, "tokens": 0}
-    assert flask_json("tokens", "revoke", "--user", "ada@example.com", "--client", web) == {"codes": 0, "tokens": 0}
+    assert flask_json("tokens", "revoke", "--user", "ada@example.com", "--client", web) == {
+        "codes": 0,
+        "tokens": 0,
+    }
     signs = ("--auth-method", "client_secret_jwt", "--set", 'token_endpoint_auth_signing_alg="HS512"')
     assert "client_secret" in flask_json("clients", "set", web, *signs)
     [key] = flask_json("keys", "rotate", "--alg", "ES256")
@@ -161,7 +168,9 @@ def refresh(session):
 
 
 def slow_exchange(session):
-    """The code is spent when the command comes, the token inserted only later: that needs the client's row."""
+    """The code is spent when the command comes, the token inserted only later: that needs the
+    client's row.
+    """
     session.execute(AuthorizationCode.__table__.delete())
     yield
     session.add(a_token())
@@ -208,7 +217,9 @@ def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, fl
 
 def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settings, rows):
     """Without the lock the old secret would come back, sealed anew."""
-    sealed = {secret: Cipher([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")}
+    sealed = {
+        secret: Cipher([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")
+    }
 
     def rotate_secret(session):
         client = session.get(Client, "robot", with_for_update={"key_share": True})
@@ -217,8 +228,12 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settin
         yield
 
     new_key = "another secret key of a server !"
-    in_flight.seed(a_client(client_id="robot", client_secret_digest=None, sealed_client_secret=sealed[b"old"]))
-    app = create_app(Settings(**{**settings.model_dump(), "secret_key": new_key, "old_secret_keys": [SECRET_KEY]}))
+    in_flight.seed(
+        a_client(client_id="robot", client_secret_digest=None, sealed_client_secret=sealed[b"old"])
+    )
+    app = create_app(
+        Settings(**{**settings.model_dump(), "secret_key": new_key, "old_secret_keys": [SECRET_KEY]})
+    )
     done = in_flight.beside(rotate_secret, lambda: app.test_cli_runner().invoke(args=("keys", "rewrap")))
     with app.app_context():
         db.engine.dispose()

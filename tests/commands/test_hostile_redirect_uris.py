@@ -1,4 +1,6 @@
-"""Redirect URIs that cannot be registered, whatever else the registration says (RFC 9700 §2.1, RFC 8252 §7.1)."""
+"""Redirect URIs that cannot be registered, whatever else the registration says (RFC 9700 §2.1, RFC 8252
+§7.1).
+"""
 
 import pytest
 from sqlalchemy import func, select
@@ -54,7 +56,9 @@ WITH_A_MEMBER_OF_THE_ANSWER = [
 
 @pytest.fixture
 def register(refused, seed, rows):
-    """Try to register these, all in one command and beside a good one; each must be named as a problem, and none is stored."""
+    """Try to register these, all in one command and beside a good one; each must be named as a problem, and
+    none is stored.
+    """
 
     def register(uris):
         seed(a_client())

@@ -45,7 +45,7 @@ def sign(app):
     return sign
 
 
-# ---- list -------------------------------------------------------------------------------------------------------------
+# ---- list --------------------------------------------------------------------------------------------------
 
 
 def test_list_of_none_makes_none(flask, flask_json, rows):
@@ -79,7 +79,11 @@ def test_list(flask, flask_json, seed, sleep, settings):
         "published_until": now - 100 + DAY + 30,
         "last_presented_at": now - 60,
     }
-    assert (shown[2]["signs_until"], shown[2]["published_until"], shown[2]["last_presented_at"]) == (None, None, None)
+    assert (shown[2]["signs_until"], shown[2]["published_until"], shown[2]["last_presented_at"]) == (
+        None,
+        None,
+        None,
+    )
     heading, old, *_others = flask("keys", "list").stdout.splitlines()
     assert heading.split() == [name.upper() for name in shown[0]]
     assert len(re.findall(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", old)) == 5
@@ -92,7 +96,7 @@ def test_list_shows_no_private_key(flask, sign):
         assert '"d"' not in output
 
 
-# ---- rotate -----------------------------------------------------------------------------------------------------------
+# ---- rotate ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T136")
@@ -115,7 +119,9 @@ def test_rotate_of_one_algorithm(flask, flask_json, rows, sign):
     sign()
     done = flask("keys", "rotate", "--alg", "EdDSA")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert re.fullmatch(r"EdDSA: [\w-]{43} is announced, and signs from \S+Z on\.", done.stderr.splitlines()[0])
+    assert re.fullmatch(
+        r"EdDSA: [\w-]{43} is announced, and signs from \S+Z on\.", done.stderr.splitlines()[0]
+    )
     assert [alg for _kid, alg, _generation, _from in rows(KEYS)] == ["ES256", "EdDSA", "EdDSA", "RS256"]
 
 
@@ -159,7 +165,7 @@ def test_rotate_of_what_nobody_signs_with_is_a_usage_error(flask):
     assert flask("keys", "rotate", "--alg", "none").exit_code == 2
 
 
-# ---- retire -----------------------------------------------------------------------------------------------------------
+# ---- retire ------------------------------------------------------------------------------------------------
 
 
 def test_an_active_key_is_not_taken_out_by_the_way(refused, rows, sign):
@@ -187,7 +193,11 @@ def test_by_force_the_one_that_is_announced_signs_at_once(flask_json, rows, sign
     kid = sign()
     [announced] = flask_json("keys", "rotate", "--alg", "ES256")
     sleep(10)
-    assert flask_json("keys", "retire", kid, "--force") == {"kid": kid, "alg": "ES256", "successor": announced["kid"]}
+    assert flask_json("keys", "retire", kid, "--force") == {
+        "kid": kid,
+        "alg": "ES256",
+        "successor": announced["kid"],
+    }
     assert [row[0] for row in rows(KEYS) if row[1] == "ES256"] == [announced["kid"]]
     assert sign() == announced["kid"]
 
@@ -208,7 +218,10 @@ def test_what_a_retired_key_signed_is_refused(app, flask, flask_json, sign):
 
 def test_a_key_whose_signatures_may_be_alive_stays(refused, flask, seed, sleep):
     now = clock.now()
-    seed(a_signing_key("old", active_from=now - 5000), a_signing_key("now", generation=2, active_from=now - 100))
+    seed(
+        a_signing_key("old", active_from=now - 5000),
+        a_signing_key("now", generation=2, active_from=now - 100),
+    )
     assert "what it signed may be alive until" in refused("keys", "retire", "old")
     sleep(DAY + 30 - 101)
     assert "may be alive" in refused("keys", "retire", "old")
@@ -222,7 +235,10 @@ def test_a_key_that_somebody_still_asks_for_stays(refused, flask_json, seed, row
     seed(
         a_signing_key("old", active_from=now - 9 * DAY, last_presented_at=now - DAY + 60),
         a_signing_key("older", alg="ES256", active_from=now - 9 * DAY, last_presented_at=now - DAY),
-        *(a_signing_key(f"now {alg}", alg=alg, generation=2, active_from=now - 5 * DAY) for alg in ("RS256", "ES256")),
+        *(
+            a_signing_key(f"now {alg}", alg=alg, generation=2, active_from=now - 5 * DAY)
+            for alg in ("RS256", "ES256")
+        ),
     )
     assert "resource servers still ask for it" in refused("keys", "retire", "old")
     assert flask_json("keys", "retire", "older")["successor"] is None
@@ -249,7 +265,7 @@ def test_there_is_no_such_key(refused, rows, kid):
     assert "there is no signing key" in refused("keys", "retire", kid)
 
 
-# ---- rewrap -----------------------------------------------------------------------------------------------------------
+# ---- rewrap ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -278,7 +294,9 @@ SEALED_SECRETS = select(Client.client_id, Client.sealed_client_secret)
 
 @pytest.fixture
 def sealed_things(sign, seed):
-    """Three signing keys and a client's secret, under the secret key of the tests; and a client that has none."""
+    """Three signing keys and a client's secret, under the secret key of the tests; and a client that has
+    none.
+    """
     sign()
     box = Cipher([SECRET_KEY], "client secrets").seal(b"the secret", "robot")
     seed(
@@ -356,12 +374,14 @@ def test_refresh_tokens_without_an_end_are_named(with_keys, sealed_things, app):
     assert "without an end: robot." in with_keys(OTHER_KEY, SECRET_KEY)("keys", "rewrap").stderr
 
 
-# ---- config check -----------------------------------------------------------------------------------------------------
+# ---- config check ------------------------------------------------------------------------------------------
 
 
 def test_config_check_says_what_is_under_an_old_key(with_keys, sealed_things):
     flask = with_keys(OTHER_KEY, SECRET_KEY)
-    words = "Warning: 3 signing keys, 1 client secret: sealed under an old secret key, run `flask keys rewrap`"
+    words = (
+        "Warning: 3 signing keys, 1 client secret: sealed under an old secret key, run `flask keys rewrap`"
+    )
     assert words in flask("config", "check").stderr
     flask("keys", "rewrap")
     assert "sealed under" not in flask("config", "check").stderr

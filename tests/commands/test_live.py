@@ -32,12 +32,16 @@ def server(database_url, tmp_path):
 
 
 def test_json_goes_to_stdout_and_the_rest_to_stderr(server):
-    added = server.flask_process("clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--no-pkce", "--json")
+    added = server.flask_process(
+        "clients", "add", "Web", "--redirect-uri", REDIRECT_URI, "--no-pkce", "--json"
+    )
     members = json.loads(added.stdout)
     assert first_line(added) == f"Registered {members['client_id']}."
     assert "RFC 9700" in added.stderr
     assert members["client_secret"] not in added.stderr
-    refused = server.flask_process("users", "add", "nobody", "--password-stdin", "--json", input=PASSWORD, check=False)
+    refused = server.flask_process(
+        "users", "add", "nobody", "--password-stdin", "--json", input=PASSWORD, check=False
+    )
     assert (refused.returncode, refused.stdout) == (1, "")
     assert first_line(refused) == "Error: 'nobody' is not an email address"
     misunderstood = server.flask_process("users", "add", "--json", check=False)
@@ -73,7 +77,9 @@ def test_settings_that_cannot_be_used(tmp_path, command):
 
 def test_one_address_added_by_several_at_once_is_added_once(server):
     def add(number):
-        return server.flask_process("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD, check=False)
+        return server.flask_process(
+            "users", "add", "ada@example.com", "--password-stdin", input=PASSWORD, check=False
+        )
 
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(add, range(3)))
@@ -89,7 +95,9 @@ def test_the_use_of_a_secret_shows_soon(database_url, tmp_path):
         machine = ("--grant-type", "client_credentials", "--json")
         client = json.loads(server.flask_process("clients", "add", "Robot", *machine).stdout)
         assert ask(server, client) == 200
-        rotated = server.flask_process("clients", "rotate-secret", client["client_id"], "--overlap", "7d", "--json")
+        rotated = server.flask_process(
+            "clients", "rotate-secret", client["client_id"], "--overlap", "7d", "--json"
+        )
         assert ask(server, json.loads(rotated.stdout)) == 200
         deadline = time.monotonic() + 10
         while server.rows("SELECT number FROM client_secret_use ORDER BY number") != [(1,), (2,)]:
@@ -113,7 +121,9 @@ def ask(server, client):
 
 
 def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):
-    """While a command waits for its stdin it has no connection, so no transaction that another one could wait for."""
+    """While a command waits for its stdin it has no connection, so no transaction that another one could wait
+    for.
+    """
     server = LiveServer(new_database("postgresql", tmp_path, postgres), tmp_path)
     server.flask_process("db", "upgrade")
     slow = subprocess.Popen(

@@ -11,11 +11,15 @@ def told(seed):
     """Three notices about Ada, one about Bob, one about somebody who was removed."""
     seed(a_user(), a_user(id=2, sub="b", email="bob@example.com"), a_client(), a_client(client_id="other"))
     seed(
-        a_notice(created_at=1_000, attempts=1, next_attempt_at=None, delivered_at=1_002, outcome="answered 200"),
+        a_notice(
+            created_at=1_000, attempts=1, next_attempt_at=None, delivered_at=1_002, outcome="answered 200"
+        ),
         a_notice(created_at=1_001, attempts=2, next_attempt_at=1_040, outcome="it took too long"),
         a_notice(created_at=1_002, attempts=6, next_attempt_at=None, outcome="answered 503"),
         a_notice(user_id=2, client_id="other", created_at=1_003, next_attempt_at=1_003),
-        a_notice(user_id=None, created_at=1_004, next_attempt_at=None, delivered_at=1_005, outcome="answered 204"),
+        a_notice(
+            user_id=None, created_at=1_004, next_attempt_at=None, delivered_at=1_005, outcome="answered 204"
+        ),
     )
 
 
@@ -23,9 +27,24 @@ def test_list(flask, told):
     done = flask("logout-notices", "list")
     heading, *lines = done.stdout.splitlines()
     assert heading.split() == [
-        *("CLIENT_NAME", "EMAIL", "CREATED_AT", "ATTEMPTS", "STATE", "NEXT_ATTEMPT_AT", "DELIVERED_AT", "OUTCOME"),
+        *(
+            "CLIENT_NAME",
+            "EMAIL",
+            "CREATED_AT",
+            "ATTEMPTS",
+            "STATE",
+            "NEXT_ATTEMPT_AT",
+            "DELIVERED_AT",
+            "OUTCOME",
+        ),
     ]
-    assert [line.split()[4] for line in lines] == ["delivered", "waiting", "undelivered", "waiting", "delivered"]
+    assert [line.split()[4] for line in lines] == [
+        "delivered",
+        "waiting",
+        "undelivered",
+        "waiting",
+        "delivered",
+    ]
     assert lines[-1].endswith("delivered    -                     1970-01-01T00:16:42Z  answered 200")
 
 

@@ -1,4 +1,6 @@
-"""What all commands have in common: a migrated database, one transaction, clean words when the database will not do."""
+"""What all commands have in common: a migrated database, one transaction, clean words when the database will
+not do.
+"""
 
 import fcntl
 import os
@@ -60,7 +62,9 @@ def run_on(database_url, command):
 def test_the_list_of_commands_is_whole(app):
     """A new one must join it: the tests below hold for all."""
     nouns = {name: noun.commands for name, noun in app.cli.commands.items() if isinstance(noun, CommandGroup)}
-    assert {(noun, verb) for noun, verbs in nouns.items() for verb in verbs} == {command[:2] for command in COMMANDS}
+    assert {(noun, verb) for noun, verbs in nouns.items() for verb in verbs} == {
+        command[:2] for command in COMMANDS
+    }
 
 
 @EVERY_COMMAND
@@ -167,7 +171,10 @@ def test_nothing_is_announced_before_the_commit(app, refused, rows):
 def test_words_that_the_database_refuses_hide_the_values(app, refused, rows):
     with app.app_context():
         db.session.execute(
-            text("CREATE TRIGGER no_people BEFORE INSERT ON end_user BEGIN SELECT RAISE(ABORT, 'no more people'); END")
+            text(
+                "CREATE TRIGGER no_people BEFORE INSERT ON end_user BEGIN SELECT RAISE(ABORT, 'no"
+                " more people'); END"
+            )
         )
         db.session.commit()
     told = refused("users", "add", "ada@example.com", "--password-stdin", input=PASSWORD)

@@ -37,10 +37,14 @@ LONG_ENGINES = [
 ]  # a second each to start
 VOID = "The races were won, but as this database is set up the promises are void.\n"
 NOT_DURABLE = [
-    "innodb_flush_log_at_trx_commit is 0 on the MariaDB server, set it to 1: what was acknowledged may be lost in a crash",
-    "innodb_doublewrite is 0 on the MariaDB server, set it to 1: what was acknowledged may be lost in a crash",
+    "innodb_flush_log_at_trx_commit is 0 on the MariaDB server, set it to 1: what was acknowledged"
+    " may be lost in a crash",
+    "innodb_doublewrite is 0 on the MariaDB server, set it to 1: what was acknowledged may be lost in"
+    " a crash",
 ]
-NO_WAIT_FOR_THE_DISK = [mutations.Replacement("database/sqlite.py", '"synchronous = FULL"', '"synchronous = NORMAL"')]
+NO_WAIT_FOR_THE_DISK = [
+    mutations.Replacement("database/sqlite.py", '"synchronous = FULL"', '"synchronous = NORMAL"')
+]
 
 
 def server_on(url, folder, **options):
@@ -94,7 +98,8 @@ def running(server, *arguments):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -135,7 +140,9 @@ def prove_in_vain(server, run=LiveServer.flask):
 def test_a_database_that_does_not_wait_for_the_disk_keeps_nothing(tmp_path, servers):
     """By the options of a URL; the operator's tables are not even there."""
     url = make_url(new_database("postgresql", tmp_path, servers))
-    url = url.update_query_dict({"options": "-c synchronous_commit=off"}).render_as_string(hide_password=False)
+    url = url.update_query_dict({"options": "-c synchronous_commit=off"}).render_as_string(
+        hide_password=False
+    )
     voids = prove_in_vain(LiveServer(url, tmp_path))
     assert "synchronous_commit is off" in voids[-1]
 
@@ -261,7 +268,10 @@ class TestPlaces:
         [
             ("sqlite:////var/lib/ostiary.sqlite3", "sqlite:////var/lib/p_1.sqlite3"),
             ("mariadb+pymysql://u:p@db/ostiary?ssl_ca=x", "mariadb+pymysql://u:p@db/p_1?ssl_ca=x"),
-            ("postgresql+psycopg://u:p@db/ostiary", "postgresql+psycopg://u:p@db/ostiary?options=-c+search_path%3Dp_1"),
+            (
+                "postgresql+psycopg://u:p@db/ostiary",
+                "postgresql+psycopg://u:p@db/ostiary?options=-c+search_path%3Dp_1",
+            ),
         ],
     )
     def test_its_url_differs_in_the_place_alone(self, url, inside):
@@ -291,7 +301,11 @@ class TestReport:
     def test_what_was_broken_is_said_once_and_first(self):
         answer = self.of(voids=["fsync is off"], broken=["two winners", "two winners"])
         assert answer.data["kept"] is False
-        assert answer.messages == ("BROKEN: a scene: two winners", "VOID: fsync is off", "A promise was broken.")
+        assert answer.messages == (
+            "BROKEN: a scene: two winners",
+            "VOID: fsync is off",
+            "A promise was broken.",
+        )
 
 
 class TestTally:
@@ -303,7 +317,11 @@ class TestTally:
         tally = ScenarioResult("a scene", rounds=2)
         tally.note(self.answers(200, 400, 503), Counter({"OperationalError 1213": 2}))
         row = tally.document()
-        assert (row["requests"], row["answers"], row["server_errors"]) == (3, {"200": 1, "400": 1, "503": 1}, 1)
+        assert (row["requests"], row["answers"], row["server_errors"]) == (
+            3,
+            {"200": 1, "400": 1, "503": 1},
+            1,
+        )
         assert (row["retries"], row["unique_key_retries"]) == ({"OperationalError 1213": 2}, 0)
         assert (row["p50_ms"], row["p99_ms"], row["outcome"]) == (2.0, 3.0, "kept")
 

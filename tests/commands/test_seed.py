@@ -61,7 +61,7 @@ def a_session():
     return UserSession(session_digest=digest("session"), user_id=1, amr="pwd", **times)
 
 
-# ---- what is stored ---------------------------------------------------------------------------------------------------
+# ---- what is stored ----------------------------------------------------------------------------------------
 
 
 def test_the_example_of_the_document(flask_json, rows):
@@ -74,7 +74,9 @@ def test_the_example_of_the_document(flask_json, rows):
     assert digests == {name: digest(secret) if secret else None for name, secret in given.items()}
     assert rows(select(Scope.description).where(Scope.name == "notes.read")) == [("Read your notes",)]
     [(sub, name, verified_at, stored_hash)] = rows(
-        select(User.sub, User.name, User.email_verified_at, User.password_hash).where(User.email == "ada@example.com")
+        select(User.sub, User.name, User.email_verified_at, User.password_hash).where(
+            User.email == "ada@example.com"
+        )
     )
     assert (sub, name) == ("ada", "Ada")
     assert verified_at is not None
@@ -84,10 +86,18 @@ def test_the_example_of_the_document(flask_json, rows):
 
 
 def test_what_was_seeded_gets_tokens(flask_json, http, write):
-    machine = {"client_id": "robot", "client_secret": "robot", "grant_types": ["client_credentials"], "scope": "read"}
+    machine = {
+        "client_id": "robot",
+        "client_secret": "robot",
+        "grant_types": ["client_credentials"],
+        "scope": "read",
+    }
     flask_json("seed", write(scopes=[{"name": "read", "description": "Read"}], clients=[machine]))
     answer = http.post(
-        "/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("robot", "robot"), base_url=LOOPBACK
+        "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=basic("robot", "robot"),
+        base_url=LOOPBACK,
     )
     assert (answer.status_code, answer.json["scope"]) == (200, "read")
 
@@ -198,7 +208,9 @@ def test_without_json_the_secrets_that_were_made_are_shown(flask, write):
     done = flask("seed", write(users=[ADA], clients=[WEB | {"require_pkce": False}]))
     assert done.exit_code == 0
     assert "ost_cs_" in done.stdout
-    assert done.stderr.startswith("In line with the file: 1 user, 1 client, 0 scopes.\nweb: Warning: without PKCE")
+    assert done.stderr.startswith(
+        "In line with the file: 1 user, 1 client, 0 scopes.\nweb: Warning: without PKCE"
+    )
     assert PASSWORD not in done.output
 
 
@@ -208,10 +220,12 @@ def test_a_file_of_nothing(flask, write):
 
 
 def test_from_stdin(flask_json):
-    assert flask_json("seed", "-", input=json.dumps({"users": [ADA]}))["users"][0]["email"] == "ada@example.com"
+    assert (
+        flask_json("seed", "-", input=json.dumps({"users": [ADA]}))["users"][0]["email"] == "ada@example.com"
+    )
 
 
-# ---- a second run -----------------------------------------------------------------------------------------------------
+# ---- a second run ------------------------------------------------------------------------------------------
 
 
 def test_a_second_run_changes_nothing(flask_json, everything, seed, rows):
@@ -235,7 +249,12 @@ def test_a_secret_that_was_made_stays(flask_json, everything, write):
 
 
 def test_what_is_there_is_brought_in_line(flask_json, rows, write):
-    old = WEB | {"client_secret": "old", "max_sessions": 3, "scope": "profile", "logo_uri": "https://app.example/old"}
+    old = WEB | {
+        "client_secret": "old",
+        "max_sessions": 3,
+        "scope": "profile",
+        "logo_uri": "https://app.example/old",
+    }
     flask_json("seed", write(scopes=[{"name": "read", "description": "Old"}], users=[ADA], clients=[old]))
     new = WEB | {"client_secret": "new", "client_name": "New", "scope": "read"}
     person = ADA | {"email": "Ada@Example.com", "name": "Ada"}
@@ -250,10 +269,13 @@ def test_what_the_file_does_not_name_stays(flask_json, seed, everything, write):
     seed(a_user(), a_client())
     before = everything()
     flask_json(
-        "seed", write(users=[{"email": "bob@example.com", "password": PASSWORD}], clients=[WEB | {"client_id": "b"}])
+        "seed",
+        write(users=[{"email": "bob@example.com", "password": PASSWORD}], clients=[WEB | {"client_id": "b"}]),
     )
     after = everything()
-    assert [set(map(repr, old)) <= set(map(repr, new)) for old, new in zip(before, after, strict=True)] == [True] * 4
+    assert [set(map(repr, old)) <= set(map(repr, new)) for old, new in zip(before, after, strict=True)] == [
+        True
+    ] * 4
     assert [len(new) - len(old) for old, new in zip(before, after, strict=True)] == [0, 1, 1, 0]
 
 
@@ -274,7 +296,7 @@ def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left)
     assert (len(rows(select(Token.id))), len(rows(select(UserSession.user_id)))) == (left, left)
 
 
-# ---- what is refused --------------------------------------------------------------------------------------------------
+# ---- what is refused ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T061", "T130")
@@ -302,18 +324,33 @@ def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left)
         ),
         ({"scopes": [{"name": "a b", "description": "x"}]}, "scopes[0]: 'a b' cannot be a scope"),
         ({"scopes": [{"name": "a", "description": " "}]}, "scopes[0]: the description must be printable"),
-        ({"scopes": [{"name": "offline_access", "description": "x"}]}, "scopes[0]: the scope offline_access exists"),
+        (
+            {"scopes": [{"name": "offline_access", "description": "x"}]},
+            "scopes[0]: the scope offline_access exists",
+        ),
         ({"scopes": [{"name": "a", "description": "x"}] * 2}, "scopes[1].name: is that of scopes[0] too"),
         ({"clients": [{"redirect_uris": [REDIRECT_URI]}]}, "clients[0].client_id: is missing"),
         ({"clients": [WEB | {"redirect_uri": REDIRECT_URI}]}, "clients[0].redirect_uri: is unknown"),
-        ({"clients": [WEB | {"redirect_uris": REDIRECT_URI}]}, "clients[0].redirect_uris: should be a valid list"),
-        ({"clients": [WEB | {"redirect_uris": [1]}]}, "clients[0].redirect_uris[0]: should be a valid string"),
+        (
+            {"clients": [WEB | {"redirect_uris": REDIRECT_URI}]},
+            "clients[0].redirect_uris: should be a valid list",
+        ),
+        (
+            {"clients": [WEB | {"redirect_uris": [1]}]},
+            "clients[0].redirect_uris[0]: should be a valid string",
+        ),
         ({"clients": [WEB | {"client_id": "-web"}]}, "clients[0]: '-web' cannot be a client_id"),
         ({"clients": [WEB | {"client_id": "a:b"}]}, "'a:b' cannot be a client_id"),
         ({"clients": [WEB | {"client_id": "a" * 256}]}, "cannot be a client_id"),
-        ({"clients": [WEB | {"client_secret": ""}]}, "clients[0]: the client_secret must be 1 to 255 visible ASCII"),
+        (
+            {"clients": [WEB | {"client_secret": ""}]},
+            "clients[0]: the client_secret must be 1 to 255 visible ASCII",
+        ),
         ({"clients": [WEB | {"client_secret": "ä"}]}, "the client_secret must be 1 to 255 visible ASCII"),
-        ({"clients": [WEB | {"client_secret": "a" * 256}]}, "the client_secret must be 1 to 255 visible ASCII"),
+        (
+            {"clients": [WEB | {"client_secret": "a" * 256}]},
+            "the client_secret must be 1 to 255 visible ASCII",
+        ),
         (
             {"clients": [WEB | {"client_secret": "a", "token_endpoint_auth_method": "none"}]},
             "clients[0]: a public client has no secret",
@@ -322,22 +359,37 @@ def test_a_new_password_signs_out(flask_json, seed, rows, write, password, left)
         ({"clients": [WEB | {"scope": "read"}]}, "clients[0]: there is no scope 'read'"),
         ({"clients": [WEB | {"grant_types": ["password"]}]}, "clients[0]: unknown grant type 'password'"),
         ({"clients": [WEB | {"redirect_uris": ["http://app.example/"]}]}, "must use https"),
-        ({"clients": [WEB | {"is_resource_server": True}]}, "clients[0]: a resource server has no redirect URIs"),
-        ({"clients": [WEB | {"max_sessions": 0}]}, "clients[0].max_sessions: should be greater than or equal to 1"),
+        (
+            {"clients": [WEB | {"is_resource_server": True}]},
+            "clients[0]: a resource server has no redirect URIs",
+        ),
+        (
+            {"clients": [WEB | {"max_sessions": 0}]},
+            "clients[0].max_sessions: should be greater than or equal to 1",
+        ),
         ({"clients": [WEB | {"max_sessions": True}]}, "clients[0].max_sessions: should be a valid integer"),
         (
             {"clients": [WEB | {"access_token_lifetime": "never"}]},
             "clients[0].access_token_lifetime: should be a valid",
         ),
-        ({"clients": [WEB | {"refresh_token_lifetime": 0}]}, "clients[0].refresh_token_lifetime: must be a number of"),
+        (
+            {"clients": [WEB | {"refresh_token_lifetime": 0}]},
+            "clients[0].refresh_token_lifetime: must be a number of",
+        ),
         ({"clients": [WEB | {"refresh_token_idle_lifetime": True}]}, "must be a number of seconds"),
         ({"clients": [WEB | {"logo_uri": 1}]}, "clients[0]: logo_uri must be an https URL"),
         ({"clients": [WEB | {"jwks": {"keys": []}}]}, "clients[0]: jwks must be a JWK Set"),
         ({"clients": [WEB | {"request_uris": []}]}, "clients[0].request_uris: is unknown"),
         ({"clients": [WEB | {"x_team": 1}]}, "clients[0].x_team: is unknown"),
         ({"clients": [WEB | {"extra_metadata": {}}]}, "clients[0]: extra_metadata is unknown"),
-        ({"clients": [WEB | {"token_endpoint_auth_method": "private_key_jwt"}]}, "clients[0]: auth method private_key"),
-        ({"clients": [SIGNS | {"client_secret": KEY[:63]}]}, "clients[0]: the client_secret is a signing key here"),
+        (
+            {"clients": [WEB | {"token_endpoint_auth_method": "private_key_jwt"}]},
+            "clients[0]: auth method private_key",
+        ),
+        (
+            {"clients": [SIGNS | {"client_secret": KEY[:63]}]},
+            "clients[0]: the client_secret is a signing key here",
+        ),
         ({"clients": [SIGNS | {"client_secret": ""}]}, "at least 64 characters (RFC 7518 §3.2)"),
         (
             {"clients": [SIGNS | {"client_secret": KEY[:31], "token_endpoint_auth_signing_alg": "HS256"}]},
@@ -368,14 +420,18 @@ def test_every_problem_is_told_at_once(refused, write):
         write(
             scopes=[{"name": "a b", "description": "x"}, 1],
             users=[{"email": "ada", "password": "short"}, {"email": 1}],
-            clients=[{"client_id": "a b", "scope": "nope"}, {"client_id": "web", "max_sessions": -1, "what": 1}],
+            clients=[
+                {"client_id": "a b", "scope": "nope"},
+                {"client_id": "web", "max_sessions": -1, "what": 1},
+            ],
             more=1,
         ),
     )
     places = ["more", "scopes[0]", "scopes[1]", "users[0]", "users[1].email", "users[1].password"]
     places += ["clients[0]", "clients[1].max_sessions", "clients[1].what"]
     assert [place for place in places if f"  - {place}: " not in told] == []
-    assert len(told.splitlines()) == len(places) + 3  # the heading, and a second problem of users[0] and of clients[0]
+    # the heading, and a second problem of users[0] and of clients[0]
+    assert len(told.splitlines()) == len(places) + 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"\xff\xfe\xfd", b"[" * 100_000])
@@ -395,21 +451,27 @@ def test_a_sub_of_somebody_else(refused, seed, everything, write):
     """The unique key notices it, after other rows have been written: all or none."""
     seed(a_user(sub="ada", email="somebody@example.com"))
     before = everything()
-    path = write(scopes=[{"name": "read", "description": "Read"}], users=[ADA | {"sub": "ada"}], clients=[WEB])
+    path = write(
+        scopes=[{"name": "read", "description": "Read"}], users=[ADA | {"sub": "ada"}], clients=[WEB]
+    )
     assert "the database refused" in refused("seed", path)
     assert everything() == before
 
 
 def test_outside_of_a_loopback_issuer(tmp_path, write):
-    settings = Settings(issuer="https://op.example", database_url=f"sqlite:///{tmp_path / 'x'}", secret_key=SECRET_KEY)
+    settings = Settings(
+        issuer="https://op.example", database_url=f"sqlite:///{tmp_path / 'x'}", secret_key=SECRET_KEY
+    )
     app = create_app(settings)
-    done = app.test_cli_runner().invoke(args=("seed", write(users=[ADA]), "--migrate"), catch_exceptions=False)
+    done = app.test_cli_runner().invoke(
+        args=("seed", write(users=[ADA]), "--migrate"), catch_exceptions=False
+    )
     assert (done.exit_code, done.stdout) == (1, "")
     assert "for a loopback issuer only" in done.stderr
     assert not (tmp_path / "x").exists()
 
 
-# ---- an empty database ------------------------------------------------------------------------------------------------
+# ---- an empty database -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("options", "exit_code"), [((), 1), (("--migrate",), 0)])

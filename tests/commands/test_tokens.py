@@ -16,7 +16,11 @@ EVERY_CODE = [(1, "web"), (2, "other"), (3, "web")]
 
 @pytest.fixture(autouse=True)
 def tokens_and_codes(seed):
-    seed(a_user(), a_user(id=2, sub="b", email="bob@example.com"), a_user(id=3, sub="c", email="cy@example.com"))
+    seed(
+        a_user(),
+        a_user(id=2, sub="b", email="bob@example.com"),
+        a_user(id=3, sub="c", email="cy@example.com"),
+    )
     seed(a_client(), a_client(client_id="other"), a_machine())
     for user_id, client_id in EVERYTHING:
         seed(a_token(user_id=user_id, client_id=client_id, slot=None if user_id is None else 0))
@@ -52,7 +56,12 @@ def tokens_and_codes(seed):
             [(None, "robot"), (1, "other"), (2, "web"), (3, "other")],
             [(2, "other"), (3, "web")],
         ),
-        (("--user", "bob@example.com", "--client", "robot"), {"codes": 0, "tokens": 0}, EVERYTHING, EVERY_CODE),
+        (
+            ("--user", "bob@example.com", "--client", "robot"),
+            {"codes": 0, "tokens": 0},
+            EVERYTHING,
+            EVERY_CODE,
+        ),
     ],
 )
 def test_revoke(flask_json, rows, options, answer, left, codes_left):

@@ -56,10 +56,18 @@ def ask(http):
 
 def assertion(secret):
     now = clock.now()
-    said = {"iss": "robot", "sub": "robot", "aud": ISSUER, "jti": str(clock.now_in_microseconds()), "exp": now + 60}
+    said = {
+        "iss": "robot",
+        "sub": "robot",
+        "aud": ISSUER,
+        "jti": str(clock.now_in_microseconds()),
+        "exp": now + 60,
+    }
     return {
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-        "client_assertion": jwt.encode({"alg": "HS256"}, said, OctKey.import_key(secret), algorithms=["HS256"]),
+        "client_assertion": jwt.encode(
+            {"alg": "HS256"}, said, OctKey.import_key(secret), algorithms=["HS256"]
+        ),
     }
 
 
@@ -132,7 +140,10 @@ def test_how_long_may_be_written_in_units(robot, rotate, rows, sleep, text, seco
 @pytest.mark.parametrize(
     "options",
     [
-        *(("--overlap", text) for text in ("0", "-1", "1w", "7 d", "d", "", "1.5h", "367d", "٧d", "9999999999")),
+        *(
+            ("--overlap", text)
+            for text in ("0", "-1", "1w", "7 d", "d", "", "1.5h", "367d", "٧d", "9999999999")
+        ),
         ("--overlap", "7d", "--now"),
     ],
 )
@@ -168,7 +179,9 @@ def test_between_basic_and_post_both_stay(flask, robot, ask, rotate):
     assert [ask(secret, "client_secret_post") for secret in (old, new)] == [200, 200]
 
 
-def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(app, robot, rotate, flask_json, monkeypatch):
+def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
+    app, robot, rotate, flask_json, monkeypatch
+):
     from pydantic import SecretStr
 
     from app import create_app
@@ -193,7 +206,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(app, robot, ro
         assert [vault.is_current(box, "robot") for box in boxes] == [True, True]
 
 
-# ---- when each was last in use -----------------------------------------------------------------------------------------
+# ---- when each was last in use -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -203,7 +216,9 @@ def note(app):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_is_shown_with_its_age_and_its_last_use(robot, ask, rotate, note, flask, flask_json, sleep, method):
+def test_each_is_shown_with_its_age_and_its_last_use(
+    robot, ask, rotate, note, flask, flask_json, sleep, method
+):
     old = robot(method)
     started_at = clock.now()
     sleep(100)
@@ -221,9 +236,14 @@ def test_each_is_shown_with_its_age_and_its_last_use(robot, ask, rotate, note, f
     ask("x" * 64, method)
     note()
     shown = flask_json("clients", "show", "robot")
-    assert [secret["last_used_at"] for secret in shown["client_secrets"]] == [started_at + 300, started_at + 200]
+    assert [secret["last_used_at"] for secret in shown["client_secrets"]] == [
+        started_at + 300,
+        started_at + 200,
+    ]
     text = flask("clients", "show", "robot").stdout
-    assert re.search(r"^client secret 1 +made before that was noted, last used 2.*, ends 2", text, re.MULTILINE)
+    assert re.search(
+        r"^client secret 1 +made before that was noted, last used 2.*, ends 2", text, re.MULTILINE
+    )
     assert re.search(r"^client secret 2 +made 2.*, last used 2.*Z$", text, re.MULTILINE)
     assert not any(secret in text for secret in (old, new))
     sleep(7 * DAY)
@@ -231,7 +251,9 @@ def test_each_is_shown_with_its_age_and_its_last_use(robot, ask, rotate, note, f
     assert left["number"] == 2
 
 
-def test_a_use_is_stored_once_an_hour_whatever_the_number_of_processes(app, robot, ask, note, statements, rows, sleep):
+def test_a_use_is_stored_once_an_hour_whatever_the_number_of_processes(
+    app, robot, ask, note, statements, rows, sleep
+):
     robot()
     for expected in (0, 0):
         statements.clear()

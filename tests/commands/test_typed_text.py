@@ -1,4 +1,6 @@
-"""What operators type: the same forms and the same refusals as at the pages, whichever command or file it comes from."""
+"""What operators type: the same forms and the same refusals as at the pages, whichever command or file it
+comes from.
+"""
 
 import json
 
@@ -43,11 +45,21 @@ def test_text_is_kept_in_one_form(flask_json, rows):
     }
     assert person["claims"] == kept
     flask_json("scopes", "add", "read", "--description", DECOMPOSED)
-    members = ("--set", f"client_name#fr={json.dumps(DECOMPOSED)}", "--set", f"contacts={json.dumps([DECOMPOSED])}")
+    members = (
+        "--set",
+        f"client_name#fr={json.dumps(DECOMPOSED)}",
+        "--set",
+        f"contacts={json.dumps([DECOMPOSED])}",
+    )
     client = flask_json("clients", "add", DECOMPOSED, "--redirect-uri", REDIRECT_URI, *members)
-    assert (client["client_name"], client["client_name#fr"], client["contacts"]) == (COMPOSED, COMPOSED, [COMPOSED])
+    assert (client["client_name"], client["client_name#fr"], client["contacts"]) == (
+        COMPOSED,
+        COMPOSED,
+        [COMPOSED],
+    )
     assert (
-        flask_json("clients", "set", client["client_id"], "--name", f" {DECOMPOSED}!")["client_name"] == f"{COMPOSED}!"
+        flask_json("clients", "set", client["client_id"], "--name", f" {DECOMPOSED}!")["client_name"]
+        == f"{COMPOSED}!"
     )
     assert rows(select(Scope.description).where(Scope.name == "read")) == [(COMPOSED,)]
 
@@ -55,7 +67,9 @@ def test_text_is_kept_in_one_form(flask_json, rows):
 @pytest.mark.parametrize("text", NAMES.values(), ids=NAMES)
 def test_text_of_every_script(flask_json, seed, text):
     seed(a_user())
-    person = flask_json("users", "set", "ada@example.com", "--name", text, "--set", f"given_name={json.dumps(text)}")
+    person = flask_json(
+        "users", "set", "ada@example.com", "--name", text, "--set", f"given_name={json.dumps(text)}"
+    )
     assert (person["name"], person["claims"]["given_name"]) == (text, text)
     assert flask_json("clients", "add", text, "--redirect-uri", REDIRECT_URI)["client_name"] == text
     assert flask_json("scopes", "add", "read", "--description", text)["description"] == text
@@ -86,10 +100,22 @@ def test_a_table_shows_letters_and_no_controls(flask, seed):
     assert f"{PERSIAN}?[2J?" in flask("users", "list").stdout
 
 
-@pytest.mark.parametrize("settings", [Settings(issuer=LOOPBACK, database_url="sqlite://", secret_key=SECRET_KEY)])
+@pytest.mark.parametrize(
+    "settings", [Settings(issuer=LOOPBACK, database_url="sqlite://", secret_key=SECRET_KEY)]
+)
 def test_a_seed_file_follows_the_same_rules(app, flask_json, rows, tmp_path, settings):
-    entry = {"email": "Ada@Corp.Local", "password": PASSWORD, "name": DECOMPOSED, "claims": {"nickname": DECOMPOSED}}
-    client = {"client_id": "web", "client_name": DECOMPOSED, "redirect_uris": [REDIRECT_URI], "contacts": [DECOMPOSED]}
+    entry = {
+        "email": "Ada@Corp.Local",
+        "password": PASSWORD,
+        "name": DECOMPOSED,
+        "claims": {"nickname": DECOMPOSED},
+    }
+    client = {
+        "client_id": "web",
+        "client_name": DECOMPOSED,
+        "redirect_uris": [REDIRECT_URI],
+        "contacts": [DECOMPOSED],
+    }
     scope = {"name": "read", "description": DECOMPOSED}
     file = tmp_path / "seed.json"
     file.write_text(json.dumps({"users": [entry], "clients": [client], "scopes": [scope]}))
@@ -98,5 +124,7 @@ def test_a_seed_file_follows_the_same_rules(app, flask_json, rows, tmp_path, set
         assert rows(select(User.email, User.name, User.claims)) == [
             ("ada@corp.local", COMPOSED, {"nickname": COMPOSED})
         ]
-        assert rows(select(Client.client_name, Client.extra_metadata)) == [(COMPOSED, {"contacts": [COMPOSED]})]
+        assert rows(select(Client.client_name, Client.extra_metadata)) == [
+            (COMPOSED, {"contacts": [COMPOSED]})
+        ]
         assert rows(select(Scope.description).where(Scope.name == "read")) == [(COMPOSED,)]

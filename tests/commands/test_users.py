@@ -124,7 +124,7 @@ def test_the_password_is_never_an_argument(flask, seed, command):
     assert "--password-stdin" in done.stderr
 
 
-# ---- claims of OpenID Connect -----------------------------------------------------------------------------------------
+# ---- claims of OpenID Connect ------------------------------------------------------------------------------
 
 
 def set_options(**claims):
@@ -161,7 +161,9 @@ def test_set_changes_what_is_given_and_says_when(flask_json, flask, seed, rows, 
 
 def test_set_of_what_is_there_already_changes_nothing(flask, seed, rows):
     seed(a_user(claims={"given_name": "Ada"}))
-    done = flask("users", "set", "ada@example.com", "--name", "Ada", *set_options(given_name="Ada", nickname=None))
+    done = flask(
+        "users", "set", "ada@example.com", "--name", "Ada", *set_options(given_name="Ada", nickname=None)
+    )
     assert done.exit_code == 0
     assert done.stderr.startswith("Nothing is new about ada@example.com.\n")
     assert rows(select(User.updated_at)) == [(None,)]
@@ -172,7 +174,9 @@ def test_a_person_from_before_has_no_claims(flask_json, seed, rows):
     seed(a_user(claims=null()))
     assert rows(select(User.claims)) == [(None,)]
     assert flask_json("users", "show", "ada@example.com")["claims"] == {}
-    assert flask_json("users", "set", "ada@example.com", *set_options(gender="x"))["claims"] == {"gender": "x"}
+    assert flask_json("users", "set", "ada@example.com", *set_options(gender="x"))["claims"] == {
+        "gender": "x"
+    }
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,9 @@ def test_claims_that_are_refused(refused, seed, rows, command, options, words):
 
 
 def test_problems_of_a_person_are_told_together(refused):
-    told = refused("users", "add", "x", *set_options(birthdate="now", locale=1), "--password-stdin", input="short")
+    told = refused(
+        "users", "add", "x", *set_options(birthdate="now", locale=1), "--password-stdin", input="short"
+    )
     assert [word for word in ("'x' is not", "birthdate", "locale", "at least 12") if word not in told] == []
 
 
@@ -222,18 +228,28 @@ def test_a_person_may_be_in_groups(flask_json):
     assert flask_json("users", "set", "ada@example.com", *set_options(groups=None))["claims"] == {}
 
 
-# ---- another address --------------------------------------------------------------------------------------------------
+# ---- another address ---------------------------------------------------------------------------------------
 
 
 def test_another_address_is_the_same_person(flask_json, http, ada, rows, sleep):
-    """To clients and here: `sub`, password, sessions and tokens stay. The operator's word verifies the address."""
+    """To clients and here: `sub`, password, sessions and tokens stay.
+
+    The operator's word verifies the address.
+    """
     before = rows(WHAT_A_PERSON_HAS)
     sleep(60)
     changed = flask_json("users", "set", "ada@example.com", "--email", " Countess@Example.COM ")
-    assert (changed["email"], changed["sub"], changed["name"]) == ("countess@example.com", "sub-of-ada", "Ada")
+    assert (changed["email"], changed["sub"], changed["name"]) == (
+        "countess@example.com",
+        "sub-of-ada",
+        "Ada",
+    )
     assert changed["email_verified_at"] == changed["updated_at"] == clock.now()
     assert rows(WHAT_A_PERSON_HAS) == before
-    assert press(http, http.get("/login"), "Sign in", email="ada@example.com", password=PASSWORD).status_code == 400
+    assert (
+        press(http, http.get("/login"), "Sign in", email="ada@example.com", password=PASSWORD).status_code
+        == 400
+    )
     sign_in(http, "countess@example.com")
     assert flask_json("users", "show", "countess@example.com")["sub"] == "sub-of-ada"
 
@@ -267,7 +283,7 @@ def test_set_of_nothing_is_a_usage_error(flask, seed):
     assert flask("users", "set", "ada@example.com").exit_code == 2
 
 
-# ---- list, show -------------------------------------------------------------------------------------------------------
+# ---- list, show --------------------------------------------------------------------------------------------
 
 
 def test_list(flask, flask_json, seed):
@@ -328,7 +344,8 @@ def test_it_is_one_transaction_and_the_lock_comes_first(flask, ada, statements, 
     flask("users", command, "ada@example.com", *options, input=NEW_PASSWORD)
     first_change = next(n for n, sql in enumerate(statements) if sql.startswith(("UPDATE", "DELETE")))
     assert any(
-        sql.startswith("SELECT end_user.id") and "WHERE end_user.id =" in sql for sql in statements[:first_change]
+        sql.startswith("SELECT end_user.id") and "WHERE end_user.id =" in sql
+        for sql in statements[:first_change]
     )
     assert statements.count("COMMIT") == 1
 
@@ -345,13 +362,17 @@ def test_its_clients_will_be_told(flask, ada, rows, seed):
 def test_set_password(flask, ada, rows):
     done = flask("users", "set-password", "ada@example.com", "--password-stdin", input=NEW_PASSWORD)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr.startswith("ada@example.com has a new password. Ended: 2 sessions, 1 code, 2 tokens.\n")
+    assert done.stderr.startswith(
+        "ada@example.com has a new password. Ended: 2 sessions, 1 code, 2 tokens.\n"
+    )
     [(stored_hash,)] = rows(select(User.password_hash).where(User.id == 1))
     assert passwords.is_right(NEW_PASSWORD, stored_hash)
 
 
 def test_set_password_refuses_a_weak_one_and_ends_nothing(refused, ada, rows):
-    assert "at least 12" in refused("users", "set-password", "ada@example.com", "--password-stdin", input="short")
+    assert "at least 12" in refused(
+        "users", "set-password", "ada@example.com", "--password-stdin", input="short"
+    )
     assert rows(select(User.password_hash).where(User.id == 1)) == [(password_hash(),)]
     assert rows(WHAT_A_PERSON_HAS) == [(3, 2, 3)]
 
@@ -382,10 +403,14 @@ def test_remove_takes_all_that_belongs_to_the_person(flask, ada, seed, rows):
     assert rows(select(Consent.user_id)) == []
 
 
-@pytest.mark.parametrize("command", ["show", "set", "set-password", "disable", "enable", "sign-out", "remove"])
+@pytest.mark.parametrize(
+    "command", ["show", "set", "set-password", "disable", "enable", "sign-out", "remove"]
+)
 @pytest.mark.parametrize("email", ["eve@example.com", "no address", "", "\udcff@example.com"])
 def test_nobody_has_the_address(refused, seed, rows, command, email):
     seed(a_user())
     options = {"set-password": ("--password-stdin",), "set": ("--name", "Eve")}.get(command, ())
-    assert "nobody has the address" in refused("users", command, email, *options, "--json", input=NEW_PASSWORD)
+    assert "nobody has the address" in refused(
+        "users", command, email, *options, "--json", input=NEW_PASSWORD
+    )
     assert rows(COUNT_PEOPLE) == [(1,)]

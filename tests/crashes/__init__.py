@@ -1,1 +1,3 @@
-"""Processes that die, databases that die, storage that fails: nothing acknowledged is lost, and nothing is half done."""
+"""Processes that die, databases that die, storage that fails: nothing acknowledged is lost, and nothing is
+half done.
+"""

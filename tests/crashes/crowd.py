@@ -1,7 +1,9 @@
-"""People whose clients write all the time: sign-ins, refreshes and revocations over HTTP, each noted in a history.
+"""People whose clients write all the time: sign-ins, refreshes and revocations over HTTP, each noted in a
+history.
 
-Enters: a live server. Leaves: rows, answers by status, and a `History` for each person. Whoever is not answered, or with 503, does
-what a good client does: asks again with the same refresh token, or takes another code where one was in play.
+Enters: a live server. Leaves: rows, answers by status, and a `History` for each person. Whoever is not
+answered, or with 503, does what a good client does: asks again with the same refresh token, or takes another
+code where one was in play.
 """
 
 import http.client
@@ -24,7 +26,10 @@ PAUSE_SECONDS = 0.02  # after an answer that was none
 
 
 class Person:
-    """One person with one client. `write_on` runs in a thread of its own; everything else when that is over."""
+    """One person with one client.
+
+    `write_on` runs in a thread of its own; everything else when that is over.
+    """
 
     def __init__(self, stage, client_id, user_id, codes):
         self.stage = stage
@@ -80,7 +85,9 @@ class Person:
 
     def request(self, call):
         port = self.stage.server.port
-        self.connection = self.connection or http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        self.connection = self.connection or http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=PATIENCE_SECONDS
+        )
         try:
             self.connection.request(call.method, call.path, call.body or None, call.headers)
             return Reply(self.connection.getresponse())
@@ -97,7 +104,9 @@ class Person:
         """What was spent for each row of this person: the refresh token before, or else the code."""
         columns = select(Token.previous_refresh_token_digest, Token.code_digest)
         with self.stage.app.app_context():
-            found = db.session.execute(columns.where(Token.client_id == self.client_id, Token.user_id == self.user_id))
+            found = db.session.execute(
+                columns.where(Token.client_id == self.client_id, Token.user_id == self.user_id)
+            )
             return [before or code for before, code in found]
 
     def check(self, report):
@@ -115,7 +124,9 @@ class Person:
         if self.pair is not None and not self.history.in_doubt:
             reply = self.request(me(self.pair["access_token"]))
             if reply is None or reply.status != 200:
-                report.violations.append(f"person {self.user_id}: the acknowledged access token does not work")
+                report.violations.append(
+                    f"person {self.user_id}: the acknowledged access token does not work"
+                )
 
 
 class Reply:
@@ -125,7 +136,10 @@ class Reply:
 
 
 class Crowd:
-    """So many people at one client: `with Crowd(…)`. `begin()` lets them write, `end()` waits for what is under way."""
+    """So many people at one client: `with Crowd(…)`.
+
+    `begin()` lets them write, `end()` waits for what is under way.
+    """
 
     def __init__(self, stage, size):
         client_id, user_ids = stage.client(), stage.people(size)
@@ -147,7 +161,9 @@ class Crowd:
 
     def begin(self):
         self.is_over = threading.Event()
-        self.threads = [threading.Thread(target=person.write_on, args=[self.is_over]) for person in self.people]
+        self.threads = [
+            threading.Thread(target=person.write_on, args=[self.is_over]) for person in self.people
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -158,7 +174,9 @@ class Crowd:
             assert not thread.is_alive(), "an answer takes too long"
 
     def wait_until_served(self, seconds):
-        """Until everybody was told of a write since `begin`; returns the moment when that was, None after so many seconds."""
+        """Until everybody was told of a write since `begin`; returns the moment when that was, None after so
+        many seconds.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             moments = [person.first_at for person in self.people]

@@ -1,15 +1,19 @@
 """What one client was told of the one token row that it writes, and what that row may be after a crash.
 
-Enters: each write as it begins, and whether it was acknowledged. Leaves: nothing, or what is wrong with the rows that were found:
-they must be what the last acknowledged write left, or what a write since left that nobody was told of. A value names what was
-spent for a row (a code, a refresh token); NO_ROW is what a revocation leaves.
+Enters: each write as it begins, and whether it was acknowledged. Leaves: nothing, or what is wrong with the
+rows that were found: they must be what the last acknowledged write left, or what a write since left that
+nobody was told of. A value names what was spent for a row (a code, a refresh token); NO_ROW is what a
+revocation leaves.
 """
 
 NO_ROW = None
 
 
 class History:
-    """Of one person at one client. One write at a time; one that was not acknowledged may have happened or not."""
+    """Of one person at one client.
+
+    One write at a time; one that was not acknowledged may have happened or not.
+    """
 
     def __init__(self, value=NO_ROW):
         self.known = value

@@ -1,4 +1,6 @@
-"""What kills came to: how many, what was acknowledged before them, and what was found to be wrong after them."""
+"""What kills came to: how many, what was acknowledged before them, and what was found to be wrong
+after them.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

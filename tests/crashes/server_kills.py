@@ -1,7 +1,8 @@
-"""Database servers that are killed under load, again and again, with everybody's acknowledged history checked after each time.
+"""Database servers that are killed under load, again and again, with everybody's acknowledged history checked
+after each time.
 
-SQLite has no server: there all the processes are killed that write. The databases keep their durable settings. A killed process
-is not a power cut: what the operating system has been given stays.
+SQLite has no server: there all the processes are killed that write. The databases keep their durable
+settings. A killed process is not a power cut: what the operating system has been given stays.
 """
 
 import random
@@ -60,8 +61,9 @@ DATABASES = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb}
 def kill_servers(engine, folder, kills=6, progress=None, is_durable=True):
     """Kill the database server of this engine so many times under load. Returns a `Report`.
 
-    `folder`: where this runs as root, PostgreSQL's own user must be able to enter it. `progress`: a function that is told each
-    kill. `is_durable`: False is for showing that what a server loses, which may, is noticed.
+    `folder`: where this runs as root, PostgreSQL's own user must be able to enter it. `progress`: a function
+    that is told each kill. `is_durable`: False is for showing that what a server loses, which may, is
+    noticed.
     """
     report = Report()
     with DATABASES[engine](folder, is_durable) as (url, database):
@@ -85,7 +87,9 @@ def kill_servers(engine, folder, kills=6, progress=None, is_durable=True):
 
 
 class Siege:
-    """A crowd and what it writes to: a database server, or the processes of an application that has its own."""
+    """A crowd and what it writes to: a database server, or the processes of an application that has
+    its own.
+    """
 
     def __init__(self, crowd, stage, victim, report):
         self.crowd, self.stage, self.victim, self.report = crowd, stage, victim, report
@@ -107,7 +111,9 @@ class Siege:
         self.crowd.begin()
         served_at = self.crowd.wait_until_served(RECOVERY_SECONDS)
         if served_at is None:
-            self.report.violations.append(f"somebody is not served {RECOVERY_SECONDS} s after the database is back")
+            self.report.violations.append(
+                f"somebody is not served {RECOVERY_SECONDS} s after the database is back"
+            )
         elif self.report.kills:
             self.report.served_after(served_at - self.ready_at)
 

@@ -1,9 +1,18 @@
-"""A worker dies at any point of any request: before COMMIT nothing has happened, after COMMIT everything, and others serve on."""
+"""A worker dies at any point of any request: before COMMIT nothing has happened, after COMMIT everything, and
+others serve on.
+"""
 
 import pytest
 
 from tests.crashes import worker_kills
-from tests.crashes.worker_kills import AT_ONCE_SECONDS, SCENES, code_exchange, kill_workers, revocation, token_refresh
+from tests.crashes.worker_kills import (
+    AT_ONCE_SECONDS,
+    SCENES,
+    code_exchange,
+    kill_workers,
+    revocation,
+    token_refresh,
+)
 from tests.flows import mutations
 from tests.flows.mutations import Replacement
 from tests.live import ENGINES, new_database
@@ -77,6 +86,8 @@ def test_a_broken_copy_is_noticed(tmp_path, mutation, scenes, words):
 
 @pytest.mark.whole_machine
 def test_a_point_that_a_request_does_not_reach_is_told(tmp_path):
-    report = kill_workers(f"sqlite:///{tmp_path / 'ostiary.sqlite3'}", tmp_path, scenes={revocation: "insert"})
+    report = kill_workers(
+        f"sqlite:///{tmp_path / 'ostiary.sqlite3'}", tmp_path, scenes={revocation: "insert"}
+    )
     assert (report.kills, len(report.violations)) == (0, 1)
     assert "never came to this point" in report.violations[0]

@@ -1,8 +1,9 @@
 """Requests that a worker dies of: one for each way to a token and back, at each point of its transaction.
 
-Enters: a server of several workers whose failpoint is a file. A scene prepares a person, has the worker killed that serves them,
-and looks at the rows and at what the person or the client gets who asks again. Before COMMIT nothing has happened, after COMMIT
-everything has; the next request is served at once, by another worker.
+Enters: a server of several workers whose failpoint is a file. A scene prepares a person, has the worker
+killed that serves them, and looks at the rows and at what the person or the client gets who asks again.
+Before COMMIT nothing has happened, after COMMIT everything has; the next request is served at once, by
+another worker.
 """
 
 import http.client
@@ -14,10 +15,26 @@ from urllib.parse import urlencode
 from sqlalchemy import func, select
 
 from crypto import credentials
-from models import AuthorizationCode, AuthorizationTicket, Consent, SpentAssertion, Token, User, UserSession, db
+from models import (
+    AuthorizationCode,
+    AuthorizationTicket,
+    Consent,
+    SpentAssertion,
+    Token,
+    User,
+    UserSession,
+    db,
+)
 from protocol import clock
 from testing import failpoints
-from tests.builders import AUTHORIZATION_REQUEST, PASSWORD, a_client_session, a_machine, a_refresh_token, a_token
+from tests.builders import (
+    AUTHORIZATION_REQUEST,
+    PASSWORD,
+    a_client_session,
+    a_machine,
+    a_refresh_token,
+    a_token,
+)
 from tests.crashes.report import Report
 from tests.flows.browser_journey import Browser
 from tests.flows.driving import (
@@ -108,7 +125,9 @@ class Stage(Driver):
     def has_only(self, client_id, user_id, access_token):
         """This token is the pair's one row, and works."""
         rows = self.token_rows(client_id, user_id)
-        assert rows == [credentials.digest(access_token)], f"{len(rows)} rows, and not just the one that there must be"
+        assert rows == [credentials.digest(access_token)], (
+            f"{len(rows)} rows, and not just the one that there must be"
+        )
         if user_id is not None:
             assert self.is_live(access_token), "a token with a row does not work"
 
@@ -127,7 +146,7 @@ def press(browser, button, **fields):
         raise
 
 
-# ---- the scenes --------------------------------------------------------------------------------------------------------
+# ---- the scenes --------------------------------------------------------------------------------------------
 
 
 def code_exchange(stage):
@@ -137,14 +156,18 @@ def code_exchange(stage):
     call = exchange(client_id, code)
     is_unspent = AuthorizationCode.code_digest == credentials.digest(code)
     if stage.kill(partial(stage.send, call)):
-        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 0, "both the code and its token are there"
+        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 0, (
+            "both the code and its token are there"
+        )
         digest = stage.one(Token.code_digest, Token.client_id == client_id, Token.user_id == user_id)
         assert digest == credentials.digest(code), "the one row is not what the code issued"
         assert not stage.is_live(old["access_token"])
         stage.is_refused(call)  # it cannot be told from a replay, so what it issued ends
         assert stage.token_rows(client_id, user_id) == []
     else:
-        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 1, "the code is gone, and there is no token"
+        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 1, (
+            "the code is gone, and there is no token"
+        )
         stage.has_only(client_id, user_id, old["access_token"])
         stage.has_only(client_id, user_id, stage.pair(call)["access_token"])
 
@@ -156,7 +179,9 @@ def token_refresh(stage):
     if stage.kill(partial(stage.send, call)):
         stored = stage.token_rows(client_id, user_id)
         repeated = stage.pair(call)
-        assert stored == [credentials.digest(repeated["access_token"])], "the repeat did not get what was stored"
+        assert stored == [credentials.digest(repeated["access_token"])], (
+            "the repeat did not get what was stored"
+        )
         stage.has_only(client_id, user_id, repeated["access_token"])
         assert not stage.is_live(old["access_token"]), "the old token outlived its successor"
     else:
@@ -187,14 +212,18 @@ def machine_token_by_assertion(stage):
     client_id = stage.client(build=a_machine, client_secret_digest=None, **by_key)
     claims = assertion_claims(client_id, aud=stage.server.issuer)
     form = with_assertion(sign(claims, KEY), grant_type="client_credentials")
-    call = Call("POST", "/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form))
+    call = Call(
+        "POST", "/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form)
+    )
     spent_before = stage.count(SpentAssertion.jti_digest)
     if stage.kill(partial(stage.send, call)):
         assert stage.count(SpentAssertion.jti_digest) == spent_before + 1
         assert len(stage.token_rows(client_id)) == 1
         assert stage.send(call).status == 401, "an assertion was good twice"
     else:
-        assert stage.count(SpentAssertion.jti_digest) == spent_before, "the assertion is spent, and there is no token"
+        assert stage.count(SpentAssertion.jti_digest) == spent_before, (
+            "the assertion is spent, and there is no token"
+        )
         stage.has_only(client_id, None, stage.pair(call)["access_token"])
 
 
@@ -217,7 +246,9 @@ def sign_in(stage):
 
 def consent(stage):
     client_id, user_id = stage.client(), stage.person()
-    request = f"{stage.server.issuer}/oauth/authorize?{urlencode(AUTHORIZATION_REQUEST | {'client_id': client_id})}"
+    request = (
+        f"{stage.server.issuer}/oauth/authorize?{urlencode(AUTHORIZATION_REQUEST | {'client_id': client_id})}"
+    )
 
     def rows():
         """Pending requests, codes, remembered consents."""
@@ -281,9 +312,11 @@ SCENES = {
 
 
 def kill_workers(database_url, folder, rounds=1, progress=None, scenes=SCENES, source=PROJECT):
-    """Every scene at each of its points, so many times. `database_url`: of an empty database. Returns a `Report`.
+    """Every scene at each of its points, so many times. `database_url`: of an empty database. Returns a
+    `Report`.
 
-    `progress`: a function that is told each kill. `source`: perhaps a changed copy of the project, to see that it is noticed.
+    `progress`: a function that is told each kill. `source`: perhaps a changed copy of the project, to see
+    that it is noticed.
     """
     report = Report()
     with server_to_kill(database_url, folder, source=source) as server, Stage(server, report) as stage:

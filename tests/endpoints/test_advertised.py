@@ -1,7 +1,7 @@
 """What discovery says is what is enforced: a walk through the whole document.
 
-For each member there is a check here, or this file fails. For each list: every value in it works, and one that is not in it does
-not.
+For each member there is a check here, or this file fails. For each list: every value in it works, and one
+that is not in it does not.
 """
 
 import json
@@ -15,7 +15,15 @@ from models import Scope
 from protocol import clock
 from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, SECRET_KEY, a_machine, a_user, basic
 from tests.jose import assertion_claims, jwks, key_for, secret_key, sign, with_assertion
-from tests.openid import SCOPE, an_openid_client, authorize, id_token_of, sign_in_at_client, userinfo, verified
+from tests.openid import (
+    SCOPE,
+    an_openid_client,
+    authorize,
+    id_token_of,
+    sign_in_at_client,
+    userinfo,
+    verified,
+)
 from tests.pages.steps import answer_to_client, ask, authorization_path, follow, page, press, sign_in
 from tests.protocol.test_client_metadata import problems
 
@@ -61,13 +69,15 @@ def client(seed):
     return client
 
 
-# ---- how a value shows that it works -----------------------------------------------------------------------------------
+# ---- how a value shows that it works -----------------------------------------------------------------------
 
 
 def asks(http, **parameters):
     """Whether a request with these parameters is put before the person, or answered with a code."""
     answer = follow(http, http.get(authorization_path(**{"scope": SCOPE} | parameters)))
-    return answer.status_code == 200 or (answer.status_code == 303 and "error" not in answer.headers["Location"])
+    return answer.status_code == 200 or (
+        answer.status_code == 303 and "error" not in answer.headers["Location"]
+    )
 
 
 def error_of(http, **parameters):
@@ -239,7 +249,9 @@ def test_no_member_without_a_check(http, path):
     document = http.get(path).json
     addresses = {name for name, value in document.items() if isinstance(value, str)}
     switches = {name for name, value in document.items() if isinstance(value, bool)}
-    assert set(document) - addresses - switches - WAYS_OF_AUTHENTICATION - {"claim_types_supported"} == set(LISTS)
+    assert set(document) - addresses - switches - WAYS_OF_AUTHENTICATION - {"claim_types_supported"} == set(
+        LISTS
+    )
     assert switches == set(SWITCHES)
     assert document["issuer"] == ISSUER and document["claim_types_supported"] == ["normal"]
     for name in addresses - {"issuer"}:
@@ -288,7 +300,7 @@ def test_a_scope_that_nobody_described_is_not_there(ada, client, seed):
     assert scopes_work(ada, client, seed, "admin")
 
 
-# ---- what is said with yes or no ---------------------------------------------------------------------------------------
+# ---- what is said with yes or no ---------------------------------------------------------------------------
 
 
 def sends_iss(http, client):
@@ -296,7 +308,9 @@ def sends_iss(http, client):
 
 
 def takes_claims(http, client):
-    return "given_name" in id_token_of(http, sign_in_at_client(http, claims='{"id_token": {"given_name": null}}'))
+    return "given_name" in id_token_of(
+        http, sign_in_at_client(http, claims='{"id_token": {"given_name": null}}')
+    )
 
 
 def takes_request_objects(http, client):

@@ -71,7 +71,9 @@ def test_a_page_of_a_public_client_reads_its_tokens(http, seed):
 )
 def test_no_other_origin_reads_anything(http, method, path, origin):
     for request in (method, "OPTIONS"):
-        answer = http.open(path, method=request, headers={"Origin": origin, "Access-Control-Request-Method": method})
+        answer = http.open(
+            path, method=request, headers={"Origin": origin, "Access-Control-Request-Method": method}
+        )
         assert answer.status_code < 500
         assert not [name for name in answer.headers.keys() if name.startswith("Access-Control-")]
         assert "Origin" in vary(answer)
@@ -121,7 +123,9 @@ def test_a_preflight(http, statements, method, path):
 @pytest.mark.parametrize("path", PUBLIC)
 @pytest.mark.parametrize("origin", [UNKNOWN, "null", "http://localhost:6274", "app://x", "x" * 5000])
 def test_anybody_may_ask_for_the_metadata_first(http, statements, path, origin):
-    """MCP clients send `MCP-Protocol-Version` with it, and a browser asks whether they may; it costs no statement."""
+    """MCP clients send `MCP-Protocol-Version` with it, and a browser asks whether they may; it costs no
+    statement.
+    """
     statements.clear()
     answer = preflight(http, path, "GET", "mcp-protocol-version", origin)
     assert (answer.status_code, answer.text) == (204, "")
@@ -137,10 +141,14 @@ def test_anybody_may_ask_for_the_metadata_first(http, statements, path, origin):
 @pytest.mark.parametrize("path", [*PUBLIC, *dict.fromkeys(path for _method, path in SHARED)])
 def test_whatever_is_harmless_may_be_sent(http, path):
     asked = (
-        "mcp-protocol-version,traceparent, X-Requested-With,sentry-trace,,baggage,\tdpop,cache-control,if-none-match"
+        "mcp-protocol-version,traceparent,"
+        " X-Requested-With,sentry-trace,,baggage,\tdpop,cache-control,if-none-match"
     )
     answer = preflight(http, path, "GET", asked)
-    expected = "mcp-protocol-version traceparent x-requested-with sentry-trace baggage dpop cache-control if-none-match"
+    expected = (
+        "mcp-protocol-version traceparent x-requested-with sentry-trace baggage dpop"
+        " cache-control if-none-match"
+    )
     assert set(words(answer, "Access-Control-Allow-Headers")) - {"Authorization", "Content-Type"} == set(
         expected.split()
     )
@@ -150,8 +158,27 @@ def test_whatever_is_harmless_may_be_sent(http, path):
 @pytest.mark.parametrize("path", [*PUBLIC, *dict.fromkeys(path for _method, path in SHARED)])
 @pytest.mark.parametrize(
     "field",
-    ["cookie", "Cookie", "set-cookie", "host", "origin", "proxy-authorization", "x-forwarded-for", "X-Forwarded-Host"]
-    + ["forwarded", "x-http-method-override", "x-original-url", "sec-fetch-site", "x-real-ip", "*", "a b", "a:b", "é"]
+    [
+        "cookie",
+        "Cookie",
+        "set-cookie",
+        "host",
+        "origin",
+        "proxy-authorization",
+        "x-forwarded-for",
+        "X-Forwarded-Host",
+    ]
+    + [
+        "forwarded",
+        "x-http-method-override",
+        "x-original-url",
+        "sec-fetch-site",
+        "x-real-ip",
+        "*",
+        "a b",
+        "a:b",
+        "é",
+    ]
     + ["x" * 101, "x\x00y", "(x)", "a;b"],
 )
 def test_what_proves_or_forges_something_may_not(http, path, field):
@@ -163,7 +190,9 @@ def test_what_proves_or_forges_something_may_not(http, path, field):
 @pytest.mark.threat("T106")
 @pytest.mark.parametrize("path", PUBLIC)
 def test_what_is_public_is_read_without_cookies_and_whatever_token_a_page_adds(http, path):
-    """Clients send their token along with requests for metadata; a page sends there what it knows, and nobody reads it."""
+    """Clients send their token along with requests for metadata; a page sends there what it knows, and nobody
+    reads it.
+    """
     answer = preflight(http, path, "GET", "authorization, cookie")
     assert answer.status_code == 204
     assert words(answer, "Access-Control-Allow-Headers") == ["authorization"]
@@ -191,8 +220,14 @@ def test_an_origin_that_cannot_be_one_costs_no_statement(http, statements):
 
 
 def test_errors_of_what_is_public_are_read_too(http):
-    """A client looks for metadata in several places; without the header its page could not tell a 404 from a line that broke."""
-    answers = [http.get("/.well-known/oauth-protected-resource"), http.post("/oauth/jwks"), http.post(PUBLIC[0])]
+    """A client looks for metadata in several places; without the header its page could not tell a 404 from a
+    line that broke.
+    """
+    answers = [
+        http.get("/.well-known/oauth-protected-resource"),
+        http.post("/oauth/jwks"),
+        http.post(PUBLIC[0]),
+    ]
     assert [answer.status_code for answer in answers] == [404, 405, 405]
     assert {answer.headers[ALLOW_ORIGIN] for answer in answers} == {"*"}
 
@@ -201,7 +236,9 @@ def test_errors_of_what_is_public_are_read_too(http):
 @pytest.mark.parametrize("path", ["/oauth/introspect", "/oauth/authorize", "/login", "/", "/readyz"])
 def test_what_no_page_reads(http, path):
     for method in ("GET", "POST", "OPTIONS"):
-        answer = http.open(path, method=method, headers={"Origin": KNOWN, "Access-Control-Request-Method": "POST"})
+        answer = http.open(
+            path, method=method, headers={"Origin": KNOWN, "Access-Control-Request-Method": "POST"}
+        )
         assert ALLOW_ORIGIN not in answer.headers
 
 

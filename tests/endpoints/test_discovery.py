@@ -35,7 +35,11 @@ def test_anybody_may_read_it_from_anywhere_and_keep_it(http):
 
 @pytest.mark.threat("T160")
 def test_forwarded_headers_do_not_change_the_issuer(http):
-    forwarded = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "Forwarded": "host=evil.example"}
+    forwarded = {
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "http",
+        "Forwarded": "host=evil.example",
+    }
     answer = http.get("/.well-known/oauth-authorization-server", headers=forwarded)
     assert answer.json["issuer"] == ISSUER
 

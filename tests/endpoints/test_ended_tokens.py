@@ -1,4 +1,6 @@
-"""What has ended is nothing more to anybody, and what has not ended is not taken along (RFC 7662 §2.2, RFC 7009 §2)."""
+"""What has ended is nothing more to anybody, and what has not ended is not taken along (RFC 7662 §2.2, RFC
+7009 §2).
+"""
 
 import pytest
 from sqlalchemy import select
@@ -20,7 +22,11 @@ def post(http):
 @pytest.fixture
 def family(seed):
     token = a_refresh_token()
-    seed(a_user(), a_client(), a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True))
+    seed(
+        a_user(),
+        a_client(),
+        a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True),
+    )
     seed(a_token(token, access_token_digest=digest(ACCESS_TOKENS[0])))
     return token
 
@@ -51,7 +57,9 @@ def test_a_token_without_a_family_ends_alone(post, seed, rows, http):
     seed(*(a_user(id=number, sub=f"sub{number}", email=f"p{number}@example.com") for number in (1, 2, 3)))
     seed(a_client(grant_types=["authorization_code"]))
     for number, token in enumerate(ACCESS_TOKENS, 1):
-        seed(a_token(user_id=number, access_token_digest=digest(token), issued_at=clock.now_in_microseconds()))
+        seed(
+            a_token(user_id=number, access_token_digest=digest(token), issued_at=clock.now_in_microseconds())
+        )
     assert rows(select(Token.family_digest).distinct()) == [(None,)]
     assert post("/oauth/revoke", token=ACCESS_TOKENS[1]).status_code == 200
     assert sorted(rows(select(Token.user_id))) == [(1,), (3,)]

@@ -1,4 +1,6 @@
-"""What holds of every address: no cache keeps a secret, the issuer is the one of the settings, no session begins by itself."""
+"""What holds of every address: no cache keeps a secret, the issuer is the one of the settings, no session
+begins by itself.
+"""
 
 from urllib.parse import urlsplit
 
@@ -31,7 +33,10 @@ ACCESS_TOKEN = "ost_at_" + "a" * 43
 MACHINE = {"grant_type": "client_credentials"}
 METADATA = "/.well-known/oauth-authorization-server"
 STORED = select(
-    *(select(func.count()).select_from(table).scalar_subquery() for table in (UserSession, AuthorizationTicket, Token))
+    *(
+        select(func.count()).select_from(table).scalar_subquery()
+        for table in (UserSession, AuthorizationTicket, Token)
+    )
 )
 
 
@@ -43,7 +48,7 @@ def refresh_token(seed):
     return token
 
 
-# ---- caches ------------------------------------------------------------------------------------------------------------
+# ---- caches ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T159")
@@ -80,7 +85,13 @@ def test_no_answer_of_a_machine_endpoint_is_kept(http, refresh_token):
 
 @pytest.mark.threat("T159")
 def test_no_page_of_a_person_is_kept_and_it_differs_by_cookie(http, refresh_token):
-    before = [http.get("/login"), http.get("/signup"), ask(http), http.get("/nowhere"), http.get(authorization_path())]
+    before = [
+        http.get("/login"),
+        http.get("/signup"),
+        ask(http),
+        http.get("/nowhere"),
+        http.get(authorization_path()),
+    ]
     signed_in = [
         sign_in(http),
         http.get("/"),
@@ -94,7 +105,7 @@ def test_no_page_of_a_person_is_kept_and_it_differs_by_cookie(http, refresh_toke
         assert "Cookie" in answer.headers["Vary"]
 
 
-# ---- the issuer --------------------------------------------------------------------------------------------------------
+# ---- the issuer --------------------------------------------------------------------------------------------
 
 FORGED = {
     "X-Forwarded-Host": "evil.example",
@@ -124,13 +135,17 @@ def settings_behind(proxies):
 
 @pytest.mark.threat("T160")
 @pytest.mark.parametrize(
-    "settings", [settings_behind(""), settings_behind("127.0.0.1/32")], ids=["a stranger's", "a trusted proxy's"]
+    "settings",
+    [settings_behind(""), settings_behind("127.0.0.1/32")],
+    ids=["a stranger's", "a trusted proxy's"],
 )
 def test_no_header_changes_the_issuer_anywhere(http, settings, refresh_token):
     """Of a trusted proxy address and scheme of the caller count, a host never does."""
     metadata = http.get(METADATA, headers=FORGED).json
     assert metadata["issuer"] == ISSUER
-    introspected = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic(), headers=FORGED).json
+    introspected = http.post(
+        "/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic(), headers=FORGED
+    ).json
     assert introspected["iss"] == ISSUER
     refused = http.get(authorization_path(response_type="token"), headers=FORGED)
     assert answer_to_client(refused)["iss"] == [ISSUER]
@@ -152,7 +167,7 @@ def test_another_host_is_refused_everywhere(http, host):
         assert "evil" not in answer.text
 
 
-# ---- metadata ----------------------------------------------------------------------------------------------------------
+# ---- metadata ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T162")
@@ -190,7 +205,11 @@ def test_a_way_of_authentication_works_exactly_where_it_is_advertised(http, seed
         "sealed_client_secret": Cipher([SECRET_KEY], "client secrets").seal(basic()[1].encode(), "x"),
         "extra_metadata": {"jwks": jwks(KEY)},
     }
-    seed(a_user(), a_client(client_id="x", token_endpoint_auth_method=method, **able), a_code(CODE, client_id="x"))
+    seed(
+        a_user(),
+        a_client(client_id="x", token_endpoint_auth_method=method, **able),
+        a_code(CODE, client_id="x"),
+    )
     statuses = set()
     for name, proof in PROOFS.items():
         request = proof("x")
@@ -203,18 +222,24 @@ def test_a_way_of_authentication_works_exactly_where_it_is_advertised(http, seed
 
 @pytest.mark.threat("T162")
 def test_the_lists_are_what_is_enforced(http, seed):
-    """Response types, response modes and challenge methods: what is advertised works; the tests of the rules have the others."""
+    """Response types, response modes and challenge methods: what is advertised works; the tests of the rules
+    have the others.
+    """
     seed(a_user(), a_client())
     metadata = http.get(METADATA).json
     sign_in(http)
     for response_type in metadata["response_types_supported"]:
         for response_mode in metadata["response_modes_supported"]:
             for method in metadata["code_challenge_methods_supported"]:
-                more = {"response_type": response_type, "response_mode": response_mode, "code_challenge_method": method}
+                more = {
+                    "response_type": response_type,
+                    "response_mode": response_mode,
+                    "code_challenge_method": method,
+                }
                 assert page(http.get(authorization_path(**more))).headings == ["Web asks for access"]
 
 
-# ---- addresses that are none -------------------------------------------------------------------------------------------
+# ---- addresses that are none -------------------------------------------------------------------------------
 
 ADDRESSES = ["/", "/login", "/logout", "/oauth/authorize", "/oauth/token", "/api/me", "/healthz"]
 
@@ -242,9 +267,9 @@ def test_options_says_what_may_be_asked_and_begins_no_session(http, seed, rows):
 
 
 NOTHING_THERE = """
-    /nowhere /oauth /oauth/ /oauth/user /oauth/register /oauth/par /oauth/token/ /oauth/tokens /api /api/ /api/you /admin
-    /account/nothing /device /.well-known/ /.well-known/openid-configuration/x /.git/config /.env /instance/secret_key /static/
-    /static/nothing /favicon.ico /robots.txt
+    /nowhere /oauth /oauth/ /oauth/user /oauth/register /oauth/par /oauth/token/ /oauth/tokens /api /api/
+    /api/you /admin /account/nothing /device /.well-known/ /.well-known/openid-configuration/x /.git/config
+    /.env /instance/secret_key /static/ /static/nothing /favicon.ico /robots.txt
 """.split()
 
 

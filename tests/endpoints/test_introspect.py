@@ -41,7 +41,9 @@ def a_resource_server(**changed):
 
 @pytest.fixture
 def family(seed):
-    """The current refresh token of user 1 at "web", whose access token is ACCESS_TOKEN; "api" is a resource server."""
+    """The current refresh token of user 1 at "web", whose access token is ACCESS_TOKEN; "api" is a resource
+    server.
+    """
     token = a_refresh_token()
     known = {"access_token_digest": digest(ACCESS_TOKEN), "access_token_scope": "profile"}
     seed(a_user(), a_client(), a_resource_server(), a_client(client_id="other"), a_token(token, **known))
@@ -49,7 +51,9 @@ def family(seed):
 
 
 def test_a_resource_server_learns_about_an_access_token(introspect, family, rows):
-    [(issued_at, expires_at, auth_time)] = rows(select(Token.issued_at, Token.access_token_expires_at, Token.auth_time))
+    [(issued_at, expires_at, auth_time)] = rows(
+        select(Token.issued_at, Token.access_token_expires_at, Token.auth_time)
+    )
     answer = introspect()
     assert answer.status_code == 200
     assert answer.json == {
@@ -81,7 +85,11 @@ def test_a_resource_server_learns_about_an_access_token(introspect, family, rows
 )
 def test_a_person_has_a_name_where_the_scope_shows_one(introspect, seed, scope, person, username):
     """RFC 7662 §2.2, for servers that know people by name."""
-    token = {"access_token_digest": digest(ACCESS_TOKEN), "access_token_scope": scope, "scope": "profile email"}
+    token = {
+        "access_token_digest": digest(ACCESS_TOKEN),
+        "access_token_scope": scope,
+        "scope": "profile email",
+    }
     seed(a_user(**person), a_client(), a_resource_server(), a_token(**token))
     assert introspect().json.get("username") == username
 
@@ -89,7 +97,9 @@ def test_a_person_has_a_name_where_the_scope_shows_one(introspect, seed, scope, 
 @pytest.mark.parametrize("scope", ["openid profile", "profile"])
 @pytest.mark.parametrize("form", ["opaque", "jwt"])
 def test_how_and_when_the_person_signed_in(http, seed, sleep, scope, form):
-    """RFC 9470 §6.2, with `openid` and without; no refresh moves it, and a JWT says the same (RFC 9068 §2.2.1)."""
+    """RFC 9470 §6.2, with `openid` and without; no refresh moves it, and a JWT says the same (RFC 9068
+    §2.2.1).
+    """
     seed(a_user(), an_openid_client(extra_metadata={"access_token_format": form}), a_resource_server())
     sign_in(http)
     signed_in_at = clock.now()
@@ -151,7 +161,12 @@ def test_a_replaced_token(introspect, family, http):
     ids=["expired", "the person is disabled", "the person is gone"],
 )
 def test_a_token_that_is_good_for_nothing(introspect, seed, person, token):
-    seed(a_user(**person), a_client(), a_resource_server(), a_token(access_token_digest=digest(ACCESS_TOKEN), **token))
+    seed(
+        a_user(**person),
+        a_client(),
+        a_resource_server(),
+        a_token(access_token_digest=digest(ACCESS_TOKEN), **token),
+    )
     assert introspect().json == INACTIVE
 
 
@@ -193,7 +208,11 @@ def test_a_public_client_is_refused(http, family, seed):
 
 @pytest.mark.threat("T054")
 def test_the_front_guard(http, family):
-    for request in ({"data": {}}, {"json": {"token": "x"}}, {"data": {"token": "x"}, "query_string": "token=x"}):
+    for request in (
+        {"data": {}},
+        {"json": {"token": "x"}},
+        {"data": {"token": "x"}, "query_string": "token=x"},
+    ):
         answer = http.post("/oauth/introspect", auth=basic("api"), **request)
         assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
@@ -205,7 +224,7 @@ def test_statement_budget(introspect, family, statements):
     assert len([sql for sql in statements if sql != "COMMIT"]) <= 2
 
 
-# ---- as a signed JWT (RFC 9701) ----------------------------------------------------------------------------------------
+# ---- as a signed JWT (RFC 9701) ----------------------------------------------------------------------------
 
 SIGNED = {"Accept": "application/token-introspection+jwt"}
 
@@ -220,7 +239,10 @@ def test_signed_for_who_asks_for_it(http, seed, sleep, registered, alg):
     seed(a_user(), a_client(), api, a_token(access_token_digest=digest(ACCESS_TOKEN)))
     plain = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic("api"))
     answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic("api"), headers=SIGNED)
-    assert (answer.mimetype, answer.headers["Cache-Control"]) == ("application/token-introspection+jwt", "no-store")
+    assert (answer.mimetype, answer.headers["Cache-Control"]) == (
+        "application/token-introspection+jwt",
+        "no-store",
+    )
     header, said = verified(http, answer.text, "token-introspection+jwt")
     assert header["alg"] == alg
     assert said == {"iss": ISSUER, "aud": "api", "iat": clock.now(), "token_introspection": plain.json}
@@ -230,7 +252,9 @@ def test_signed_for_who_asks_for_it(http, seed, sleep, registered, alg):
 def test_a_signed_no(http, seed):
     seed(a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True))
     answer = http.post("/oauth/introspect", data={"token": "x"}, auth=basic("api"), headers=SIGNED)
-    assert verified(http, answer.text, "token-introspection+jwt")[1]["token_introspection"] == {"active": False}
+    assert verified(http, answer.text, "token-introspection+jwt")[1]["token_introspection"] == {
+        "active": False
+    }
 
 
 def test_a_refusal_is_json_all_the_same(http, seed):

@@ -1,4 +1,6 @@
-"""`/oauth/jwks` and the keys behind it: announced, active, retired by the clock, the same on every node (RFC 7517 §5)."""
+"""`/oauth/jwks` and the keys behind it: announced, active, retired by the clock, the same on every node (RFC
+7517 §5).
+"""
 
 import json
 import time
@@ -36,7 +38,10 @@ def kids(http, alg="ES256"):
 
 @pytest.fixture
 def node(app, monkeypatch):
-    """A second node on the same database. Both read the rows afresh each time that the test moves the clock."""
+    """A second node on the same database.
+
+    Both read the rows afresh each time that the test moves the clock.
+    """
     monkeypatch.setattr(signing_keys, "READ_AGAIN", key_schedule.timedelta(0))
     return Keyring(state_of(app).settings)
 
@@ -82,7 +87,7 @@ def test_what_is_stored_opens_nothing(http, rows):
         assert b'"d"' not in sealed and len(sealed) > 100
 
 
-# ---- rotation ----------------------------------------------------------------------------------------------------------
+# ---- rotation ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T136")
@@ -107,7 +112,9 @@ def test_a_key_is_announced_signs_and_retires_by_itself(http, sign, node, sleep)
 
 @pytest.mark.threat("T136")
 def test_a_cached_copy_is_never_too_old(http, sign, sleep):
-    """A verifier that keeps the JWKS for the stated time meets no unknown `kid`, whenever it asks, over three rotations."""
+    """A verifier that keeps the JWKS for the stated time meets no unknown `kid`, whenever it asks, over three
+    rotations.
+    """
     fetched_at, copy = clock.now(), kids(http)
     for _ in range(0, 3 * LIFETIME, 3 * DAY):
         for step in (3 * DAY - CACHE, CACHE):
@@ -147,7 +154,7 @@ def test_keys_do_not_pile_up(http, sleep, rows):
     assert rows(select(func.count()).select_from(SigningKey)) <= [(3 * 3,)]
 
 
-# ---- races, failures, other secrets ------------------------------------------------------------------------------------
+# ---- races, failures, other secrets ------------------------------------------------------------------------
 
 
 def test_a_key_whose_request_was_refused_is_forgotten(app, node, rows):
@@ -178,7 +185,9 @@ def test_who_loses_the_race_to_make_the_first_takes_the_others(app, node, rows):
 def test_the_secret_key_can_be_changed(app, node, sign):
     before = sign()
     database_url = state_of(app).settings.database_url
-    known = Settings(issuer=ISSUER, database_url=database_url, secret_key="n" * 32, old_secret_keys=SECRET_KEY)
+    known = Settings(
+        issuer=ISSUER, database_url=database_url, secret_key="n" * 32, old_secret_keys=SECRET_KEY
+    )
     assert sign(Keyring(known)) == before
 
 

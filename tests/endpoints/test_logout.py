@@ -1,4 +1,6 @@
-"""`/oauth/logout` (RP-Initiated Logout 1.0): who is signed out, who is asked first, and where a person may be sent."""
+"""`/oauth/logout` (RP-Initiated Logout 1.0): who is signed out, who is asked first, and where a person may be
+sent.
+"""
 
 from urllib.parse import urlencode
 
@@ -17,8 +19,15 @@ COUNT = select(func.count()).select_from(UserSession)
 
 @pytest.fixture
 def ada(http, seed):
-    seed(a_user(), an_openid_client(client_name="Notebook", extra_metadata={"post_logout_redirect_uris": [BACK]}))
-    seed(an_openid_client(client_id="other", extra_metadata={"post_logout_redirect_uris": ["https://other.example/"]}))
+    seed(
+        a_user(),
+        an_openid_client(client_name="Notebook", extra_metadata={"post_logout_redirect_uris": [BACK]}),
+    )
+    seed(
+        an_openid_client(
+            client_id="other", extra_metadata={"post_logout_redirect_uris": ["https://other.example/"]}
+        )
+    )
     sign_in(http)
     return http
 
@@ -91,7 +100,9 @@ def test_an_answer_that_was_forged(ada, rows):
     assert ada.post("/oauth/logout", data=form | {"csrf_token": "x"}).status_code == 400
     foreign = {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
     assert ada.post("/oauth/logout", data=form, headers=foreign).status_code == 400
-    assert is_refused(ada.post("/oauth/logout", data=form | {"post_logout_redirect_uri": "https://evil.example"}))
+    assert is_refused(
+        ada.post("/oauth/logout", data=form | {"post_logout_redirect_uri": "https://evil.example"})
+    )
     assert rows(COUNT) == [(1,)]
 
 
@@ -135,7 +146,9 @@ def test_a_hint_may_have_expired(ada, sleep, hint, rows):
 
 
 def test_what_is_left_of_an_expired_session_ends_with_its_own_browser(app, ada, sleep, hint, seed, rows):
-    """The next morning: the cookie is gone or of no use, and other clients still take the person for signed in."""
+    """The next morning: the cookie is gone or of no use, and other clients still take the person for signed
+    in.
+    """
     seed(a_notified_client("calendar"), a_client_session("sid-c", client_id="calendar"))
     sleep(24 * 3600)
     elsewhere = app.test_client()
@@ -166,7 +179,9 @@ def test_who_is_signed_out_already_is_sent_on(ada, hint):
 
 
 def test_a_form_of_the_client_comes_back_by_get(ada, hint, rows):
-    answer = ada.post("/oauth/logout", data={"id_token_hint": hint, "post_logout_redirect_uri": BACK, "state": "s"})
+    answer = ada.post(
+        "/oauth/logout", data={"id_token_hint": hint, "post_logout_redirect_uri": BACK, "state": "s"}
+    )
     assert answer.status_code == 303 and answer.headers["Location"].startswith("/oauth/logout?")
     assert rows(COUNT) == [(1,)]
     assert ada.get(answer.headers["Location"]).headers["Location"] == f"{BACK}?state=s"
@@ -174,7 +189,7 @@ def test_a_form_of_the_client_comes_back_by_get(ada, hint, rows):
     assert ada.post("/oauth/logout", data={"state": "x" * 20_000}).status_code == 400
 
 
-# ---- several people ----------------------------------------------------------------------------------------------------
+# ---- several people ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,7 +214,10 @@ def test_a_hint_of_somebody_who_is_not_here_asks(both, hint, rows):
 
 @pytest.mark.threat("T183")
 def test_a_hint_of_another_session_of_the_same_person_asks(app, ada, hint, rows):
-    """A `sid` names one session. Of another browser, or when it has ended, nobody here is meant, whoever the `sub` is."""
+    """A `sid` names one session.
+
+    Of another browser, or when it has ended, nobody here is meant, whoever the `sub` is.
+    """
     elsewhere = app.test_client()
     sign_in(elsewhere)
     assert page(logout(elsewhere, id_token_hint=hint)).headings == ["Sign out?"]

@@ -1,7 +1,9 @@
-"""Each storage call of each request fails, one at a time: the rollback is whole, the answer is right, no token is unstored.
+"""Each storage call of each request fails, one at a time: the rollback is whole, the answer is right, no
+token is unstored.
 
-A request is played once to learn its calls: BEGIN, every statement, COMMIT. Then it is played again for each of them, on the same
-rows, and just that call raises what the driver raises. The list of requests below is all that writes on the way of a token.
+A request is played once to learn its calls: BEGIN, every statement, COMMIT. Then it is played again for each
+of them, on the same rows, and just that call raises what the driver raises. The list of requests below is all
+that writes on the way of a token.
 """
 
 import sqlite3
@@ -60,7 +62,7 @@ class Call(NamedTuple):
         return browser.post(self.path, data=self.form, auth=self.auth, headers=self.headers)
 
 
-# ---- the requests ------------------------------------------------------------------------------------------------------
+# ---- the requests ------------------------------------------------------------------------------------------
 # Each stores what it needs and returns its call. Whatever it does beforehand over HTTP succeeds.
 
 
@@ -226,7 +228,7 @@ REQUESTS = {
 }
 
 
-# ---- what goes wrong ---------------------------------------------------------------------------------------------------
+# ---- what goes wrong ---------------------------------------------------------------------------------------
 
 
 def away():
@@ -274,7 +276,9 @@ class Storage:
         state_of(self.app).keyring = Keyring(state_of(self.app).settings)  # it remembers rows
 
     def play(self, call, fails_at=lambda number: False, error=None):
-        """The answer to the call, whose points are in `reached`, while storage fails at those of these numbers."""
+        """The answer to the call, whose points are in `reached`, while storage fails at those of these
+        numbers.
+        """
         self.put_back(self.kept)
         self.reached, self.fails_at, self.error = [], fails_at, error
         answer = call.send(self.app)
@@ -375,7 +379,9 @@ def check_done(storage, answer, known):
 @pytest.mark.threat("T169")
 def test_storage_that_fails_is_503_and_nothing_is_half_done(storage, known):
     for number in known.calls():
-        answer = storage.play(known.call, fails_at=lambda reached, number=number: reached == number, error=away)
+        answer = storage.play(
+            known.call, fails_at=lambda reached, number=number: reached == number, error=away
+        )
         check_unavailable(answer, known.call)
         assert storage.rows() == known.before, known.points[number]
         assert len(storage.points) == number + 1  # and it was not tried again
@@ -383,7 +389,9 @@ def test_storage_that_fails_is_503_and_nothing_is_half_done(storage, known):
 
 def test_a_lost_race_is_run_again_and_done_once(storage, known):
     for number in known.calls():
-        answer = storage.play(known.call, fails_at=lambda reached, number=number: reached == number, error=busy)
+        answer = storage.play(
+            known.call, fails_at=lambda reached, number=number: reached == number, error=busy
+        )
         check_done(storage, answer, known)
         assert Counter(storage.points)["begin"] > Counter(known.points)["begin"]
 
@@ -391,15 +399,20 @@ def test_a_lost_race_is_run_again_and_done_once(storage, known):
 def test_a_race_that_is_always_lost_is_503(storage, known):
     """From this call on, whenever it is tried."""
     for number in known.calls():
-        answer = storage.play(known.call, fails_at=lambda reached, number=number: reached >= number, error=busy)
+        answer = storage.play(
+            known.call, fails_at=lambda reached, number=number: reached >= number, error=busy
+        )
         check_unavailable(answer, known.call)
         assert storage.rows() == known.before, known.points[number]
-        assert len(storage.points) == number + unit_of_work.ATTEMPTS  # the tries after the first fail at their BEGIN
+        # the tries after the first fail at their BEGIN
+        assert len(storage.points) == number + unit_of_work.ATTEMPTS
 
 
 def test_a_bug_is_500_and_tells_nothing(storage, known, caplog):
     for number in known.calls():
-        answer = storage.play(known.call, fails_at=lambda reached, number=number: reached == number, error=bug)
+        answer = storage.play(
+            known.call, fails_at=lambda reached, number=number: reached == number, error=bug
+        )
         assert answer.status_code == 500
         assert "ost_at_" not in answer.text
         assert "secret input" not in answer.text + caplog.text
@@ -411,7 +424,9 @@ def test_a_bug_is_500_and_tells_nothing(storage, known, caplog):
 def test_a_lost_answer_to_commit_is_503_and_never_run_again(storage, known):
     """Nobody knows whether it was stored. Here it was."""
     for number in known.commits():
-        answer = storage.play(known.call, fails_at=lambda reached, number=number: reached == number, error=away)
+        answer = storage.play(
+            known.call, fails_at=lambda reached, number=number: reached == number, error=away
+        )
         check_unavailable(answer, known.call)
         assert counted(storage.rows()) == counted(known.after)
         assert storage.points == known.points

@@ -1,9 +1,20 @@
-"""How long a look-up takes tells nothing of how near a guess came: what is compared is a digest, and no part of it is right."""
+"""How long a look-up takes tells nothing of how near a guess came: what is compared is a digest, and no part
+of it is right.
+"""
 
 import pytest
 
 from crypto.credentials import digest
-from tests.builders import a_client, a_code, a_refresh_token, a_token, a_user, basic, code_request, refresh_request
+from tests.builders import (
+    a_client,
+    a_code,
+    a_refresh_token,
+    a_token,
+    a_user,
+    basic,
+    code_request,
+    refresh_request,
+)
 from tests.pages.test_timing import assert_alike, medians
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
@@ -19,7 +30,8 @@ def guesses(right):
     """Wrong in the first character behind the prefix, in the middle, in the last; and nearly everywhere."""
     start, half, end = len("ost_at_"), len(right) // 2, len(right) - 1
     kinds = {
-        f"wrong at {at}": right[:at] + ("1" if right[at] == "0" else "0") + right[at + 1 :] for at in (start, half, end)
+        f"wrong at {at}": right[:at] + ("1" if right[at] == "0" else "0") + right[at + 1 :]
+        for at in (start, half, end)
     }
     return kinds | {"far off": right[:start] + "0" * (len(right) - start)}
 
@@ -50,7 +62,9 @@ def test_access_tokens(http, refresh_token, tries, within):
 @short_and_long
 def test_codes(http, refresh_token, tries, within):
     def exchange(code):
-        assert http.post("/oauth/token", data=code_request(code), auth=basic()).json["error"] == "invalid_grant"
+        assert (
+            http.post("/oauth/token", data=code_request(code), auth=basic()).json["error"] == "invalid_grant"
+        )
 
     take_as_long(exchange, CODE, tries, within)
 
@@ -59,6 +73,9 @@ def test_codes(http, refresh_token, tries, within):
 @short_and_long
 def test_refresh_tokens(http, refresh_token, tries, within):
     def refresh(token):
-        assert http.post("/oauth/token", data=refresh_request(token), auth=basic()).json["error"] == "invalid_grant"
+        assert (
+            http.post("/oauth/token", data=refresh_request(token), auth=basic()).json["error"]
+            == "invalid_grant"
+        )
 
     take_as_long(refresh, refresh_token, tries, within)

@@ -6,7 +6,16 @@ import pytest
 from sqlalchemy import func, select
 
 from models import Token
-from tests.builders import CLIENT_SECRET, a_client, a_code, a_machine, a_public_client, a_user, basic, code_request
+from tests.builders import (
+    CLIENT_SECRET,
+    a_client,
+    a_code,
+    a_machine,
+    a_public_client,
+    a_user,
+    basic,
+    code_request,
+)
 
 CODE = "ost_ac_" + "c" * 43
 MACHINE = {"grant_type": "client_credentials"}
@@ -29,7 +38,7 @@ def encoded(user_pass):
     return b64encode(user_pass if isinstance(user_pass, bytes) else user_pass.encode()).decode()
 
 
-# ---- the request as such ----------------------------------------------------------------------------------------------
+# ---- the request as such -----------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T067")
@@ -51,7 +60,10 @@ def test_a_parameter_without_a_value_counts_as_left_out(post, seed):
     """RFC 6749 §3.2; some client libraries send `client_secret=` for a public client."""
     seed(a_user(), a_client(), a_public_client(), a_machine())
     assert post({"grant_type": ""}, auth=basic("robot")).json["error"] == "invalid_request"
-    assert post(MACHINE | {"scope": "", "client_id": "", "client_secret": ""}, auth=basic("robot")).status_code == 200
+    assert (
+        post(MACHINE | {"scope": "", "client_id": "", "client_secret": ""}, auth=basic("robot")).status_code
+        == 200
+    )
     seed(a_code(CODE), a_code("another", client_id="spa"))
     assert post(code_request(CODE, redirect_uri=""), auth=basic()).status_code == 200
     assert post(code_request("another", client_id="spa", client_secret="")).status_code == 200
@@ -80,7 +92,9 @@ def test_a_repeated_parameter_is_refused(post, seed, name):
 
 
 @pytest.mark.threat("T072")
-@pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=x", "text/plain", ""])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "multipart/form-data; boundary=x", "text/plain", ""]
+)
 def test_only_forms_are_read(post, seed, content_type):
     seed(a_machine())
     answer = post("grant_type=client_credentials", content_type=content_type, auth=basic("robot"))
@@ -114,7 +128,13 @@ def test_strange_characters_are_a_registered_error(post, seed, name, value):
         body[name] = value.encode("utf-8", "surrogatepass")
     answer = post(body, auth=basic())
     assert answer.status_code in (400, 401)
-    registered = {"invalid_request", "invalid_grant", "invalid_client", "invalid_scope", "unsupported_grant_type"}
+    registered = {
+        "invalid_request",
+        "invalid_grant",
+        "invalid_client",
+        "invalid_scope",
+        "unsupported_grant_type",
+    }
     assert answer.json["error"] in registered
     assert value not in answer.text
 
@@ -127,7 +147,7 @@ def test_strange_scopes_are_a_registered_error(post, seed, value):
     assert value not in answer.text
 
 
-# ---- the client -------------------------------------------------------------------------------------------------------
+# ---- the client --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T049", "T052", "T053")
@@ -163,9 +183,13 @@ def test_a_client_that_does_not_prove_itself(post, seed, rows, header):
 def test_unknown_and_wrong_are_told_alike(post, seed):
     seed(a_client())
     answers = [
-        post(code_request(CODE), auth=auth) for auth in (basic(secret="wrong"), basic("nobody"), basic("spa", "x"))
+        post(code_request(CODE), auth=auth)
+        for auth in (basic(secret="wrong"), basic("nobody"), basic("spa", "x"))
     ]
-    assert len({(answer.status_code, answer.text, answer.headers["WWW-Authenticate"]) for answer in answers}) == 1
+    assert (
+        len({(answer.status_code, answer.text, answer.headers["WWW-Authenticate"]) for answer in answers})
+        == 1
+    )
 
 
 @pytest.mark.threat("T048")

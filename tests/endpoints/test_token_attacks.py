@@ -1,4 +1,6 @@
-"""`POST /oauth/token`: proofs that prove nothing, grants that there are not, and requests of another form (RFC 6749 §2.3, §3.2)."""
+"""`POST /oauth/token`: proofs that prove nothing, grants that there are not, and requests of another form
+(RFC 6749 §2.3, §3.2).
+"""
 
 from base64 import b64encode
 from urllib.parse import urlencode
@@ -8,7 +10,16 @@ from sqlalchemy import func, select
 
 from crypto.credentials import digest
 from models import Token
-from tests.builders import CLIENT_SECRET, a_client, a_code, a_machine, a_public_client, a_user, basic, code_request
+from tests.builders import (
+    CLIENT_SECRET,
+    a_client,
+    a_code,
+    a_machine,
+    a_public_client,
+    a_user,
+    basic,
+    code_request,
+)
 
 CODE = "ost_ac_" + "c" * 43
 OTHER_SECRET = "ost_cs_" + "o" * 43
@@ -33,7 +44,7 @@ def post(http, seed):
     return lambda data=None, **rest: http.post("/oauth/token", data=data, **rest)
 
 
-# ---- proofs ------------------------------------------------------------------------------------------------------------
+# ---- proofs ------------------------------------------------------------------------------------------------
 
 WRONG_SECRETS = {
     "wrong": "ost_cs_" + "w" * 43,
@@ -73,7 +84,10 @@ def test_an_empty_secret_proves_nothing_even_where_it_is_the_right_one(post):
         {"client_id": "web", "client_secret": CLIENT_SECRET},
         {"client_secret": CLIENT_SECRET},
         {"client_id": "post", "client_secret": CLIENT_SECRET},
-        {"client_assertion": JWT, "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+        {
+            "client_assertion": JWT,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        },
     ],
 )
 def test_two_proofs_at_once_are_a_malformed_request(post, rows, more):
@@ -131,12 +145,14 @@ def test_a_secret_with_control_characters_is_malformed_in_a_body_and_wrong_in_a_
 def test_no_credential_is_read_from_the_address(post, http, rows, path, query):
     """Refused whoever sends it: otherwise it would go on standing in logs without anybody noticing."""
     for auth, more in ((basic(), {}), (None, {}), (None, {"client_id": "spa"})):
-        answer = http.post(path, data=code_request(CODE) | {"token": "x"} | more, query_string=query, auth=auth)
+        answer = http.post(
+            path, data=code_request(CODE) | {"token": "x"} | more, query_string=query, auth=auth
+        )
         assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
-# ---- grants ------------------------------------------------------------------------------------------------------------
+# ---- grants ------------------------------------------------------------------------------------------------
 
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 GRANTS_THERE_ARE_NOT = {
@@ -204,12 +220,15 @@ def test_no_token_is_exchanged_for_another(post, rows, more):
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
-# ---- the form of a request ---------------------------------------------------------------------------------------------
+# ---- the form of a request ---------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T026")
 def test_unknown_parameters_are_ignored_here_too(post):
-    assert post(code_request(CODE, foo="bar", resource_id="x", iss="y", admin="true"), auth=basic()).status_code == 200
+    assert (
+        post(code_request(CODE, foo="bar", resource_id="x", iss="y", admin="true"), auth=basic()).status_code
+        == 200
+    )
 
 
 MACHINE = "grant_type=client_credentials"

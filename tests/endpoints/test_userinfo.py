@@ -1,4 +1,6 @@
-"""`/oauth/userinfo`: which claims for which scope, in which form, and for which tokens (OpenID Connect Core §5.3, §5.4, §5.5)."""
+"""`/oauth/userinfo`: which claims for which scope, in which form, and for which tokens (OpenID Connect Core
+§5.3, §5.4, §5.5).
+"""
 
 import json
 
@@ -8,7 +10,15 @@ from sqlalchemy import select, update
 from models import Scope, Token, User, db
 from protocol import clock
 from tests.builders import a_machine, a_user, basic
-from tests.openid import an_openid_client, authorize, id_token_of, refresh, sign_in_at_client, userinfo, verified
+from tests.openid import (
+    an_openid_client,
+    authorize,
+    id_token_of,
+    refresh,
+    sign_in_at_client,
+    userinfo,
+    verified,
+)
 from tests.pages.steps import ask, page, press, sign_in
 from unit_of_work import transaction
 
@@ -30,7 +40,13 @@ def ada(http, seed):
     return http
 
 
-PROFILE = {"name": "Ada", "given_name": "Ada", "family_name": "Lovelace", "locale": "en-GB", "updated_at": 2000}
+PROFILE = {
+    "name": "Ada",
+    "given_name": "Ada",
+    "family_name": "Lovelace",
+    "locale": "en-GB",
+    "updated_at": 2000,
+}
 EMAIL = {"email": "ada@example.com", "email_verified": False}
 PHONE = {"phone_number": "+44 20 7946 0000", "phone_number_verified": False}
 
@@ -60,7 +76,12 @@ def test_a_refresh_with_less_tells_less(ada):
 
 def test_claims_that_were_asked_for_by_name(ada):
     wanted = {
-        "userinfo": {"given_name": {"essential": True}, "nickname": {"essential": True}, "odd": None, "sub": None}
+        "userinfo": {
+            "given_name": {"essential": True},
+            "nickname": {"essential": True},
+            "odd": None,
+            "sub": None,
+        }
     }
     tokens = sign_in_at_client(ada, scope="openid", claims=json.dumps(wanted))
     assert userinfo(ada, tokens).json == {"sub": "sub-of-ada", "given_name": "Ada"}
@@ -71,10 +92,14 @@ def test_what_has_changed_is_told_at_once(ada, app):
     tokens = sign_in_at_client(ada, scope="openid email")
     with app.app_context(), transaction():
         db.session.execute(update(User).values(email="new@example.com", email_verified_at=clock.now()))
-    assert userinfo(ada, tokens).json == {"sub": "sub-of-ada", "email": "new@example.com", "email_verified": True}
+    assert userinfo(ada, tokens).json == {
+        "sub": "sub-of-ada",
+        "email": "new@example.com",
+        "email_verified": True,
+    }
 
 
-# ---- how the token comes -----------------------------------------------------------------------------------------------
+# ---- how the token comes -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -132,7 +157,7 @@ def test_the_first_use_is_noted(ada, token, rows):
     assert rows(select(Token.used_at)) != [(None,)]
 
 
-# ---- as a signed JWT ---------------------------------------------------------------------------------------------------
+# ---- as a signed JWT ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
@@ -153,7 +178,7 @@ def test_the_budget(ada, token, statements):
     assert len([sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]) <= 2
 
 
-# ---- groups ------------------------------------------------------------------------------------------------------------
+# ---- groups ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -192,13 +217,15 @@ def test_groups_are_for_clients_that_are_registered_for_them(grace):
 @pytest.mark.parametrize(("claims", "told"), [({}, {}), ({"groups": []}, {"groups": []})])
 def test_who_is_in_no_group(http, seed, claims, told):
     """An empty list is said, so that an application takes away what it gave."""
-    seed(Scope(name="groups", description="x"), a_user(claims=claims), an_openid_client(scope="openid groups"))
+    seed(
+        Scope(name="groups", description="x"), a_user(claims=claims), an_openid_client(scope="openid groups")
+    )
     sign_in(http)
     tokens = sign_in_at_client(http, scope="openid groups")
     assert userinfo(http, tokens).json == {"sub": "sub-of-ada"} | told
 
 
-# ---- asked for by name, allowed by scope -------------------------------------------------------------------------------
+# ---- asked for by name, allowed by scope -------------------------------------------------------------------
 
 WISH = json.dumps({"userinfo": {"phone_number": None, "email": None}, "id_token": {"email": None}})
 

@@ -1,7 +1,9 @@
-"""Those who touch what a person has at a client: requests of clients and browsers over HTTP, and commands of operators.
+"""Those who touch what a person has at a client: requests of clients and browsers over HTTP, and commands of
+operators.
 
-Each `Actor` has a name, an act, and its effect in `pair_model`. A `Stand` is a person at a client with everything that they act on:
-two families, a pending code, an open request for consent, a browser. `meet` lets two act at the same moment and says what came out.
+Each `Actor` has a name, an act, and its effect in `pair_model`. A `Stand` is a person at a client with
+everything that they act on: two families, a pending code, an open request for consent, a browser. `meet` lets
+two act at the same moment and says what came out.
 """
 
 import secrets
@@ -77,7 +79,9 @@ class Stand:
         self.cookie, self.csrf_token, self.browser = self._browser()
 
     def _browser(self):
-        """The cookies of a browser that is signed in, the token of its forms, and the id of its pending requests."""
+        """The cookies of a browser that is signed in, the token of its forms, and the id of its pending
+        requests.
+        """
         app = self.driver.app
         with app.test_request_context("/login", base_url=self.driver.server.issuer):
             session.update(_user_id=self.cookie_value)
@@ -117,7 +121,9 @@ class Stand:
         )
 
     def store(self):
-        """Store everything that is there before anybody acts, and an authorization request that waits for a decision."""
+        """Store everything that is there before anybody acts, and an authorization request that waits for a
+        decision.
+        """
         for row in self.rows():
             db.session.add(row)
             db.session.flush()
@@ -134,13 +140,16 @@ class Stand:
 
         return act
 
-    # ---- what is done -----------------------------------------------------------------------------------------------
+    # ---- what is done --------------------------------------------------------------------------------------
 
     def post(self, path, **fields):
         """A form of this browser."""
         headers = {"Cookie": self.cookie, "Content-Type": "application/x-www-form-urlencoded"}
         return Call(
-            "POST", path, headers, urlencode(fields | {"csrf_token": f"{self.csrf_token}~{secrets.token_hex(4)}"})
+            "POST",
+            path,
+            headers,
+            urlencode(fields | {"csrf_token": f"{self.csrf_token}~{secrets.token_hex(4)}"}),
         )
 
     def issued(self, connection, call, name=None):
@@ -158,7 +167,10 @@ class Stand:
         return DONE if answer.status == 303 and answer.location.startswith(addresses) else REFUSED
 
     def operate(self, command, *arguments, **options):
-        """Run a command of `flask …` on the server's database. Whether two of them found what they ended is not asked."""
+        """Run a command of `flask …` on the server's database.
+
+        Whether two of them found what they ended is not asked.
+        """
         with self.driver.app.app_context():
             try:
                 output.run_command(lambda: unwrap(command.callback)(*arguments, **options))
@@ -167,28 +179,46 @@ class Stand:
                 return REFUSED
         return DONE
 
-    # ---- what is left -----------------------------------------------------------------------------------------------
+    # ---- what is left --------------------------------------------------------------------------------------
 
     def state(self):
         """What the database says now. A token that nobody was given is "unknown"."""
         pair = (Token.client_id == self.client_id, Token.user_id == self.user_id)
         with self.driver.app.app_context():
             rows = db.session.scalars
-            digests = rows(select(Token.access_token_digest).where(*pair).order_by(Token.issued_at, Token.id)).all()
-            codes = rows(select(AuthorizationCode.code_digest).where(AuthorizationCode.client_id == self.client_id))
-            machines = rows(select(Token.id).where(Token.client_id == self.client_id, Token.user_id.is_(None))).all()
-            tickets = rows(select(AuthorizationTicket.client_id).where(AuthorizationTicket.client_id == self.client_id))
+            digests = rows(
+                select(Token.access_token_digest).where(*pair).order_by(Token.issued_at, Token.id)
+            ).all()
+            codes = rows(
+                select(AuthorizationCode.code_digest).where(AuthorizationCode.client_id == self.client_id)
+            )
+            machines = rows(
+                select(Token.id).where(Token.client_id == self.client_id, Token.user_id.is_(None))
+            ).all()
+            tickets = rows(
+                select(AuthorizationTicket.client_id).where(AuthorizationTicket.client_id == self.client_id)
+            )
             consents = rows(select(Consent.client_id).where(Consent.client_id == self.client_id))
-            sessions = rows(select(UserSession.session_digest).where(UserSession.user_id == self.user_id)).all()
-            max_sessions = rows(select(Client.max_sessions).where(Client.client_id == self.client_id)).one_or_none()
+            sessions = rows(
+                select(UserSession.session_digest).where(UserSession.user_id == self.user_id)
+            ).all()
+            max_sessions = rows(
+                select(Client.max_sessions).where(Client.client_id == self.client_id)
+            ).one_or_none()
             user = db.session.get(User, self.user_id)
             return State(
                 families=tuple(self.names.get(digest, "unknown") for digest in digests),
-                codes=frozenset(PENDING if code == credentials.digest(self.code) else MINTED for code in codes),
+                codes=frozenset(
+                    PENDING if code == credentials.digest(self.code) else MINTED for code in codes
+                ),
                 is_ticket_open=tickets.one_or_none() is not None,
                 is_consented=consents.one_or_none() is not None,
                 session=self._session_state(sessions),
-                person="removed" if user is None else "disabled" if user.disabled_at is not None else "enabled",
+                person="removed"
+                if user is None
+                else "disabled"
+                if user.disabled_at is not None
+                else "enabled",
                 is_client=max_sessions is not None,
                 max_sessions=max_sessions,
                 machine_tokens=len(machines),
@@ -201,7 +231,9 @@ class Stand:
 
 
 class Actor(NamedTuple):
-    """act: of a stand, on a connection; returns DONE or REFUSED. seconds: from its start to its first lock."""
+    """act: of a stand, on a connection; returns DONE or REFUSED. seconds: from its start to its
+    first lock.
+    """
 
     act: Callable
     effect: Callable
@@ -217,12 +249,20 @@ class Actor(NamedTuple):
 HASHING_SECONDS = 0.03
 
 ACTORS = [
-    Actor(lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.code), TABLET), pair_model.spend_code),
     Actor(
-        lambda stand, line: stand.issued(line, refresh(stand.client_id, stand.laptop.refresh_token), LAPTOP + RENEWED),
+        lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.code), TABLET),
+        pair_model.spend_code,
+    ),
+    Actor(
+        lambda stand, line: stand.issued(
+            line, refresh(stand.client_id, stand.laptop.refresh_token), LAPTOP + RENEWED
+        ),
         pair_model.refresh,
     ),
-    Actor(lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.laptop.code)), pair_model.replay_code),
+    Actor(
+        lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.laptop.code)),
+        pair_model.replay_code,
+    ),
     Actor(
         lambda stand, line: stand.issued(line, machine_call(stand.client_id)),
         pair_model.machine,
@@ -237,7 +277,9 @@ ACTORS = [
     ),
     Actor(
         lambda stand, line: stand.led_to(
-            line, stand.post("/oauth/authorize", ticket=stand.ticket, decision="allow"), f"{REDIRECT_URI}?code="
+            line,
+            stand.post("/oauth/authorize", ticket=stand.ticket, decision="allow"),
+            f"{REDIRECT_URI}?code=",
         ),
         pair_model.allow,
     ),
@@ -267,7 +309,9 @@ ACTORS = [
         is_end=True,
     ),
     Actor(lambda stand, line: stand.operate(users.disable, stand.email), pair_model.disable, is_end=True),
-    Actor(lambda stand, line: stand.operate(users.remove, stand.email), pair_model.remove_person, is_end=True),
+    Actor(
+        lambda stand, line: stand.operate(users.remove, stand.email), pair_model.remove_person, is_end=True
+    ),
     Actor(
         lambda stand, line: stand.operate(clients.remove, stand.client_id),
         pair_model.remove_client,

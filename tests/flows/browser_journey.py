@@ -1,7 +1,8 @@
-"""A person with a browser, for journeys against a live server: opens pages, fills in their real forms, presses their buttons.
+"""A person with a browser, for journeys against a live server: opens pages, fills in their real forms,
+presses their buttons.
 
-Enters: an address. Leaves: the page it leads to, or the address outside of the site that it was sent to. Over HTTP without
-JavaScript, as the pages promise to work; `test_chromium.py` is the same with a real browser.
+Enters: an address. Leaves: the page it leads to, or the address outside of the site that it was sent to. Over
+HTTP without JavaScript, as the pages promise to work; `test_chromium.py` is the same with a real browser.
 """
 
 from urllib.parse import urljoin
@@ -17,7 +18,10 @@ REDIRECTS = 10
 
 
 class Browser:
-    """Stays on `site`. `page` is what is shown, `status` its status; `left_for` is where a redirect led outside."""
+    """Stays on `site`.
+
+    `page` is what is shown, `status` its status; `left_for` is where a redirect led outside.
+    """
 
     def __init__(self, site):
         self.site = site

@@ -8,7 +8,10 @@ from tests.flows.judges import find_node
 
 @pytest.fixture(scope="session")
 def chromium():
-    """For modules that have asked whether there is one. Each test opens a context of its own in it: a fresh profile."""
+    """For modules that have asked whether there is one.
+
+    Each test opens a context of its own in it: a fresh profile.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:

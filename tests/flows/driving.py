@@ -1,7 +1,8 @@
-"""Seeds the database of a live server and speaks HTTP to it, one request at a time or many at the same moment.
+"""Seeds the database of a live server and speaks HTTP to it, one request at a time or many at the same
+moment.
 
-Enters: a `LiveServer`. Rows go in through a second app on the same database; requests go out on connections that were made
-and used before, so that a race begins when the barrier opens. No answer may be a 5xx.
+Enters: a `LiveServer`. Rows go in through a second app on the same database; requests go out on connections
+that were made and used before, so that a race begins when the barrier opens. No answer may be a 5xx.
 """
 
 import http.client
@@ -142,7 +143,7 @@ class Driver:
         with self.app.app_context():
             db.engine.dispose()
 
-    # ---- rows -----------------------------------------------------------------------------------------------------
+    # ---- rows ----------------------------------------------------------------------------------------------
 
     def store(self, *rows):
         with self.app.app_context(), transaction():
@@ -150,7 +151,10 @@ class Driver:
 
     def people(self, count):
         """The ids of so many new people."""
-        users = [a_user(id=None, sub=name, email=f"{name}@example.com") for name in itertools.islice(self.names, count)]
+        users = [
+            a_user(id=None, sub=name, email=f"{name}@example.com")
+            for name in itertools.islice(self.names, count)
+        ]
         with self.app.app_context(), transaction():
             db.session.add_all(users)
             db.session.flush()
@@ -177,7 +181,9 @@ class Driver:
 
     def token_rows(self, client_id, user_id=None):
         """The digests of the access tokens that a person has at a client; without a person, a machine's."""
-        statement = select(Token.access_token_digest).where(Token.client_id == client_id, Token.user_id == user_id)
+        statement = select(Token.access_token_digest).where(
+            Token.client_id == client_id, Token.user_id == user_id
+        )
         with self.app.app_context():
             return list(db.session.scalars(statement))
 
@@ -187,7 +193,7 @@ class Driver:
                 update(Token).where(Token.user_id == user_id).values(access_token_expires_at=clock.now())
             )
 
-    # ---- HTTP -----------------------------------------------------------------------------------------------------
+    # ---- HTTP ----------------------------------------------------------------------------------------------
 
     def connect(self):
         """A connection that has been used: a new one has to be accepted first."""
@@ -200,7 +206,9 @@ class Driver:
         return send(self.connection, call)
 
     def meet(self, actions):
-        """Run each `action(connection)` in a thread of its own, all from the same moment on; return what they return."""
+        """Run each `action(connection)` in a thread of its own, all from the same moment on; return what they
+        return.
+        """
         barrier = threading.Barrier(len(actions))
         self.connections.rotate(len(actions))  # not always the same ones: each belongs to one process
 
@@ -215,7 +223,7 @@ class Driver:
         """The answers to calls that were sent at the same moment, in the order of the calls."""
         return self.meet([lambda connection, call=call: send(connection, call) for call in calls])
 
-    # ---- short ways -----------------------------------------------------------------------------------------------
+    # ---- short ways ----------------------------------------------------------------------------------------
 
     def sign_in(self, client_id, user_id):
         """The pair that a fresh code of this person becomes."""

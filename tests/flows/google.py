@@ -1,7 +1,8 @@
 """Google's side of account linking: what its servers send, and the commands of the recipe that register them.
 
-Enters: what `flask clients add --json` prints. Leaves: the requests of Google's endpoint reference, as parameters; how they travel
-is the test's affair. `follow_recipe` runs a command of `docs/google-account-linking.md` as it stands there.
+Enters: what `flask clients add --json` prints. Leaves: the requests of Google's endpoint reference, as
+parameters; how they travel is the test's affair. `follow_recipe` runs a command of
+`docs/google-account-linking.md` as it stands there.
 """
 
 import json
@@ -25,7 +26,10 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass(frozen=True)
 class Google:
-    """One project at Google. `pkce` is whether it sends a challenge: Google's reference has it, older integrations do not."""
+    """One project at Google.
+
+    `pkce` is whether it sends a challenge: Google's reference has it, older integrations do not.
+    """
 
     client_id: str
     client_secret: str
@@ -61,7 +65,9 @@ class Google:
 
 
 def follow_recipe(server, words, **variables):
-    """Run the one block of the recipe that has these words, on the database of this server; returns the finished process."""
+    """Run the one block of the recipe that has these words, on the database of this server; returns the
+    finished process.
+    """
     (block,) = [block for block in BLOCKS if words in block]
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],

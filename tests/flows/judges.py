@@ -1,8 +1,10 @@
-"""Programs of others, run by Node with the packages of `tests/node/`: client libraries as judges, a server as an oracle.
+"""Programs of others, run by Node with the packages of `tests/node/`: client libraries as judges, a server as
+an oracle.
 
-Enters: what a script needs to know, as JSON. Leaves: what it told of each of its steps, a line of JSON each: what the library read
-from an answer, or how it refused it. The person's part is the tests' browser. Without Node, or without its packages and a network
-to fetch them from, the tests are skipped; in CI neither is an excuse.
+Enters: what a script needs to know, as JSON. Leaves: what it told of each of its steps, a line of JSON each:
+what the library read from an answer, or how it refused it. The person's part is the tests' browser. Without
+Node, or without its packages and a network to fetch them from, the tests are skipped; in CI neither is an
+excuse.
 """
 
 import fcntl
@@ -22,11 +24,12 @@ NODE_FOLDER = PROJECT / "tests/node"
 NPM_CI = ["npm", "ci", "--prefix", NODE_FOLDER]
 NPM_SECONDS = 60
 NO_NETWORK = set(
-    "EAI_AGAIN ECONNREFUSED ECONNRESET EHOSTUNREACH ENETUNREACH ENOTFOUND ERR_SOCKET_TIMEOUT ETIMEDOUT FETCH_ERROR".split()
+    "EAI_AGAIN ECONNREFUSED ECONNRESET EHOSTUNREACH ENETUNREACH ENOTFOUND ERR_SOCKET_TIMEOUT"
+    " ETIMEDOUT FETCH_ERROR".split()
 )
 
 
-# ---- Node and its packages --------------------------------------------------------------------------------------------
+# ---- Node and its packages ---------------------------------------------------------------------------------
 
 
 def find_node():
@@ -52,7 +55,7 @@ def install(wanted):
     installed.write_bytes(wanted)
 
 
-# ---- running a script -------------------------------------------------------------------------------------------------
+# ---- running a script --------------------------------------------------------------------------------------
 
 
 def tell(node, scripts, server, clients, folder):
@@ -92,7 +95,10 @@ def run(command, browser, errors):
 
 
 def decide(browser, url, button):
-    """The person's part: sign in if asked, decide if asked. Returns where the browser was sent, and with what form."""
+    """The person's part: sign in if asked, decide if asked.
+
+    Returns where the browser was sent, and with what form.
+    """
     browser.open(url)
     if browser.page and browser.page.title.startswith("Sign in"):
         browser.sign_in()
@@ -106,12 +112,14 @@ def decide(browser, url, button):
 
 
 def leads_away(browser):
-    """Whether the page is an answer to the client, in a form that the browser posts (Form Post Response Mode)."""
+    """Whether the page is an answer to the client, in a form that the browser posts (Form Post Response
+    Mode).
+    """
     forms = browser.page.forms
     return len(forms) == 1 and not forms[0].url.startswith(f"{browser.site}/")
 
 
-# ---- what scripts tell ------------------------------------------------------------------------------------------------
+# ---- what scripts tell -------------------------------------------------------------------------------------
 
 
 def steps_of(scripts):
@@ -134,7 +142,11 @@ def body_error(error, status=400):
 
 
 def challenged(status, **challenge):
-    return {"kind": "WWWAuthenticateChallengeError", "status": status, "challenges": [{"realm": "ostiary"} | challenge]}
+    return {
+        "kind": "WWWAuthenticateChallengeError",
+        "status": status,
+        "challenges": [{"realm": "ostiary"} | challenge],
+    }
 
 
 def sent_back(error):

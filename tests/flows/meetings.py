@@ -1,6 +1,8 @@
-"""Two actors at the same moment: what came out must be what comes out of one after the other, in one order or the other.
+"""Two actors at the same moment: what came out must be what comes out of one after the other, in one order or
+the other.
 
-Enters: a driver of a server, and a pair of actors. Leaves: an AssertionError that says what was left and what might have been.
+Enters: a driver of a server, and a pair of actors. Leaves: an AssertionError that says what was left and what
+might have been.
 """
 
 import itertools
@@ -17,11 +19,12 @@ from tests.flows.races import without_trouble
 from unit_of_work import transaction
 
 STANDS = 4  # at once: as many pairs as a server of two processes has threads for both
-SPREAD_SECONDS = 0.01  # either begins earlier by so much at most: which moment is the worst depends on the machine
+# either begins earlier by so much at most: which moment is the worst depends on the machine
+SPREAD_SECONDS = 0.01
 # What a removal takes away under a request's hands: the request is run again, and sees it.
 GONE_MEANWHILE = r"lost a race.*(?:FOREIGNKEY|23503|\b1452\b)"
-# MariaDB looks at what a row refers to when the row is in: who inserts a token without a lock on its client, as machines do, and
-# who removes the client wait for each other then, and one is run again.
+# MariaDB looks at what a row refers to when the row is in: who inserts a token without a lock on its client,
+# as machines do, and who removes the client wait for each other then, and one is run again.
 CLIENT_GONE_MEANWHILE = rf"{GONE_MEANWHILE}|lost a race.*OperationalError 1213"
 
 PAIRS = [
@@ -42,7 +45,10 @@ class Outcome(NamedTuple):
 
 
 def expected(first, second):
-    """Everything that may come out of both. What an end says is left out: two may both have found what they ended."""
+    """Everything that may come out of both.
+
+    What an end says is left out: two may both have found what they ended.
+    """
     start = State()
     orders = [Outcome(*results) for results in in_order(first.effect, second.effect, start)]
     orders += [Outcome(b, a, state) for a, b, state in in_order(second.effect, first.effect, start)]
@@ -56,9 +62,11 @@ def without_words(outcome, first, second):
 
 @contextmanager
 def driver_for(server):
-    """A driver of a server that has its signing keys and a first token: making them is no part of any meeting.
+    """A driver of a server that has its signing keys and a first token: making them is no part of any
+    meeting.
 
-    Those who are the first to insert after MariaDB has opened a table hear at once that there is no next id, and begin again.
+    Those who are the first to insert after MariaDB has opened a table hear at once that there is no next id,
+    and begin again.
     """
     with Driver(server) as driver:
         driver.send(Call("GET", "/oauth/jwks", {}))

@@ -1,7 +1,8 @@
-"""Rules of the tokens, each as the lines that keep it and what breaks it: to show that the races notice when one is gone.
+"""Rules of the tokens, each as the lines that keep it and what breaks it: to show that the races notice when
+one is gone.
 
-`mutated_copy` writes a copy of the project to serve from. Each piece of old text must be in its file exactly once: when the code
-has moved on, the mutation fails loudly instead of changing nothing.
+`mutated_copy` writes a copy of the project to serve from. Each piece of old text must be in its file exactly
+once: when the code has moved on, the mutation fails loudly instead of changing nothing.
 """
 
 import shutil
@@ -57,7 +58,9 @@ CLAIM_OF_THE_REFRESH_TOKEN_IGNORED = [
 ]
 NO_SLOT_IN_THE_KEY = [
     Replacement(
-        "models.py", 'UniqueConstraint("client_id", "user_id", "slot")', 'UniqueConstraint("client_id", "user_id")'
+        "models.py",
+        'UniqueConstraint("client_id", "user_id", "slot")',
+        'UniqueConstraint("client_id", "user_id")',
     ),
     Replacement(
         "migrations/versions/0001_first_tables.py",
@@ -95,7 +98,9 @@ NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
     ),
 ]
 NO_LOCK_IN_A_REVOCATION = [
-    Replacement("endpoints/revoke.py", "            store.users.lock(token.row.user_id)\n", "            pass\n"),
+    Replacement(
+        "endpoints/revoke.py", "            store.users.lock(token.row.user_id)\n", "            pass\n"
+    ),
 ]
 NO_LOCK_IN_A_SIGN_OUT = [
     Replacement("services/sessions.py", "    store.users.lock(user_id)\n    known_to", "    known_to"),
@@ -111,13 +116,17 @@ NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
     ),
 ]
 THEFT_WITHOUT_PENALTY = [
-    Replacement("my_oauth.py", "after_rollback(revoke_stolen_family, family.user_id, family.family_digest)", "pass"),
+    Replacement(
+        "my_oauth.py", "after_rollback(revoke_stolen_family, family.user_id, family.family_digest)", "pass"
+    ),
 ]
 PAIR_NOT_SEALED = [
     Replacement("my_oauth.py", "if not retry_window_of(client, settings).is_strict:", "if False:"),
 ]
 FIRST_USE_BREAKS_THE_SEAL = [
-    Replacement("store/tokens.py", "case((tokens.c.issued_at > bindparam(", "case((tokens.c.issued_at < bindparam("),
+    Replacement(
+        "store/tokens.py", "case((tokens.c.issued_at > bindparam(", "case((tokens.c.issued_at < bindparam("
+    ),
 ]
 FIRST_USE_NOT_NOTED = [
     Replacement("tokens/bearer.py", "    store.tokens.mark_used(*arguments)\n", ""),
@@ -125,7 +134,9 @@ FIRST_USE_NOT_NOTED = [
 
 
 def mutated_copy(replacements, source):
-    """Put what the server needs to run into the new folder `source`, with the replacements made; returns it."""
+    """Put what the server needs to run into the new folder `source`, with the replacements made;
+    returns it.
+    """
     source.mkdir()
     for file in PROJECT.glob("*.py"):
         shutil.copy2(file, source)

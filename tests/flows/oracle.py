@@ -1,7 +1,9 @@
-"""Two servers that are asked the same: a live Ostiary, and npm's oidc-provider with the same clients as an oracle.
+"""Two servers that are asked the same: a live Ostiary, and npm's oidc-provider with the same clients as an
+oracle.
 
-Enters: a request, as a function of a `Side`. Leaves: what came of it, in a few words: status, registered error, who gets the
-answer, whether there is a challenge. What only one of the servers could say (its words, its pages) is left out.
+Enters: a request, as a function of a `Side`. Leaves: what came of it, in a few words: status, registered
+error, who gets the answer, whether there is a challenge. What only one of the servers could say (its words,
+its pages) is left out.
 """
 
 import json
@@ -43,7 +45,7 @@ OWN_MEMBERS = {
 }
 
 
-# ---- the clients, registered once -------------------------------------------------------------------------------------
+# ---- the clients, registered once --------------------------------------------------------------------------
 
 
 def options(*more, redirect_uri=(REDIRECT_URI,), auth_method="client_secret_basic", scope=SCOPE, **members):
@@ -75,7 +77,9 @@ REGISTRATIONS = {
     "pairwise": options(subject_type="pairwise"),
     "without-refresh": options("--grant-type", "authorization_code"),
     "signer": options(jwks=jwks(KEY)),
-    "must-sign": options(jwks=jwks(KEY), request_object_signing_alg="ES256", require_signed_request_object=True),
+    "must-sign": options(
+        jwks=jwks(KEY), request_object_signing_alg="ES256", require_signed_request_object=True
+    ),
     "by-key": options(auth_method="private_key_jwt", jwks=jwks(KEY)),
     "by-secret-jwt": options(auth_method="client_secret_jwt", token_endpoint_auth_signing_alg="HS256"),
     "machine": machine(),
@@ -102,7 +106,10 @@ def as_the_oracle_takes_it(registration):
 def oracle(node, clients, folder):
     """Starts it; gives its issuer. It ends with its stdin."""
     issuer = f"http://127.0.0.1:{free_port()}"
-    keys = [key_for(alg, f"oracle {alg}").as_dict(private=True) | {"alg": alg} for alg in ("RS256", "ES256", "EdDSA")]
+    keys = [
+        key_for(alg, f"oracle {alg}").as_dict(private=True) | {"alg": alg}
+        for alg in ("RS256", "ES256", "EdDSA")
+    ]
     given = {
         "issuer": issuer,
         "clients": [as_the_oracle_takes_it(client) for client in clients.values()],
@@ -137,11 +144,14 @@ def oracle(node, clients, folder):
     assert complaints == []
 
 
-# ---- a server, its people and its tokens ------------------------------------------------------------------------------
+# ---- a server, its people and its tokens -------------------------------------------------------------------
 
 
 class Side:
-    """One of the two servers, with the same people and clients. `browser` is Ada's, signed in; `http` is nobody's."""
+    """One of the two servers, with the same people and clients.
+
+    `browser` is Ada's, signed in; `http` is nobody's.
+    """
 
     def __init__(self, issuer, clients):
         self.issuer = issuer
@@ -164,10 +174,15 @@ class Side:
     def send(self, method, url, session=None, **arguments):
         """`url` may be a path, and is of this side always. No redirect is followed."""
         url = url if url.startswith("http") else self.issuer + url
-        return (session or self.http).request(method, url, allow_redirects=False, timeout=PATIENCE_SECONDS, **arguments)
+        return (session or self.http).request(
+            method, url, allow_redirects=False, timeout=PATIENCE_SECONDS, **arguments
+        )
 
     def open(self, method, endpoint, parameters, browser=None):
-        """As a browser does it: parameters in the URL or in a form. A form may come back as a GET of the same address."""
+        """As a browser does it: parameters in the URL or in a form.
+
+        A form may come back as a GET of the same address.
+        """
         url, headers = self.endpoint(endpoint), {"Accept": "text/html"}
         session = browser.session if browser else None
         if method != "POST":
@@ -177,7 +192,7 @@ class Side:
         target = answer.headers.get("Location", "")
         return self.send("GET", target, session) if target.startswith(f"{urlsplit(url).path}?") else answer
 
-    # ---- people ---------------------------------------------------------------------------------------------------
+    # ---- people --------------------------------------------------------------------------------------------
 
     def signed_in(self, email):
         """A new browser in which somebody has signed in and has allowed "web" all there is."""
@@ -201,7 +216,9 @@ class Side:
     def tokens(self, name, browser=None, **changed):
         """What a fresh code becomes."""
         [redirect_uri, *_others] = self.clients[name]["redirect_uris"]
-        return self.granted(name, code_request(self.code(name, browser, **changed), redirect_uri=redirect_uri))
+        return self.granted(
+            name, code_request(self.code(name, browser, **changed), redirect_uri=redirect_uri)
+        )
 
     def granted(self, name, body):
         answer = self.send("POST", self.endpoint("token"), **self.proven(name, body))
@@ -211,7 +228,7 @@ class Side:
     def machine_token(self):
         return self.granted("machine", {"grant_type": "client_credentials"})["access_token"]
 
-    # ---- requests -------------------------------------------------------------------------------------------------
+    # ---- requests ------------------------------------------------------------------------------------------
 
     def request(self, name, **changed):
         """A valid authorization request. A value of None leaves the parameter out."""
@@ -254,23 +271,34 @@ def times():
 
 
 def code_request(code, **changed):
-    body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, "code_verifier": VERIFIER}
+    body = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": REDIRECT_URI,
+        "code_verifier": VERIFIER,
+    }
     return {name: value for name, value in (body | changed).items() if value is not None}
 
 
-# ---- what came of a request -------------------------------------------------------------------------------------------
+# ---- what came of a request --------------------------------------------------------------------------------
 
 FORM = re.compile(r'<form\b[^>]* action="(?P<action>[^"]*)"')
 FIELD = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
 
 
 def outcome(side, answer):
-    """In a few words. A redirect to an own page and an own page with a form are the same: the person is asked."""
+    """In a few words.
+
+    A redirect to an own page and an own page with a form are the same: the person is asked.
+    """
     if "Location" in answer.headers:
         target = answer.headers["Location"]
         if target.startswith(("/", f"{side.issuer}/")):
             return signed_out_or_asked(target)
-        return f"{answer.status_code} to the client: {told(parse_qsl(urlsplit(target).query or urlsplit(target).fragment))}"
+        return (
+            f"{answer.status_code} to the client:"
+            f" {told(parse_qsl(urlsplit(target).query or urlsplit(target).fragment))}"
+        )
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         return outcome_of_page(side, answer)
     words = [str(answer.status_code), error_or_content(answer)]
@@ -296,7 +324,9 @@ def outcome_of_page(side, answer):
 
 
 def told(pairs):
-    """Of an authorization response: the error or what it grants, and what is missing of what belongs to it."""
+    """Of an authorization response: the error or what it grants, and what is missing of what
+    belongs to it.
+    """
     given = dict(pairs)
     said = given.get("error") or ("a code" if "code" in given else "the person")
     belongs = ("state", "iss") if said != "the person" else ("state",)

@@ -1,7 +1,8 @@
-"""The requests that both servers are sent, by name: nearly all are wrong somewhere, some are right in an unusual way.
+"""The requests that both servers are sent, by name: nearly all are wrong somewhere, some are right in an
+unusual way.
 
-Enters: a `Side`. Leaves: its answer. Each request makes what it needs anew: codes, tokens, assertions. Where a value depends on the
-side it is a function of it.
+Enters: a `Side`. Leaves: its answer. Each request makes what it needs anew: codes, tokens, assertions. Where
+a value depends on the side it is a function of it.
 """
 
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ def resolved(side, value):
     return value(side) if callable(value) else value
 
 
-# ---- the authorization endpoint ---------------------------------------------------------------------------------------
+# ---- the authorization endpoint ----------------------------------------------------------------------------
 
 
 def pairs(side, parameters):
@@ -75,7 +76,14 @@ def bent(text):
 def of_nobody(side):
     """An ID token that somebody else has signed."""
     now = clock.now()
-    claims = {"iss": side.issuer, "aud": side.id_of("web"), "sub": "x", "auth_time": now, "iat": now, "exp": now + 60}
+    claims = {
+        "iss": side.issuer,
+        "aud": side.id_of("web"),
+        "sub": "x",
+        "auth_time": now,
+        "iat": now,
+        "exp": now + 60,
+    }
     return sign(claims, ANOTHER_KEY)
 
 
@@ -218,12 +226,16 @@ CLAIMS = {
     "claims with a text inside": ask(claims='{"id_token": {"email": "x"}}'),
     "claims with a wish that is null": ask(claims='{"id_token": {"email": null}}'),
     "claims with an unknown claim": ask(claims='{"id_token": {"unknown": {"essential": true}}}'),
-    "claims with essential that is no truth value": ask(claims='{"id_token": {"email": {"essential": "yes"}}}'),
+    "claims with essential that is no truth value": ask(
+        claims='{"id_token": {"email": {"essential": "yes"}}}'
+    ),
     "claims with a sub of nobody": ask(claims='{"id_token": {"sub": {"value": "nobody"}}}', prompt="none"),
     "claims with an essential acr that there is not": ask(
         claims='{"id_token": {"acr": {"essential": true, "value": "unknown"}}}', prompt="none"
     ),
-    "claims with an acr that there is not": ask(claims='{"id_token": {"acr": {"value": "unknown"}}}', prompt="none"),
+    "claims with an acr that there is not": ask(
+        claims='{"id_token": {"acr": {"value": "unknown"}}}', prompt="none"
+    ),
     "claims of a scope that was not allowed, prompt none": claims_not_allowed,
     "claims twice": ask(claims=["{}", "{}"]),
 }
@@ -236,13 +248,17 @@ HINTS = {
     "an id_token_hint with a wrong signature": ask(id_token_hint=lambda side: bent(id_token()(side))),
     "an id_token_hint that somebody else signed": ask(id_token_hint=of_nobody),
     "an id_token_hint of another client": ask(id_token_hint=id_token("other"), prompt="none"),
-    "an id_token_hint that is an access token": ask(id_token_hint=lambda side: side.tokens("web")["access_token"]),
+    "an id_token_hint that is an access token": ask(
+        id_token_hint=lambda side: side.tokens("web")["access_token"]
+    ),
     "id_token_hint twice": ask(id_token_hint=["a", "a"]),
 }
 PKCE = {
     "no code_challenge": ask(code_challenge=None, code_challenge_method=None),
     "no code_challenge, but a method": ask(code_challenge=None),
-    "no code_challenge, a client that is exempted": ask("exempted", code_challenge=None, code_challenge_method=None),
+    "no code_challenge, a client that is exempted": ask(
+        "exempted", code_challenge=None, code_challenge_method=None
+    ),
     "no code_challenge, but a method, a client that is exempted": ask("exempted", code_challenge=None),
     "a public client without code_challenge": ask("spa", code_challenge=None, code_challenge_method=None),
     "no code_challenge_method": ask(code_challenge_method=None),
@@ -262,14 +278,18 @@ REQUEST_OBJECTS = {
     "a request object without a signature": ask("signer", request=unsigned),
     "a request object that is none": ask("signer", request="garbage"),
     "an empty request object": ask("signer", request=""),
-    "a request object with a wrong signature": ask("signer", request=lambda side: bent(side.request_object("signer"))),
+    "a request object with a wrong signature": ask(
+        "signer", request=lambda side: bent(side.request_object("signer"))
+    ),
     "a request object signed by somebody else": ask_with_object(key=ANOTHER_KEY),
     "a request object alone, signed by somebody else": only_object(key=ANOTHER_KEY),
     "a request object by the client's secret": ask("signer", request=by_secret),
     "a request object of a client without keys": ask_with_object("web"),
     "a request object for another server": ask_with_object(aud="https://other.example"),
     "a request object without an audience": ask_with_object(aud=None),
-    "a request object for several servers": ask_with_object(aud=lambda side: [side.issuer, "https://other.example"]),
+    "a request object for several servers": ask_with_object(
+        aud=lambda side: [side.issuer, "https://other.example"]
+    ),
     "a request object of another issuer": ask_with_object(iss="another"),
     "a request object without an issuer": ask_with_object(iss=None),
     "a request object of another client": ask_with_object(client_id="another"),
@@ -291,7 +311,9 @@ REQUEST_OBJECTS = {
     ),
     "a request object alone, without a client_id": only_object(client_id=None),
     "a request object alone, that has expired": only_object(exp=clock.now() - 100),
-    "a request object alone, refused, with a response_mode": only_object(key=ANOTHER_KEY, response_mode="form_post"),
+    "a request object alone, refused, with a response_mode": only_object(
+        key=ANOTHER_KEY, response_mode="form_post"
+    ),
     "a request object with a scope it may not have": only_object(scope="openid read"),
     "a request object with a max_age that is a number": ask_with_object(max_age=600),
     "a request object with a max_age that is a list": ask_with_object(max_age=[600]),
@@ -321,7 +343,7 @@ AUTHORIZATION_METHODS = {
 }
 
 
-# ---- the endpoints of machines ----------------------------------------------------------------------------------------
+# ---- the endpoints of machines -----------------------------------------------------------------------------
 
 
 def post(endpoint, name="web", method="POST", **changed):
@@ -393,7 +415,9 @@ def refresh_after_theft(side):
     second = side.granted("web", body)
     side.send("POST", side.endpoint("token"), **side.proven("web", body))
     return side.send(
-        "POST", side.endpoint("token"), **side.proven("web", body | {"refresh_token": second["refresh_token"]})
+        "POST",
+        side.endpoint("token"),
+        **side.proven("web", body | {"refresh_token": second["refresh_token"]}),
     )
 
 
@@ -429,7 +453,9 @@ def asserted(name="machine-by-key", body=None, **changed):
     def send(side):
         claims = {key: resolved(side, value) for key, value in changed.items()}
         given = with_assertion(side.assertion(name, **claims), **MACHINE) | (body or {})
-        return side.send("POST", side.endpoint("token"), data={k: v for k, v in given.items() if v is not None})
+        return side.send(
+            "POST", side.endpoint("token"), data={k: v for k, v in given.items() if v is not None}
+        )
 
     return send
 
@@ -486,15 +512,24 @@ CLIENT_AUTHENTICATION = {
     "another client_id in the body": as_machine(basic(), client_id="another"),
     "the same client_id in the body": as_machine(basic(), client_id=client_id("machine")),
     "a header that is not base64": post_raw("token", headers={"Authorization": "Basic %"}, data=MACHINE),
-    "a header without a colon": post_raw("token", headers={"Authorization": "Basic bm9jb2xvbg=="}, data=MACHINE),
+    "a header without a colon": post_raw(
+        "token", headers={"Authorization": "Basic bm9jb2xvbg=="}, data=MACHINE
+    ),
     "an empty header": post_raw("token", headers={"Authorization": ""}, data=MACHINE),
     "a header with another scheme": post_raw("token", headers={"Authorization": "Bearer x"}, data=MACHINE),
     "a public client with a secret": post_raw(
         "token",
-        data={"grant_type": "refresh_token", "refresh_token": "x", "client_id": client_id("spa"), "client_secret": "x"},
+        data={
+            "grant_type": "refresh_token",
+            "refresh_token": "x",
+            "client_id": client_id("spa"),
+            "client_secret": "x",
+        },
     ),
     "a public client in the header": post_raw(
-        "token", auth=lambda side: (side.id_of("spa"), ""), data={"grant_type": "refresh_token", "refresh_token": "x"}
+        "token",
+        auth=lambda side: (side.id_of("spa"), ""),
+        data={"grant_type": "refresh_token", "refresh_token": "x"},
     ),
     "a public client with a grant that is not its own": as_machine(client_id=client_id("spa")),
     "client_id twice in the body": post_raw(
@@ -548,21 +583,31 @@ GRANT_TYPES = {
     "grant_type implicit": token(grant_type="implicit"),
     "grant_type in other letters": token(grant_type="Refresh_Token", refresh_token="x"),
     "grant_type twice": post_raw(
-        "token", auth=basic(), data=[("grant_type", "client_credentials"), ("grant_type", "client_credentials")]
+        "token",
+        auth=basic(),
+        data=[("grant_type", "client_credentials"), ("grant_type", "client_credentials")],
     ),
     "a grant that is not the client's": token(grant_type="client_credentials"),
-    "a code of a machine": token("machine", grant_type="authorization_code", code="x", redirect_uri=REDIRECT_URI),
+    "a code of a machine": token(
+        "machine", grant_type="authorization_code", code="x", redirect_uri=REDIRECT_URI
+    ),
     "a refresh token of a machine": token("machine", grant_type="refresh_token", refresh_token="x"),
     "a grant of a resource server": token("api", grant_type="client_credentials"),
     "parameters in JSON": post_raw("token", auth=basic(), json=MACHINE),
     "parameters in the URL": post_raw("token", auth=basic(), query="?grant_type=client_credentials"),
-    "a parameter in the URL beside the body": post_raw("token", auth=basic(), query="?scope=read", data=MACHINE),
+    "a parameter in the URL beside the body": post_raw(
+        "token", auth=basic(), query="?scope=read", data=MACHINE
+    ),
     "parameters without a content type": post_raw(
         "token", auth=basic(), headers={"Content-Type": ""}, data="grant_type=client_credentials"
     ),
     "no body": post_raw("token", auth=basic()),
-    "an unknown parameter of the token endpoint": post_raw("token", auth=basic(), data=MACHINE | {"unknown": "x"}),
-    "GET of the token endpoint": post_raw("token", auth=basic(), method="GET", query="?grant_type=client_credentials"),
+    "an unknown parameter of the token endpoint": post_raw(
+        "token", auth=basic(), data=MACHINE | {"unknown": "x"}
+    ),
+    "GET of the token endpoint": post_raw(
+        "token", auth=basic(), method="GET", query="?grant_type=client_credentials"
+    ),
     "PUT of the token endpoint": post_raw("token", auth=basic(), method="PUT", data=MACHINE),
     "a machine asks for an unknown scope": token("machine", **MACHINE, scope="unknown"),
     "a machine asks for a scope of people": token("machine", **MACHINE, scope="openid"),
@@ -571,10 +616,14 @@ GRANT_TYPES = {
 CODES = {
     "a code": exchange(),
     "no code": token(grant_type="authorization_code", redirect_uri=REDIRECT_URI, code_verifier=VERIFIER),
-    "an empty code": token(grant_type="authorization_code", code="", redirect_uri=REDIRECT_URI, code_verifier=VERIFIER),
+    "an empty code": token(
+        grant_type="authorization_code", code="", redirect_uri=REDIRECT_URI, code_verifier=VERIFIER
+    ),
     "an invented code": token(**code_request("invented")),
     "a code in unusual letters": token(**code_request("näh")),
-    "code twice": post_raw("token", auth=basic("web"), data=lambda side: [*code_request("x").items(), ("code", "y")]),
+    "code twice": post_raw(
+        "token", auth=basic("web"), data=lambda side: [*code_request("x").items(), ("code", "y")]
+    ),
     "a code of another client": exchange("other", by="web"),
     "a code of another client, a public one": exchange("spa", by="web"),
     "a code that was used before": exchange_twice(),
@@ -598,7 +647,9 @@ CODES = {
     "a code_verifier where there was no challenge": exchange(
         "exempted", request={"code_challenge": None, "code_challenge_method": None}
     ),
-    "no code_verifier, a client that is exempted and sent a challenge": exchange("exempted", code_verifier=None),
+    "no code_verifier, a client that is exempted and sent a challenge": exchange(
+        "exempted", code_verifier=None
+    ),
     "a client that is exempted": exchange(
         "exempted", request={"code_challenge": None, "code_challenge_method": None}, code_verifier=None
     ),
@@ -626,11 +677,13 @@ REFRESH_TOKENS = {
     "a wider scope": refresh("narrow", scope="openid email profile"),
     "an unknown scope at the refresh": refresh(scope="openid unknown"),
     "a blank scope at the refresh": refresh(scope=" "),
-    "a client that is not registered for it": token("without-refresh", grant_type="refresh_token", refresh_token="x"),
+    "a client that is not registered for it": token(
+        "without-refresh", grant_type="refresh_token", refresh_token="x"
+    ),
 }
 
 
-# ---- userinfo, introspection, revocation ------------------------------------------------------------------------------
+# ---- userinfo, introspection, revocation -------------------------------------------------------------------
 
 
 def bearer(find, method="GET", **more):
@@ -692,17 +745,23 @@ INTROSPECTION = {
     "introspection by the client itself": post("introspection", "web", token=access_token()),
     "introspection by another client": post("introspection", "other", token=access_token()),
     "introspection without authentication": post_raw("introspection", data={"token": "x"}),
-    "introspection with a wrong secret": post_raw("introspection", auth=basic("api", "wrong"), data={"token": "x"}),
+    "introspection with a wrong secret": post_raw(
+        "introspection", auth=basic("api", "wrong"), data={"token": "x"}
+    ),
     "introspection by a public client": post("introspection", "spa", token=access_token("spa")),
     "introspection without a token": post("introspection", "api"),
     "introspection of an empty token": post("introspection", "api", token=""),
     "introspection of an invented token": post("introspection", "api", token="invented"),
     "introspection of a token in unusual letters": post("introspection", "api", token="näh"),
     "introspection of a refresh token by its client": post("introspection", "web", token=refresh_token()),
-    "introspection of a refresh token by a resource server": post("introspection", "api", token=refresh_token()),
+    "introspection of a refresh token by a resource server": post(
+        "introspection", "api", token=refresh_token()
+    ),
     "introspection of a token that was revoked": post("introspection", "api", token=revoked),
     "introspection of an ID token": post("introspection", "api", token=id_token()),
-    "introspection with an unknown hint": post("introspection", "api", token=access_token(), token_type_hint="unknown"),
+    "introspection with an unknown hint": post(
+        "introspection", "api", token=access_token(), token_type_hint="unknown"
+    ),
     "introspection with a wrong hint": post(
         "introspection", "api", token=access_token(), token_type_hint="refresh_token"
     ),
@@ -728,17 +787,22 @@ REVOCATION = {
     "revocation with an unknown hint": post("revocation", token=access_token(), token_type_hint="unknown"),
     "revocation with a wrong hint": post("revocation", token=access_token(), token_type_hint="refresh_token"),
     "revocation of an ID token": post("revocation", token=id_token()),
-    "revocation with the token twice": post_raw("revocation", auth=basic("web"), data=[("token", "x"), ("token", "y")]),
+    "revocation with the token twice": post_raw(
+        "revocation", auth=basic("web"), data=[("token", "x"), ("token", "y")]
+    ),
     "revocation by GET": post_raw("revocation", auth=basic("web"), method="GET", query="?token=x"),
     "revocation with the token in the URL": post_raw("revocation", auth=basic("web"), query="?token=x"),
 }
 
 
-# ---- the end of a session, and what is public -------------------------------------------------------------------------
+# ---- the end of a session, and what is public --------------------------------------------------------------
 
 
 def sign_out(by=None, method="GET", **parameters):
-    """By somebody who is signed in for this alone; `by="nobody"` by nobody. The ID token for a hint is of the same sign-in."""
+    """By somebody who is signed in for this alone; `by="nobody"` by nobody.
+
+    The ID token for a hint is of the same sign-in.
+    """
 
     def send(side):
         browser = side.signed_in(EMAIL) if by is None else None
@@ -772,23 +836,31 @@ END_SESSION = {
     "sign-out with an address that is not registered": sign_out(
         id_token_hint=own, post_logout_redirect_uri=REDIRECT_URI
     ),
-    "sign-out with an address with a slash more": sign_out(id_token_hint=own, post_logout_redirect_uri=f"{GOODBYE}/"),
+    "sign-out with an address with a slash more": sign_out(
+        id_token_hint=own, post_logout_redirect_uri=f"{GOODBYE}/"
+    ),
     "sign-out with a client_id and an address that is not registered": sign_out(
         client_id=web, post_logout_redirect_uri="https://evil.example/"
     ),
     "sign-out with a client_id and a hint that differ": sign_out(
-        id_token_hint=own, client_id=lambda side, browser: side.id_of("other"), post_logout_redirect_uri=GOODBYE
+        id_token_hint=own,
+        client_id=lambda side, browser: side.id_of("other"),
+        post_logout_redirect_uri=GOODBYE,
     ),
     "sign-out with a hint that is none": sign_out(id_token_hint="garbage", post_logout_redirect_uri=GOODBYE),
     "sign-out with a hint with a wrong signature": sign_out(
         id_token_hint=lambda side, browser: bent(own(side, browser))
     ),
-    "sign-out with a hint that somebody else signed": sign_out(id_token_hint=lambda side, browser: of_nobody(side)),
+    "sign-out with a hint that somebody else signed": sign_out(
+        id_token_hint=lambda side, browser: of_nobody(side)
+    ),
     "sign-out with an access token as hint": sign_out(
         id_token_hint=lambda side, browser: side.tokens("web", browser)["access_token"]
     ),
     "sign-out with a parameter twice": sign_out(state=["a", "b"]),
-    "sign-out by POST": sign_out(method="POST", id_token_hint=own, post_logout_redirect_uri=GOODBYE, state="the state"),
+    "sign-out by POST": sign_out(
+        method="POST", id_token_hint=own, post_logout_redirect_uri=GOODBYE, state="the state"
+    ),
     "sign-out by PUT": sign_out(method="PUT"),
 }
 
@@ -813,7 +885,9 @@ PUBLIC = {
         ("GET", "/", " with a slash more"),
     )
 } | {
-    "GET of the metadata of RFC 8414": lambda side: side.send("GET", "/.well-known/oauth-authorization-server"),
+    "GET of the metadata of RFC 8414": lambda side: side.send(
+        "GET", "/.well-known/oauth-authorization-server"
+    ),
     "GET of an unknown path": lambda side: side.send("GET", "/.well-known/unknown"),
 }
 

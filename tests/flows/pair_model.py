@@ -1,13 +1,16 @@
-"""What a person has at a client, as a small model: a state, and what each request or command makes of it when it is alone.
+"""What a person has at a client, as a small model: a state, and what each request or command makes of it when
+it is alone.
 
-Two that run at the same moment must leave what they would leave one after the other, in one order or the other: that is all that
-is asked of any pair of them (`tests/flows/test_meetings.py`). The rules are those of the documents, told a second time.
+Two that run at the same moment must leave what they would leave one after the other, in one order or the
+other: that is all that is asked of any pair of them (`tests/flows/test_meetings.py`). The rules are those of
+the documents, told a second time.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-# Families, by the sign-ins that they come from. A refresh renews the pair, and the family is the newest from then on.
+# Families, by the sign-ins that they come from. A refresh renews the pair, and the family is the newest from
+# then on.
 PHONE = "phone"  # of another session, the older
 LAPTOP = "laptop"  # of this browser's session
 TABLET = "tablet"  # what the pending code becomes; of this browser's session too
@@ -19,7 +22,9 @@ DONE, REFUSED = "done", "refused"
 
 @dataclass(frozen=True)
 class State:
-    """families: the oldest first. session: "here" as long as this browser's cookie is good for it, "elsewhere", or "gone"."""
+    """families: the oldest first. session: "here" as long as this browser's cookie is good for it,
+    "elsewhere", or "gone".
+    """
 
     families: tuple[str, ...] = (PHONE, LAPTOP)
     codes: frozenset[str] = frozenset({PENDING})
@@ -95,7 +100,10 @@ def withdraw(state: State) -> Results:
 
 
 def sign_out(state: State) -> Results:
-    """Says that it is done in any case. Of a session whose password was changed meanwhile it may find the old cookie or not."""
+    """Says that it is done in any case.
+
+    Of a session whose password was changed meanwhile it may find the old cookie or not.
+    """
     ended = replace(state.without(LAPTOP, TABLET), codes=frozenset(), session="gone")
     if state.session == "here":
         return [(DONE, ended)]
@@ -117,7 +125,9 @@ def change_password(state: State) -> Results:
 
 def set_password(state: State) -> Results:
     """By an operator."""
-    return [(REFUSED, state) if state.person == "removed" else (DONE, state.signed_out(has_first_password=False))]
+    return [
+        (REFUSED, state) if state.person == "removed" else (DONE, state.signed_out(has_first_password=False))
+    ]
 
 
 def disable(state: State) -> Results:

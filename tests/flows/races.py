@@ -1,8 +1,9 @@
 """Races for a person's tokens, over HTTP, against a server of several processes.
 
-Each race is `race(server, rounds)`: it plays one scene so many times, with people of its own, and raises AssertionError when a
-rule of the tokens was broken, when an answer was a 5xx, or when the server had to run a request twice. The same functions judge
-the shipped server (`test_races.py`) and copies of it with a rule taken out (`test_mutations.py`).
+Each race is `race(server, rounds)`: it plays one scene so many times, with people of its own, and raises
+AssertionError when a rule of the tokens was broken, when an answer was a 5xx, or when the server had to run a
+request twice. The same functions judge the shipped server (`test_races.py`) and copies of it with a rule
+taken out (`test_mutations.py`).
 """
 
 import functools
@@ -39,14 +40,16 @@ def race(scene):
 
 @contextmanager
 def without_trouble(server, tolerated="(?!)"):
-    """The server's log says nothing of retries, failures or warnings while the block runs, but for lines with `tolerated`."""
+    """The server's log says nothing of retries, failures or warnings while the block runs, but for lines with
+    `tolerated`.
+    """
     start = len(server.log())
     yield
     found = [line for line in TROUBLE.findall(server.log()[start:]) if not re.search(tolerated, line)]
     assert not found, f"trouble in the log, {len(found)} lines, the first: {found[0]}"
 
 
-# ---- what must hold afterwards ----------------------------------------------------------------------------------------
+# ---- what must hold afterwards -----------------------------------------------------------------------------
 
 
 def check_live(driver, client_id, user_id, pairs):
@@ -92,7 +95,7 @@ def wait_out_the_leeway(driver):
     time.sleep(float(leeway) + 0.05)
 
 
-# ---- one credential, many senders -------------------------------------------------------------------------------------
+# ---- one credential, many senders --------------------------------------------------------------------------
 
 
 @race
@@ -120,7 +123,9 @@ def one_refresh_token_many_times(driver):
 
 @race
 def one_lasting_refresh_token_many_times(driver):
-    """Rotation is off: all senders get the same access token, and so does a second crowd within the leeway."""
+    """Rotation is off: all senders get the same access token, and so does a second crowd within the
+    leeway.
+    """
     client_id, user_id = driver.client(rotate_refresh_tokens=False), driver.person()
     presented = driver.sign_in(client_id, user_id)["refresh_token"]
     first, second = (the_one_pair(driver.at_once([refresh(client_id, presented)] * CROWD)) for _ in range(2))
@@ -131,7 +136,9 @@ def one_lasting_refresh_token_many_times(driver):
 
 @race
 def two_tabs(driver):
-    """One tab refreshes a little after the other, and both use what they get: both stay signed in, this time and the next."""
+    """One tab refreshes a little after the other, and both use what they get: both stay signed in, this time
+    and the next.
+    """
     client_id, user_ids = driver.client(), driver.people(len(TAB_DELAYS))
     tokens = [driver.sign_in(client_id, user_id)["refresh_token"] for user_id in user_ids]
     for _ in range(2):
@@ -154,7 +161,7 @@ def refresh_and_use(call, connection):
     return answer
 
 
-# ---- sign-ins and devices ---------------------------------------------------------------------------------------------
+# ---- sign-ins and devices ----------------------------------------------------------------------------------
 
 
 def sign_ins_at_once(driver, max_sessions):
@@ -181,7 +188,9 @@ def sign_ins_for_three_sessions(driver):
 
 @race
 def devices_refresh(driver):
-    """A person's three devices refresh in every order, and at once: each stays signed in beside the others."""
+    """A person's three devices refresh in every order, and at once: each stays signed in beside the
+    others.
+    """
     client_id, user_id = driver.client(max_sessions=3), driver.person()
     pairs = [driver.sign_in(client_id, user_id) for _ in range(3)]
     for order in itertools.permutations(range(3)):
@@ -196,7 +205,9 @@ def devices_refresh(driver):
 
 @race
 def neighbours(driver):
-    """People who sign in at the same moment do not meet: nobody is refused and nobody's request is run twice."""
+    """People who sign in at the same moment do not meet: nobody is refused and nobody's request is
+    run twice.
+    """
     client_id, user_ids = driver.client(), driver.people(HANDFUL)
     codes = driver.codes(client_id, user_ids)
     answers = driver.at_once([exchange(client_id, code) for code in codes])
@@ -220,11 +231,13 @@ def machines(driver):
         assert driver.send(me(token)).error == "insufficient_scope"  # live, but of no person
 
 
-# ---- thieves ----------------------------------------------------------------------------------------------------------
+# ---- thieves -----------------------------------------------------------------------------------------------
 
 
 def steal(driver, client_id, user_id):
-    """A thief refreshes with a stolen token, and with what that gave: the stolen token, and all that the thief got."""
+    """A thief refreshes with a stolen token, and with what that gave: the stolen token, and all that the
+    thief got.
+    """
     stolen = driver.sign_in(client_id, user_id)["refresh_token"]
     first = driver.pair(refresh(client_id, stolen))
     second = driver.pair(refresh(client_id, first["refresh_token"]))
@@ -253,7 +266,9 @@ def theft_after_the_leeway(driver):
 
 @race
 def forged_tag(driver):
-    """Who knows the family part alone, from a log say, can end nothing: not with a wrong secret, nor with a wrong tag."""
+    """Who knows the family part alone, from a log say, can end nothing: not with a wrong secret, nor with a
+    wrong tag.
+    """
     client_id, user_id = driver.client(), driver.person()
     pair = driver.sign_in(client_id, user_id)
     real = credentials.RefreshToken.parse(pair["refresh_token"])
@@ -264,12 +279,14 @@ def forged_tag(driver):
     check_live(driver, client_id, user_id, [driver.pair(refresh(client_id, pair["refresh_token"]))])
 
 
-# ---- late retries -----------------------------------------------------------------------------------------------------
+# ---- late retries ------------------------------------------------------------------------------------------
 
 
 @race
 def late_retry_of_an_unused_pair(driver):
-    """The answer was lost and the client comes back after the leeway, in several tabs: the same pair, while it lives."""
+    """The answer was lost and the client comes back after the leeway, in several tabs: the same pair, while
+    it lives.
+    """
     client_id, user_id = driver.client(), driver.person()
     presented = driver.sign_in(client_id, user_id)["refresh_token"]
     lost = driver.pair(refresh(client_id, presented))
@@ -294,7 +311,9 @@ def late_retry_of_an_expired_pair(driver):
 
 @race
 def late_retry_of_a_used_pair(driver):
-    """The answer was not lost, somebody uses it: who comes after the leeway is told no, and the family ends."""
+    """The answer was not lost, somebody uses it: who comes after the leeway is told no, and the
+    family ends.
+    """
     client_id, user_id = driver.client(), driver.person()
     presented = driver.sign_in(client_id, user_id)["refresh_token"]
     used = driver.pair(refresh(client_id, presented))
@@ -304,14 +323,14 @@ def late_retry_of_a_used_pair(driver):
     check_dead(driver, client_id, user_id, [used])
 
 
-# ---- penalties against what is in flight ------------------------------------------------------------------------------
+# ---- penalties against what is in flight -------------------------------------------------------------------
 
 
 def ends_against_refreshes(driver, offend, check_ended):
     """Families are ended while they are refreshed: they are dead in the end, whichever was first.
 
-    `offend(driver, client_id, user_id)` gives the call that ends a family, and the family's current pair; `check_ended` is for
-    the answers to those calls.
+    `offend(driver, client_id, user_id)` gives the call that ends a family, and the family's current pair;
+    `check_ended` is for the answers to those calls.
     """
     client_id, user_ids = driver.client(), driver.people(len(LEADS))
     offences = [offend(driver, client_id, user_id) for user_id in user_ids]
@@ -365,7 +384,9 @@ def revocations_against_refreshes(driver):
 
 @race
 def sign_in_against_the_old_family(driver):
-    """A new sign-in meets a refresh and a replay of the sign-in before: it stays, and nothing of the old one does."""
+    """A new sign-in meets a refresh and a replay of the sign-in before: it stays, and nothing of the old one
+    does.
+    """
     client_id, user_id = driver.client(), driver.person()
     replay, old = replay_a_code(driver, client_id, user_id)
     sign_in = exchange(client_id, driver.code(client_id, user_id))
@@ -376,7 +397,7 @@ def sign_in_against_the_old_family(driver):
     check_live(driver, client_id, user_id, [new.json])
 
 
-# ---- how often --------------------------------------------------------------------------------------------------------
+# ---- how often ---------------------------------------------------------------------------------------------
 
 
 class Rounds(NamedTuple):

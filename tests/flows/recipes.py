@@ -1,7 +1,7 @@
 """The recipes of docs/relying-parties.md, so that tests do what stands there.
 
-Enters: a recipe's heading. Leaves: its one block of a language, and what its `flask clients add` registers. `replaced` puts the
-addresses of a test in place of the document's.
+Enters: a recipe's heading. Leaves: its one block of a language, and what its `flask clients add` registers.
+`replaced` puts the addresses of a test in place of the document's.
 """
 
 import json
@@ -27,7 +27,9 @@ def block(heading, language):
 
 
 def register(server, heading, address, *options):
-    """Run the recipe's command for an application at `address`; the registration of RFC 7591 §3.2.1 that it prints."""
+    """Run the recipe's command for an application at `address`; the registration of RFC 7591 §3.2.1 that it
+    prints.
+    """
     command = replaced(block(heading, "bash"), {"\\\n": "", APPLICATION: address})
     _flask, *words = shlex.split(command)
     return json.loads(server.flask(*words, *options).stdout)

@@ -1,8 +1,9 @@
-"""Apache with Debian's mod_auth_openidc as a relying party: the site of docs/relying-parties.md, driven by Chromium.
+"""Apache with Debian's mod_auth_openidc as a relying party: the site of docs/relying-parties.md, driven by
+Chromium.
 
-An Apache of the test's own, on a free port, ended by its pid; what it protects is a server here that shows which headers it got.
-It is `localhost` and Ostiary is `127.0.0.1`, so that to a browser they are two sites, as they are in the world. Skipped where the
-module, Chromium or playwright is missing.
+An Apache of the test's own, on a free port, ended by its pid; what it protects is a server here that shows
+which headers it got. It is `localhost` and Ostiary is `127.0.0.1`, so that to a browser they are two sites,
+as they are in the world. Skipped where the module, Chromium or playwright is missing.
 """
 
 import json
@@ -61,7 +62,7 @@ ProxyPassMatch "^/$" "http://127.0.0.1:{application_port}/welcome"
 LOADED = "mpm_event authn_core authz_core authz_user proxy proxy_http auth_openidc".split()
 
 
-# ---- the application, and Apache before it ----------------------------------------------------------------------------
+# ---- the application, and Apache before it -----------------------------------------------------------------
 
 
 class Application(BaseHTTPRequestHandler):
@@ -151,7 +152,9 @@ def get(url, **headers):
 
 @pytest.fixture
 def apache(tmp_path, ostiary, application_port):
-    """A function that registers a client by the recipe with more options, and starts an Apache whose site is changed so."""
+    """A function that registers a client by the recipe with more options, and starts an Apache whose site is
+    changed so.
+    """
     with ExitStack() as stack:
 
         def apache(*options, **changes):
@@ -160,7 +163,7 @@ def apache(tmp_path, ostiary, application_port):
         yield apache
 
 
-# ---- the person and the browser ---------------------------------------------------------------------------------------
+# ---- the person and the browser ----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -182,7 +185,9 @@ def tab(new_tab):
 
 
 def sign_in(tab, site):
-    """To the protected page, through Ostiary's pages up to the decision; returns the authorization request's parameters."""
+    """To the protected page, through Ostiary's pages up to the decision; returns the authorization request's
+    parameters.
+    """
     with tab.expect_request("**/oauth/authorize?**") as request:
         tab.goto(site.protected)
     tab.get_by_label("Email address").fill(EMAIL)
@@ -208,7 +213,9 @@ def come_in(tab, site):
 
 
 def is_let_in(tab, site):
-    """Whether the protected page shows itself, rather than lead to Ostiary; asked with this browser's cookies."""
+    """Whether the protected page shows itself, rather than lead to Ostiary; asked with this browser's
+    cookies.
+    """
     answer = tab.context.request.get(site.protected, max_redirects=0)
     assert answer.status in (200, 302)
     return answer.ok
@@ -226,7 +233,7 @@ def header_of(token):
     return json.loads(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
 
 
-# ---- signing in -------------------------------------------------------------------------------------------------------
+# ---- signing in --------------------------------------------------------------------------------------------
 
 
 def test_the_application_is_told_who_it_is(tab, apache, ostiary):
@@ -294,7 +301,9 @@ def test_form_post(new_tab, apache, with_scripts):
 
 
 def test_a_person_who_says_no(tab, apache):
-    """By form_post, as the recipe says: the module takes an `error` beside an `iss` in its address for something else."""
+    """By form_post, as the recipe says: the module takes an `error` beside an `iss` in its address for
+    something else.
+    """
     site = apache(**FORM_POST)
     sign_in(tab, site)
     decide(tab, "Deny")
@@ -304,7 +313,7 @@ def test_a_person_who_says_no(tab, apache):
     assert not is_let_in(tab, site)
 
 
-# ---- signing out ------------------------------------------------------------------------------------------------------
+# ---- signing out -------------------------------------------------------------------------------------------
 
 
 def test_signing_out_at_the_application(tab, apache, ostiary):
@@ -320,7 +329,9 @@ def test_signing_out_at_the_application(tab, apache, ostiary):
 
 
 def test_signing_out_at_ostiary_ends_the_session_of_this_browser_at_the_application(new_tab, apache, ostiary):
-    """By a notice from server to server, which names the session: another browser of the same person stays."""
+    """By a notice from server to server, which names the session: another browser of the same
+    person stays.
+    """
     site = apache()
     here, elsewhere = new_tab(), new_tab()
     for tab in (here, elsewhere):
@@ -334,12 +345,14 @@ def test_signing_out_at_ostiary_ends_the_session_of_this_browser_at_the_applicat
     wait_until(lambda: not is_let_in(here, site))
     assert is_let_in(elsewhere, site)
     notices = [
-        row for row in ostiary.flask_json("logout-notices", "list") if row["client_id"] == site.client["client_id"]
+        row
+        for row in ostiary.flask_json("logout-notices", "list")
+        if row["client_id"] == site.client["client_id"]
     ]
     assert [notice["outcome"] for notice in notices] == ["answered 200"]
 
 
-# ---- staying ----------------------------------------------------------------------------------------------------------
+# ---- staying -----------------------------------------------------------------------------------------------
 
 
 def test_access_tokens_are_renewed_in_time(tab, apache, ostiary):

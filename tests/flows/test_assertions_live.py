@@ -1,4 +1,6 @@
-"""A client assertion is good once, also where it comes many times at the same moment, to a server of two processes."""
+"""A client assertion is good once, also where it comes many times at the same moment, to a server of two
+processes.
+"""
 
 from urllib.parse import urlencode
 
@@ -20,7 +22,9 @@ UNTHROTTLED = {
     "failed_client_authentications_per_client": 1_000_000,
     "failed_client_authentications_per_address": 1_000_000,
 }
-CLAIM_IGNORED = Replacement("store/spent_assertions.py", "one_or_none() is not None", "one_or_none() is not claim")
+CLAIM_IGNORED = Replacement(
+    "store/spent_assertions.py", "one_or_none() is not None", "one_or_none() is not claim"
+)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -96,7 +100,9 @@ def send_some_that_are_refused(driver):
 
 @pytest.mark.threat("T064")
 @pytest.mark.parametrize("rounds", [4, pytest.param(60, marks=pytest.mark.long)])
-@pytest.mark.parametrize("race", [one_assertion_many_times, assertions_of_their_own, refused_requests_among_them])
+@pytest.mark.parametrize(
+    "race", [one_assertion_many_times, assertions_of_their_own, refused_requests_among_them]
+)
 def test_race(server, race, rounds):
     race(server, rounds)
 

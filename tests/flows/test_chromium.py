@@ -1,7 +1,9 @@
-"""The code flow in a real Chromium: what the Content-Security-Policy and the cookies let a browser do (CSP Level 3, form-action).
+"""The code flow in a real Chromium: what the Content-Security-Policy and the cookies let a browser do (CSP
+Level 3, form-action).
 
-A form's policy covers the redirects that answer it, so a page that works by HTTP may still be stuck in a browser: after Allow,
-after Deny, and after a sign-in whose remembered consent answers at once. Skipped where Chromium or playwright is missing.
+A form's policy covers the redirects that answer it, so a page that works by HTTP may still be stuck in a
+browser: after Allow, after Deny, and after a sign-in whose remembered consent answers at once. Skipped where
+Chromium or playwright is missing.
 """
 
 import ipaddress
@@ -31,7 +33,9 @@ class Callback(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/hop"):
             self.send_response(302)
-            self.send_header("Location", f"http://localhost:{self.server.server_port}/cb?{urlsplit(self.path).query}")
+            self.send_header(
+                "Location", f"http://localhost:{self.server.server_port}/cb?{urlsplit(self.path).query}"
+            )
             self.end_headers()
             return
         self.send_response(200)
@@ -73,7 +77,9 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def tab(chromium):
-    """A page of a fresh profile without JavaScript; a message of the console (a policy broken, say) fails the test."""
+    """A page of a fresh profile without JavaScript; a message of the console (a policy broken, say) fails the
+    test.
+    """
     context = chromium.new_context(java_script_enabled=False)
     context.set_default_timeout(PATIENCE_MILLISECONDS)
     tab = context.new_page()
@@ -234,7 +240,7 @@ def test_pages_fit_and_can_be_tapped(chromium, server, authorization_url, size, 
     context.close()
 
 
-# ---- a client whose code runs in the page ------------------------------------------------------------------------------
+# ---- a client whose code runs in the page ------------------------------------------------------------------
 
 FETCH = """async ({url, body, bearer}) => {
     const options = body ? {method: "POST", body: new URLSearchParams(body)} : {};
@@ -258,7 +264,9 @@ def script_tab(chromium):
 
 
 def fetching(tab, server):
-    """A function that lets the page in `tab` fetch from the server; its status and JSON, or that it may not read them."""
+    """A function that lets the page in `tab` fetch from the server; its status and JSON, or that it may not
+    read them.
+    """
 
     def fetch(path, bearer=None, **body):
         return tab.evaluate(FETCH, {"url": server.issuer + path, "body": body or None, "bearer": bearer})
@@ -268,9 +276,9 @@ def fetching(tab, server):
 
 def test_a_page_of_a_registered_origin_does_everything_itself(script_tab, server, callbacks):
     redirect_uri = f"http://127.0.0.1:{callbacks['127.0.0.1']}/cb"
-    client_id = add_client(server, "SPA", "--redirect-uri", redirect_uri, "--auth-method", "none", "--scope", "email")[
-        "client_id"
-    ]
+    client_id = add_client(
+        server, "SPA", "--redirect-uri", redirect_uri, "--auth-method", "none", "--scope", "email"
+    )["client_id"]
     parameters = {
         "response_type": "code",
         "client_id": client_id,
@@ -293,7 +301,11 @@ def test_a_page_of_a_registered_origin_does_everything_itself(script_tab, server
     }
     pair = fetch("/oauth/token", client_id=client_id, **exchange)
     assert pair["status"] == 200
-    refresh = {"grant_type": "refresh_token", "refresh_token": pair["json"]["refresh_token"], "client_id": client_id}
+    refresh = {
+        "grant_type": "refresh_token",
+        "refresh_token": pair["json"]["refresh_token"],
+        "client_id": client_id,
+    }
     pair = fetch("/oauth/token", **refresh)
     assert pair["status"] == 200
     assert fetch("/api/me", bearer=pair["json"]["access_token"])["json"]["email"] == EMAIL

@@ -1,4 +1,7 @@
-"""Tabs, double clicks and callbacks into applications, in a real Chromium. Skipped where Chromium or playwright is missing."""
+"""Tabs, double clicks and callbacks into applications, in a real Chromium.
+
+Skipped where Chromium or playwright is missing.
+"""
 
 import random
 import secrets
@@ -28,7 +31,9 @@ class Callback(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/favicon.ico":
             return self.send_error(404)
-        self.server.told.append({name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()})
+        self.server.told.append(
+            {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        )
         is_app = self.path.startswith("/app")
         self.send_response(302 if is_app else 200)
         self.send_header("Location" if is_app else "Content-Type", APPLICATION if is_app else "text/html")
@@ -119,7 +124,9 @@ def go_on(tab):
     if tab.title() == "arrived":
         return True
     button = tab.get_by_role("button", name="Allow", exact=True)
-    link = tab.get_by_role("link", name="Stay with this account").or_(tab.get_by_role("link", name="Continue"))
+    link = tab.get_by_role("link", name="Stay with this account").or_(
+        tab.get_by_role("link", name="Continue")
+    )
     if button.count():
         button.click()
     elif link.count():
@@ -150,7 +157,9 @@ def test_a_callback_that_leads_into_an_application(context, callback, address):
 @pytest.mark.threat("T097")
 @pytest.mark.parametrize("order", [0, pytest.param(1, marks=LONG)])
 def test_tabs_restored_at_once_are_finished_in_any_order(chromium, callback, address, order):
-    """Ten tabs of three clients, asked for before any answer with a cookie is there: the line is that slow."""
+    """Ten tabs of three clients, asked for before any answer with a cookie is there: the line is
+    that slow.
+    """
     addresses = [address(name) for name in ("Notebook", "Mail", "Calendar")]
     context = chromium.new_context()
     context.set_default_timeout(PATIENCE_MILLISECONDS)
@@ -170,7 +179,7 @@ def test_tabs_restored_at_once_are_finished_in_any_order(chromium, callback, add
     context.close()
 
 
-# ---- each form, pressed twice on a slow line ----------------------------------------------------------------------------
+# ---- each form, pressed twice on a slow line ---------------------------------------------------------------
 
 
 def to_sign_in(tab, server, url):
@@ -236,7 +245,9 @@ def test_a_form_that_is_pressed_twice(context, callback, server, address, form, 
     to_page(tab, server, address())
     told = len(callback.told)
     slow_down(context, tab)
-    named = tab.get_by_role("button", name=button, exact=True).or_(tab.get_by_role("button", name=f"{button} of"))
+    named = tab.get_by_role("button", name=button, exact=True).or_(
+        tab.get_by_role("button", name=f"{button} of")
+    )
     named.first.scroll_into_view_if_needed()
     box = named.first.bounding_box()
     at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

@@ -27,7 +27,9 @@ def name():
 
 
 def renamed(script, name):
-    return [statement.strip() for statement in script.replace("ostiary", name).split(";") if statement.strip()]
+    return [
+        statement.strip() for statement in script.replace("ostiary", name).split(";") if statement.strip()
+    ]
 
 
 def with_account(url, name, **changes):
@@ -51,7 +53,9 @@ def test_an_account_of_postgresql_with_the_time_outs(servers, name):
     server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
     assert [words for words in findings_behind_a_pool(url) if "time-outs" in words]
     server.execute(*renamed(TIME_OUTS, name))
-    assert not [words for words in findings_behind_a_pool(url) if "time-outs" in words or "READ COMMITTED" in words]
+    assert not [
+        words for words in findings_behind_a_pool(url) if "time-outs" in words or "READ COMMITTED" in words
+    ]
 
 
 @pytest.mark.long
@@ -86,7 +90,9 @@ def test_back_up_and_restore_of_mariadb(servers, tmp_path):
     before.flask("users", "add", "ada@example.com", "--password-stdin", input="correct horse battery")
     dump, restore = ([program, *client_options(server.url)] for program in programs)
     told = dict(check=True, timeout=30)
-    backup = subprocess.run([*dump, *DUMP.split(), make_url(before.database_url).database], capture_output=True, **told)
+    backup = subprocess.run(
+        [*dump, *DUMP.split(), make_url(before.database_url).database], capture_output=True, **told
+    )
     subprocess.run([*restore, make_url(after.database_url).database], input=backup.stdout, **told)
     assert after.flask_json("config", "check")["problems"] == []
     assert [user["email"] for user in after.flask_json("users", "list")] == ["ada@example.com"]
@@ -95,4 +101,10 @@ def test_back_up_and_restore_of_mariadb(servers, tmp_path):
 def client_options(url):
     url = make_url(url)
     password = [f"--password={url.password}"] if url.password else []
-    return ["--no-defaults", f"--host={url.host}", f"--port={url.port or 3306}", f"--user={url.username}", *password]
+    return [
+        "--no-defaults",
+        f"--host={url.host}",
+        f"--port={url.port or 3306}",
+        f"--user={url.username}",
+        *password,
+    ]

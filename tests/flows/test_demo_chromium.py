@@ -1,4 +1,5 @@
-"""The demo in a real Chromium: from the password that the terminal shows to tokens on the page, and what is said when that fails.
+"""The demo in a real Chromium: from the password that the terminal shows to tokens on the page, and what is
+said when that fails.
 
 Skipped where Chromium or playwright is missing, as `test_chromium.py` is.
 """
@@ -45,7 +46,10 @@ def printed(server):
 
 @pytest.fixture
 def new_tab(chromium):
-    """A function that gives a page of a fresh profile. A script that fails, or a policy that is broken, fails the test."""
+    """A function that gives a page of a fresh profile.
+
+    A script that fails, or a policy that is broken, fails the test.
+    """
     contexts, messages = [], []
 
     def new_tab(**options):
@@ -108,7 +112,9 @@ def outcome(tab, step):
 def looks(tab, selector):
     """Each background, weight, padding and border that elements have by now."""
     words = "`${s.backgroundColor} ${s.fontWeight} ${s.paddingTop} ${s.borderInlineStartWidth}`"
-    return set(tab.locator(selector).evaluate_all(f"(found) => found.map(getComputedStyle).map((s) => {words})"))
+    return set(
+        tab.locator(selector).evaluate_all(f"(found) => found.map(getComputedStyle).map((s) => {words})")
+    )
 
 
 def test_from_the_terminal_to_tokens(tab, server, printed):
@@ -142,7 +148,8 @@ def test_from_the_terminal_to_tokens(tab, server, printed):
     assert outcome(tab, "repeat").startswith("The same pair")
     assert 'WWW-Authenticate: Bearer realm="ostiary"' in shown["resource-again"][1]
     assert tab.locator(".steps > .done").count() == 7
-    assert looks(tab, ".steps > .done") == {"rgba(0, 0, 0, 0) 400 0px 0px"}  # no box of its own, and no border
+    # no box of its own, and no border
+    assert looks(tab, ".steps > .done") == {"rgba(0, 0, 0, 0) 400 0px 0px"}
     assert server.rows("SELECT count(*) FROM token") == [(0,)]
     assert password not in server.log()
 
@@ -194,12 +201,17 @@ def test_a_no_is_said_in_words_and_can_be_taken_back(tab, printed, email):
         ("code=stolen&state=ours&iss=https://evil.example", "from another server"),
         ("code=stolen&state=ours", "from another server"),
         ("error=temporarily_unavailable&state=ours&iss={issuer}", "busy at the moment"),
-        ("error=<img src=x onerror=alert(1)>&state=ours&iss={issuer}", "refused: <img src=x onerror=alert(1)>."),
+        (
+            "error=<img src=x onerror=alert(1)>&state=ours&iss={issuer}",
+            "refused: <img src=x onerror=alert(1)>.",
+        ),
     ],
 )
 def test_an_answer_that_will_not_do(tab, server, printed, query, words):
     tab.goto(printed[0])
-    tab.evaluate("sessionStorage.setItem('ostiary demo', JSON.stringify({state: 'ours', verifier: 'v'.repeat(43)}))")
+    tab.evaluate(
+        "sessionStorage.setItem('ostiary demo', JSON.stringify({state: 'ours', verifier: 'v'.repeat(43)}))"
+    )
     sent = []
     tab.on("request", lambda request: sent.append(request.method))
     tab.goto(f"{printed[0]}?{query.format(issuer=server.issuer)}")
@@ -250,7 +262,9 @@ def test_it_fits_and_can_be_tapped(new_tab, printed, email, size, scheme):
 
     def check(name):
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-        heights = tab.eval_on_selector_all("a, button", "all => all.map(one => one.getBoundingClientRect().height)")
+        heights = tab.eval_on_selector_all(
+            "a, button", "all => all.map(one => one.getBoundingClientRect().height)"
+        )
         assert min(heights) >= TAP_TARGET, name
         cut_off = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
         assert tab.eval_on_selector_all("pre", cut_off) == 0, name

@@ -28,7 +28,9 @@ LARGEST_PICTURE = 80_000  # bytes
 
 
 def links_of(document):
-    """Return the links of a document that lead to this project, as pairs of a path and a heading, each perhaps empty."""
+    """Return the links of a document that lead to this project, as pairs of a path and a heading, each
+    perhaps empty.
+    """
     text = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     return [target for target in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text) if any(target)]
 
@@ -48,7 +50,8 @@ def test_the_walk_with_curl(tmp_path):
         pytest.skip(f"the walk needs {', '.join(missing)}")
     blocks = re.findall(r"^```bash\n(.*?)^```$", WALK, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 5
-    script = "set -euo pipefail\n" + "\n".join(blocks).replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - replaced
+    # replaced
+    script = "set -euo pipefail\n" + "\n".join(blocks).replace("/tmp/", f"{tmp_path}/")  # noqa: S108
     assert (PROJECT / ".venv/bin/flask").exists()
     with live_server(f"sqlite:///{tmp_path / 'walk.sqlite3'}", tmp_path) as server:
         walk = subprocess.run(

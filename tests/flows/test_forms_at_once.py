@@ -1,4 +1,6 @@
-"""The same form, sent several times at the same moment, on each engine: all answers lead to one place, its work is done once."""
+"""The same form, sent several times at the same moment, on each engine: all answers lead to one place, its
+work is done once.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,9 @@ REDIRECT_URI = "https://app.example/cb"
 
 @pytest.fixture
 def server(database_url, tmp_path):
-    with live_server(database_url, tmp_path, failed_sign_ins_per_address=1000, sign_ups_per_address=1) as server:
+    with live_server(
+        database_url, tmp_path, failed_sign_ins_per_address=1000, sign_ups_per_address=1
+    ) as server:
         add_person(server)
         yield server
 
@@ -46,9 +50,18 @@ def at_once(browser, button, times=AT_ONCE, **fields):
         barrier.wait(PATIENCE_SECONDS)
         headers = {"Origin": browser.site, "Sec-Fetch-Site": "same-origin"}
         with Browser(browser.site) as other:
-            options = {"headers": headers, "cookies": cookies, "allow_redirects": False, "timeout": PATIENCE_SECONDS}
+            options = {
+                "headers": headers,
+                "cookies": cookies,
+                "allow_redirects": False,
+                "timeout": PATIENCE_SECONDS,
+            }
             answer = other.session.post(form.url, data=data, **options)
-            return answer.status_code, answer.headers.get("Location"), sorted(answer.cookies.get_dict().items())
+            return (
+                answer.status_code,
+                answer.headers.get("Location"),
+                sorted(answer.cookies.get_dict().items()),
+            )
 
     with ThreadPoolExecutor(times) as pool:
         return list(pool.map(send, range(times)))
@@ -66,7 +79,9 @@ def count(server, table):
 
 
 def test_a_second_click_needs_no_second_place_for_a_hash(tmp_path):
-    with live_server(f"sqlite:///{tmp_path / 'clicks.sqlite3'}", tmp_path, workers=1, password_hashes=1) as server:
+    with live_server(
+        f"sqlite:///{tmp_path / 'clicks.sqlite3'}", tmp_path, workers=1, password_hashes=1
+    ) as server:
         add_person(server)
         for _time in range(5):
             with Browser(server.issuer) as browser:
@@ -76,7 +91,9 @@ def test_a_second_click_needs_no_second_place_for_a_hash(tmp_path):
 
 
 def test_each_form_at_once(server, request_address):
-    """One person's whole day: signing up, signing in, allowing, taking back, another password, signing out."""
+    """One person's whole day: signing up, signing in, allowing, taking back, another password,
+    signing out.
+    """
     site = server.issuer
     with Browser(site) as browser:
         browser.open(f"{site}/signup")

@@ -1,7 +1,7 @@
 """Account Linking with Google, the client that this server was first made for, by its recipe in the docs.
 
-Google's side is `google.py`. Through the test client on a file that the recipe's own commands prepared; then live on each engine,
-with a person's browser, and with many of Google's clusters at once.
+Google's side is `google.py`. Through the test client on a file that the recipe's own commands prepared; then
+live on each engine, with a person's browser, and with many of Google's clusters at once.
 """
 
 import re
@@ -36,7 +36,7 @@ CLUSTERS = 16
 GOOGLE_ACCOUNTS = 5
 
 
-# ---- the test client, on a file that the recipe prepared ----------------------------------------------------------------
+# ---- the test client, on a file that the recipe prepared ---------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,9 @@ def pass_time(monkeypatch):
     def pass_time(seconds):
         now, now_in_microseconds = clock.now(), clock.now_in_microseconds()
         monkeypatch.setattr(clock, "now", lambda: now + seconds)
-        monkeypatch.setattr(clock, "now_in_microseconds", lambda: now_in_microseconds + seconds * clock.MICROSECONDS)
+        monkeypatch.setattr(
+            clock, "now_in_microseconds", lambda: now_in_microseconds + seconds * clock.MICROSECONDS
+        )
 
     return pass_time
 
@@ -135,7 +137,9 @@ def whose(http):
 
 @pytest.fixture
 def allow(http):
-    """Ada's browser, sent by Google: she signs in and allows where she is asked; the answer that goes back to Google."""
+    """Ada's browser, sent by Google: she signs in and allows where she is asked; the answer that goes back to
+    Google.
+    """
 
     def allow(google, **changed):
         shown = follow(http, http.get(google.authorization_path(**changed)))
@@ -174,7 +178,7 @@ def error_of(answer):
     return answer.status_code, answer.json["error"]
 
 
-# ---- the recipe ---------------------------------------------------------------------------------------------------------
+# ---- the recipe --------------------------------------------------------------------------------------------
 
 
 def test_the_recipe_registers_what_google_needs(registration):
@@ -203,7 +207,7 @@ def test_the_sandbox_can_be_taken_away(site, google, http):
     assert page(http.get(google.authorization_path())).headings == ["Google asks for access"]
 
 
-# ---- linking ------------------------------------------------------------------------------------------------------------
+# ---- linking -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("redirect_uri", [PRODUCTION, SANDBOX])
@@ -212,7 +216,12 @@ def test_consent_shows_what_is_registered(http, google, redirect_uri):
     sign_in(http)
     shown = page(http.get(replace(google, redirect_uri=redirect_uri).authorization_path()))
     assert shown.headings == ["Google asks for access"]
-    for words in ("See your name", "See your email address", "Read your notes", urlsplit(redirect_uri).hostname):
+    for words in (
+        "See your name",
+        "See your email address",
+        "Read your notes",
+        urlsplit(redirect_uri).hostname,
+    ):
         assert words in shown.text
 
 
@@ -263,7 +272,7 @@ def test_another_project_gets_nothing(http, google):
     assert (refused.status_code, page(refused).headings) == (400, ["This link does not work"])
 
 
-# ---- refreshing ---------------------------------------------------------------------------------------------------------
+# ---- refreshing --------------------------------------------------------------------------------------------
 
 
 def test_a_refresh_keeps_the_refresh_token(google, link, token, whose, pass_time):
@@ -286,7 +295,9 @@ def test_a_link_lasts(google, link, token, whose, pass_time):
 
 
 def test_a_late_refresh_replaces_the_access_token(google, link, token, whose, pass_time):
-    """The limit that the recipe names: within the leeway both clusters get one token, after it the last one gets the only one."""
+    """The limit that the recipe names: within the leeway both clusters get one token, after it the last one
+    gets the only one.
+    """
     refresh_token = link(google)["refresh_token"]
     first, second = (token(google.refresh(refresh_token)).json["access_token"] for _ in range(2))
     assert first == second
@@ -297,7 +308,7 @@ def test_a_late_refresh_replaces_the_access_token(google, link, token, whose, pa
     assert whose(third)["email"] == EMAIL
 
 
-# ---- refusals: Google asks the person to link again on 400 invalid_grant alone ------------------------------------------
+# ---- refusals: Google asks the person to link again on 400 invalid_grant alone -----------------------------
 
 
 def test_a_wrong_code(google, token):
@@ -357,11 +368,15 @@ def test_the_secret_in_the_header(http, google, link):
 
 @pytest.mark.parametrize("intent", ["check", "get", "create"])
 def test_streamlined_linking_is_refused_in_words_that_google_knows(google, token, intent):
-    body = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "intent": intent, "assertion": "e30.e30.e30"}
+    body = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "intent": intent,
+        "assertion": "e30.e30.e30",
+    }
     assert error_of(token(google.authentication | body)) == (400, "unsupported_grant_type")
 
 
-# ---- PKCE ---------------------------------------------------------------------------------------------------------------
+# ---- PKCE --------------------------------------------------------------------------------------------------
 
 
 def test_without_a_challenge_google_is_told(google, allow, caplog):
@@ -383,7 +398,9 @@ def test_an_exempted_project_links_without_pkce(site, google, link, token, whose
 
 @pytest.mark.parametrize("sent", [{}, {"code_verifier": "w" * 43}])
 def test_a_challenge_is_enforced_whether_demanded_or_not(google, without_pkce, get_code, token, sent):
-    """A code that was asked for with a challenge is not given to whoever leaves the verifier out, or guesses."""
+    """A code that was asked for with a challenge is not given to whoever leaves the verifier out,
+    or guesses.
+    """
     code = get_code(google)
     assert error_of(token(without_pkce.exchange(code) | sent)) == (400, "invalid_grant")
     assert token(google.exchange(code)).status_code == 200
@@ -413,7 +430,7 @@ def test_pkce_can_be_demanded_again(without_pkce, command, allow):
     assert answer_to_google(allow(without_pkce), without_pkce)["error"] == ["invalid_request"]
 
 
-# ---- several links, and their ends --------------------------------------------------------------------------------------
+# ---- several links, and their ends -------------------------------------------------------------------------
 
 
 def test_a_sixth_link_replaces_the_oldest(google, link, token, rows):
@@ -473,7 +490,7 @@ def test_a_disabled_person_has_no_link(google, command, link, token, whose):
     assert error_of(token(google.refresh(pair["refresh_token"]))) == (400, "invalid_grant")
 
 
-# ---- live ---------------------------------------------------------------------------------------------------------------
+# ---- live --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -525,7 +542,9 @@ def to_revoke(body):
 
 
 def test_a_link_from_its_beginning_to_its_end(server, driver, live_google, live_link):
-    """With PKCE in the sandbox, without it in production: linked, used, refreshed, one of the two unlinked."""
+    """With PKCE in the sandbox, without it in production: linked, used, refreshed, one of the two
+    unlinked.
+    """
     sandbox = replace(live_google, redirect_uri=SANDBOX)
     ended = live_link(sandbox)
     assert WARNING in follow_recipe(server, "--no-pkce", CLIENT_ID=live_google.client_id).stderr
@@ -544,10 +563,14 @@ def test_a_link_from_its_beginning_to_its_end(server, driver, live_google, live_
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(60, id="60-long", marks=pytest.mark.long)])
 def test_clusters_refresh_at_the_same_moment(server, driver, live_google, live_link, rounds):
-    """The access tokens of two links have run out, and all clusters notice: each gets one that works, both links go on."""
+    """The access tokens of two links have run out, and all clusters notice: each gets one that works, both
+    links go on.
+    """
     ((user_id,),) = server.rows("SELECT id FROM end_user")
     refresh_tokens = [live_link(live_google)["refresh_token"] for _ in range(2)]
-    clusters = [to_token(live_google.refresh(refresh_token)) for refresh_token in refresh_tokens * (CLUSTERS // 2)]
+    clusters = [
+        to_token(live_google.refresh(refresh_token)) for refresh_token in refresh_tokens * (CLUSTERS // 2)
+    ]
     start = len(server.log())
     issued = set()
     with without_trouble(server):

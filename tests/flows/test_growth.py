@@ -1,4 +1,6 @@
-"""Nothing grows: the tables are as long after twice as many flows of the same people, and there is no clean-up job."""
+"""Nothing grows: the tables are as long after twice as many flows of the same people, and there is no
+clean-up job.
+"""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -64,11 +66,15 @@ def complete_flow(http):
     code = parse_qs(urlsplit(location).query)["code"][0]
     pair = http.post("/oauth/token", data=code_request(code), auth=basic()).json
     assert http.get("/api/me", headers={"Authorization": f"Bearer {pair['access_token']}"}).status_code == 200
-    assert http.post("/oauth/token", data=refresh_request(pair["refresh_token"]), auth=basic()).status_code == 200
+    assert (
+        http.post("/oauth/token", data=refresh_request(pair["refresh_token"]), auth=basic()).status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize(
-    ("people", "flows"), [(5, 50), pytest.param(50, 1_000, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
+    ("people", "flows"),
+    [(5, 50), pytest.param(50, 1_000, marks=[pytest.mark.long, pytest.mark.timeout(600)])],
 )
 def test_twice_as_many_flows_leave_as_many_rows(app, http, seed, counts, people, flows):
     seed(a_client(), *(a_user(id=n, sub=f"s{n}", email=f"p{n}@example.com") for n in range(1, people + 1)))
@@ -122,7 +128,8 @@ def test_a_person_keeps_the_newest_sessions(app, http, seed, rows):
     for _ in range(user_sessions.PER_PERSON + 5):
         sign_in(app.test_client())
     kept = [
-        number for (number,) in rows(select(UserSession.id).where(UserSession.user_id == 1).order_by(UserSession.id))
+        number
+        for (number,) in rows(select(UserSession.id).where(UserSession.user_id == 1).order_by(UserSession.id))
     ]
     assert kept == list(range(7, user_sessions.PER_PERSON + 7))
     assert rows(select(func.count()).where(UserSession.user_id == 2)) == [(1,)]

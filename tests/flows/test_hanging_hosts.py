@@ -1,4 +1,7 @@
-"""Hosts of clients that take a connection and never answer: whoever needs nothing of them does not notice. Two processes, live."""
+"""Hosts of clients that take a connection and never answer: whoever needs nothing of them does not notice.
+
+Two processes, live.
+"""
 
 import socket
 import threading
@@ -30,7 +33,11 @@ PATHS = {
     "/.well-known/openid-configuration": None,
     "/oauth/jwks": None,
     "/login": None,
-    "/oauth/token": {"grant_type": "client_credentials", "client_id": "robot", "client_secret": CLIENT_SECRET},
+    "/oauth/token": {
+        "grant_type": "client_credentials",
+        "client_id": "robot",
+        "client_secret": CLIENT_SECRET,
+    },
 }
 # Connections that have been in a transaction for a second without a statement.
 IDLE = {

@@ -1,7 +1,9 @@
-"""An image from the documented file, with secrets lying about in the folder: it holds none of them, and it starts.
+"""An image from the documented file, with secrets lying about in the folder: it holds none of them, and it
+starts.
 
-No base can be pulled where nothing but packages can be had, so one is made of Debian's and given the name that the file asks for.
-It takes minutes, hundreds of megabytes, root, Buildah and mmdebstrap; `IMAGE_BASE` names a tar of a base that was made before:
+No base can be pulled where nothing but packages can be had, so one is made of Debian's and given the name
+that the file asks for. It takes minutes, hundreds of megabytes, root, Buildah and mmdebstrap; `IMAGE_BASE`
+names a tar of a base that was made before:
 
     .venv/bin/pytest -m long -n 0 tests/flows/test_image.py
 """
@@ -68,7 +70,8 @@ def image(folder, buildah):
     base = os.environ.get("IMAGE_BASE") or folder / "base.tar"
     if not os.path.exists(base):
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", base], check=True
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", base],
+            check=True,
         )
     container = buildah("from", "scratch")
     buildah("add", container, base, "/")
@@ -78,9 +81,19 @@ def image(folder, buildah):
     buildah("config", "--env", "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", container)
     buildah("commit", "--rm", container, name)
 
-    wheels = folder / "wheels"  # as this machine finds them: what leads to them is none of the image's business
+    # as this machine finds them: what leads to them is none of the image's business
+    wheels = folder / "wheels"
     choose = ["--require-hashes", "--only-binary=:all:", "--python-version=3.11", f"--dest={wheels}"]
-    download = [sys.executable, "-m", "pip", "download", "--quiet", *choose, "-r", PROJECT / "requirements.txt"]
+    download = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        *choose,
+        "-r",
+        PROJECT / "requirements.txt",
+    ]
     subprocess.run(download, check=True)
     (folder / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
     volumes = [f"--volume={wheels}:/wheels:ro", f"--volume={folder}/pip.conf:/etc/pip.conf:ro"]
@@ -101,7 +114,9 @@ def test_it_holds_no_secret(buildah, image):
     container = buildah("from", "--pull=never", image)
     root = buildah("mount", container)
     try:
-        found = subprocess.run(["grep", "-rlF", MARK, root], capture_output=True, text=True).stdout.splitlines()
+        found = subprocess.run(
+            ["grep", "-rlF", MARK, root], capture_output=True, text=True
+        ).stdout.splitlines()
         names = [
             path
             for path in LYING_ABOUT
@@ -130,7 +145,9 @@ def test_it_starts(buildah, image):
         r'^CMD \["sh", "-c", "(.*)"\]$', (PROJECT / "deploy/Containerfile").read_text(), re.MULTILINE
     )
     run = buildah.command("run", "--isolation", "chroot", container, "--", "sh", "-c", command)
-    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + 2 * START_SECONDS
         while not is_ready(port):

@@ -1,6 +1,7 @@
 """Whole journeys with the client libraries that people use: requests-oauthlib and Authlib's own client.
 
-From the authorization request through the sign-in and consent pages to a token, its use and its refresh; on each engine.
+From the authorization request through the sign-in and consent pages to a token, its use and its refresh; on
+each engine.
 """
 
 import secrets
@@ -76,7 +77,9 @@ def who_am_i(session, server):
 def test_requests_oauthlib(server, browser, metadata):
     client = a_web_client(server)
     auth = HTTPBasicAuth(client["client_id"], client["client_secret"])
-    with RequestsOAuthlibSession(client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256") as session:
+    with RequestsOAuthlibSession(
+        client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256"
+    ) as session:
         url, _state = session.authorization_url(metadata["authorization_endpoint"])
         arrived_at = decide(browser, url)
         token = session.fetch_token(metadata["token_endpoint"], authorization_response=arrived_at, auth=auth)
@@ -102,7 +105,9 @@ def test_authlib(server, browser, metadata, method):
         code_challenge_method="S256",
     ) as session:
         verifier = secrets.token_urlsafe(48)
-        url, state = session.create_authorization_url(metadata["authorization_endpoint"], code_verifier=verifier)
+        url, state = session.create_authorization_url(
+            metadata["authorization_endpoint"], code_verifier=verifier
+        )
         token = session.fetch_token(
             metadata["token_endpoint"],
             authorization_response=decide(browser, url),
@@ -139,7 +144,9 @@ def test_a_machine_with_authlib(server, metadata):
 def test_a_second_visit_asks_nothing(server, browser, metadata):
     """The person is signed in and has allowed it before: the browser comes straight back."""
     client = a_web_client(server)
-    with RequestsOAuthlibSession(client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256") as session:
+    with RequestsOAuthlibSession(
+        client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256"
+    ) as session:
         decide(browser, session.authorization_url(metadata["authorization_endpoint"])[0])
         url, state = session.authorization_url(metadata["authorization_endpoint"])
         assert f"state={state}" in browser.open(url).left_for
@@ -153,7 +160,9 @@ def test_a_second_visit_asks_nothing(server, browser, metadata):
 
 def test_deny_reaches_the_client_as_an_error(server, browser, metadata):
     client = a_web_client(server)
-    with RequestsOAuthlibSession(client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256") as session:
+    with RequestsOAuthlibSession(
+        client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256"
+    ) as session:
         arrived_at = decide(browser, session.authorization_url(metadata["authorization_endpoint"])[0], "Deny")
         with pytest.raises(AccessDeniedError):
             session.fetch_token(metadata["token_endpoint"], authorization_response=arrived_at)
@@ -162,7 +171,9 @@ def test_deny_reaches_the_client_as_an_error(server, browser, metadata):
 def test_a_new_person_signs_up_on_the_way(server, browser, metadata):
     client = a_web_client(server)
     email = f"grace-{secrets.token_hex(4)}@example.com"
-    with RequestsOAuthlibSession(client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256") as session:
+    with RequestsOAuthlibSession(
+        client["client_id"], redirect_uri=CALLBACK, scope=SCOPES, pkce="S256"
+    ) as session:
         browser.open(session.authorization_url(metadata["authorization_endpoint"])[0])
         (link,) = [link["href"] for link in browser.page.all("a") if link["href"].startswith("/signup")]
         browser.open(server.issuer + link)

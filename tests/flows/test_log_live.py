@@ -1,4 +1,6 @@
-"""What a real server writes while strangers try to write it: each line is one of ours, whole, with what was asked in its place."""
+"""What a real server writes while strangers try to write it: each line is one of ours, whole, with what was
+asked in its place.
+"""
 
 import re
 import socket
@@ -38,7 +40,10 @@ def ask(port, lines, body=b""):
 
 
 def ask_in_all_places(port, value):
-    """The value as path, query, user agent, client id, forwarded address, host and method. Returns what was answered."""
+    """The value as path, query, user agent, client id, forwarded address, host and method.
+
+    Returns what was answered.
+    """
     host, closed = b"Host: 127.0.0.1:%d" % port, b"Connection: close"
     as_form = b"Content-Type: application/x-www-form-urlencoded"
     client = b64encode(value + b"\r\n" + FORGED + b" and more:secret")
@@ -137,14 +142,26 @@ def test_each_refusal_has_one_line(records, answers):
 
 def test_each_request_has_an_access_line(records, answers):
     lines = {
-        line["request_id"]: line for logger, text in records if logger == "gunicorn.access" for line in [parse(text)]
+        line["request_id"]: line
+        for logger, text in records
+        if logger == "gunicorn.access"
+        for line in [parse(text)]
     }
     for status, request_id in answers:
         if request_id:
             line = lines[request_id]
-            assert (line["event"], line["status"], line["remote_addr"]) == ("request", str(status), "127.0.0.1")
+            assert (line["event"], line["status"], line["remote_addr"]) == (
+                "request",
+                str(status),
+                "127.0.0.1",
+            )
             assert line["bytes"].isdigit() and line["ms"].isdigit()
-            assert line["method"] and line["user_agent"] and line["path"].startswith("/") and "?" not in line["path"]
+            assert (
+                line["method"]
+                and line["user_agent"]
+                and line["path"].startswith("/")
+                and "?" not in line["path"]
+            )
 
 
 @pytest.mark.threat("T191")
@@ -178,8 +195,12 @@ def test_the_development_server_writes_the_same_lines(tmp_path):
     records = written(text)
     assert "THE-CODE" not in text
     lines = [parse(text) for logger, text in records if logger == "ostiary.events"]
-    assert [line["request_id"] for line in lines] == [request_id for _status, request_id in answers if request_id]
-    assert len([text for logger, text in records if logger == "werkzeug" and "HTTP/1.1" in text]) >= len(lines)
+    assert [line["request_id"] for line in lines] == [
+        request_id for _status, request_id in answers if request_id
+    ]
+    assert len([text for logger, text in records if logger == "werkzeug" and "HTTP/1.1" in text]) >= len(
+        lines
+    )
 
 
 @pytest.mark.threat("T191")

@@ -1,4 +1,6 @@
-"""Back-channel logout on a real server: a person signs out, and every client hears of it, whatever the others do."""
+"""Back-channel logout on a real server: a person signs out, and every client hears of it, whatever the others
+do.
+"""
 
 import json
 import re
@@ -45,7 +47,12 @@ class LiveClient:
         self.redirect_uri = receiver.url("200/callback")
         registered = server.flask_json(
             *("clients", "add", answers, "--redirect-uri", self.redirect_uri, "--scope", "openid"),
-            *("--auth-method", "client_secret_post", "--set", f'backchannel_logout_uri="{receiver.url(answers)}"'),
+            *(
+                "--auth-method",
+                "client_secret_post",
+                "--set",
+                f'backchannel_logout_uri="{receiver.url(answers)}"',
+            ),
         )
         self.credentials = {name: registered[name] for name in ("client_id", "client_secret")}
 
@@ -109,12 +116,16 @@ class LiveBrowser:
 
 def find_receipt(server, client):
     """What the operator is told of the one notice to a client."""
-    [receipt] = (row for row in server.flask_json("logout-notices", "list") if row["client_id"] == client.client_id)
+    [receipt] = (
+        row for row in server.flask_json("logout-notices", "list") if row["client_id"] == client.client_id
+    )
     return receipt
 
 
 def wait_for_receipt(server, client):
-    """The same when the attempt has ended: the client has its token a moment before it is written down that it has."""
+    """The same when the attempt has ended: the client has its token a moment before it is written down that
+    it has.
+    """
     deadline = time.monotonic() + RECEIPT_SECONDS
     while (receipt := find_receipt(server, client))["state"] == "waiting" and time.monotonic() < deadline:
         time.sleep(0.1)

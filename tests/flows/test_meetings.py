@@ -1,7 +1,7 @@
 """Everybody who touches what a person has at a client meets everybody else, over HTTP, on each engine.
 
-Codes, refreshes, machine tokens, revocations, consents, sign-outs, changed passwords, people and clients that are disabled, removed
-or changed: `meetings.PAIRS` is the whole table.
+Codes, refreshes, machine tokens, revocations, consents, sign-outs, changed passwords, people and clients that
+are disabled, removed or changed: `meetings.PAIRS` is the whole table.
 """
 
 from dataclasses import replace
@@ -49,12 +49,17 @@ class TestModel:
         assert outcome.state.families == ()
 
     def test_a_lowered_number_counts_from_the_next_sign_in_on(self):
-        left = {outcome.state.families for outcome in expected(*pair_named("spend_code meets lower_max_sessions"))}
+        left = {
+            outcome.state.families for outcome in expected(*pair_named("spend_code meets lower_max_sessions"))
+        }
         assert left == {("laptop", "tablet"), ("tablet",)}
 
     def test_a_code_has_one_winner_and_its_replay_ends_what_it_issued(self):
         outcomes = expected(*pair_named("spend_code meets spend_code"))
-        assert {(outcome.first, outcome.second) for outcome in outcomes} == {("done", "refused"), ("refused", "done")}
+        assert {(outcome.first, outcome.second) for outcome in outcomes} == {
+            ("done", "refused"),
+            ("refused", "done"),
+        }
         assert {outcome.state.families for outcome in outcomes} == {("laptop",)}
 
     def test_a_repeated_refresh_is_one(self):

@@ -1,7 +1,9 @@
-"""The races of `races.py` can fail: a rule of the tokens is taken out of a copy of the project, and its race must notice.
+"""The races of `races.py` can fail: a rule of the tokens is taken out of a copy of the project, and its race
+must notice.
 
-The shipped server passes more rounds in `test_races.py`; the copy must fail, and with words that belong to the rule: a copy that
-is broken in some other way proves nothing. A copy without a mutation passes the same races. So it is with `meetings.py`.
+The shipped server passes more rounds in `test_races.py`; the copy must fail, and with words that belong to
+the rule: a copy that is broken in some other way proves nothing. A copy without a mutation passes the same
+races. So it is with `meetings.py`.
 """
 
 import pytest
@@ -23,9 +25,15 @@ LOST_OFTEN = "answered 503"  # as often as a request is run: the unique key was 
 OUTLIVED = "outlived"
 REFUSED = "were refused"
 
-# Mutation, engine, race, the words of the failure. The lock on the person is PostgreSQL's: SQLite has one writer anyway.
+# Mutation, engine, race, the words of the failure. The lock on the person is PostgreSQL's: SQLite has one
+# writer anyway.
 SHORT = [
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_one_session, f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}"),
+    (
+        "NO_LOCK_ON_THE_PERSON",
+        "postgresql",
+        races.sign_ins_for_one_session,
+        f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
+    ),
     ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", races.one_code_many_times, "one code, .* winners"),
     ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", races.one_code_many_times, "one code, .* winners"),
     ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", races.one_code_many_times, "one code, .* winners"),
@@ -41,7 +49,12 @@ SHORT = [
     ("NO_LOCK_IN_A_REVOCATION", "postgresql", races.revocations_against_refreshes, OUTLIVED),
 ]
 LONG = [
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.sign_ins_for_three_sessions, f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}"),
+    (
+        "NO_LOCK_ON_THE_PERSON",
+        "postgresql",
+        races.sign_ins_for_three_sessions,
+        f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
+    ),
     ("NO_LOCK_ON_THE_PERSON", "postgresql", races.replays_against_refreshes, OUTLIVED),
     ("NO_LOCK_ON_THE_PERSON", "postgresql", races.thefts_against_refreshes, OUTLIVED),
     ("NO_SLOT_IN_THE_KEY", "postgresql", races.sign_ins_for_three_sessions, LOST_OFTEN),
@@ -70,7 +83,9 @@ RACE_ROUNDS = 20  # at most; a race that notices ends there
 
 
 def case(mutation, engine, race, words, marks=()):
-    return pytest.param(mutation, engine, race, words, id=f"{mutation.lower()}-{engine}-{race.__name__}", marks=marks)
+    return pytest.param(
+        mutation, engine, race, words, id=f"{mutation.lower()}-{engine}-{race.__name__}", marks=marks
+    )
 
 
 CASES = [case(*values) for values in SHORT] + [case(*values, marks=pytest.mark.long) for values in LONG]
@@ -94,14 +109,20 @@ def rounds_of(race):
 
 @pytest.mark.parametrize(("mutation", "engine", "race", "words"), CASES)
 def test_the_race_notices(serve, mutation, engine, race, words):
-    with serve(getattr(mutations, mutation), engine, race) as server, pytest.raises(AssertionError, match=words):
+    with (
+        serve(getattr(mutations, mutation), engine, race) as server,
+        pytest.raises(AssertionError, match=words),
+    ):
         race(server, rounds_of(race))
 
 
 @pytest.mark.parametrize(("mutation", "engine", "name"), MEETINGS)
 def test_the_meeting_notices(serve, mutation, engine, name):
     [pair] = [pair for pair in meetings.PAIRS if meetings.name_of(pair) == name]
-    with serve(getattr(mutations, mutation), engine, race=None) as server, meetings.driver_for(server) as driver:
+    with (
+        serve(getattr(mutations, mutation), engine, race=None) as server,
+        meetings.driver_for(server) as driver,
+    ):
         with pytest.raises(AssertionError, match=f"{name}: .* is none of"):
             meetings.meet(driver, pair, MEETING_ROUNDS)
 

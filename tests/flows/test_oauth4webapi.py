@@ -1,6 +1,8 @@
-"""Plain OAuth, judged by clients of others: npm's oauth4webapi and openid-client, all their checks on, on each engine.
+"""Plain OAuth, judged by clients of others: npm's oauth4webapi and openid-client, all their checks on, on
+each engine.
 
-What they told of each step (`judges.py`) is compared here. `test_oauth4webapi_openid.py` is the same for OpenID Connect.
+What they told of each step (`judges.py`) is compared here. `test_oauth4webapi_openid.py` is the same for
+OpenID Connect.
 """
 
 import pytest
@@ -15,7 +17,7 @@ from tests.live import ENGINES, live_server, new_database
 
 pytestmark = pytest.mark.long_on("postgresql", "mariadb")
 
-# ---- what each step has to come to ------------------------------------------------------------------------------------
+# ---- what each step has to come to -------------------------------------------------------------------------
 
 
 def token_facts(scope, has_refresh_token):
@@ -151,7 +153,7 @@ SCRIPTS = {"oauth4webapi.mjs": OAUTH4WEBAPI, "openid-client.mjs": OPENID_CLIENT}
 STEPS = steps_of(SCRIPTS)
 
 
-# ---- the journeys -----------------------------------------------------------------------------------------------------
+# ---- the journeys ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -1,7 +1,8 @@
-"""OpenID Connect, judged by clients of others: npm's oauth4webapi and openid-client, all their checks on, on each engine.
+"""OpenID Connect, judged by clients of others: npm's oauth4webapi and openid-client, all their checks on, on
+each engine.
 
-Clients are registered by `flask clients add` as an operator does it, without a setting for the sake of a library. What the
-libraries told of each step (`judges.py`) is compared here.
+Clients are registered by `flask clients add` as an operator does it, without a setting for the sake of a
+library. What the libraries told of each step (`judges.py`) is compared here.
 """
 
 import json
@@ -20,7 +21,7 @@ SCOPE = "openid profile email"
 GOODBYE = "https://app.example/goodbye"
 
 
-# ---- what each step has to come to ------------------------------------------------------------------------------------
+# ---- what each step has to come to -------------------------------------------------------------------------
 
 ID_TOKEN = ["acr", "amr", "at_hash", "aud", "auth_time", "azp", "exp", "iat", "iss", "nonce", "sid", "sub"]
 OF_THE_PERSON = ["email", "email_verified", "name", "sub", "updated_at"]
@@ -198,7 +199,8 @@ OPENID_CLIENT = {
         "nobody is signed in": sent_back("login_required"),
         "the person denies": sent_back("access_denied"),
         "an age that is none": sent_back("invalid_request"),
-        # This library sends nothing beside its request object: without the state of a refused one, it could not match the error.
+        # This library sends nothing beside its request object: without the state of a refused one, it could
+        # not match the error.
         "a request object of a client without keys": sent_back("invalid_request_object"),
         "discover as a client that signs": "done",
         "nothing signed": sent_back("invalid_request"),
@@ -210,14 +212,20 @@ SCRIPTS = {"oauth4webapi-openid.mjs": OAUTH4WEBAPI, "openid-client-openid.mjs": 
 STEPS = steps_of(SCRIPTS)
 
 
-# ---- the clients ------------------------------------------------------------------------------------------------------
+# ---- the clients -------------------------------------------------------------------------------------------
 
 
 def options(auth_method="client_secret_basic", **members):
     """Of `flask clients add`, for a client of a person."""
-    given = {"--auth-method": auth_method, "--redirect-uri": REDIRECT_URI, "--post-logout-redirect-uri": GOODBYE}
+    given = {
+        "--auth-method": auth_method,
+        "--redirect-uri": REDIRECT_URI,
+        "--post-logout-redirect-uri": GOODBYE,
+    }
     scopes = [argument for scope in SCOPE.split() for argument in ("--scope", scope)]
-    sets = [argument for name, value in members.items() for argument in ("--set", f"{name}={json.dumps(value)}")]
+    sets = [
+        argument for name, value in members.items() for argument in ("--set", f"{name}={json.dumps(value)}")
+    ]
     return [argument for option in given.items() for argument in option] + scopes + sets
 
 
@@ -226,7 +234,9 @@ CLIENTS = {
     "plain": options(),
     "ES256": options("client_secret_post", id_token_signed_response_alg="ES256"),
     "EdDSA": options("none", id_token_signed_response_alg="EdDSA"),
-    "private-key": options("private_key_jwt", jwks=jwks(KEYS["private-key"][1]), userinfo_signed_response_alg="ES256"),
+    "private-key": options(
+        "private_key_jwt", jwks=jwks(KEYS["private-key"][1]), userinfo_signed_response_alg="ES256"
+    ),
     "secret-jwt": options("client_secret_jwt", token_endpoint_auth_signing_alg="HS256"),
     "signed": options(
         jwks=jwks(KEYS["signed"][1]), request_object_signing_alg="RS256", require_signed_request_object=True

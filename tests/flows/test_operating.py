@@ -1,4 +1,6 @@
-"""What docs/operating.md tells operators to do is done here: the proxy's configuration, back-up and restore, the unit."""
+"""What docs/operating.md tells operators to do is done here: the proxy's configuration, back-up and restore,
+the unit.
+"""
 
 import http.client
 import json
@@ -75,7 +77,11 @@ def site_of_two_nodes(ports):
     for line in TO_THE_UPSTREAM.splitlines():
         name, _blank, _value = line.partition(" ")
         site, replaced = re.subn(rf"^( *){name} .*$", rf"\1{line}", site, flags=re.MULTILINE)
-        site = site if replaced else re.sub(r"^( *)proxy_pass ", rf"\1{line}\n\1proxy_pass ", site, flags=re.MULTILINE)
+        site = (
+            site
+            if replaced
+            else re.sub(r"^( *)proxy_pass ", rf"\1{line}\n\1proxy_pass ", site, flags=re.MULTILINE)
+        )
     return upstream + site
 
 
@@ -96,11 +102,14 @@ class Proxy:
             assert site.count(old) >= 1, old
             site = site.replace(old, new)
         temporary = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            f"{kind}_temp_path {folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         config = folder / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""  # pytest's folders are closed to anybody else
-        config.write_text(f"{user} daemon off; pid {folder}/nginx.pid;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n")
+        config.write_text(
+            f"{user} daemon off; pid {folder}/nginx.pid;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n"
+        )
         self.command = ["nginx", "-e", str(folder / "nginx.log"), "-p", str(folder), "-c", str(config)]
 
     def __enter__(self):
@@ -140,7 +149,13 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
     try:
         server.start()
         robot = server.flask_json(
-            "clients", "add", "Robot", "--grant-type", "client_credentials", "--auth-method", "client_secret_post"
+            "clients",
+            "add",
+            "Robot",
+            "--grant-type",
+            "client_credentials",
+            "--auth-method",
+            "client_secret_post",
         )
         with proxy:
             status, headers, body = proxy.ask("GET", "/.well-known/oauth-authorization-server")
@@ -159,7 +174,8 @@ def test_behind_the_proxy_of_the_guide(tmp_path, certificate):
             assert any(cookie.startswith("__Host-ostiary") for cookie in headers.get_all("Set-Cookie"))
 
             unknown = {"client_id": "nobody", "unknown": "x" * 15_000}
-            assert proxy.ask("GET", f"/oauth/authorize?{urlencode(unknown)}")[0] == 400  # read, and refused as a page
+            # read, and refused as a page
+            assert proxy.ask("GET", f"/oauth/authorize?{urlencode(unknown)}")[0] == 400
             assert proxy.ask("GET", "/", headers={"Host": "evil.example"})[0] == 400
             assert proxy.ask("POST", "/oauth/token", "x" * 100_000, form)[0] == 413
 
@@ -202,7 +218,9 @@ def test_the_longest_request_and_the_longest_answer(tmp_path, certificate):
         def longest():
             """Two octets of a letter are three characters of base64 on the way in, and six on the way out."""
             start = f"GET /oauth/authorize?response_type=none&client_id={client['client_id']}&request="
-            room = 16 * 1024 - len(f"{start} HTTP/1.1") - len(jose.segment({"alg": "ES256"})) - len("..AAAA&x=")
+            room = (
+                16 * 1024 - len(f"{start} HTTP/1.1") - len(jose.segment({"alg": "ES256"})) - len("..AAAA&x=")
+            )
             letters = (room * 3 // 4 - len('{"state":""}')) // 2
             claims = json.dumps({"state": "é" * letters}, ensure_ascii=False, separators=(",", ":"))
             line = f"{start}{jose.segment({'alg': 'ES256'})}.{jose.segment(claims)}.AAAA&x="
@@ -243,9 +261,19 @@ def test_behind_the_proxy_below_a_path(tmp_path, certificate):
                 assert (status, "Request-Id" in headers) == (200, True), address
             for address in (*(f"{name}/auth" for name in metadata), *(f"/auth{name}" for name in metadata)):
                 assert json.loads(proxy.ask("GET", address)[2])["issuer"] == server.issuer
-            for address in ("/", "/login", "/authx", "/auth%2flogin", "/healthz", *metadata, f"{metadata[0]}/authx"):
+            for address in (
+                "/",
+                "/login",
+                "/authx",
+                "/auth%2flogin",
+                "/healthz",
+                *metadata,
+                f"{metadata[0]}/authx",
+            ):
                 status, headers, _body = proxy.ask("GET", address)
-                assert status in (403, 404) and ("Request-Id" in headers) == (address == "/auth%2flogin"), address
+                assert status in (403, 404) and ("Request-Id" in headers) == (address == "/auth%2flogin"), (
+                    address
+                )
     finally:
         server.kill()
 
@@ -261,12 +289,24 @@ def test_two_nodes_behind_the_proxy(tmp_path, certificate, servers):
     try:
         for node in nodes:
             node.folder.mkdir()
-            node.environment |= {"OSTIARY_ISSUER": f"https://{HOST}:{proxy.port}", "GUNICORN_CMD_ARGS": LOG_THE_PROCESS}
+            node.environment |= {
+                "OSTIARY_ISSUER": f"https://{HOST}:{proxy.port}",
+                "GUNICORN_CMD_ARGS": LOG_THE_PROCESS,
+            }
             node.start()
-        add = ("clients", "add", "Robot", "--grant-type", "client_credentials", "--auth-method", "client_secret_post")
+        add = (
+            "clients",
+            "add",
+            "Robot",
+            "--grant-type",
+            "client_credentials",
+            "--auth-method",
+            "client_secret_post",
+        )
         robot = nodes[0].flask_json(*add)
         token = urlencode(
-            {name: robot[name] for name in ("client_id", "client_secret")} | {"grant_type": "client_credentials"}
+            {name: robot[name] for name in ("client_id", "client_secret")}
+            | {"grant_type": "client_credentials"}
         )
 
         def ask_often():
@@ -295,7 +335,9 @@ def test_back_up_while_it_runs_and_restore(tmp_path):
     variables = {"DATABASE": str(database), "BACKUP": str(backup)}
 
     def run(block, server):
-        subprocess.run(["bash", "-euc", block], cwd=PROJECT, env=server.environment | variables, check=True, timeout=30)
+        subprocess.run(
+            ["bash", "-euc", block], cwd=PROJECT, env=server.environment | variables, check=True, timeout=30
+        )
 
     with live_server(f"sqlite:///{database}", tmp_path) as server:
         server.flask("users", "add", "ada@example.com", "--password-stdin", input="correct horse battery")
@@ -320,6 +362,10 @@ def test_the_units_are_some(tmp_path):
 
 def test_every_command_of_the_guide_exists(app):
     """`flask users sign-out` and the like, as they are written in the text."""
-    known = {f"{noun} {verb}" for noun, group in app.cli.commands.items() for verb in getattr(group, "commands", [])}
+    known = {
+        f"{noun} {verb}"
+        for noun, group in app.cli.commands.items()
+        for verb in getattr(group, "commands", [])
+    }
     named = set(re.findall(r"flask ((?:users|clients|tokens|config|db|scopes) [a-z-]+)", GUIDE))
     assert named and named <= known

@@ -1,7 +1,9 @@
-"""Ostiary beside an oracle: what is sent to both has the same outcome, or `docs/oracle.md` says why it has not.
+"""Ostiary beside an oracle: what is sent to both has the same outcome, or `docs/oracle.md` says why it has
+not.
 
-A difference that is not written down fails, and so does one that is written down and is none any more, or another one. The oracle
-is npm's oidc-provider, configured as Ostiary is and with the same clients; without Node it is skipped (`judges.py`).
+A difference that is not written down fails, and so does one that is written down and is none any more, or
+another one. The oracle is npm's oidc-provider, configured as Ostiary is and with the same clients; without
+Node it is skipped (`judges.py`).
 """
 
 import re
@@ -35,7 +37,9 @@ def read_decisions(text):
     for section in text.split("\n## ")[1:]:
         _title, *lines = section.splitlines()
         prose = " ".join(line for line in lines if line and not line.startswith("|"))
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+        rows = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")
+        ]
         for request, ours, theirs in rows[2:]:  # below the two lines of the head
             yield Decision(request, ours, theirs, prose)
 
@@ -80,5 +84,7 @@ def test_each_decision_is_about_one_request_and_names_a_section():
 
 
 def test_rows_are_read_with_their_reason():
-    text = "# Title\n\nWords.\n\n## One\n\nWhy (RFC 1 §2).\n\n| a | b | c |\n| - | - | - |\n| x | 400 | 200 |\n"
+    text = (
+        "# Title\n\nWords.\n\n## One\n\nWhy (RFC 1 §2).\n\n| a | b | c |\n| - | - | - |\n| x | 400 | 200 |\n"
+    )
     assert list(read_decisions(text)) == [Decision("x", "400", "200", "Why (RFC 1 §2).")]

@@ -1,6 +1,8 @@
-"""An operator's sign-out comes wholly before a consent or wholly after it: no token is left of what it was meant to end.
+"""An operator's sign-out comes wholly before a consent or wholly after it: no token is left of what it was
+meant to end.
 
-The sign-out begins while the consent's last statement is about to be sent. It must wait for the consent and then find its code.
+The sign-out begins while the consent's last statement is about to be sent. It must wait for the consent and
+then find its code.
 """
 
 import threading
@@ -42,7 +44,9 @@ def app(database_url):
 
 @pytest.fixture
 def sign_out_elsewhere(app):
-    """A function that ends all that a person has, as `flask users sign-out` does, in another thread and on another connection."""
+    """A function that ends all that a person has, as `flask users sign-out` does, in another thread and on
+    another connection.
+    """
 
     def end_everything():
         with app.app_context(), transaction():
@@ -56,7 +60,9 @@ def sign_out_elsewhere(app):
 
 @pytest.fixture
 def during_the_last_statement(app, sign_out_elsewhere):
-    """Let the sign-out begin just before a code is stored; returns once it has had time to finish, if nothing holds it up."""
+    """Let the sign-out begin just before a code is stored; returns once it has had time to finish, if nothing
+    holds it up.
+    """
 
     def start(conn, cursor, sql, *rest):
         if sql.startswith("INSERT INTO authorization_code") and not sign_out_elsewhere.ident:

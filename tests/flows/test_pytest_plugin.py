@@ -64,7 +64,8 @@ SIGNS_IN = """
         pair = app.fetch_token(
             endpoints["token_endpoint"], authorization_response=back, client_secret=web.client_secret
         )
-        assert app.get(f"{ostiary.issuer}/api/me").json()["sub"] == ostiary.users["ada@example.com"].sub == "ada"
+        sub = app.get(f"{ostiary.issuer}/api/me").json()["sub"]
+        assert sub == ostiary.users["ada@example.com"].sub == "ada"
         renewed = app.refresh_token(endpoints["token_endpoint"], auth=web)
         assert renewed["refresh_token"] != pair["refresh_token"]
 """
@@ -72,7 +73,9 @@ SIGNS_IN = """
 
 def pip(python, command, *arguments):
     """Run this environment's pip, for the environment that `python` belongs to."""
-    subprocess.run([sys.executable, "-m", "pip", "--python", python, command, *OFFLINE, *arguments], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, command, *OFFLINE, *arguments], check=True
+    )
 
 
 def make_environment(folder):
@@ -103,7 +106,9 @@ def python(tmp_path_factory, wheel):
 
 
 class Host:
-    """An application in a folder of its own, with the example's JSON file and a Python that has the plugin."""
+    """An application in a folder of its own, with the example's JSON file and a Python that has the
+    plugin.
+    """
 
     def __init__(self, folder, python):
         self.folder = folder
@@ -128,7 +133,8 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            # a shell's background jobs ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             try:
                 yield process
@@ -154,7 +160,9 @@ def listened_at(log):
 
 
 def is_open(port):
-    """Whether anything listens there: the server's socket is closed when the last of its processes has ended."""
+    """Whether anything listens there: the server's socket is closed when the last of its processes
+    has ended.
+    """
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -171,7 +179,7 @@ def host(tmp_path, python):
     return Host(tmp_path / "a project", python)
 
 
-# ---- what the document says -------------------------------------------------------------------------------------------
+# ---- what the document says --------------------------------------------------------------------------------
 
 
 # What `pip` in the document is here: the same, for the application's environment, without a network.
@@ -200,7 +208,8 @@ def test_the_document_is_a_whole_example_and_the_environment_stays_outside(tmp_p
         def test_our_modules_are_ours(ostiary):
             here = pathlib.Path(__file__).parent
             import {", ".join(SAME_NAMES[:2])}
-            assert {{pathlib.Path(module.__file__).parent for module in ({", ".join(SAME_NAMES[:2])})}} == {{here}}
+            imported = ({", ".join(SAME_NAMES[:2])})
+            assert {{pathlib.Path(module.__file__).parent for module in imported}} == {{here}}
             assert not {{"my_oauth", "unit_of_work", "gunicorn"}} & set(sys.modules)
             assert not any(path.startswith("{PROJECT}") and "/.venv" not in path for path in sys.path)
         """,
@@ -260,7 +269,7 @@ def test_an_environment_inside_of_a_checkout_needs_no_option(tmp_path, wheel):
     assert (code, "1 passed" in words) == (0, True), words
 
 
-# ---- servers ----------------------------------------------------------------------------------------------------------
+# ---- servers -----------------------------------------------------------------------------------------------
 
 
 def test_each_worker_of_xdist_has_a_server_of_its_own(host):
@@ -317,7 +326,9 @@ def test_servers_of_a_session_are_apart_and_a_page_that_is_in_the_way_is_told(ho
 
 
 def test_the_server_is_gone_after_a_test_that_failed(host):
-    host.write("test_fails.py", "def test_fails(ostiary):\n    raise ValueError(ostiary.metadata()['issuer'])\n")
+    host.write(
+        "test_fails.py", "def test_fails(ostiary):\n    raise ValueError(ostiary.metadata()['issuer'])\n"
+    )
     code, words = host.run("-x")
     assert code == 1
     [port] = host.ports()
@@ -340,7 +351,7 @@ def test_the_server_is_gone_after_an_interrupted_run(host, kind):
     wait_until_closed(port)
 
 
-# ---- what goes wrong --------------------------------------------------------------------------------------------------
+# ---- what goes wrong ---------------------------------------------------------------------------------------
 
 USES_IT = "def test_it(ostiary):\n    pass\n"
 
@@ -357,7 +368,8 @@ def a_checkout(tmp_path):
 def test_a_wrong_file_is_told_in_words(host):
     host.write("test_it.py", USES_IT)
     host.write(
-        "ostiary.json", '{"users": [{"email": "ada", "password": "my secret"}], "clients": [{"client_name": 1}]}'
+        "ostiary.json",
+        '{"users": [{"email": "ada", "password": "my secret"}], "clients": [{"client_name": 1}]}',
     )
     code, words = host.run()
     assert code == 1

@@ -1,6 +1,7 @@
 """The rules of the tokens under races, on the shipped server with two processes, on each engine.
 
-The short form runs with every change, the long one plays the same races often enough to meet rare interleavings.
+The short form runs with every change, the long one plays the same races often enough to meet rare
+interleavings.
 """
 
 import re

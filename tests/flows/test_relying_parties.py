@@ -1,4 +1,7 @@
-"""The Flask application of docs/relying-parties.md, by Authlib's client, against a live server. `test_apache.py` has Apache."""
+"""The Flask application of docs/relying-parties.md, by Authlib's client, against a live server.
+
+`test_apache.py` has Apache.
+"""
 
 import runpy
 

@@ -1,4 +1,6 @@
-"""Request lines that no browser sends, over a socket: the shipped server takes no host, no scheme and no other page from them."""
+"""Request lines that no browser sends, over a socket: the shipped server takes no host, no scheme and no
+other page from them.
+"""
 
 import json
 import socket
@@ -21,7 +23,9 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def send(server):
-    """The status, the headers and the body of the answer to these lines; (None, "", "") when the server just hangs up."""
+    """The status, the headers and the body of the answer to these lines; (None, "", "") when the server just
+    hangs up.
+    """
 
     def send(*lines, host=None):
         host = f"127.0.0.1:{server.port}" if host is None else host
@@ -59,7 +63,11 @@ def test_nor_does_it_lead_a_redirect_away(server, send):
 @pytest.mark.threat("T160")
 @pytest.mark.parametrize("host", ["evil.example", "", "127.0.0.1", "localhost", "127.0.0.1:1"])
 def test_another_host_is_refused(send, host):
-    for line in (f"GET {METADATA} HTTP/1.1", "GET /login HTTP/1.1", f"GET http://127.0.0.1{METADATA} HTTP/1.1"):
+    for line in (
+        f"GET {METADATA} HTTP/1.1",
+        "GET /login HTTP/1.1",
+        f"GET http://127.0.0.1{METADATA} HTTP/1.1",
+    ):
         status, head, body = send(line, host=host)
         assert status == 400
         assert "evil" not in head + body
@@ -70,9 +78,9 @@ def test_another_host_is_refused(send, host):
 @pytest.mark.parametrize(
     "target",
     r"""
-    /login%00 /%00/login /login%20 /login/ /login/. /./login /x/../login /../../login /login;x /login%3fx /%6cogin/.. /..%2flogin
-    /login\ /login%5c /login%ff /LOGIN login * ? // /// //login http:/login /static/../app.py /static/%2e%2e/app.py
-    /static/..%2fapp.py /static/..%5capp.py /static/%2e%2e%2fapp.py
+    /login%00 /%00/login /login%20 /login/ /login/. /./login /x/../login /../../login /login;x /login%3fx
+    /%6cogin/.. /..%2flogin /login\ /login%5c /login%ff /LOGIN login * ? // /// //login http:/login
+    /static/../app.py /static/%2e%2e/app.py /static/..%2fapp.py /static/..%5capp.py /static/%2e%2e%2fapp.py
     """.split()
     + ["/login\xff", "/login\t"],
 )
@@ -84,7 +92,11 @@ def test_a_bent_path_leads_to_no_page(send, target):
 
 
 def test_as_many_browser_ids_as_a_browser_keeps_are_read(send):
-    """Whoever restores as many tabs at once in a fresh browser has one of each; refused, nothing would help for hours."""
-    cookies = (f"__Host-ostiary-browser-{number:08x}={'a' * 22}.6a000000" for number in range(MAXIMUM_COOKIES))
+    """Whoever restores as many tabs at once in a fresh browser has one of each; refused, nothing would help
+    for hours.
+    """
+    cookies = (
+        f"__Host-ostiary-browser-{number:08x}={'a' * 22}.6a000000" for number in range(MAXIMUM_COOKIES)
+    )
     status, _head, _body = send("GET /login HTTP/1.1", f"Cookie: {'; '.join(cookies)}")
     assert status == 200

@@ -1,11 +1,14 @@
-"""Signing keys follow each other and workers are restarted, on two real nodes under load: nobody is refused, no `kid` is unknown.
+"""Signing keys follow each other and workers are restarted, on two real nodes under load: nobody is refused,
+no `kid` is unknown.
 
-Clients refresh on kept connections, at one node and then the other, and verify each ID token at once, with joserfc and a copy of
-the JWKS that they keep for as long as its `max-age` allows. A request is sent once: any answer but 200 is a failure, and so is
-none. A connection that the server closed before anything was sent on it is opened again, as every HTTP client does (RFC 9112 §9.5).
+Clients refresh on kept connections, at one node and then the other, and verify each ID token at once, with
+joserfc and a copy of the JWKS that they keep for as long as its `max-age` allows. A request is sent once: any
+answer but 200 is a failure, and so is none. A connection that the server closed before anything was sent on
+it is opened again, as every HTTP client does (RFC 9112 §9.5).
 
-A key is announced for a minute longer than the JWKS may be cached. The long form waits for that, on the project's own files. The
-short form serves a copy in which that minute is three seconds, and so do the tests of the test.
+A key is announced for a minute longer than the JWKS may be cached. The long form waits for that, on the
+project's own files. The short form serves a copy in which that minute is three seconds, and so do the tests
+of the test.
 """
 
 import itertools
@@ -53,8 +56,12 @@ IN_SECONDS = [
     Replacement(SIGNING_KEYS, "CLOCK_SKEW = timedelta(seconds=30)", "CLOCK_SKEW = timedelta(seconds=1)"),
 ]
 # What breaks a promise, for the tests of the tests.
-SIGNS_AT_ONCE = Replacement(SIGNING_KEYS, "if row.alg == alg and row.active_from <= now]", "if row.alg == alg]")
-NODES_NOT_WAITED_FOR = Replacement(SIGNING_KEYS, "(self.jwks_cache + READ_AGAIN + CLOCK_SKEW)", "(self.jwks_cache)")
+SIGNS_AT_ONCE = Replacement(
+    SIGNING_KEYS, "if row.alg == alg and row.active_from <= now]", "if row.alg == alg]"
+)
+NODES_NOT_WAITED_FOR = Replacement(
+    SIGNING_KEYS, "(self.jwks_cache + READ_AGAIN + CLOCK_SKEW)", "(self.jwks_cache)"
+)
 GONE_AT_ONCE = Replacement(SIGNING_KEYS, "following.active_from + schedule.farewell", "following.active_from")
 CLOSED_AT_ONCE = Replacement(
     "gunicorn.conf.py",
@@ -63,7 +70,7 @@ CLOSED_AT_ONCE = Replacement(
 )
 
 
-# ---- clients -----------------------------------------------------------------------------------------------------------
+# ---- clients -----------------------------------------------------------------------------------------------
 
 
 class IdToken(NamedTuple):
@@ -74,7 +81,10 @@ class IdToken(NamedTuple):
 
 
 class Line:
-    """A kept connection to a node. To both nodes the issuer's name is said: there is a proxy in front of them."""
+    """A kept connection to a node.
+
+    To both nodes the issuer's name is said: there is a proxy in front of them.
+    """
 
     def __init__(self, node, issuer):
         self.host = urlsplit(issuer).netloc
@@ -171,7 +181,9 @@ class Crowd:
         self.clients = []
         with Driver(first) as driver:
             for alg in itertools.islice(itertools.cycle(ALGORITHMS), CLIENTS):
-                client_id = driver.client(scope="openid", extra_metadata={"id_token_signed_response_alg": alg})
+                client_id = driver.client(
+                    scope="openid", extra_metadata={"id_token_signed_response_alg": alg}
+                )
                 code = credentials.new_authorization_code()
                 driver.store(a_code(code, client_id=client_id, user_id=driver.person(), scope="openid"))
                 token = driver.pair(exchange(client_id, code))["refresh_token"]
@@ -208,7 +220,7 @@ class Crowd:
         )
 
 
-# ---- nodes that come and go --------------------------------------------------------------------------------------------
+# ---- nodes that come and go --------------------------------------------------------------------------------
 
 
 # systemd hands a socket over as number 3, and says to whom (sd_listen_fds(3)).
@@ -311,11 +323,14 @@ def rotate(node):
     return {key["alg"]: Announced(key["kid"], key["signs_from"]) for key in keys}
 
 
-# ---- the scene ---------------------------------------------------------------------------------------------------------
+# ---- the scene ---------------------------------------------------------------------------------------------
 
 
 def rotate_under_load(nodes, count, meanwhile=time.sleep):
-    """So many ID tokens and more, through a rotation and on. `meanwhile(seconds)` is what happens until it is over."""
+    """So many ID tokens and more, through a rotation and on.
+
+    `meanwhile(seconds)` is what happens until it is over.
+    """
     with Crowd(nodes) as crowd:
         crowd.wait_for(count // 4)
         announced = rotate(nodes[0])
@@ -355,7 +370,9 @@ def check(nodes, crowd, announced):
     assert not early, f"{len(early)} ID tokens were signed by a key that had not its turn"
     assert len({token.kid for token in id_tokens}) == 2 * len(ALGORITHMS)
     for node in nodes:
-        published = keys_of(Line(node, nodes[0].issuer).send("GET", "/oauth/jwks", {"Connection": "close"}, None)[2])
+        published = keys_of(
+            Line(node, nodes[0].issuer).send("GET", "/oauth/jwks", {"Connection": "close"}, None)[2]
+        )
         outlived = [token for token in id_tokens if token.kid not in published]
         assert not outlived, f"{len(outlived)} ID tokens outlived their keys"
         for token in id_tokens:
@@ -365,7 +382,9 @@ def check(nodes, crowd, announced):
 
 @pytest.fixture
 def serve(tmp_path, postgres):
-    """A function that gives a context with two nodes: of the project, or of a copy with these replacements."""
+    """A function that gives a context with two nodes: of the project, or of a copy with these
+    replacements.
+    """
 
     def serve(engine, replacements=()):
         source = mutated_copy(replacements, tmp_path / "source") if replacements else PROJECT
@@ -396,7 +415,9 @@ def test_nobody_notices_in_real_time(serve, engine):
         ([*IN_SECONDS, SIGNS_AT_ONCE], "ID tokens had an unknown kid"),
         ([*IN_SECONDS, GONE_AT_ONCE], "ID tokens (had an unknown kid|outlived their keys)"),
         pytest.param(
-            [NODES_NOT_WAITED_FOR], "ID tokens (had an unknown kid|were signed by a key)", marks=pytest.mark.long
+            [NODES_NOT_WAITED_FOR],
+            "ID tokens (had an unknown kid|were signed by a key)",
+            marks=pytest.mark.long,
         ),
     ],
     ids=["signs_at_once", "gone_at_once", "nodes_not_waited_for"],
@@ -406,7 +427,7 @@ def test_a_key_that_comes_or_goes_too_early_is_noticed(serve, mutation, words):
         rotate_under_load(nodes, 400)
 
 
-# ---- a worker that stops, from close by --------------------------------------------------------------------------------
+# ---- a worker that stops, from close by --------------------------------------------------------------------
 
 READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -1,6 +1,8 @@
-"""Neither the database nor the log at DEBUG holds anything that somebody could use: more than ten kinds of secrets are planted.
+"""Neither the database nor the log at DEBUG holds anything that somebody could use: more than ten kinds of
+secrets are planted.
 
-Each is searched raw, in base64 (both alphabets), in hex and URL-encoded; binary columns are searched as bytes.
+Each is searched raw, in base64 (both alphabets), in hex and URL-encoded; binary columns are searched as
+bytes.
 """
 
 import io
@@ -37,7 +39,13 @@ AUTHORIZE = AUTHORIZATION_REQUEST | {
 def spellings(secret):
     """The bytes under which a secret could turn up."""
     raw = secret.encode()
-    for text in (raw, b64encode(raw), urlsafe_b64encode(raw), raw.hex().encode(), quote(secret, safe="").encode()):
+    for text in (
+        raw,
+        b64encode(raw),
+        urlsafe_b64encode(raw),
+        raw.hex().encode(),
+        quote(secret, safe="").encode(),
+    ):
         yield text.rstrip(b"=")
 
 
@@ -47,7 +55,9 @@ def field(page, name):
 
 @pytest.fixture(autouse=True)
 def log():
-    """All that any library says at DEBUG, the SQL and its parameters included; on before the app makes its engine."""
+    """All that any library says at DEBUG, the SQL and its parameters included; on before the app makes its
+    engine.
+    """
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     loggers = [logging.getLogger(name) for name in ("", "sqlalchemy")]
@@ -96,7 +106,11 @@ def planted(http, seed):
     secrets["ticket"] = parse_qs(urlsplit(page.request.args["next"]).query)["ticket"][0]
     secrets["cookie before sign-in"] = http.get_cookie("__Host-ostiary", domain="op.example").value
     for name in ("wrong password", "password"):
-        form = {"email": "ada@example.com", "password": secrets[name], "csrf_token": field(page, "csrf_token")}
+        form = {
+            "email": "ada@example.com",
+            "password": secrets[name],
+            "csrf_token": field(page, "csrf_token"),
+        }
         answer = http.post(login, data=form)
     page = http.get(answer.location)
     secrets["session cookie"] = http.get_cookie("__Host-ostiary", domain="op.example").value
@@ -107,9 +121,9 @@ def planted(http, seed):
         secrets["session id"] = session["_user_id"]
     form = {"csrf_token": secrets["CSRF token"], "ticket": field(page, "ticket"), "decision": "allow"}
     secrets["code"] = parse_qs(urlsplit(http.post("/oauth/authorize", data=form).location).query)["code"][0]
-    secrets["waiting code"] = parse_qs(urlsplit(http.get("/oauth/authorize", query_string=AUTHORIZE).location).query)[
-        "code"
-    ][0]
+    secrets["waiting code"] = parse_qs(
+        urlsplit(http.get("/oauth/authorize", query_string=AUTHORIZE).location).query
+    )["code"][0]
 
     def token(data, **rest):
         return http.post("/oauth/token", data=data, **rest).json
@@ -122,14 +136,20 @@ def planted(http, seed):
             pair["access_token"],
             pair["refresh_token"],
         )
-        assert http.get("/api/me", headers={"Authorization": f"Bearer {pair['access_token']}"}).status_code == 200
+        assert (
+            http.get("/api/me", headers={"Authorization": f"Bearer {pair['access_token']}"}).status_code
+            == 200
+        )
         pair = token(refresh_request(pair["refresh_token"]), auth=basic())
     secrets["access token"], secrets["refresh token"] = pair["access_token"], pair["refresh_token"]
-    again = token(refresh_request(secrets["refresh token 2"]), auth=basic())  # the clock may have gone on meanwhile
+    # the clock may have gone on meanwhile
+    again = token(refresh_request(secrets["refresh token 2"]), auth=basic())
     made_anew = {name: again[name] for name in ("expires_in", "id_token")}
     assert 595 <= again["expires_in"] <= 600 and again == pair | made_anew
     secrets["ID token"] = pair["id_token"]
-    secrets["machine token"] = token({"grant_type": "client_credentials"}, auth=basic("robot"))["access_token"]
+    secrets["machine token"] = token({"grant_type": "client_credentials"}, auth=basic("robot"))[
+        "access_token"
+    ]
     page = http.get("/signup")
     form = {"name": "Eve", "email": "eve@example.com", "password": secrets["new password"]}
     assert http.post("/signup", data=form | {"csrf_token": field(page, "csrf_token")}).status_code == 303
@@ -139,7 +159,8 @@ def planted(http, seed):
 @pytest.mark.threat("T040", "T155", "T157")
 def test_no_secret_is_stored_or_logged(planted, dump, rows, log):
     assert len(planted) >= 10
-    assert rows(select(Token.id)) and rows(select(AuthorizationCode.user_id))  # something is there to be searched
+    # something is there to be searched
+    assert rows(select(Token.id)) and rows(select(AuthorizationCode.user_id))
     stored, logged = dump(), log.getvalue().encode()
     assert len(logged) > 10_000
     found = [

@@ -1,4 +1,5 @@
-"""What the shipped server leaves on disk and in its log at DEBUG after people and clients were there: nothing to be used.
+"""What the shipped server leaves on disk and in its log at DEBUG after people and clients were there: nothing
+to be used.
 
 `test_secrets.py` plants more kinds and reads each column; this one reads the bytes of the files.
 """
@@ -76,27 +77,39 @@ def plant(server):
         "redirect_uri": CALLBACK,
         "code_verifier": secrets["code verifier"],
     }
-    assert token((client["client_id"], secrets["wrong client secret"]), **exchange)["error"] == "invalid_client"
+    assert (
+        token((client["client_id"], secrets["wrong client secret"]), **exchange)["error"] == "invalid_client"
+    )
     pair = token(**exchange)
     me = requests.get(
         f"{server.issuer}/api/me", headers={"Authorization": f"Bearer {pair['access_token']}"}, timeout=10
     )
     assert me.json()["name"] == "Ada"
     new = token(grant_type="refresh_token", refresh_token=pair["refresh_token"])
-    assert token(grant_type="refresh_token", refresh_token=pair["refresh_token"])["access_token"] == new["access_token"]
+    assert (
+        token(grant_type="refresh_token", refresh_token=pair["refresh_token"])["access_token"]
+        == new["access_token"]
+    )
     secrets |= {"old access token": pair["access_token"], "old refresh token": pair["refresh_token"]}
     secrets |= {"access token": new["access_token"], "refresh token": new["refresh_token"]}
-    secrets["machine token"] = token((robot["client_id"], robot["client_secret"]), grant_type="client_credentials")[
-        "access_token"
-    ]
+    secrets["machine token"] = token(
+        (robot["client_id"], robot["client_secret"]), grant_type="client_credentials"
+    )["access_token"]
     return secrets
 
 
 def on_disk(server):
-    """All that the server keeps: the files of SQLite, its log of changes included, or each row of the others as text."""
+    """All that the server keeps: the files of SQLite, its log of changes included, or each row of the others
+    as text.
+    """
     if server.database_url.startswith("sqlite"):
         return b"".join(path.read_bytes() for path in sorted(server.folder.glob("ostiary.sqlite3*")))
-    values = [value for table in db.metadata.tables for row in server.rows(f"SELECT * FROM {table}") for value in row]  # noqa: S608
+    values = [
+        value
+        for table in db.metadata.tables
+        for row in server.rows(f"SELECT * FROM {table}")  # noqa: S608
+        for value in row
+    ]
     return b"\n".join(bytes(v) if isinstance(v, bytes | memoryview) else str(v).encode() for v in values)
 
 
@@ -106,7 +119,9 @@ def test_nothing_to_be_used_is_left(server):
     assert len(secrets) >= 15
     stored, logged = on_disk(server), server.log().encode()
     assert b"ada@example.com" in stored
-    assert re.search(rb"INFO ostiary.events event=refused .*error=invalid_client .*request_id=[0-9a-f]{16}", logged)
+    assert re.search(
+        rb"INFO ostiary.events event=refused .*error=invalid_client .*request_id=[0-9a-f]{16}", logged
+    )
     found = [
         (kind, place)
         for kind, secret in secrets.items()

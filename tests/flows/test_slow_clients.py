@@ -183,7 +183,11 @@ def assert_prompt(server, *requests):
 
 
 def everyday(server):
-    return [get(server, "/healthz"), get(server, "/.well-known/oauth-authorization-server"), get(server, "/login")]
+    return [
+        get(server, "/healthz"),
+        get(server, "/.well-known/oauth-authorization-server"),
+        get(server, "/login"),
+    ]
 
 
 # ---- nobody is held up -------------------------------------------------------------------------------------
@@ -332,7 +336,9 @@ def test_a_request_in_small_pieces(server, robot, size):
 
 
 def test_requests_in_a_row(server, robot):
-    chunked = post(server, b"5\r\ngrant\r\n6;x=y\r\n_type=\r\n0\r\nX-Trailer: z\r\n\r\n", "Transfer-Encoding: chunked")
+    chunked = post(
+        server, b"5\r\ngrant\r\n6;x=y\r\n_type=\r\n0\r\nX-Trailer: z\r\n\r\n", "Transfer-Encoding: chunked"
+    )
     row = [get(server, "/healthz"), robot, chunked, robot, get(server, "/nowhere"), get(server, "/healthz")]
     with Client(server, b"".join(row) + robot[:-5]) as client:
         assert [client.status() for _ in row] == [200, 200, 400, 200, 404, 200]
@@ -414,7 +420,9 @@ def test_longer_ones_are_refused(server, kib):
         assert client.answer() is None
 
 
-@pytest.mark.parametrize("fields", [["X-Long: " + "x" * 70_000], ["X-Much: " + "x" * 8_000] * 9, ["X: y"] * 101])
+@pytest.mark.parametrize(
+    "fields", [["X-Long: " + "x" * 70_000], ["X-Much: " + "x" * 8_000] * 9, ["X: y"] * 101]
+)
 def test_longer_heads_are_refused(server, fields):
     with Client(server, get(server, "/healthz", *fields)) as client:
         assert client.status() == 431
@@ -487,7 +495,9 @@ ODD_HEADS = {
 def test_odd_heads_are_refused(server, case):
     """At once, and what follows on the connection is not read as a request."""
     body = b"5\r\nhello\r\n0\r\n\r\n" if "Transfer-Encoding" in ODD_HEADS[case] else b"hello"
-    request = post(server, body, "Content-Length: 0").replace(b"Content-Length: 0", ODD_HEADS[case].encode("latin-1"))
+    request = post(server, body, "Content-Length: 0").replace(
+        b"Content-Length: 0", ODD_HEADS[case].encode("latin-1")
+    )
     with Client(server, request + get(server, "/healthz")) as client:
         assert client.status() == 400
         assert client.answer() is None
@@ -597,7 +607,12 @@ def random_request(dice):
     for _ in range(dice.randrange(4)):
         lines.append(f"{dice.choice(NAMES)}:{dice.choice(VALUES)}".encode("latin-1"))
     head = b"".join(line + dice.choice(LINE_ENDS) for line in lines)
-    return head + dice.choice(LINE_ENDS) + dice.choice(BODIES) + dice.choice([b"", b"", b"GET / HTTP/1.1\r\n\r\n"])
+    return (
+        head
+        + dice.choice(LINE_ENDS)
+        + dice.choice(BODIES)
+        + dice.choice([b"", b"", b"GET / HTTP/1.1\r\n\r\n"])
+    )
 
 
 def handed_over(request):
@@ -636,4 +651,6 @@ def test_gunicorn_never_waits_for_what_is_handed_over():
     requests = [random_request(dice) for _ in range(5_000)]
     parts = [handed_over(request) for request in requests]
     assert {verdict(part) for part in parts if part is not None} == {"reads", "refuses"}
-    assert "reads" not in {verdict(request) for request, part in zip(requests, parts, strict=True) if part is None}
+    assert "reads" not in {
+        verdict(request) for request, part in zip(requests, parts, strict=True) if part is None
+    }

@@ -1,4 +1,6 @@
-"""The shipped server refuses, before it listens, what the settings do not allow; and says so without a traceback or a value."""
+"""The shipped server refuses, before it listens, what the settings do not allow; and says so without a
+traceback or a value.
+"""
 
 import os
 import re
@@ -18,7 +20,9 @@ GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py"]
 
 
 def start(*options, **environment):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")} | environment
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("OSTIARY_")
+    } | environment
     return subprocess.run(
         [*GUNICORN, *options, "app:create_app()"],
         cwd=PROJECT,
@@ -62,7 +66,9 @@ def make_run(tmp_path, port):
     said = tmp_path / "said"
     with said.open("wb") as file:  # the dependencies are there: the tests run with them
         command = ["make", f"BIN={Path(sys.executable).parent}", "--old-file=.venv/installed", "run"]
-        make = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=file, stderr=file, start_new_session=True)
+        make = subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
     try:
         deadline = time.monotonic() + START_SECONDS
         while "Ostiary is ready" not in said.read_text():

@@ -1,4 +1,6 @@
-"""Without leeway and retries a refresh token is good for one use: of many senders at once one is served, and its family ends."""
+"""Without leeway and retries a refresh token is good for one use: of many senders at once one is served, and
+its family ends.
+"""
 
 import pytest
 

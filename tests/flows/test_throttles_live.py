@@ -1,4 +1,6 @@
-"""Throttles and the limit of password hashes on a real server: failures at once are all counted, tokens are not held up."""
+"""Throttles and the limit of password hashes on a real server: failures at once are all counted, tokens are
+not held up.
+"""
 
 import re
 import threading
@@ -26,7 +28,9 @@ class Person:
         self.login = f"{issuer}/login"
         self.opener = build_opener(HTTPCookieProcessor(CookieJar()))
         with self.opener.open(self.login, timeout=20) as page:
-            self.csrf_token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.read().decode()).group(1)
+            self.csrf_token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.read().decode()).group(
+                1
+            )
 
     def sign_in(self, email, password):
         """The status, and the seconds of a Retry-After."""
@@ -67,10 +71,16 @@ def server(request, tmp_path, postgres):
 @pytest.mark.long
 @pytest.mark.threat("T118")
 def test_twenty_sign_ins_at_once(server):
-    """At most two hashes at once in each of two processes; whoever is turned away is told when to come again."""
+    """At most two hashes at once in each of two processes; whoever is turned away is told when to
+    come again.
+    """
     robot = server.flask_json("clients", "add", "Robot", "--grant-type", "client_credentials")
     body = urlencode(
-        {"grant_type": "client_credentials", "client_id": robot["client_id"], "client_secret": robot["client_secret"]}
+        {
+            "grant_type": "client_credentials",
+            "client_id": robot["client_id"],
+            "client_secret": robot["client_secret"],
+        }
     ).encode()
     server.flask("clients", "set", robot["client_id"], "--auth-method", "client_secret_post")
     people = [Person(server.issuer) for _person in range(AT_ONCE)]
@@ -107,7 +117,9 @@ def test_failures_that_come_at_once_are_all_counted(server):
     failed = 0
     for _round in range(rounds):
         people = [Person(server.issuer) for _person in range(8)]
-        answers = at_once([lambda person=person: person.sign_in("ada@example.com", "wrong") for person in people])
+        answers = at_once(
+            [lambda person=person: person.sign_in("ada@example.com", "wrong") for person in people]
+        )
         failed += sum(status == 400 for status, _retry_after in answers)
         assert {status for status, _retry_after in answers} <= {400, 503}
     buckets = dict(server.rows("SELECT expires_at, 1 FROM throttle"))

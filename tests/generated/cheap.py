@@ -1,4 +1,7 @@
-"""Password hashes that cost nothing: they are made thousands of times here. What is hashed, and when, stays as it is."""
+"""Password hashes that cost nothing: they are made thousands of times here.
+
+What is hashed, and when, stays as it is.
+"""
 
 from functools import cache
 

@@ -1,12 +1,12 @@
 """What must hold of every answer, whatever was asked.
 
-`problems(…)` lists what does not, in words; an empty list is the aim. An echo is a copy of the hostile value, of its beginning or
-end, in any spelling that a page, JSON or a URL would give it. These are meant: `state` in a redirect to the client, in a form that
-is posted to it, and in the form that asks who signs out; field names in the answer to a preflight; the value of the form fields
-`email` (of `login_hint` too) and `name`; `next` in the links of the sign-in and sign-up pages; what a redirect to a path of ours
-carries on in its query, percent-encoded (a ticket, a client's request that came by POST); and entries of the cookie of known
-devices. None of it belongs into the log, but for
-the beginning of a client id that is unknown.
+`problems(…)` lists what does not, in words; an empty list is the aim. An echo is a copy of the hostile value,
+of its beginning or end, in any spelling that a page, JSON or a URL would give it. These are meant: `state` in
+a redirect to the client, in a form that is posted to it, and in the form that asks who signs out; field names
+in the answer to a preflight; the value of the form fields `email` (of `login_hint` too) and `name`; `next` in
+the links of the sign-in and sign-up pages; what a redirect to a path of ours carries on in its query,
+percent-encoded (a ticket, a client's request that came by POST); and entries of the cookie of known devices.
+None of it belongs into the log, but for the beginning of a client id that is unknown.
 """
 
 import html
@@ -53,14 +53,16 @@ DEVICES = re.compile(r"[\w-]+-device=([A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}~?){1,
 FIELD_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}(, [A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}){0,31}")
 AFTER_LOGOUT = "https://app.example/bye"
 OF_CLIENT = (REDIRECT_URI + "?", AFTER_LOGOUT + "?")
-SECRETS = re.compile(r"ost_(?:at|rt|ac|cs)_\w{20}|eyJ[\w-]+\.[\w-]+|ostiary=|" + re.escape(PASSWORD), re.ASCII)
+SECRETS = re.compile(
+    r"ost_(?:at|rt|ac|cs)_\w{20}|eyJ[\w-]+\.[\w-]+|ostiary=|" + re.escape(PASSWORD), re.ASCII
+)
 
 
 def problems(answer, path, value, *, name=b"", may_wait=False, is_early=False):
     """path: without its query. name: of the parameter under test.
 
-    may_wait: 429 and the 503 of too many password hashes are in order. is_early: the request may have been refused before anything
-    knew that a machine had sent it.
+    may_wait: 429 and the 503 of too many password hashes are in order. is_early: the request may have been
+    refused before anything knew that a machine had sent it.
     """
     found = [*status_problems(answer, may_wait), *client_problems(answer), *echoes(answer, value, name)]
     error = error_of(answer)
@@ -73,7 +75,11 @@ def problems(answer, path, value, *, name=b"", may_wait=False, is_early=False):
 
 def status_problems(answer, may_wait):
     if may_wait and (answer.status == 429 or (answer.status == 503 and TOO_MANY_HASHES in answer.body)):
-        return [] if answer.headers.get("Retry-After", "").isdigit() else [f"{answer.status} without Retry-After"]
+        return (
+            []
+            if answer.headers.get("Retry-After", "").isdigit()
+            else [f"{answer.status} without Retry-After"]
+        )
     if answer.status >= 429 and answer.status != 431:
         return [f"status {answer.status}"]
     if answer.status == 405 and not answer.headers.get("Allow"):
@@ -86,7 +92,9 @@ def client_problems(answer):
     location = answer.headers.get("Location")
     if location is None:
         found = [f"{answer.status} without Location"] if answer.status in (301, 302, 303, 307, 308) else []
-        return found + [f"a form for {form[1]!r}" for form in answer_forms(answer) if form[1] != REDIRECT_URI.encode()]
+        return found + [
+            f"a form for {form[1]!r}" for form in answer_forms(answer) if form[1] != REDIRECT_URI.encode()
+        ]
     if OWN_PATH.fullmatch(location) or location == AFTER_LOGOUT:
         return []
     if not location.startswith(OF_CLIENT):
@@ -142,7 +150,7 @@ def log_problems(lines, value):
     return found + [f"an echo in the log: {needle[:80]!r}" for needle in spellings(value) if needle in raw]
 
 
-# ---- echoes -------------------------------------------------------------------------------------------------------
+# ---- echoes ------------------------------------------------------------------------------------------------
 
 
 def echoes(answer, value, name):
@@ -156,7 +164,9 @@ def echoes(answer, value, name):
         body = STATE.sub(rb"\1\2", body)
     if name == b"next":
         body = LINK.sub(rb"\1\2", body)
-    headers = "\n".join(f"{field}: {text}" for field, text in answer.headers if not is_meant(field, text, name))
+    headers = "\n".join(
+        f"{field}: {text}" for field, text in answer.headers if not is_meant(field, text, name)
+    )
     sent = headers.encode("latin-1", "replace")
     needles = spellings(value)
     return [

@@ -1,15 +1,16 @@
 """What must happen to the tokens of people and machines, as plain Python: no Flask, no SQL, no digests.
 
-Enters: what a client, a person or an operator does, in the order in which it is done. Leaves: an `Expected` answer, and in
-`Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to `0004`, `0011`); where they are
-silent, as about which of two refusals comes first, it says what the server does. Here an ended family is a flag, an ancestor an
-object.
+Enters: what a client, a person or an operator does, in the order in which it is done. Leaves: an `Expected`
+answer, and in `Model` the rows that must be there afterwards. Written from the decisions (`docs/adr/0001` to
+`0004`, `0011`); where they are silent, as about which of two refusals comes first, it says what the server
+does. Here an ended family is a flag, an ancestor an object.
 """
 
 from dataclasses import dataclass, field
 
 MICROSECONDS = 1_000_000
-START = 1_800_000_000 * MICROSECONDS + 250_000  # inside a second: what is kept in whole seconds is rounded down
+# inside a second: what is kept in whole seconds is rounded down
+START = 1_800_000_000 * MICROSECONDS + 250_000
 HOUR = 3600
 DAY = 24 * HOUR
 BROWSER_SESSION_SECONDS = 12 * 3600  # from its last use on
@@ -200,7 +201,8 @@ class Family(Named):
     current: RefreshToken | None  # None: the client gets no refresh tokens
     refresh_ends_at: int = 0
     previous: RefreshToken | None = None
-    sealed_way: str | None = None  # how the client proved itself in the refresh that may be repeated; None: it may not
+    # how the client proved itself in the refresh that may be repeated; None: it may not
+    sealed_way: str | None = None
     is_presented: bool = False  # the current refresh token was seen, though it was refused
     is_ended: bool = False
 
@@ -240,7 +242,10 @@ class Expected:
 
 @dataclass(eq=False)
 class Asked(Named):
-    """An authorization request on its way through the pages. `session`: of whoever signed in or was chosen for it."""
+    """An authorization request on its way through the pages.
+
+    `session`: of whoever signed in or was chosen for it.
+    """
 
     browser: Browser
     client: Client
@@ -289,7 +294,7 @@ class Model:
         self.machine_tokens = []
         self.consents = {}
 
-    # ---- what there is ----------------------------------------------------------------------------------------------
+    # ---- what there is -------------------------------------------------------------------------------------
 
     @property
     def now(self):
@@ -303,7 +308,9 @@ class Model:
 
     def sessions(self, client, person):
         """The rows of a pair, newest first."""
-        rows = [family for family in self.live_families() if (family.client, family.person) == (client, person)]
+        rows = [
+            family for family in self.live_families() if (family.client, family.person) == (client, person)
+        ]
         return sorted(rows, key=lambda family: family.age_order, reverse=True)
 
     def live_access_tokens(self):
@@ -312,7 +319,11 @@ class Model:
 
     def pending_codes(self):
         """Those that can still be spent."""
-        return [code for code in self.codes if not code.is_ended and not code.family and code.expires_at > self.now]
+        return [
+            code
+            for code in self.codes
+            if not code.is_ended and not code.family and code.expires_at > self.now
+        ]
 
     def spent_codes(self):
         return [code for code in self.codes if code.family]
@@ -321,7 +332,7 @@ class Model:
         """Those whose tokens are still there."""
         return [code for code in self.spent_codes() if not code.family.is_ended]
 
-    # ---- codes ------------------------------------------------------------------------------------------------------
+    # ---- codes ---------------------------------------------------------------------------------------------
 
     def issue_code(self, client, session, scope, text):
         expires_at = self.now + self.lifetimes.authorization_code_lifetime
@@ -359,7 +370,9 @@ class Model:
         taken = set().union(*(family.slots for family in self.sessions(code.client, code.person)))
         smallest_free = min(set(range(len(taken) + 1)) - taken)
         ends_at = self.now + self.lifetimes.refresh_token_lifetime
-        family = Family(code, freed or {smallest_free}, ends_at, self.new_access_token(code.client, code.scope), None)
+        family = Family(
+            code, freed or {smallest_free}, ends_at, self.new_access_token(code.client, code.scope), None
+        )
         family.access.family = family
         if REFRESH in code.client.grants:
             self.renew_refresh_token(family)
@@ -378,7 +391,7 @@ class Model:
             self.refresh_tokens.append(family.current)
         family.refresh_ends_at = self.now + self.lifetimes.refresh_token_idle_lifetime
 
-    # ---- refresh ----------------------------------------------------------------------------------------------------
+    # ---- refresh -------------------------------------------------------------------------------------------
 
     def refresh(self, client, way, token, scope=None):
         """`token` is None for one that was never issued; a `scope` of None is one that is left out."""
@@ -469,19 +482,21 @@ class Model:
     def is_in_retry_lifetime(self, family):
         return self.age(family) < self.lifetimes.retry_lifetime(family.client) * MICROSECONDS
 
-    # ---- machines ---------------------------------------------------------------------------------------------------
+    # ---- machines ------------------------------------------------------------------------------------------
 
     def client_credentials(self, client, way):
         if refusal := self.refuse_client(client, way, MACHINE):
             return refusal
         self.machine_tokens = [
-            token for token in self.machine_tokens if token.client is not client or token.expires_at > self.now
+            token
+            for token in self.machine_tokens
+            if token.client is not client or token.expires_at > self.now
         ]
         token = self.new_access_token(client, frozenset({"read"}))
         self.machine_tokens.append(token)
         return Expected(access=token)
 
-    # ---- use, introspection, revocation -----------------------------------------------------------------------------
+    # ---- use, introspection, revocation --------------------------------------------------------------------
 
     def is_active(self, token):
         return token in self.live_access_tokens() and token.expires_at > self.now
@@ -535,7 +550,7 @@ class Model:
             return INVALID_CLIENT
         return None if grant in client.grants else UNAUTHORIZED_CLIENT
 
-    # ---- people and operators ---------------------------------------------------------------------------------------
+    # ---- people and operators ------------------------------------------------------------------------------
 
     def is_alive(self, session):
         return not session.is_ended and session.ends_at > self.now and not session.person.is_disabled
@@ -566,14 +581,21 @@ class Model:
 
     def sessions_of(self, person):
         """Expired ones too; those that were used last come first."""
-        known = [session for session in self.browser_sessions if session.person is person and not session.is_ended]
+        known = [
+            session for session in self.browser_sessions if session.person is person and not session.is_ended
+        ]
         return sorted(known, key=lambda session: (session.last_seen_at, session.id), reverse=True)
 
     def session_of_device(self, person, browser):
-        return next((session for session in self.sessions_of(person) if browser and session.device is browser), None)
+        return next(
+            (session for session in self.sessions_of(person) if browser and session.device is browser), None
+        )
 
     def begin_session(self, person, id, browser=None):
-        """Or take up the one of this browser again. Those that were unused for long go, and the first of too many."""
+        """Or take up the one of this browser again.
+
+        Those that were unused for long go, and the first of too many.
+        """
         session = self.session_of_device(person, browser)
         others = [other for other in self.sessions_of(person) if other is not session]
         for at, other in enumerate(others):
@@ -588,13 +610,19 @@ class Model:
         browser.sessions = [session, *(other for other in self.accounts(browser) if other is not session)]
 
     def end_session(self, session):
-        """With it end its codes, and the tokens that lived by it: those with `openid` and without `offline_access`."""
+        """With it end its codes, and the tokens that lived by it: those with `openid` and without
+        `offline_access`.
+        """
         session.is_ended = True
         for code in self.codes:
             if code.session is session:
                 code.is_ended = True
         for family in self.live_families():
-            if family.code.session is session and OPENID in family.scope and OFFLINE_ACCESS not in family.scope:
+            if (
+                family.code.session is session
+                and OPENID in family.scope
+                and OFFLINE_ACCESS not in family.scope
+            ):
                 family.is_ended = True
         self.notices += len([client for client in session.sids if client.is_told])
 
@@ -604,7 +632,7 @@ class Model:
             self.end_session(session)
         browser.sessions = left
 
-    # ---- authorization requests -------------------------------------------------------------------------------------
+    # ---- authorization requests ----------------------------------------------------------------------------
 
     def next_step(self, asked):
         """A page, an error code, or the session to answer for."""
@@ -621,7 +649,11 @@ class Model:
         if asked.prompt == "select_account" and asked.session is None:
             return CHOOSE
         is_ambiguous = len(here) > 1 and asked.session is None and not is_silent
-        if self.needs_consent(session.person, asked.client, asked.scope) or is_ambiguous or asked.prompt == "consent":
+        if (
+            self.needs_consent(session.person, asked.client, asked.scope)
+            or is_ambiguous
+            or asked.prompt == "consent"
+        ):
             return "consent_required" if is_silent else CONSENT
         return session
 
@@ -655,7 +687,10 @@ class Model:
     def end_tokens(self, person=None, client=None):
         """`tokens revoke`: the codes and tokens of a person, of a client, or of one at the other."""
         for credential in [*self.codes, *self.families]:
-            if (person or credential.person, client or credential.client) == (credential.person, credential.client):
+            if (person or credential.person, client or credential.client) == (
+                credential.person,
+                credential.client,
+            ):
                 credential.is_ended = True
         if person is None:
             self.machine_tokens = [token for token in self.machine_tokens if token.client is not client]

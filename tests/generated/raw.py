@@ -1,4 +1,5 @@
-"""A request as bytes, which no HTTP client has put in order, and its answer: straight to the WSGI app, or over a socket.
+"""A request as bytes, which no HTTP client has put in order, and its answer: straight to the WSGI app, or
+over a socket.
 
 `Parts` are what a request is made of before it is encoded; `ways.py` changes them.
 """
@@ -59,7 +60,10 @@ class RawRequest:
         return environ
 
     def wire(self):
-        """What goes over a socket. Nothing is escaped, so a value may end its line and begin another request."""
+        """What goes over a socket.
+
+        Nothing is escaped, so a value may end its line and begin another request.
+        """
         lines = [b"%s %s HTTP/1.1" % (self.method, self.target)]
         lines += [b"%s: %s" % header for header in self.headers]
         return b"\r\n".join([*lines, b"", self.body])
@@ -73,7 +77,11 @@ class Answer:
 
     def __str__(self):
         return "\n".join(
-            [str(self.status), *(f"{name}: {text[:300]}" for name, text in self.headers), repr(self.body[:300])]
+            [
+                str(self.status),
+                *(f"{name}: {text[:300]}" for name, text in self.headers),
+                repr(self.body[:300]),
+            ]
         )
 
 
@@ -83,7 +91,7 @@ def send(app, request):
     return Answer(int(status.split()[0]), headers, b"".join(chunks))
 
 
-# ---- the parts of a request ---------------------------------------------------------------------------------------
+# ---- the parts of a request --------------------------------------------------------------------------------
 
 Pairs = tuple[tuple[bytes, bytes | None], ...]  # None: a name without an equals sign
 
@@ -110,7 +118,9 @@ class Parts:
         return RawRequest(self.method, target, tuple(headers.items()), body)
 
     def with_header(self, name, lines):
-        """The request with these lines in place of the header, each a value; none for a header that is left out."""
+        """The request with these lines in place of the header, each a value; none for a header that is left
+        out.
+        """
         request = self.request()
         others = tuple(header for header in request.headers if header[0] != name)
         return replace(request, headers=(*others, *((name, line) for line in lines)))
@@ -121,12 +131,15 @@ class Parts:
 
 def pairs(values):
     return tuple(
-        (name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in values.items()
+        (name.encode(), value if isinstance(value, bytes) else value.encode())
+        for name, value in values.items()
     )
 
 
 def urlencoded(pairs):
-    return b"&".join(quoted(name) if value is None else quoted(name) + b"=" + quoted(value) for name, value in pairs)
+    return b"&".join(
+        quoted(name) if value is None else quoted(name) + b"=" + quoted(value) for name, value in pairs
+    )
 
 
 def quoted(text):

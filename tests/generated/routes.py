@@ -1,7 +1,9 @@
-"""Every route with the parameters it reads, and right requests to change: of strangers, and of callers past the first checks.
+"""Every route with the parameters it reads, and right requests to change: of strangers, and of callers past
+the first checks.
 
-A `Case` is a caller at a route. Its `parts` seed what the request needs (a live code, a ticket, a session) and are built anew for
-each request, because one that succeeds spends it. `World` is an app, in memory or on the database of a live server, with people.
+A `Case` is a caller at a route. Its `parts` seed what the request needs (a live code, a ticket, a session)
+and are built anew for each request, because one that succeeds spends it. `World` is an app, in memory or on
+the database of a live server, with people.
 """
 
 import json
@@ -40,8 +42,8 @@ from tests.generated.checks import AFTER_LOGOUT
 from tests.generated.raw import Parts, pairs
 
 SPA_ORIGIN = "https://spa.example"
-# Carol signs in again and again, Eve changes her password, Fay looks at her sessions; Dan has allowed the client everything. Ids
-# that PostgreSQL will not soon give to somebody else.
+# Carol signs in again and again, Eve changes her password, Fay looks at her sessions; Dan has allowed the
+# client everything. Ids that PostgreSQL will not soon give to somebody else.
 ADA, BYSTANDER, CAROL, DAN, EVE, FAY = range(1_000_001, 1_000_007)
 SCOPE = "openid profile email"
 AUTHORIZATION = AUTHORIZATION_REQUEST | {
@@ -106,13 +108,19 @@ class World:
             a_client(scope=SCOPE, extra_metadata=own_keys),
             a_client(client_id="post", token_endpoint_auth_method="client_secret_post"),
             a_client(client_id="keys", token_endpoint_auth_method="private_key_jwt", extra_metadata=own_keys),
-            a_client(client_id="hmac", token_endpoint_auth_method="client_secret_jwt", sealed_client_secret=secret),
+            a_client(
+                client_id="hmac", token_endpoint_auth_method="client_secret_jwt", sealed_client_secret=secret
+            ),
             a_client(client_id="jwt", scope=SCOPE, extra_metadata=WITH_JWTS),
             a_client(client_id="lax", require_pkce=False),
             a_public_client(),
             a_machine(token_endpoint_auth_method="client_secret_post", extra_metadata=WITH_JWTS),
             a_client(
-                client_id="api", is_resource_server=True, grant_types=[], redirect_uris=[], extra_metadata=WITH_JWTS
+                client_id="api",
+                is_resource_server=True,
+                grant_types=[],
+                redirect_uris=[],
+                extra_metadata=WITH_JWTS,
             ),
             ClientOrigin(client_id="spa", origin=SPA_ORIGIN),
             Consent(user_id=DAN, client_id="web", scope=f"{SCOPE} offline_access", granted_at=clock.now()),
@@ -127,12 +135,22 @@ class World:
                 db.session.flush()
             db.session.commit()
 
-    # ---- credentials ----------------------------------------------------------------------------------------------
+    # ---- credentials ---------------------------------------------------------------------------------------
 
     def code(self, client_id="web", **changed):
         code = credentials.new_authorization_code()
-        openid = {"nonce": "the nonce", "acr": ACR_PASSWORD, "amr": ["pwd"], "claims": {"id_token": {"name": None}}}
-        values = {"client_id": client_id, "user_id": ADA, "scope": SCOPE, "sealed_openid": encrypt(openid, code)}
+        openid = {
+            "nonce": "the nonce",
+            "acr": ACR_PASSWORD,
+            "amr": ["pwd"],
+            "claims": {"id_token": {"name": None}},
+        }
+        values = {
+            "client_id": client_id,
+            "user_id": ADA,
+            "scope": SCOPE,
+            "sealed_openid": encrypt(openid, code),
+        }
         self.store(a_code(code, **values | changed))
         return code
 
@@ -150,7 +168,8 @@ class World:
                 access_token_scope=SCOPE,
                 openid={"acr": ACR_PASSWORD, "amr": ["pwd"]},
                 access_token_digest=credentials.digest(access_token),
-                access_token_expires_at=clock.now() + 3_600,  # a long run takes longer than the usual ten minutes
+                # a long run takes longer than the usual ten minutes
+                access_token_expires_at=clock.now() + 3_600,
             )
         )
         return refresh_token
@@ -168,7 +187,9 @@ class World:
         if (user_id, client_id) not in self.hints:
             with self.app.app_context():
                 sub = db.session.get(User, user_id).sub
-            self.hints[user_id, client_id] = self.sign({"sub": sub, "aud": client_id, "auth_time": clock.now()}, "JWT")
+            self.hints[user_id, client_id] = self.sign(
+                {"sub": sub, "aud": client_id, "auth_time": clock.now()}, "JWT"
+            )
         return self.hints[user_id, client_id]
 
     def sign(self, claims, typ):
@@ -189,7 +210,10 @@ class World:
         return jose.sign(claims, client_key())
 
     def browser(self, *user_ids):
-        """A browser that has been here, with nobody signed in or these people. It stays the same: nobody signs out with it."""
+        """A browser that has been here, with nobody signed in or these people.
+
+        It stays the same: nobody signs out with it.
+        """
         if user_ids not in self.browsers:
             self.browsers[user_ids] = self.new_browser(*user_ids)
         return self.browsers[user_ids]
@@ -227,7 +251,7 @@ class World:
             db.session.commit()
         return ticket
 
-    # ---- parts of requests ----------------------------------------------------------------------------------------
+    # ---- parts of requests ---------------------------------------------------------------------------------
 
     def get(self, path, query=None, **headers):
         return Parts(b"GET", path, pairs(query or {}), None, self.headers(headers))
@@ -253,7 +277,9 @@ class Browser:
 
 @dataclass(frozen=True)
 class Case:
-    """A caller at a route: `query` and `form` name the parameters under test, `status` is what the right request is answered."""
+    """A caller at a route: `query` and `form` name the parameters under test, `status` is what the right
+    request is answered.
+    """
 
     name: str
     parts: Callable[[World], Parts]
@@ -265,7 +291,9 @@ class Case:
         return self.name
 
     def parameters(self):
-        return [("query", name.encode()) for name in self.query] + [("form", name.encode()) for name in self.form]
+        return [("query", name.encode()) for name in self.query] + [
+            ("form", name.encode()) for name in self.form
+        ]
 
 
 def basic(client_id):
@@ -290,15 +318,24 @@ REFRESH_PARAMETERS = ("grant_type", "refresh_token", "scope", *CLIENT_PARAMETERS
 MACHINE_PARAMETERS = ("grant_type", "scope", *CLIENT_PARAMETERS)
 TOKEN_PARAMETERS = ("token", "token_type_hint", *CLIENT_PARAMETERS)
 CONSENT_PARAMETERS = ("csrf_token", "ticket", "client_id", "decision", "account")
-LOGOUT_PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales")
+LOGOUT_PARAMETERS = (
+    "id_token_hint",
+    "client_id",
+    "post_logout_redirect_uri",
+    "state",
+    "logout_hint",
+    "ui_locales",
+)
 UNKNOWN = ("unknown",)  # where nothing is read, that is what is proved
 
 
-# ---- callers --------------------------------------------------------------------------------------------------------
+# ---- callers -----------------------------------------------------------------------------------------------
 
 
 def allowed_before(**changed):
-    return lambda world: world.get(b"/oauth/authorize", AUTHORIZATION | changed, Cookie=world.browser(DAN).cookie)
+    return lambda world: world.get(
+        b"/oauth/authorize", AUTHORIZATION | changed, Cookie=world.browser(DAN).cookie
+    )
 
 
 def to_be_asked_about(world):
@@ -314,7 +351,12 @@ def one_of_two_people(world):
 
 
 def signed_request(world):
-    query = {"client_id": "web", "response_type": "code", "scope": "openid", "request": world.request_object()}
+    query = {
+        "client_id": "web",
+        "response_type": "code",
+        "scope": "openid",
+        "request": world.request_object(),
+    }
     return world.get(b"/oauth/authorize", query, Cookie=world.browser(DAN).cookie)
 
 
@@ -356,7 +398,9 @@ def code_of(owner, prove=by_header):
 
     def exchange(world):
         form, headers = prove(world, owner)
-        return world.post(b"/oauth/token", code_request(world.code(owner), scope="profile", **form), **headers)
+        return world.post(
+            b"/oauth/token", code_request(world.code(owner), scope="profile", **form), **headers
+        )
 
     return exchange
 
@@ -377,7 +421,9 @@ def machine(world):
 
 def with_token(path, owner="web"):
     """A resource asked for with a token in the header."""
-    return lambda world: world.get(path, Authorization="Bearer " + world.access_token(owner), Origin=SPA_ORIGIN)
+    return lambda world: world.get(
+        path, Authorization="Bearer " + world.access_token(owner), Origin=SPA_ORIGIN
+    )
 
 
 def with_token_in_form(world):
@@ -500,7 +546,12 @@ SIGN_UP = {
     "password": PASSWORD,
     "keep": "on",
 }  # of an account that exists: nothing is stored
-INTROSPECT, REVOKE, USERINFO, JWKS = b"/oauth/introspect", b"/oauth/revoke", b"/oauth/userinfo", b"/oauth/jwks"
+INTROSPECT, REVOKE, USERINFO, JWKS = (
+    b"/oauth/introspect",
+    b"/oauth/revoke",
+    b"/oauth/userinfo",
+    b"/oauth/jwks",
+)
 METADATA = b"/.well-known/oauth-authorization-server"
 OPENID_METADATA = b"/.well-known/openid-configuration"
 STATIC = b"/static/ostiary.css"
@@ -523,8 +574,18 @@ CASES = [
     Case("readyz", stranger("GET", b"/readyz"), 200, UNKNOWN),
     Case("me of a stranger", stranger("GET", b"/api/me"), 401, ("access_token",)),
     Case("userinfo of a stranger", stranger("POST", USERINFO, {}), 401, ("access_token",), ("access_token",)),
-    Case("an authorization", stranger("GET", b"/oauth/authorize", query=AUTHORIZATION), 303, AUTHORIZATION_PARAMETERS),
-    Case("an OpenID one", stranger("GET", b"/oauth/authorize", query=AUTHORIZATION | OPENID), 303, OPENID_PARAMETERS),
+    Case(
+        "an authorization",
+        stranger("GET", b"/oauth/authorize", query=AUTHORIZATION),
+        303,
+        AUTHORIZATION_PARAMETERS,
+    ),
+    Case(
+        "an OpenID one",
+        stranger("GET", b"/oauth/authorize", query=AUTHORIZATION | OPENID),
+        303,
+        OPENID_PARAMETERS,
+    ),
     Case("one without PKCE", stranger("GET", b"/oauth/authorize", query=WITHOUT_PKCE), 303, PKCE_PARAMETERS),
     Case(
         "one by POST",
@@ -546,13 +607,21 @@ CASES = [
     Case("a pending one", pending, 200, ("ticket", "client_id")),
     Case("consent", consent_of(ADA), 303, (), CONSENT_PARAMETERS),
     Case("consent of a stranger", consent_of(), 303, (), CONSENT_PARAMETERS),
-    Case("a stranger's code", stranger("POST", b"/oauth/token", STRANGER_WITH_A_CODE), 401, (), CODE_PARAMETERS),
+    Case(
+        "a stranger's code", stranger("POST", b"/oauth/token", STRANGER_WITH_A_CODE), 401, (), CODE_PARAMETERS
+    ),
     Case("a code", code_of("web"), 200, (), CODE_PARAMETERS),
     Case("a code, public client", code_of("spa", by_name), 200, (), CODE_PARAMETERS),
     Case("a code, secret in the body", code_of("post", by_secret), 200, (), CODE_PARAMETERS),
-    Case("a code, signed", code_of("keys", by_assertion), 200, (), ("grant_type", "code", *CLIENT_PARAMETERS)),
     Case(
-        "a code, signed with the secret", code_of("hmac", by_assertion), 200, (), ("grant_type", *ASSERTION_PARAMETERS)
+        "a code, signed", code_of("keys", by_assertion), 200, (), ("grant_type", "code", *CLIENT_PARAMETERS)
+    ),
+    Case(
+        "a code, signed with the secret",
+        code_of("hmac", by_assertion),
+        200,
+        (),
+        ("grant_type", *ASSERTION_PARAMETERS),
     ),
     Case("a code for a JWT", code_of("jwt"), 200, (), ("grant_type", "code", "scope")),
     Case("a refresh", refresh_of("web", scope=SCOPE), 200, (), REFRESH_PARAMETERS),
@@ -567,7 +636,13 @@ CASES = [
     Case("a preflight", preflight(b"/oauth/token"), 204, UNKNOWN),
     Case("a preflight of the keys", preflight(b"/oauth/jwks"), 204, UNKNOWN),
     Case("a machine", machine, 200, (), MACHINE_PARAMETERS),
-    Case("introspection, stranger", stranger("POST", INTROSPECT, STRANGER_WITH_A_TOKEN), 401, (), TOKEN_PARAMETERS),
+    Case(
+        "introspection, stranger",
+        stranger("POST", INTROSPECT, STRANGER_WITH_A_TOKEN),
+        401,
+        (),
+        TOKEN_PARAMETERS,
+    ),
     Case("introspection", about_a_token(INTROSPECT, "api", "access_token"), 200, (), TOKEN_PARAMETERS),
     Case(
         "introspection, to be signed",
@@ -576,7 +651,13 @@ CASES = [
         (),
         ("token", "token_type_hint"),
     ),
-    Case("introspection by the client", about_a_token(INTROSPECT, "web", "refresh_token"), 200, (), TOKEN_PARAMETERS),
+    Case(
+        "introspection by the client",
+        about_a_token(INTROSPECT, "web", "refresh_token"),
+        200,
+        (),
+        TOKEN_PARAMETERS,
+    ),
     Case("revocation, stranger", stranger("POST", REVOKE, STRANGER_WITH_A_TOKEN), 401, (), TOKEN_PARAMETERS),
     Case("revocation", about_a_token(REVOKE, "web", "refresh_token"), 200, (), TOKEN_PARAMETERS),
     Case(
@@ -608,7 +689,13 @@ CASES = [
     Case("account chosen", choice_of_account, 303, ("next",), ("csrf_token", "account")),
     Case("sign-out page", page_of(b"/logout", ADA, DAN), 200, UNKNOWN),
     Case("sign-out", sign_out, 303, (), ("csrf_token", "who", "ticket")),
-    Case("sign-out of a stranger", page_form(b"/logout", {"ticket": "x"}), 303, (), ("csrf_token", "who", "ticket")),
+    Case(
+        "sign-out of a stranger",
+        page_form(b"/logout", {"ticket": "x"}),
+        303,
+        (),
+        ("csrf_token", "who", "ticket"),
+    ),
     Case("sign-out by a client", sent_to_sign_out, 303, LOGOUT_PARAMETERS),
     Case("sign-out by a client, to be asked", sent_to_be_asked, 200, LOGOUT_PARAMETERS),
     Case("sign-out by a client's form", sent_by_form, 303, (), (*LOGOUT_PARAMETERS, "who")),

@@ -1,7 +1,8 @@
-"""Hostile values as JSON, and their places in what is signed or asked for in JSON: request objects, assertions, `claims`.
+"""Hostile values as JSON, and their places in what is signed or asked for in JSON: request objects,
+assertions, `claims`.
 
-A value in a token that was signed with the right key gets past the signature, to everything that reads it. `bend` signs the token
-again after the change. `BENT_TOKENS` are ways to spoil one without a key.
+A value in a token that was signed with the right key gets past the signature, to everything that reads it.
+`bend` signs the token again after the change. `BENT_TOKENS` are ways to spoil one without a key.
 """
 
 import json
@@ -65,13 +66,17 @@ ODD_KINDS = {
     "fraction": FRACTION.map(literal),
     "soon": st.integers(0, 600).map(lambda seconds: literal(f"{clock.now() + seconds}.5")),
     "no number": st.sampled_from(["NaN", "-Infinity", "1e999", "-1e999", "0x10", "1_000", "01"]).map(literal),
-    "word": st.sampled_from(["null", "true", "false", "[]", "{}", '""', "[null]", '[""]', "{}{}"]).map(literal),
+    "word": st.sampled_from(["null", "true", "false", "[]", "{}", '""', "[null]", '[""]', "{}{}"]).map(
+        literal
+    ),
     "list": st.lists(INSIDE, min_size=1, max_size=150).map(lambda texts: literal(f"[{','.join(texts)}]")),
     "object": INSIDE.map(lambda text: literal(f'{{"essential": true, "value": {text}, "values": [{text}]}}')),
     "nested": st.builds(nested, BRACKETS, st.integers(2, 12), INSIDE).map(literal),
     "deeply nested": st.builds(nested, BRACKETS, st.integers(500, 900), INSIDE).map(literal),
     # Hypothesis lets code recurse twice as deeply as it may in a server.
-    "more deeply nested": st.builds(nested, st.just(("[", "]")), st.integers(1_100, 1_800), INSIDE).map(literal),
+    "more deeply nested": st.builds(nested, st.just(("[", "]")), st.integers(1_100, 1_800), INSIDE).map(
+        literal
+    ),
     "doubled member": LETTERS.map(lambda name: literal(f'1, "{name}": 2, "{name}": 3')),
 }
 
@@ -82,7 +87,7 @@ def json_values():
     return st.fixed_dictionaries(texts | ODD_KINDS)
 
 
-# ---- places -----------------------------------------------------------------------------------------------------------
+# ---- places ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ def with_member(members, place, text):
     return f'{json.dumps(others)[:-1]}, "{place.name.decode()}": {place.fill(text)}}}'
 
 
-# ---- without a key: from a token and a value to what is sent ------------------------------------------------------------
+# ---- without a key: from a token and a value to what is sent -----------------------------------------------
 
 
 def with_segment(number, change):
@@ -170,9 +175,13 @@ BENT_TOKENS = {
         "value in the middle": lambda segment, value: (
             segment[: len(segment) // 2] + value + segment[len(segment) // 2 :]
         ),
-        "encoded value over the start": lambda segment, value: encoded(value) + segment[len(encoded(value)) :],
+        "encoded value over the start": lambda segment, value: (
+            encoded(value) + segment[len(encoded(value)) :]
+        ),
         "a string of JSON": lambda segment, value: encoded(as_json_text(value).text),
-        "an object of JSON": lambda segment, value: encoded(f'{{"alg": "ES256", "iss": {as_json_text(value).text}}}'),
+        "an object of JSON": lambda segment, value: encoded(
+            f'{{"alg": "ES256", "iss": {as_json_text(value).text}}}'
+        ),
     }.items()
     for number in range(3)
 } | {

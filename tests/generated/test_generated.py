@@ -1,9 +1,10 @@
 """Whatever arrives in a parameter, a header or a path, the answer is in order, and nothing is lost.
 
-Ten kinds of hostile values (`values.py`) go into every parameter in every way (`ways.py`) and into every header, from strangers and
-from callers past the first checks (`routes.py`), and into the JSON of what clients sign (`signed.py`); `checks.py` says what must
-hold of each answer, `watch.py` sees what it leaves behind. The routes come from the app's own map, and what is read of a request is
-watched: a route, parameter, header or cookie that is not named fails here.
+Ten kinds of hostile values (`values.py`) go into every parameter in every way (`ways.py`) and into every
+header, from strangers and from callers past the first checks (`routes.py`), and into the JSON of what clients
+sign (`signed.py`); `checks.py` says what must hold of each answer, `watch.py` sees what it leaves behind. The
+routes come from the app's own map, and what is read of a request is watched: a route, parameter, header or
+cookie that is not named fails here.
 """
 
 import itertools
@@ -73,7 +74,19 @@ FEW = int(
     os.environ.get("TEST_EXAMPLES", "5")
 )  # of headers that every route reads alike, and of paths, in the long form
 THROTTLED = (b"/oauth/token", b"/oauth/introspect", b"/oauth/revoke", b"/login", b"/signup")
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "GE\xe9T"]
+METHODS = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "PROPFIND",
+    "GE\xe9T",
+]
 
 SIMPLEST = next(case for case in CASES if case.name == "healthz")
 
@@ -88,7 +101,7 @@ def of_each(cases):
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
-# ---- the app under test -----------------------------------------------------------------------------------------------
+# ---- the app under test ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -148,13 +161,14 @@ def is_live(world):
     return send(world.app, world.get(b"/api/me", Authorization=authorization).request()).status == 200
 
 
-# ---- what is asked ----------------------------------------------------------------------------------------------------
+# ---- what is asked -----------------------------------------------------------------------------------------
 
 
 def for_values(name, examples, is_long=False, *, values=ten_values):
     """Run a function with dictionaries of values. They are the same ones each time, but for the long form.
 
-    Nothing is shrunk: a function sends hundreds of requests for each dictionary, and the one that failed is shown.
+    Nothing is shrunk: a function sends hundreds of requests for each dictionary, and the one that failed is
+    shown.
     """
     options = settings(
         max_examples=examples,
@@ -209,7 +223,9 @@ TURNS = itertools.count()
 
 
 def check_parameters(world, case, values, other_ways, **allowed):
-    """Each value in place of each parameter, and each of these other ways to send it with one of the values."""
+    """Each value in place of each parameter, and each of these other ways to send it with one of
+    the values.
+    """
     for number, (place, name) in enumerate(case.parameters()):
         kinds = [*list(values)[number % len(values) :], *list(values)[: number % len(values)]]
         ways = [(instead, kind) for kind in kinds]
@@ -255,9 +271,13 @@ def headers_read(world, case):
 
 
 def headers_of_view(world, case):
-    """What is read for the simplest of all requests too is read by the same code for every route: these are not."""
+    """What is read for the simplest of all requests too is read by the same code for every route: these are
+    not.
+    """
     before_views = names_read(world, SIMPLEST)
-    return {name: ways for name, ways in headers_read(world, case).items() if key_of(name) not in before_views}
+    return {
+        name: ways for name, ways in headers_read(world, case).items() if key_of(name) not in before_views
+    }
 
 
 def without(headers, others):
@@ -305,7 +325,9 @@ def test_other_headers(world, case, is_long):
         kinds = list(values)
         for turn, kind in enumerate(kinds):
             request = case.parts(world).request()
-            more = tuple((name, values[kinds[(number + turn) % len(kinds)]]) for number, name in enumerate(names))
+            more = tuple(
+                (name, values[kinds[(number + turn) % len(kinds)]]) for number, name in enumerate(names)
+            )
             request = replace(request, headers=request.headers + more)
             check(world, request, values[kind], f"{case.name}: other headers ({kind} first)")
 
@@ -326,7 +348,7 @@ def test_paths(world, case, is_long):
     run()
 
 
-# ---- what is signed -----------------------------------------------------------------------------------------------------
+# ---- what is signed ----------------------------------------------------------------------------------------
 
 
 def check_json(world, values, places, make):
@@ -387,17 +409,26 @@ def test_claims_parameter(world, is_long):
 @pytest.mark.threat("T164")
 @in_both_lengths
 def test_bent_tokens(world, is_long):
-    """A token that was good, with a value in one of its segments: as a hint, as an assertion, as an access token."""
+    """A token that was good, with a value in one of its segments: as a hint, as an assertion, as an access
+    token.
+    """
     places = {
         "id_token_hint": lambda token: world.get(
             b"/oauth/authorize", AUTHORIZATION | {"id_token_hint": token}, Cookie=world.browser(DAN).cookie
         ),
         "hint of a sign-out": lambda token: world.get(b"/oauth/logout", {"id_token_hint": token}),
-        "client_assertion": lambda token: world.post(b"/oauth/revoke", {"token": "x", **with_assertion(token)}),
+        "client_assertion": lambda token: world.post(
+            b"/oauth/revoke", {"token": "x", **with_assertion(token)}
+        ),
         "request": lambda token: world.get(b"/oauth/authorize", {"client_id": "web", "request": token}),
         "access_token": lambda token: world.post(b"/oauth/userinfo", {"access_token": token}),
     }
-    tokens = [world.id_token(DAN), world.assertion("keys"), world.request_object(), world.signed_access_token()]
+    tokens = [
+        world.id_token(DAN),
+        world.assertion("keys"),
+        world.request_object(),
+        world.signed_access_token(),
+    ]
 
     @for_values("bent tokens", LONG if is_long else SHORT, is_long)
     def run(values):
@@ -410,12 +441,18 @@ def test_bent_tokens(world, is_long):
     run()
 
 
-# ---- nothing is left out ------------------------------------------------------------------------------------------------
+# ---- nothing is left out -----------------------------------------------------------------------------------
 
 
 def routes(app):
-    """Every address with its method: what Flask adds by itself (HEAD, OPTIONS) is asked for in `test_methods`."""
-    return {(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}}
+    """Every address with its method: what Flask adds by itself (HEAD, OPTIONS) is asked for in
+    `test_methods`.
+    """
+    return {
+        (rule.rule, method)
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
 
 
 def routes_of_cases(world):
@@ -541,7 +578,9 @@ class WatchedEnviron(dict):
 
 
 def names_read(world, case):
-    """The names of the headers that are asked for while the right request is answered, as WSGI spells them."""
+    """The names of the headers that are asked for while the right request is answered, as WSGI
+    spells them.
+    """
     seen = set()
     run_wsgi_app(world.app, WatchedEnviron(case.parts(world).request().environ(), seen), buffered=True)
     return {key.removeprefix("HTTP_") for key in seen if key.startswith(("HTTP_", "CONTENT_"))}
@@ -558,7 +597,7 @@ def test_no_other_header_is_read(world, case):
     assert read <= {key_of(name) for name in headers_of(case)}
 
 
-# ---- methods, throttles, and what is left afterwards --------------------------------------------------------------------
+# ---- methods, throttles, and what is left afterwards -------------------------------------------------------
 
 
 @pytest.mark.threat("T164")

@@ -1,8 +1,8 @@
-"""Generated requests over sockets to the shipped server: parameters, headers and paths, and bytes that are no HTTP at all. And, on
-PostgreSQL, what only that refuses, in every parameter.
+"""Generated requests over sockets to the shipped server: parameters, headers and paths, and bytes that are no
+HTTP at all. And, on PostgreSQL, what only that refuses, in every parameter.
 
-The values, ways and callers are those of `test_generated.py`. Whatever arrives, no worker fails, dawdles or grows, no answer
-repeats it, and nothing that was issued is lost.
+The values, ways and callers are those of `test_generated.py`. Whatever arrives, no worker fails, dawdles or
+grows, no answer repeats it, and nothing that was issued is lost.
 """
 
 import json
@@ -48,7 +48,9 @@ SHORT, MIDDLE, LONG, WARM = (
 SECONDS, MEGABYTES = 1.0, 20
 USES = 10  # of the same code, ticket or session, before new ones are seeded
 WAYS = [instead, instead, *OTHER_WAYS]
-ALL_HEADERS = list((HEADERS | HEADERS_OF_FILES | HEADERS_OF_FORMS | HEADERS_OF_INTROSPECTION | UNREAD_HEADERS).items())
+ALL_HEADERS = list(
+    (HEADERS | HEADERS_OF_FILES | HEADERS_OF_FORMS | HEADERS_OF_INTROSPECTION | UNREAD_HEADERS).items()
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -136,7 +138,9 @@ def make(plan, parts):
 
 
 class Load:
-    """Sends plans, a few at once, and checks each answer; `answers` counts the statuses, `slowest` is in seconds."""
+    """Sends plans, a few at once, and checks each answer; `answers` counts the statuses, `slowest` is in
+    seconds.
+    """
 
     def __init__(self, server, world):
         self.server = server
@@ -149,7 +153,9 @@ class Load:
 
     def send(self, plans):
         made = [make(plan, self.stock.take(plan.case)) for plan in plans]
-        for plan, (request, name, sent), timed in zip(plans, made, self.pool.map(self.exchange, made), strict=True):
+        for plan, (request, name, sent), timed in zip(
+            plans, made, self.pool.map(self.exchange, made), strict=True
+        ):
             check(plan, request, name, sent, timed)
             self.answers[timed.answer and timed.answer.status] += 1
             self.slowest = max(self.slowest, timed.seconds)
@@ -157,7 +163,9 @@ class Load:
             self.warm = resident(self.server)
 
     def exchange(self, made):
-        """A request that took too long is sent again: whatever else this machine does, one of two is quick."""
+        """A request that took too long is sent again: whatever else this machine does, one of two
+        is quick.
+        """
         request, _name, sent = made
         timed = exchange(self.server.port, sent, request.method)
         return timed if timed.seconds <= SECONDS else exchange(self.server.port, sent, request.method)
@@ -233,11 +241,14 @@ def test_a_server_under_generated_load(server, world, requests):
     assert "bug:" not in server.log() and "Traceback" not in server.log()
     if load.warm is not None:
         for before, after in zip(load.warm, resident(server), strict=True):
-            assert after - before < MEGABYTES, f"{before:.1f} MB after {WARM} requests, {after:.1f} MB after {requests}"
+            assert after - before < MEGABYTES, (
+                f"{before:.1f} MB after {WARM} requests, {after:.1f} MB after {requests}"
+            )
     assert_nothing_is_lost(server, world)
 
 
-# SQLite takes them all. In a text, as a number; half a surrogate pair; letters beyond the 16-bit plane; longer than any column.
+# SQLite takes them all. In a text, as a number; half a surrogate pair; letters beyond the 16-bit plane;
+# longer than any column.
 REFUSED_BY_SERVERS = [
     b"x\0y",
     b"9" * 99,

@@ -1,8 +1,9 @@
-"""Clients, people, operators and thieves against the model, in orders that nobody thought of (Hypothesis, stateful testing).
+"""Clients, people, operators and thieves against the model, in orders that nobody thought of (Hypothesis,
+stateful testing).
 
-Each step is sent through the front door and predicted by `model.py`; after each step the rows must be those of the model. The clock
-is a double: time passes only where a step says so. Short form: the same steps each time. Long form: others each time, by a seed
-that a failure prints; `TEST_SEED=…` repeats it.
+Each step is sent through the front door and predicted by `model.py`; after each step the rows must be those
+of the model. The clock is a double: time passes only where a step says so. Short form: the same steps each
+time. Long form: others each time, by a seed that a failure prints; `TEST_SEED=…` repeats it.
 """
 
 import logging
@@ -98,7 +99,10 @@ def words(scope):
 
 
 def among(*finds):
-    """One of what the model has at that moment. With several ways to find some, each is as likely as the others."""
+    """One of what the model has at that moment.
+
+    With several ways to find some, each is as likely as the others.
+    """
 
     def choose(machine):
         found = [find(machine.model) for find in finds]
@@ -166,9 +170,12 @@ people = among(lambda world: world.people)
 browsers = among(all_browsers)
 clients = among(all_clients)
 scopes = st.sampled_from(SCOPES)
-# None: the client's own way, the client itself, the scope left out. They come most often, because a refusal leads nowhere.
+# None: the client's own way, the client itself, the scope left out. They come most often, because a refusal
+# leads nowhere.
 ways = st.sampled_from([None] * 8 + [BASIC, POST, NONE, WRONG_SECRET])
-some_client = st.sampled_from([True, True, True, False]).flatmap(lambda is_own: st.none() if is_own else clients)
+some_client = st.sampled_from([True, True, True, False]).flatmap(
+    lambda is_own: st.none() if is_own else clients
+)
 asked_scopes = st.sampled_from([None] * 6 + [*SCOPES, frozenset({"profile", "other"})])
 nudges = st.sampled_from([-1, 0, 1])  # microseconds
 edges = st.sampled_from(["leeway", "retry", "access", "refresh", "family"])
@@ -215,7 +222,7 @@ class Machine(RuleBasedStateMachine):
             logger.addHandler(handler)
             self.cleanup.callback(logger.removeHandler, handler)
 
-    # ---- the product ------------------------------------------------------------------------------------------------
+    # ---- the product ---------------------------------------------------------------------------------------
 
     def empty_the_tables(self):
         with self.app.app_context(), transaction():
@@ -268,7 +275,11 @@ class Machine(RuleBasedStateMachine):
         """Who signed in, when, and in which session: through all refreshes."""
         said, code = self.verified(text, "JWT"), access.family.code
         assert said["sub"] == code.person.name
-        assert (said["aud"], said.get("auth_time"), said.get("sid")) == (code.client.id, code.auth_time, code.sid)
+        assert (said["aud"], said.get("auth_time"), said.get("sid")) == (
+            code.client.id,
+            code.auth_time,
+            code.sid,
+        )
         assert said["iat"] == self.model.now
         assert said["at_hash"] == at_hash(access.text, "ES256")
 
@@ -283,11 +294,15 @@ class Machine(RuleBasedStateMachine):
             token.text = text
         assert text == token.text
 
-    # ---- codes ------------------------------------------------------------------------------------------------------
+    # ---- codes ---------------------------------------------------------------------------------------------
 
-    @rule(person=people, client=among(code_clients), scope=scopes, is_spent=st.sampled_from([True, True, False]))
+    @rule(
+        person=people, client=among(code_clients), scope=scopes, is_spent=st.sampled_from([True, True, False])
+    )
     def sign_in(self, person, client, scope, is_spent):
-        """A code as the consent page issues it: most come this way, because a page takes thirty times as long."""
+        """A code as the consent page issues it: most come this way, because a page takes thirty times as
+        long.
+        """
         self.enable(person)
         code = self.new_code(person, client, scope)
         if is_spent:
@@ -308,7 +323,9 @@ class Machine(RuleBasedStateMachine):
             self.nothing_differs()
 
     def session_of(self, person, client):
-        """The newest sign-in of the pair; where there is none it is made, so that few steps have nothing to work on."""
+        """The newest sign-in of the pair; where there is none it is made, so that few steps have nothing to
+        work on.
+        """
         if not any(map(self.model.may_be_refreshed, self.model.sessions(client, person)[:1])):
             self.sign_in(person, client, model.ALL_SCOPES, is_spent=True)
         return self.model.sessions(client, person)[0]
@@ -334,7 +351,9 @@ class Machine(RuleBasedStateMachine):
         return code
 
     def begin_session(self, person):
-        """In a browser that nobody opens here: without the pages, but for that as `browser.sign_in` does it."""
+        """In a browser that nobody opens here: without the pages, but for that as `browser.sign_in`
+        does it.
+        """
         now = self.model.now
         with self.app.app_context(), transaction():
             store.users.lock(person.id)
@@ -354,11 +373,15 @@ class Machine(RuleBasedStateMachine):
         is_spent=st.booleans(),
     )
     def ask_person(self, browser, person, client, scope, prompt, decision, is_spent):
-        """Through the pages: sign-in, choice of an account, consent, as far as the request and who is here make them necessary."""
+        """Through the pages: sign-in, choice of an account, consent, as far as the request and who is here
+        make them necessary.
+        """
         http, asked = self.browsers[browser], model.Asked(browser, client, scope, prompt)
         page = steps.ask(http, client_id=client.id, scope=words(scope), prompt=prompt)
         while (step := self.model.next_step(asked)) in (LOGIN, CHOOSE):
-            page = self.sign_in_at(page, person, browser) if step == LOGIN else self.choose(page, person, asked)
+            page = (
+                self.sign_in_at(page, person, browser) if step == LOGIN else self.choose(page, person, asked)
+            )
             if page is None:
                 return
             asked.session, asked.is_proven = browser.sessions[0], asked.is_proven or step == LOGIN
@@ -402,7 +425,9 @@ class Machine(RuleBasedStateMachine):
 
     def sign_in_at(self, page, person, browser):
         """The answer to the form; None where the person is not let in."""
-        page = steps.press(self.browsers[browser], page, "Sign in", email=email(person), password=steps.PASSWORD)
+        page = steps.press(
+            self.browsers[browser], page, "Sign in", email=email(person), password=steps.PASSWORD
+        )
         assert page.status_code == (400 if person.is_disabled else 303)
         if person.is_disabled:
             return None
@@ -432,10 +457,12 @@ class Machine(RuleBasedStateMachine):
         assert session.sids.setdefault(client, sid) == sid
         return self.model.issue_code(client, session, scope, text)
 
-    # ---- the end of sessions ----------------------------------------------------------------------------------------
+    # ---- the end of sessions -------------------------------------------------------------------------------
 
     @any_of(lambda world: any(map(world.accounts, world.browsers)))
-    @rule(browser=among(lambda world: list(filter(world.accounts, world.browsers))), is_everybody=st.booleans())
+    @rule(
+        browser=among(lambda world: list(filter(world.accounts, world.browsers))), is_everybody=st.booleans()
+    )
     def sign_out(self, browser, is_everybody):
         """At the sign-out page, which knows two buttons where two people are."""
         http, here = self.browsers[browser], self.model.accounts(browser)
@@ -473,16 +500,23 @@ class Machine(RuleBasedStateMachine):
         """Of several slots that became free the database takes which it likes, and keeps it."""
         digest = credentials.digest(family.access.text)
         with self.app.app_context():
-            slot = db.session.scalar(select(models.Token.slot).where(models.Token.access_token_digest == digest))
+            slot = db.session.scalar(
+                select(models.Token.slot).where(models.Token.access_token_digest == digest)
+            )
         assert slot in family.slots
         family.slots = {slot}
 
     @any_of(Model.spent_codes)
-    @rule(code=among(Model.replayable_codes, Model.spent_codes), redirect_uri=st.sampled_from([REDIRECT_URI, None]))
+    @rule(
+        code=among(Model.replayable_codes, Model.spent_codes),
+        redirect_uri=st.sampled_from([REDIRECT_URI, None]),
+    )
     def replay_code(self, code, redirect_uri):
         self.exchange(code, redirect_uri=redirect_uri)
 
-    @rule(code=among(Model.pending_codes, Model.replayable_codes, all_codes), client=clients, mistake=mistakes)
+    @rule(
+        code=among(Model.pending_codes, Model.replayable_codes, all_codes), client=clients, mistake=mistakes
+    )
     def exchange_somehow(self, code, client, mistake):
         if mistake == "client":
             self.exchange(code, client)
@@ -495,7 +529,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(times):
             self.exchange(code, code_verifier=OTHER_VERIFIER)
 
-    # ---- refresh ----------------------------------------------------------------------------------------------------
+    # ---- refresh -------------------------------------------------------------------------------------------
 
     def refresh(self, token, client=None, way=None, scope=None):
         client = client or token.client
@@ -505,7 +539,9 @@ class Machine(RuleBasedStateMachine):
 
     def send_refresh(self, text, client, way, scope, expected):
         asked = None if scope is None else words(scope)
-        answer = self.post("/oauth/token", client, way, grant_type="refresh_token", refresh_token=text, scope=asked)
+        answer = self.post(
+            "/oauth/token", client, way, grant_type="refresh_token", refresh_token=text, scope=asked
+        )
         self.check_pair(answer, expected)
 
     @rule(person=people, client=among(refreshing_clients), scope=asked_scopes)
@@ -529,7 +565,8 @@ class Machine(RuleBasedStateMachine):
         way=st.sampled_from([None, None, None, BASIC, POST]),
     )
     def lose_an_answer(self, person, client, scope, early, edge, nudge, late, way):
-        """A refresh whose answer somebody may have, who uses it or not, and a repeat at one side of a moment that matters.
+        """A refresh whose answer somebody may have, who uses it or not, and a repeat at one side of a moment
+        that matters.
 
         way: in which the client authenticates from the repeat on.
         """
@@ -557,7 +594,9 @@ class Machine(RuleBasedStateMachine):
         nudge=nudges,
     )
     def present_an_ancestor(self, person, client, refreshes, generation, action, nudge):
-        """Of a family that was refreshed a few times, at one side of the leeway's end: what is known stays a token of it."""
+        """Of a family that was refreshed a few times, at one side of the leeway's end: what is known stays a
+        token of it.
+        """
         family = self.session_of(person, client)
         generations = [family.current]
         for _ in range(refreshes):
@@ -574,7 +613,12 @@ class Machine(RuleBasedStateMachine):
         else:
             self.introspect(token, client)
 
-    @rule(token=among(ancestors, ancestors, all_refresh_tokens), client=some_client, way=ways, scope=asked_scopes)
+    @rule(
+        token=among(ancestors, ancestors, all_refresh_tokens),
+        client=some_client,
+        way=ways,
+        scope=asked_scopes,
+    )
     def refresh_somehow(self, **given):
         """Any token that there ever was, by anybody."""
         self.refresh(**given)
@@ -586,14 +630,16 @@ class Machine(RuleBasedStateMachine):
         path=st.sampled_from(["/oauth/token", "/oauth/revoke"]),
     )
     def forge(self, person, client, is_of_family, path):
-        """A refresh token whose tag is wrong, with the family part of a real one or one that is made up: it does nothing."""
+        """A refresh token whose tag is wrong, with the family part of a real one or one that is made up: it
+        does nothing.
+        """
         text = forged(self.session_of(person, client).current.text if is_of_family else a_refresh_token())
         if path == "/oauth/revoke":
             check_status(self.post(path, client, client.way, token=text), model.OK)
         else:
             self.send_refresh(text, client, client.way, None, self.model.refresh(client, client.way, None))
 
-    # ---- machines ---------------------------------------------------------------------------------------------------
+    # ---- machines ------------------------------------------------------------------------------------------
 
     @rule(client=among(machines, machines, all_clients), way=ways, use=uses)
     def client_credentials(self, client, way, use):
@@ -603,7 +649,7 @@ class Machine(RuleBasedStateMachine):
         if expected.access:
             self.use(expected.access, use)
 
-    # ---- use, introspection, revocation -----------------------------------------------------------------------------
+    # ---- use, introspection, revocation --------------------------------------------------------------------
 
     @rule(token=among(Model.live_access_tokens, Model.live_access_tokens, all_access_tokens), use=uses)
     def use_token(self, token, use):
@@ -646,7 +692,9 @@ class Machine(RuleBasedStateMachine):
         assert answer.json["scope"] == words(token.scope)
         assert answer.json["exp"] == token.expires_at
 
-    @rule(token=among(ancestors, Model.live_access_tokens, all_tokens), client=some_client | clients, way=ways)
+    @rule(
+        token=among(ancestors, Model.live_access_tokens, all_tokens), client=some_client | clients, way=ways
+    )
     def introspect_somehow(self, token, client, way):
         self.introspect(token, client or token.client, way)
 
@@ -656,15 +704,19 @@ class Machine(RuleBasedStateMachine):
         expected = self.model.revoke(client, way, token)
         check_status(self.post("/oauth/revoke", client, way, token=token.text), expected)
 
-    @rule(token=among(ancestors, ancestors, Model.live_access_tokens, all_tokens), client=some_client, way=ways)
+    @rule(
+        token=among(ancestors, ancestors, Model.live_access_tokens, all_tokens), client=some_client, way=ways
+    )
     def revoke_somehow(self, **given):
         self.revoke(**given)
 
-    # ---- people and operators ---------------------------------------------------------------------------------------
+    # ---- people and operators ------------------------------------------------------------------------------
 
     @rule(person=people, client=clients, action=st.sampled_from(["sign-out", "disable", "revoke"]))
     def operate(self, person, client, action):
-        """`users sign-out`, `users disable`, `tokens revoke`, with the calls that the commands make; `enable` if disabled."""
+        """`users sign-out`, `users disable`, `tokens revoke`, with the calls that the commands make; `enable`
+        if disabled.
+        """
         if person.is_disabled:
             self.enable(person)
             return
@@ -690,16 +742,22 @@ class Machine(RuleBasedStateMachine):
         with self.app.app_context(), transaction():
             store.users.set_disabled(person.id, None)
 
-    @rule(client=among(code_clients), max_sessions=st.sampled_from([1, 2, 3]), way=st.sampled_from([BASIC, POST]))
+    @rule(
+        client=among(code_clients),
+        max_sessions=st.sampled_from([1, 2, 3]),
+        way=st.sampled_from([BASIC, POST]),
+    )
     def set_client(self, client, max_sessions, way):
         """`clients set --max-sessions … --auth-method …`: a public client stays one."""
         client.max_sessions = max_sessions
         client.way = NONE if client.way == NONE else way
         columns = {"max_sessions": max_sessions, "token_endpoint_auth_method": client.way}
         with self.app.app_context(), transaction():
-            db.session.execute(update(models.Client).where(models.Client.client_id == client.id).values(columns))
+            db.session.execute(
+                update(models.Client).where(models.Client.client_id == client.id).values(columns)
+            )
 
-    # ---- time -------------------------------------------------------------------------------------------------------
+    # ---- time ----------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 1, 1, 4, 4, 10, 10, 61, 61, 600, HOUR, DAY, 31 * DAY]))
     def wait(self, seconds):
@@ -735,7 +793,7 @@ class Machine(RuleBasedStateMachine):
             self.wait_for_edge(family, edge, nudge)
             self.refresh(family.current)
 
-    # ---- after every step -------------------------------------------------------------------------------------------
+    # ---- after every step ----------------------------------------------------------------------------------
 
     @invariant()
     def nothing_differs(self):
@@ -780,8 +838,11 @@ class Machine(RuleBasedStateMachine):
         for session, row in zip(there, rows, strict=True):
             is_seen = row.expires_at == self.model.now + model.BROWSER_SESSION_SECONDS
             if is_seen and session.ends_at > self.model.now >= session.last_seen_at + 3600:
-                session.last_seen_at = self.model.now  # `tests/pages/test_keep.py` has which requests are a use
-        assert rows == [(session.id, session.person.id, session.auth_time, session.ends_at) for session in there]
+                # `tests/pages/test_keep.py` has which requests are a use
+                session.last_seen_at = self.model.now
+        assert rows == [
+            (session.id, session.person.id, session.auth_time, session.ends_at) for session in there
+        ]
         assert db.session.scalar(COUNT_NOTICES) == self.model.notices
 
 
@@ -811,7 +872,9 @@ def email(person):
 
 
 def person_row(person):
-    return a_user(id=person.id, sub=person.name, name=person.name, email=email(person), password_hash=cheap_hash())
+    return a_user(
+        id=person.id, sub=person.name, name=person.name, email=email(person), password_hash=cheap_hash()
+    )
 
 
 def client_row(client):
@@ -864,7 +927,10 @@ TOKEN_ROWS = select(
 CODE_ROWS = select(models.AuthorizationCode.code_digest)
 COUNT_NOTICES = select(func.count()).select_from(models.LogoutNotice)
 SESSION_ROWS = select(
-    models.UserSession.id, models.UserSession.user_id, models.UserSession.auth_time, models.UserSession.expires_at
+    models.UserSession.id,
+    models.UserSession.user_id,
+    models.UserSession.auth_time,
+    models.UserSession.expires_at,
 ).order_by(models.UserSession.id)
 
 
@@ -893,16 +959,18 @@ def digest_of(token):
     return "" if token is None else credentials.digest(token.text).hex()
 
 
-# ---- short, long, and against broken copies ------------------------------------------------------------------------------
+# ---- short, long, and against broken copies ----------------------------------------------------------------
 
-# No deadline: the first request of an app is slower than the others. No example database: a failure prints its steps.
-# The suppressed check is about the time that it takes to choose steps, which is long on a busy machine.
+# No deadline: the first request of an app is slower than the others. No example database: a failure prints
+# its steps. The suppressed check is about the time that it takes to choose steps, which is long on a busy
+# machine.
 COMMON = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 SHORT = settings(COMMON, max_examples=8, stateful_step_count=40)
 LONG = settings(COMMON, max_examples=25, stateful_step_count=60)
 SECONDS_TO_SHRINK = 420  # a failure is made small before it is shown, for up to five minutes
 
-# Each with a seed of its own: Hypothesis makes most runs out of others, so a few small starts see more than one large one.
+# Each with a seed of its own: Hypothesis makes most runs out of others, so a few small starts see more than
+# one large one.
 STARTS = list(enumerate(model.LIFETIMES))
 in_each_world = pytest.mark.parametrize("number, lifetimes", STARTS, ids=repr)
 
@@ -914,7 +982,10 @@ def home_of_hypothesis(tmp_path_factory):
 
 
 def find_difference(how, number, lifetimes):
-    """Raises what the first difference raises. One app for all runs: a new one would compile its statements each time."""
+    """Raises what the first difference raises.
+
+    One app for all runs: a new one would compile its statements each time.
+    """
     app = create_app(settings_for(lifetimes))
     app.test_client_class = Browser
     try:
@@ -963,7 +1034,9 @@ BROKEN = {
         ),
     ],
     "codes outlive their session": [
-        mutations.Replacement("services/sessions.py", "codes = store.codes.delete_of_sids(user_id, sids)", "codes = 0"),
+        mutations.Replacement(
+            "services/sessions.py", "codes = store.codes.delete_of_sids(user_id, sids)", "codes = 0"
+        ),
     ],
     "offline access ends with the session": [
         mutations.Replacement(
@@ -975,7 +1048,9 @@ BROKEN = {
     ],
     "JWTs repeated after the leeway": [
         mutations.Replacement(
-            "protocol/refresh.py", "if client.is_public or client.has_jwt_access_tokens:", "if client.is_public:"
+            "protocol/refresh.py",
+            "if client.is_public or client.has_jwt_access_tokens:",
+            "if client.is_public:",
         ),
     ],
     "repeated after the leeway by whoever asks": [
@@ -994,18 +1069,24 @@ BROKEN = {
         mutations.Replacement("my_oauth.py", '    "auth_time",\n', ""),
     ],
     "sign-in not asked for again": [
-        mutations.Replacement("authorization/interaction.py", 'return "login" in self.asked.prompt or ', "return "),
+        mutations.Replacement(
+            "authorization/interaction.py", 'return "login" in self.asked.prompt or ', "return "
+        ),
     ],
     "present account taken without a word": [
         mutations.Replacement("authorization/interaction.py", "or (is_ambiguous and self.asked.may_ask)", ""),
     ],
     "somebody taken where nobody may be asked": [
         mutations.Replacement(
-            "authorization/interaction.py", "if len(here) > 1 and not self.asked.may_ask:", "if len(here) > 2:"
+            "authorization/interaction.py",
+            "if len(here) > 1 and not self.asked.may_ask:",
+            "if len(here) > 2:",
         ),
     ],
     "one session too many": [
-        mutations.Replacement("my_oauth.py", "current_settings.max_sessions) - 1", "current_settings.max_sessions)"),
+        mutations.Replacement(
+            "my_oauth.py", "current_settings.max_sessions) - 1", "current_settings.max_sessions)"
+        ),
     ],
 }
 
@@ -1014,7 +1095,10 @@ BROKEN = {
 @pytest.mark.timeout(SECONDS_TO_SHRINK)
 @pytest.mark.parametrize("replacements", BROKEN.values(), ids=BROKEN.keys())
 def test_the_short_form_notices(replacements, tmp_path):
-    """In a changed copy of the project, where this file is the program (see its last lines). One that is whole passes."""
+    """In a changed copy of the project, where this file is the program (see its last lines).
+
+    One that is whole passes.
+    """
     copy = mutations.mutated_copy(replacements, tmp_path / "copy")
     shutil.copytree(PROJECT / "tests", copy / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "tests.generated.test_machine"]

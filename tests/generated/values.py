@@ -1,7 +1,7 @@
 """Hostile values of ten named kinds, as the bytes that arrive after percent-decoding: Hypothesis strategies.
 
-`ten_values()` draws one of each kind, so that however few examples a test has, every kind is in it. Most values have random
-letters in them, so that a copy of one is recognised wherever it turns up.
+`ten_values()` draws one of each kind, so that however few examples a test has, every kind is in it. Most
+values have random letters in them, so that a copy of one is recognised wherever it turns up.
 """
 
 from hypothesis import strategies as st
@@ -33,16 +33,22 @@ LENGTH = st.integers(300, 9_000)
 HUGE = st.builds(
     repeated,
     st.sampled_from(["a", "a b ", "%", "9", "&=", "é", "𝒜", '"', "a."]).map(as_utf8) | WORD,
-    st.one_of(LENGTH, LENGTH, LENGTH, st.sampled_from([limit + step for limit in LIMITS for step in (-1, 0, 1)])),
+    st.one_of(
+        LENGTH, LENGTH, LENGTH, st.sampled_from([limit + step for limit in LIMITS for step in (-1, 0, 1)])
+    ),
 )
 
 CONTROL = amid_words(
     st.text(
-        st.sampled_from([chr(code) for code in (*range(1, 32), *range(127, 160))] + list("\u2028\u2029\u202e\u2066")),
+        st.sampled_from(
+            [chr(code) for code in (*range(1, 32), *range(127, 160))] + list("\u2028\u2029\u202e\u2066")
+        ),
         min_size=1,
         max_size=12,
     ).map(as_utf8)
-    | st.sampled_from([b"\r\nSet-Cookie: planted=1", b"\r\n\r\n<html>", b"\nLocation: //evil.example", b"\x1b[2J"])
+    | st.sampled_from(
+        [b"\r\nSet-Cookie: planted=1", b"\r\n\r\n<html>", b"\nLocation: //evil.example", b"\x1b[2J"]
+    )
 )
 
 NUL = st.one_of(
@@ -107,10 +113,12 @@ NUMBER = st.one_of(
     st.text("123456789", min_size=99, max_size=99).map(str.encode),
     st.integers(-(2**130), 2**130).map(lambda number: str(number).encode()),
     st.sampled_from(
-        "0 -0 -1 +1 00 1e400 -1e400 1e-400 NaN nan -NaN Infinity inf 0x7fffffff 0b1 1_000 1,000 1.0 .5 2147483648"
+        "0 -0 -1 +1 00 1e400 -1e400 1e-400 NaN nan -NaN Infinity inf 0x7fffffff 0b1 1_000 1,000 1.0"
+        " .5 2147483648"
         " -2147483649 9223372036854775808 18446744073709551616".split()
     ).map(str.encode),
-    st.sampled_from(["\u0661\u0662\u0663", "\u00b2", "\u2167", "\u096a"]).map(as_utf8),  # digits to str.isdigit and \d
+    # digits to str.isdigit and \d
+    st.sampled_from(["\u0661\u0662\u0663", "\u00b2", "\u2167", "\u096a"]).map(as_utf8),
 )
 
 NESTED = st.one_of(

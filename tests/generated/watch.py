@@ -9,7 +9,10 @@ COUNT = "CREATE TRIGGER count_* AFTER INSERT ON * BEGIN UPDATE inserted SET numb
 
 
 class Rows:
-    """Counts inserted rows of an app in memory, but for those that a refusal may leave. What is rolled back is not counted."""
+    """Counts inserted rows of an app in memory, but for those that a refusal may leave.
+
+    What is rolled back is not counted.
+    """
 
     def __init__(self, app):
         with app.app_context():

@@ -1,7 +1,8 @@
-"""Ways to put a value into a request: where a parameter belongs and where it does not, and into each header by its grammar.
+"""Ways to put a value into a request: where a parameter belongs and where it does not, and into each header
+by its grammar.
 
-Each way to place a parameter takes the parts of a right request and returns the request to send; ways for headers and paths return
-what to put there.
+Each way to place a parameter takes the parts of a right request and returns the request to send; ways for
+headers and paths return what to put there.
 """
 
 from base64 import b64encode
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 from tests.generated.raw import BOUNDARY, FORM, as_json, multipart, urlencoded
 
-# ---- parameters: way(parts, place, name, value); `place` is "query" or "form" -------------------------------------------
+# ---- parameters: way(parts, place, name, value); `place` is "query" or "form" ------------------------------
 
 
 def instead(parts, place, name, value):
@@ -128,7 +129,7 @@ def into_body(parts, place, name, value, content_type, encode):
     return changed.with_body(content_type, encode(changed.form))
 
 
-# ---- headers: each way is a function from the right value and the hostile one to the lines to send -------------------
+# ---- headers: each way is a function from the right value and the hostile one to the lines to send ---------
 
 
 def basic(user_pass):
@@ -171,7 +172,9 @@ COOKIE = [
     lambda right, value: [b";;=;" + value + b";" + right],
     lambda right, value: [session_name(right) + b"=" + (value + b"x" * 8_192)[:8_192]],
     lambda right, value: [session_name(right) + b"-device=" + value + b"; " + right],
-    lambda right, value: [session_name(right) + b"-device=" + known_device(value) + b"~" + value + b"; " + right],
+    lambda right, value: [
+        session_name(right) + b"-device=" + known_device(value) + b"~" + value + b"; " + right
+    ],
     lambda right, value: [b"remember_token=1|" + value + b"; " + right],
     lambda right, value: [right + b"; " + value + b"=1"],
 ]
@@ -192,12 +195,18 @@ HEADERS = {
     b"Cookie": [*ANY, *COOKIE],
     b"Host": [
         *ANY,
-        *by_grammar(b"op.example:%s", b"%s@op.example", b"[%s]", b"op.example.", b"op.example/%s", b"OP.EXAMPLE"),
+        *by_grammar(
+            b"op.example:%s", b"%s@op.example", b"[%s]", b"op.example.", b"op.example/%s", b"OP.EXAMPLE"
+        ),
     ],
     b"Origin": [
         *ANY,
         *by_grammar(
-            b"https://%s", b"https://spa.example:%s", b"https://spa.example.%s", b"https://spa.example", b"null"
+            b"https://%s",
+            b"https://spa.example:%s",
+            b"https://spa.example.%s",
+            b"https://spa.example",
+            b"null",
         ),
     ],
     b"Sec-Fetch-Site": [*ANY, *by_grammar(b"cross-site", b"same-origin, %s")],
@@ -273,11 +282,13 @@ def one_way_each(ways, values):
     return [(ways[n % len(ways)], kinds[n % len(kinds)]) for n in range(max(len(ways), len(kinds)))]
 
 
-# ---- paths ------------------------------------------------------------------------------------------------------
+# ---- paths -------------------------------------------------------------------------------------------------
 
 
 def spoiled_path(change):
-    """A way from a function of the path, what stands before and after its last slash, and the value, percent-encoded."""
+    """A way from a function of the path, what stands before and after its last slash, and the value,
+    percent-encoded.
+    """
 
     def way(path, value):
         before, after = path.rpartition(b"/")[::2]

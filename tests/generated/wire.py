@@ -1,4 +1,5 @@
-"""Requests over a socket, as bytes: what HTTP clients refuse to send is sent too, and what comes back is read as HTTP.
+"""Requests over a socket, as bytes: what HTTP clients refuse to send is sent too, and what comes back is read
+as HTTP.
 
 Ways to break the wire itself stand here; those inside a request are in `ways.py`.
 """
@@ -48,7 +49,7 @@ def read(connection, method):
     return Answer(response.status, Headers(response.getheaders()), body)
 
 
-# ---- ways to break it: from the request's bytes and the value to bytes ---------------------------------------------------
+# ---- ways to break it: from the request's bytes and the value to bytes -------------------------------------
 
 
 def first_line(change):
@@ -97,7 +98,9 @@ BREAKS = [
     more_headers(lambda value: b"Transfer-Encoding: " + value),
     more_headers(lambda value: b"Expect: 100-continue"),
     more_headers(lambda value: b"Expect: " + value),
-    more_headers(lambda value: b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: " + value),
+    more_headers(
+        lambda value: b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: " + value
+    ),
     more_headers(
         lambda value: b"\r\n".join(b"X-%d: %s" % (number, value[:40].hex().encode()) for number in range(120))
     ),
@@ -108,7 +111,10 @@ BREAKS = [
     lambda sent, value: value,
     lambda sent, value: value + sent,
     lambda sent, value: (
-        sent.partition(b"\r\n\r\n")[0] + b"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" + value + b"\r\n0\r\n\r\n"
+        sent.partition(b"\r\n\r\n")[0]
+        + b"\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"
+        + value
+        + b"\r\n0\r\n\r\n"
     ),
     lambda sent, value: sent.partition(b"\r\n\r\n")[0] + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + value,
     lambda sent, value: b"PROXY TCP4 192.0.2.1 127.0.0.1 1 2\r\n" + sent,

@@ -93,7 +93,13 @@ def test_a_lowered_limit_counts_from_the_next_sign_in(http, seed, rows):
 
 
 def test_other_pairs_are_left_alone(http, seed, rows):
-    seed(a_user(), a_user(id=2, sub="b", email="b@example.com"), a_client(), a_client(client_id="other"), a_code(CODE))
+    seed(
+        a_user(),
+        a_user(id=2, sub="b", email="b@example.com"),
+        a_client(),
+        a_client(client_id="other"),
+        a_code(CODE),
+    )
     seed(a_token(user_id=2), a_token(client_id="other"), a_token())
     assert exchange(http).status_code == 200
     assert rows(COUNT_TOKENS) == [(3,)]
@@ -140,7 +146,9 @@ def test_a_code_with_anything_wrong_is_merely_refused(http, seed, rows, changed)
 
 
 @pytest.mark.threat("T038")
-@pytest.mark.parametrize("changed", [{"code_verifier": "w" * 43}, {"redirect_uri": "https://app.example/other"}])
+@pytest.mark.parametrize(
+    "changed", [{"code_verifier": "w" * 43}, {"redirect_uri": "https://app.example/other"}]
+)
 def test_mistakes_are_forgiven_but_guessing_burns_the_code(http, seed, rows, changed):
     seed(a_user(), a_client(), a_code(CODE))
     for _mistake in range(FAILURES - 1):

@@ -13,7 +13,9 @@ COUNT_TOKENS = select(func.count()).select_from(Token)
 @pytest.fixture
 def ask(http):
     def ask(client_id="robot", **body):
-        return http.post("/oauth/token", data={"grant_type": "client_credentials"} | body, auth=basic(client_id))
+        return http.post(
+            "/oauth/token", data={"grant_type": "client_credentials"} | body, auth=basic(client_id)
+        )
 
     return ask
 

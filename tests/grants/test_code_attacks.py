@@ -15,7 +15,9 @@ COUNT_TOKENS = select(func.count()).select_from(Token)
 @pytest.fixture
 def exchange(http, seed):
     seed(a_user(), a_client(), a_code(CODE))
-    return lambda code=CODE, **changed: http.post("/oauth/token", data=code_request(code, **changed), auth=basic())
+    return lambda code=CODE, **changed: http.post(
+        "/oauth/token", data=code_request(code, **changed), auth=basic()
+    )
 
 
 @pytest.mark.threat("T032")

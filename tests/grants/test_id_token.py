@@ -1,4 +1,6 @@
-"""ID tokens: what they say, who signs them, and what a refresh leaves of them (OpenID Connect Core §2, §3.1.3.6, §12.2)."""
+"""ID tokens: what they say, who signs them, and what a refresh leaves of them (OpenID Connect Core §2,
+§3.1.3.6, §12.2).
+"""
 
 import hashlib
 import json
@@ -28,7 +30,9 @@ PAIRWISE = {"subject_type": "pairwise"}
 @pytest.fixture
 def ada(http, seed, sleep):
     """Ada has just signed in, and the clock stands still."""
-    seed(a_user(email_verified_at=1, claims={"given_name": "Ada", "nickname": "Countess"}), an_openid_client())
+    seed(
+        a_user(email_verified_at=1, claims={"given_name": "Ada", "nickname": "Countess"}), an_openid_client()
+    )
     sign_in(http)
     return http
 
@@ -67,7 +71,9 @@ def test_only_where_openid_was_granted(ada):
 
 
 @pytest.mark.threat("T131")
-@pytest.mark.parametrize(("alg", "hash_name"), [("RS256", "sha256"), ("ES256", "sha256"), ("EdDSA", "sha512")])
+@pytest.mark.parametrize(
+    ("alg", "hash_name"), [("RS256", "sha256"), ("ES256", "sha256"), ("EdDSA", "sha512")]
+)
 def test_the_alg_that_the_client_registered(http, seed, alg, hash_name):
     seed(a_user(), an_openid_client(extra_metadata={"id_token_signed_response_alg": alg}))
     sign_in(http)
@@ -135,7 +141,7 @@ def test_the_sid_is_of_the_session_and_the_client(ada, seed):
     assert id_token_of(ada, sign_in_at_client(ada))["sid"] == first
 
 
-# ---- pairwise subjects -------------------------------------------------------------------------------------------------
+# ---- pairwise subjects -------------------------------------------------------------------------------------
 
 
 def test_each_sector_knows_a_person_by_another_sub(http, seed):
@@ -144,7 +150,8 @@ def test_each_sector_knows_a_person_by_another_sub(http, seed):
         a_user(),
         an_openid_client(extra_metadata=PAIRWISE),
         an_openid_client(
-            client_id="same", extra_metadata=PAIRWISE | {"sector_identifier_uri": "https://app.example/s.json"}
+            client_id="same",
+            extra_metadata=PAIRWISE | {"sector_identifier_uri": "https://app.example/s.json"},
         ),
         an_openid_client(client_id="far", redirect_uris=[elsewhere], extra_metadata=PAIRWISE),
         an_openid_client(client_id="open"),
@@ -174,7 +181,7 @@ def test_two_people_have_two(http, seed):
     assert len(set(subs)) == 2
 
 
-# ---- what is stored ----------------------------------------------------------------------------------------------------
+# ---- what is stored ----------------------------------------------------------------------------------------
 
 
 def test_a_code_tells_nothing_of_its_request(ada, rows):
@@ -189,7 +196,7 @@ def test_a_plain_oauth_client_costs_no_row_space(ada, rows):
     assert rows(select(Token.openid)) == [(None,)]
 
 
-# ---- the budget --------------------------------------------------------------------------------------------------------
+# ---- the budget --------------------------------------------------------------------------------------------
 
 
 def test_an_exchange_with_an_id_token_costs_at_most_eight_statements(ada, statements):
@@ -212,19 +219,23 @@ def test_the_digest_of_the_access_token_belongs_to_the_alg():
         claims.at_hash("abc", "XX999")
 
 
-# ---- clocks ------------------------------------------------------------------------------------------------------------
+# ---- clocks ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T170")
 @pytest.mark.parametrize("jump", [-3600, 3600])
 def test_a_clock_that_jumps_makes_no_token_live_longer(ada, sleep, jump):
-    """Nothing counts from the end of what was before: a family's absolute end stays, and no lifetime is negative."""
+    """Nothing counts from the end of what was before: a family's absolute end stays, and no lifetime is
+    negative.
+    """
     first = sign_in_at_client(ada)
     sleep(jump)
     answer = ada.post("/oauth/token", data=refresh_request(first["refresh_token"]), auth=basic())
     assert answer.status_code == 200
     assert 0 <= answer.json["expires_in"] <= 600
-    introspected = ada.post("/oauth/introspect", data={"token": answer.json["refresh_token"]}, auth=basic()).json
+    introspected = ada.post(
+        "/oauth/introspect", data={"token": answer.json["refresh_token"]}, auth=basic()
+    ).json
     assert introspected["exp"] <= clock.now() + 30 * 24 * 3600
     said = id_token_of(ada, answer.json)
     assert said["iat"] < said["exp"] <= clock.now() + 3600

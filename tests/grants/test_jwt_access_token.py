@@ -1,4 +1,6 @@
-"""Access tokens that are JWTs (RFC 9068), for a client that was registered so: good for who verifies, and for who asks."""
+"""Access tokens that are JWTs (RFC 9068), for a client that was registered so: good for who verifies, and for
+who asks.
+"""
 
 import pytest
 from sqlalchemy import select
@@ -60,7 +62,9 @@ def test_the_server_itself_takes_it_and_can_end_it(ada, rows):
 def test_a_pairwise_subject(http, seed):
     seed(
         a_user(),
-        an_openid_client(extra_metadata=JWT | {"subject_type": "pairwise", "id_token_signed_response_alg": "ES256"}),
+        an_openid_client(
+            extra_metadata=JWT | {"subject_type": "pairwise", "id_token_signed_response_alg": "ES256"}
+        ),
     )
     sign_in(http)
     tokens = sign_in_at_client(http)

@@ -1,4 +1,6 @@
-"""A registration that was narrowed after the sign-in counts at the next refresh (RFC 6749 §3.3, §6), and at a repeat of one."""
+"""A registration that was narrowed after the sign-in counts at the next refresh (RFC 6749 §3.3, §6), and at a
+repeat of one.
+"""
 
 import json
 
@@ -43,7 +45,9 @@ def refused(http, tokens, **changed):
 @pytest.mark.threat("T085")
 @pytest.mark.parametrize("asked", [{}, {"scope": "openid profile email"}])
 def test_the_next_access_token_has_what_is_left(ada, register, rows, asked):
-    """The answer says so; the grant stays, for a registration that is widened again: the person has allowed it."""
+    """The answer says so; the grant stays, for a registration that is widened again: the person has allowed
+    it.
+    """
     first = sign_in_at_client(ada)
     register(scope="openid profile")
     second = refresh(ada, first, **asked)
@@ -97,7 +101,9 @@ def test_a_grant_without_any_scope_goes_on(ada, register, seed):
 
 @pytest.mark.parametrize("form", ["opaque", "jwt"])
 def test_a_repeat_hands_out_no_more_than_what_is_left(ada, register, rows, form):
-    """The access token of the lost answer is worth too much: another one takes its place, and the refresh token stays."""
+    """The access token of the lost answer is worth too much: another one takes its place, and the refresh
+    token stays.
+    """
     register(extra_metadata={"access_token_format": form})
     first = sign_in_at_client(ada)
     lost = refresh(ada, first)

@@ -1,4 +1,6 @@
-"""Refresh tokens in the wrong hands, at the wrong client, or after their time (RFC 6749 §6, §10.4; RFC 9700 §4.14)."""
+"""Refresh tokens in the wrong hands, at the wrong client, or after their time (RFC 6749 §6, §10.4; RFC 9700
+§4.14).
+"""
 
 import pytest
 from sqlalchemy import func, select

@@ -1,4 +1,6 @@
-"""For how long a refresh may be repeated, and by whom: a client that proves itself, or anybody who has the token."""
+"""For how long a refresh may be repeated, and by whom: a client that proves itself, or anybody who has the
+token.
+"""
 
 import pytest
 from sqlalchemy import select
@@ -51,7 +53,9 @@ def begin(seed, http, wait):
 
 @pytest.fixture
 def use(http):
-    return lambda answer: http.get("/api/me", headers={"Authorization": f"Bearer {answer.json['access_token']}"})
+    return lambda answer: http.get(
+        "/api/me", headers={"Authorization": f"Bearer {answer.json['access_token']}"}
+    )
 
 
 def pair(answer):
@@ -60,7 +64,11 @@ def pair(answer):
 
 
 def logged(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "ostiary.oauth" and record.levelno >= 30]
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "ostiary.oauth" and record.levelno >= 30
+    ]
 
 
 THEFT = "a replaced refresh token was used again, its family ends: client_id={}"
@@ -152,7 +160,10 @@ def test_a_proof_at_the_second_request_alone_is_not_enough(begin, wait, http, ap
     present()
     with app.app_context():
         client = db.session.get(Client, "spa")
-        client.token_endpoint_auth_method, client.client_secret_digest = "client_secret_post", digest(CLIENT_SECRET)
+        client.token_endpoint_auth_method, client.client_secret_digest = (
+            "client_secret_post",
+            digest(CLIENT_SECRET),
+        )
         db.session.commit()
     wait(3_600)
     answer = present(client_secret=CLIENT_SECRET)

@@ -71,7 +71,7 @@ def presented(seed):
     return token
 
 
-# ---- rotation ---------------------------------------------------------------------------------------------------------
+# ---- rotation ----------------------------------------------------------------------------------------------
 
 
 def test_refresh_replaces_the_pair_in_one_transaction(refresh, presented, rows, statements):
@@ -82,9 +82,9 @@ def test_refresh_replaces_the_pair_in_one_transaction(refresh, presented, rows, 
     assert len(sent) <= 5
     assert statements.count("COMMIT") == 1
     assert sum(sql.startswith("DELETE FROM token") for sql in sent) == 1
-    assert rows(select(Token.access_token_digest, Token.refresh_token_digest, Token.previous_refresh_token_digest)) == [
-        (digest(answer.json["access_token"]), digest(answer.json["refresh_token"]), digest(presented))
-    ]
+    assert rows(
+        select(Token.access_token_digest, Token.refresh_token_digest, Token.previous_refresh_token_digest)
+    ) == [(digest(answer.json["access_token"]), digest(answer.json["refresh_token"]), digest(presented))]
 
 
 def test_the_family_goes_on(refresh, presented):
@@ -96,7 +96,9 @@ def test_the_family_goes_on(refresh, presented):
 
 def test_a_refresh_keeps_its_slot_and_leaves_other_devices_alone(refresh, seed, rows):
     tokens = [a_refresh_token() for _ in range(3)]
-    seed(a_user(), a_client(max_sessions=3), *(a_token(token, slot=slot) for slot, token in enumerate(tokens)))
+    seed(
+        a_user(), a_client(max_sessions=3), *(a_token(token, slot=slot) for slot, token in enumerate(tokens))
+    )
     assert refresh(tokens[1]).status_code == 200
     assert sorted(rows(select(Token.slot))) == [(0,), (1,), (2,)]
     assert all(refresh(token).status_code == 200 for token in tokens)
@@ -165,7 +167,7 @@ def test_a_client_may_have_refresh_tokens_that_never_expire(refresh, seed, rows)
     assert rows(select(Token.refresh_token_expires_at)) == [(None,)]
 
 
-# ---- the safe repeat --------------------------------------------------------------------------------------------------
+# ---- the safe repeat ---------------------------------------------------------------------------------------
 
 
 def test_a_repeat_within_the_leeway_gets_the_same_pair(refresh, presented, works, age):
@@ -193,7 +195,10 @@ def test_a_repeat_after_the_leeway_gets_the_same_pair_while_the_successor_is_unu
     first = refresh(presented).json
     age(300)
     second = refresh(presented).json
-    assert (second["access_token"], second["refresh_token"]) == (first["access_token"], first["refresh_token"])
+    assert (second["access_token"], second["refresh_token"]) == (
+        first["access_token"],
+        first["refresh_token"],
+    )
     assert 295 <= second["expires_in"] <= 300
 
 
@@ -207,7 +212,8 @@ def test_a_repeat_after_the_access_token_died_gets_a_fresh_pair(refresh, present
     assert rows(COUNT_TOKENS) == [(1,)]
     third = refresh(presented).json  # and that one is repeated like any other
     assert third["access_token"] == second["access_token"]
-    assert refresh(first["refresh_token"]).json["error"] == "invalid_grant"  # the replaced one counts as stolen now
+    # the replaced one counts as stolen now
+    assert refresh(first["refresh_token"]).json["error"] == "invalid_grant"
     assert rows(COUNT_TOKENS) == [(0,)]
 
 
@@ -262,7 +268,9 @@ def test_a_repeat_that_asks_for_another_scope_is_refused_and_ends_nothing(refres
     assert works(first["access_token"])
 
 
-def test_a_repeat_with_another_way_of_authentication_is_refused_and_ends_nothing(http, refresh, presented, app, rows):
+def test_a_repeat_with_another_way_of_authentication_is_refused_and_ends_nothing(
+    http, refresh, presented, app, rows
+):
     from models import Client
 
     first = refresh(presented).json
@@ -275,13 +283,15 @@ def test_a_repeat_with_another_way_of_authentication_is_refused_and_ends_nothing
     assert rows(select(Token.access_token_digest)) == [(digest(first["access_token"]),)]
 
 
-# ---- theft ------------------------------------------------------------------------------------------------------------
+# ---- theft -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T083")
 @pytest.mark.parametrize("later", [0, 5, 11, 3_600])
 def test_an_ancestor_ends_the_family_whenever_it_comes(refresh, presented, works, age, rows, later):
-    """The thief refreshed, and refreshed again: then the owner's token is an ancestor, within the leeway and after it."""
+    """The thief refreshed, and refreshed again: then the owner's token is an ancestor, within the leeway and
+    after it.
+    """
     stolen = refresh(presented).json
     thiefs = refresh(stolen["refresh_token"]).json
     age(later)
@@ -329,13 +339,17 @@ def test_a_token_of_an_earlier_sign_in_does_not_end_the_newer_one(refresh, prese
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
-@pytest.mark.parametrize("text", ["", "x", "ost_rt_", "ost_rt_" + "a" * 77, "ost_rt_" + "é" * 77, "ost_at_" + "a" * 43])
+@pytest.mark.parametrize(
+    "text", ["", "x", "ost_rt_", "ost_rt_" + "a" * 77, "ost_rt_" + "é" * 77, "ost_at_" + "a" * 43]
+)
 def test_what_was_never_a_refresh_token_is_refused(refresh, presented, text):
     assert refresh(text).status_code == 400
     assert refresh(presented).status_code == 200
 
 
-def test_an_ancestor_ends_the_family_after_its_refresh_tokens_expired_too(refresh, presented, works, rows, app):
+def test_an_ancestor_ends_the_family_after_its_refresh_tokens_expired_too(
+    refresh, presented, works, rows, app
+):
     """An expired family may still hold a live access token: the thief's."""
     thiefs = refresh(refresh(presented).json["refresh_token"]).json
     with app.app_context():
@@ -376,7 +390,9 @@ class TestStrict:
 
     @pytest.fixture
     def settings(self, settings):
-        return settings.model_copy(update={"refresh_leeway": timedelta(0), "refresh_retry_lifetime": timedelta(0)})
+        return settings.model_copy(
+            update={"refresh_leeway": timedelta(0), "refresh_retry_lifetime": timedelta(0)}
+        )
 
     def test_a_repeat_is_a_theft(self, refresh, presented, rows):
         assert refresh(presented).status_code == 200

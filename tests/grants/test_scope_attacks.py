@@ -25,7 +25,9 @@ TOO_MUCH = {
 @pytest.fixture
 def ask(http):
     def ask(**body):
-        return http.post("/oauth/token", data={"grant_type": "client_credentials"} | body, auth=basic("robot"))
+        return http.post(
+            "/oauth/token", data={"grant_type": "client_credentials"} | body, auth=basic("robot")
+        )
 
     return ask
 

@@ -1,4 +1,6 @@
-"""Asks a live server, one request on a connection of its own, and takes 503 for an answer; waits for what comes by and by."""
+"""Asks a live server, one request on a connection of its own, and takes 503 for an answer; waits for what
+comes by and by.
+"""
 
 import http.client
 import json

@@ -1,8 +1,10 @@
-"""A proxy on loopback between the application and its database, which breaks the line where a test wants it broken.
+"""A proxy on loopback between the application and its database, which breaks the line where a test wants it
+broken.
 
-Enters: the URL of a PostgreSQL or MariaDB database. Leaves: `url`, the same database through the proxy. It reads just enough of the
-two protocols to see which statement goes by; it cannot read TLS, nor statements that MariaDB prepares. `break_next` waits for a
-statement, the other methods break everything at once. A line that was broken stays so: `mend` is for those made later.
+Enters: the URL of a PostgreSQL or MariaDB database. Leaves: `url`, the same database through the proxy. It
+reads just enough of the two protocols to see which statement goes by; it cannot read TLS, nor statements that
+MariaDB prepares. `break_next` waits for a statement, the other methods break everything at once. A line that
+was broken stays so: `mend` is for those made later.
 """
 
 import asyncio
@@ -42,7 +44,8 @@ class Message(NamedTuple):
 async def read_postgresql(reader: asyncio.StreamReader) -> AsyncIterator[Message]:
     """Message formats of the PostgreSQL protocol 3.0: simple queries, and Parse, Bind and Execute."""
     length = await reader.readexactly(4)
-    yield Message(length + await reader.readexactly(struct.unpack("!I", length)[0] - 4))  # the start-up: it has no type
+    # the start-up: it has no type
+    yield Message(length + await reader.readexactly(struct.unpack("!I", length)[0] - 4))
     prepared: dict[bytes, str] = {}
     bound: dict[bytes, str] = {}
     held = b""  # what leads up to Execute goes on together with it
@@ -85,7 +88,9 @@ def is_counted(statement: str) -> bool:
 
 @dataclass
 class Fault:
-    """Waits for the `number`th statement that begins with `words`, in a transaction that had one with `about` in it."""
+    """Waits for the `number`th statement that begins with `words`, in a transaction that had one with `about`
+    in it.
+    """
 
     kind: Break
     words: str
@@ -159,12 +164,15 @@ class Proxy:
     def url(self) -> str:
         through = self._target.set(host=HOST, port=self._port)
         through = through.difference_update_query(["host", "port", "unix_socket"])
-        return through.update_query_dict(WITHOUT_TLS.get(self._backend, {})).render_as_string(hide_password=False)
+        return through.update_query_dict(WITHOUT_TLS.get(self._backend, {})).render_as_string(
+            hide_password=False
+        )
 
-    # ---- what a test does to the line ---------------------------------------------------------------------------------
+    # ---- what a test does to the line ----------------------------------------------------------------------
 
     def break_next(self, kind: Break, words: str = "", about: str = "", number: int = 1) -> None:
-        """At the `number`th statement from now on that begins with `words`; without words BEGIN, COMMIT, ROLLBACK and SET are none.
+        """At the `number`th statement from now on that begins with `words`; without words BEGIN, COMMIT,
+        ROLLBACK and SET are none.
 
         about: only in a transaction that has had a statement with this in it.
         """
@@ -201,7 +209,7 @@ class Proxy:
         self._is_silent = False
         self._run(self._listen())
 
-    # ---- inside the loop ----------------------------------------------------------------------------------------------
+    # ---- inside the loop -----------------------------------------------------------------------------------
 
     def _run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_SECONDS)

@@ -1,7 +1,9 @@
-"""One request of each kind that touches tokens, through a line that can be broken, and what is in the database before and after.
+"""One request of each kind that touches tokens, through a line that can be broken, and what is in the
+database before and after.
 
-`Scene` has the application behind a proxy, in this process, and the database itself. Each function of `WORKS` makes the people,
-clients and credentials that its request needs, and returns a `Work`, which can be sent as often as one likes.
+`Scene` has the application behind a proxy, in this process, and the database itself. Each function of `WORKS`
+makes the people, clients and credentials that its request needs, and returns a `Work`, which can be sent as
+often as one likes.
 """
 
 import secrets
@@ -82,12 +84,15 @@ class Scene:
         """Every row of every table."""
         with self.behind.app_context():
             return {
-                table.name: sorted(map(repr, db.session.execute(select(table)))) for table in db.metadata.sorted_tables
+                table.name: sorted(map(repr, db.session.execute(select(table))))
+                for table in db.metadata.sorted_tables
             }
 
     def tokens_of(self, client_id):
         with self.behind.app_context():
-            return list(db.session.scalars(select(Token.access_token_digest).where(Token.client_id == client_id)))
+            return list(
+                db.session.scalars(select(Token.access_token_digest).where(Token.client_id == client_id))
+            )
 
     def post(self, path, client_id, body):
         return self.http.post(path, data=body, auth=(client_id, CLIENT_SECRET))
@@ -119,7 +124,7 @@ def bearer(access_token):
     return {"Authorization": f"Bearer {access_token}"}
 
 
-# ---- one request of each kind -----------------------------------------------------------------------------------------
+# ---- one request of each kind ------------------------------------------------------------------------------
 
 
 def machine_token(scene):
@@ -163,7 +168,9 @@ def theft(scene):
     client_id, pair = sign_in_of(scene)
     stolen = refresh_request(pair["refresh_token"])
     successor = scene.post("/oauth/token", client_id, stolen).json
-    assert scene.post("/oauth/token", client_id, refresh_request(successor["refresh_token"])).status_code == 200
+    assert (
+        scene.post("/oauth/token", client_id, refresh_request(successor["refresh_token"])).status_code == 200
+    )
     return Work(lambda: scene.post("/oauth/token", client_id, stolen), client_id, status=400)
 
 

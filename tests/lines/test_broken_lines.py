@@ -1,7 +1,8 @@
-"""A line to the database that breaks during a request: before COMMIT nobody notices, at COMMIT the answer is 503, and never 500.
+"""A line to the database that breaks during a request: before COMMIT nobody notices, at COMMIT the answer is
+503, and never 500.
 
-Each kind of request, at each of its statements. What was answered 200 is stored; what was answered 503 is either wholly stored or
-not at all, and to send it again does no harm.
+Each kind of request, at each of its statements. What was answered 200 is stored; what was answered 503 is
+either wholly stored or not at all, and to send it again does no harm.
 """
 
 import logging

@@ -1,6 +1,8 @@
-"""A database that is away, says nothing, or comes and goes, under a server of two processes: 503 in time, and back by itself.
+"""A database that is away, says nothing, or comes and goes, under a server of two processes: 503 in time, and
+back by itself.
 
-`/healthz` and the JWKS are served meanwhile. Nobody loses a token: who repeats what was answered 503 goes on as if nothing were.
+`/healthz` and the JWKS are served meanwhile. Nobody loses a token: who repeats what was answered 503 goes on
+as if nothing were.
 """
 
 import random
@@ -21,7 +23,8 @@ from tests.lines.proxy import COMMIT, Break, Proxy
 from tests.lines.scene import SERVED
 from tests.live import LiveServer, new_database
 
-THREADS = 28  # more than a pool has connections, and than requests are sent at once: what needs no database finds one
+# more than a pool has connections, and than requests are sent at once: what needs no database finds one
+THREADS = 28
 CROWD = 24  # by the pigeonholes at least one of the two processes has more of them than connections
 SLACK_SECONDS = 5  # the machine is busy with other tests
 BACK_SECONDS = 5
@@ -39,7 +42,9 @@ def proxy(request, tmp_path_factory, servers):
 
 @pytest.fixture(scope="module")
 def server(proxy, tmp_path_factory):
-    """Its processes reach the database through the proxy; what the test itself asks the database goes past it."""
+    """Its processes reach the database through the proxy; what the test itself asks the database goes past
+    it.
+    """
     server = LiveServer(proxy.target_url, tmp_path_factory.mktemp("server"))
     server.environment["OSTIARY_DATABASE_URL"] = proxy.url
     server.environment["GUNICORN_CMD_ARGS"] = f"{EACH_PROCESS_LISTENS} --threads {THREADS}"
@@ -82,7 +87,9 @@ def crowd(server, calls):
 def families(driver, count):
     """So many clients, each with the refresh token of a person of its own."""
     client_id = driver.client()
-    return [(client_id, driver.sign_in(client_id, user_id)["refresh_token"]) for user_id in driver.people(count)]
+    return [
+        (client_id, driver.sign_in(client_id, user_id)["refresh_token"]) for user_id in driver.people(count)
+    ]
 
 
 def is_back(server):
@@ -114,7 +121,9 @@ def test_a_database_that_refuses_connections(server, proxy, driver):
 
 @pytest.mark.threat("T169")
 def test_a_database_that_says_nothing(server, proxy, driver):
-    """Every connection of a process is waiting for an answer: others wait for a connection, and not for long."""
+    """Every connection of a process is waiting for an answer: others wait for a connection, and not
+    for long.
+    """
     sign_ins = families(driver, CROWD)
     assert look(server, "/oauth/jwks").status == 200
     proxy.silence_all()
@@ -132,7 +141,7 @@ def test_a_database_that_says_nothing(server, proxy, driver):
     check_nobody_lost_anything(server, sign_ins)
 
 
-# ---- lines that break all the time ------------------------------------------------------------------------------------
+# ---- lines that break all the time -------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T169")
@@ -211,13 +220,15 @@ def machine_tokens(server, client_id, over):
     return tokens
 
 
-# ---- the ghost of a line ----------------------------------------------------------------------------------------------
+# ---- the ghost of a line -----------------------------------------------------------------------------------
 
 
 @pytest.mark.long
 @pytest.mark.threat("T169")
 def test_a_transaction_that_nobody_ends(server, proxy, driver):
-    """The line dies in the middle of one, and the database does not learn of it: the person's row stays locked for a while."""
+    """The line dies in the middle of one, and the database does not learn of it: the person's row stays
+    locked for a while.
+    """
     [sign_in, other] = families(driver, 2)
     proxy.break_next(Break.SILENT, "INSERT INTO token")
     lost = ask(server, refresh(*sign_in))
@@ -225,6 +236,7 @@ def test_a_transaction_that_nobody_ends(server, proxy, driver):
     assert lost.seconds < ANSWER_TIMEOUT.total_seconds() + SLACK_SECONDS
     check_nobody_lost_anything(server, [other])
     wait_until(
-        lambda: ask(server, refresh(*sign_in)).status == 200, IDLE_TRANSACTION_TIMEOUT.total_seconds() + BACK_SECONDS
+        lambda: ask(server, refresh(*sign_in)).status == 200,
+        IDLE_TRANSACTION_TIMEOUT.total_seconds() + BACK_SECONDS,
     )
     check_nobody_lost_anything(server, [sign_in])

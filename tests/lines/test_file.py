@@ -1,4 +1,6 @@
-"""An SQLite file that cannot be written, has no room, or whose queue stands still: 503, nothing stored, and well again later."""
+"""An SQLite file that cannot be written, has no room, or whose queue stands still: 503, nothing stored, and
+well again later.
+"""
 
 import resource
 import sqlite3
@@ -117,7 +119,8 @@ def test_a_disk_without_room(path, tmp_path):
             assert ask(server, Call("GET", "/healthz", {})).status == 200
         answer = ask(server, call)
         assert answer.status == 200
-        assert ask(server, me(answer.json["access_token"])).error == "insufficient_scope"  # a machine's, and live
+        # a machine's, and live
+        assert ask(server, me(answer.json["access_token"])).error == "insufficient_scope"
         assert "Traceback" not in server.log()
 
 

@@ -1,4 +1,6 @@
-"""Rows that have expired, and that somebody else holds: a request clears a few away as it goes, and waits for none of them."""
+"""Rows that have expired, and that somebody else holds: a request clears a few away as it goes, and waits for
+none of them.
+"""
 
 import time
 from contextlib import contextmanager

@@ -1,4 +1,6 @@
-"""A PgBouncer before PostgreSQL, set up as docs/operating.md has it: the rules of the tokens hold in both of its modes."""
+"""A PgBouncer before PostgreSQL, set up as docs/operating.md has it: the rules of the tokens hold in both of
+its modes.
+"""
 
 import json
 import re
@@ -12,7 +14,12 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.flows.driving import race_server
-from tests.flows.races import neighbours, one_code_many_times, one_refresh_token_many_times, sign_ins_for_one_session
+from tests.flows.races import (
+    neighbours,
+    one_code_many_times,
+    one_refresh_token_many_times,
+    sign_ins_for_one_session,
+)
 from tests.live import PROJECT, START_SECONDS, LiveServer, free_port
 from tests.places import an_open_folder, another_account
 
@@ -68,7 +75,11 @@ def pgbouncer(folder, database, mode, *more, size=4):
     (folder / "pgbouncer.ini").write_text("\n".join(settings) + "\n")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["pgbouncer", folder / "pgbouncer.ini"], cwd=folder, stdout=log, stderr=log, user=another_account()
+            ["pgbouncer", folder / "pgbouncer.ini"],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            user=another_account(),
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -83,7 +94,9 @@ def pgbouncer(folder, database, mode, *more, size=4):
 
 def listens(port):
     try:
-        psycopg.connect(host="127.0.0.1", port=port, user="ostiary", dbname="postgres", connect_timeout=2).close()
+        psycopg.connect(
+            host="127.0.0.1", port=port, user="ostiary", dbname="postgres", connect_timeout=2
+        ).close()
     except psycopg.OperationalError:
         return False
     return True
@@ -94,7 +107,9 @@ def text_of(url):
 
 
 @pytest.mark.parametrize(
-    ("mode", "size", "query"), [("session", 24, ""), ("transaction", 4, NOT_PREPARED)], ids=["session", "transaction"]
+    ("mode", "size", "query"),
+    [("session", 24, ""), ("transaction", 4, NOT_PREPARED)],
+    ids=["session", "transaction"],
 )
 def test_the_rules_hold_through_it(open_folder, database, servers, tmp_path, mode, size, query):
     """In transaction mode with fewer connections than threads: each transaction has another one."""
@@ -105,13 +120,18 @@ def test_the_rules_hold_through_it(open_folder, database, servers, tmp_path, mod
             for race in RACES:
                 race(server, rounds=3)
             verdict = json.loads(server.flask("config", "check", "--json").stdout)
-            assert (verdict["problems"], [words for words in verdict["warnings"] if "time-outs" in words]) == ([], [])
+            assert (
+                verdict["problems"],
+                [words for words in verdict["warnings"] if "time-outs" in words],
+            ) == ([], [])
             assert "prepared statement" not in server.log()
             refused = server.flask("prove", "--rounds", "1", "--seconds", "5", check=False)
             assert refused.returncode == 1
             assert "drops `options`" in refused.stderr
             server.database_url = text_of(database)
-            assert server.rows("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'ostiary_prove%'") == [(0,)]
+            assert server.rows("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'ostiary_prove%'") == [
+                (0,)
+            ]
 
 
 def test_what_it_does_without_the_setting_of_the_guide(open_folder, database, tmp_path):

@@ -1,4 +1,6 @@
-"""The proxy does what the tests of broken lines rely on: each way to break a line, seen from the client and from the database."""
+"""The proxy does what the tests of broken lines rely on: each way to break a line, seen from the client and
+from the database.
+"""
 
 import asyncio
 import struct
@@ -17,7 +19,8 @@ INSERT = "INSERT INTO note VALUES (1)"
 CONNECT_SECONDS = 1
 TIME_OUTS = {
     "postgresql": {"connect_timeout": 2},  # libpq takes no less
-    "mariadb": {"connect_timeout": CONNECT_SECONDS, "read_timeout": CONNECT_SECONDS},  # its greeting is an answer
+    # its greeting is an answer
+    "mariadb": {"connect_timeout": CONNECT_SECONDS, "read_timeout": CONNECT_SECONDS},
 }
 
 
@@ -48,7 +51,9 @@ def engine(proxy, database):
 
 @pytest.fixture
 def notes(database):
-    """How many were stored, as the database itself says; it may need a moment to see that a line has ended."""
+    """How many were stored, as the database itself says; it may need a moment to see that a line
+    has ended.
+    """
 
     def notes():
         with database.connect() as connection:
@@ -215,7 +220,10 @@ def test_an_extended_query_of_postgresql_counts_when_it_is_run():
     run = postgresql_message(b"E", b"\0\0\0\0\0")
     sync = postgresql_message(b"S", b"")
     assert statements(read_postgresql, START_UP + parse + bind + sync) == []
-    assert statements(read_postgresql, START_UP + parse + bind + run + sync + bind + run + sync) == ["COMMIT"] * 2
+    assert (
+        statements(read_postgresql, START_UP + parse + bind + run + sync + bind + run + sync)
+        == ["COMMIT"] * 2
+    )
 
 
 def test_a_query_of_mysql_is_the_first_packet_of_its_exchange():

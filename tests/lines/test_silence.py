@@ -1,4 +1,6 @@
-"""What waits for a database that says nothing, and for how long: an answer, a new connection, and whoever comes after those."""
+"""What waits for a database that says nothing, and for how long: an answer, a new connection, and whoever
+comes after those.
+"""
 
 import threading
 import time
@@ -47,7 +49,11 @@ def scene(hasty, database_url):
 @pytest.mark.parametrize("words", ["", COMMIT])
 @pytest.mark.parametrize(
     "kind",
-    [code_exchange, refresh, *(pytest.param(kind, marks=pytest.mark.long) for kind in (machine_token, revocation))],
+    [
+        code_exchange,
+        refresh,
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in (machine_token, revocation)),
+    ],
     ids=lambda kind: kind.__name__,
 )
 def test_an_answer_that_never_comes_is_given_up(scene, kind, words):

@@ -1,4 +1,5 @@
-"""Several Ostiary servers of one issuer behind a balancer, each on its own database address. They share nothing but the rows.
+"""Several Ostiary servers of one issuer behind a balancer, each on its own database address. They share
+nothing but the rows.
 
 To a `Driver`, to the races and to browsers all of them together look like one `LiveServer`.
 """

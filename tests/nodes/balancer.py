@@ -1,7 +1,8 @@
-"""A proxy that knows nothing but TCP: it hands each connection to the next of its servers, in turn, or to the next that takes it.
+"""A proxy that knows nothing but TCP: it hands each connection to the next of its servers, in turn, or to the
+next that takes it.
 
-Enters: the servers' ports. Leaves: one port for all of them. `Balancer(ports, in_turn=False)` hands all connections to the first
-server that takes them: how one puts a spare behind an address.
+Enters: the servers' ports. Leaves: one port for all of them. `Balancer(ports, in_turn=False)` hands all
+connections to the first server that takes them: how one puts a spare behind an address.
 """
 
 import asyncio
@@ -59,7 +60,9 @@ class Balancer:
         self._connections += 1
         for number in range(len(self.ports)):
             with suppress(ConnectionError):
-                return await asyncio.open_connection("127.0.0.1", self.ports[(turn + number) % len(self.ports)])
+                return await asyncio.open_connection(
+                    "127.0.0.1", self.ports[(turn + number) % len(self.ports)]
+                )
         raise ConnectionError("no server takes connections")
 
 

@@ -1,7 +1,8 @@
-"""Databases of more than one server, on loopback: a PostgreSQL primary with a synchronous standby, and a Galera cluster.
+"""Databases of more than one server, on loopback: a PostgreSQL primary with a synchronous standby, and a
+Galera cluster.
 
-Enters: a folder. Leaves: running servers that can be killed at once, as a machine that loses its power is, and promoted. They keep
-their durable settings: what they have acknowledged is what the tests are about.
+Enters: a folder. Leaves: running servers that can be killed at once, as a machine that loses its power is,
+and promoted. They keep their durable settings: what they have acknowledged is what the tests are about.
 """
 
 import os
@@ -62,7 +63,9 @@ class Server:
 
     def launch(self, command, **options):
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, **options
+            )
 
     def wait_until(self, is_ready, what):
         """Ask again and again; an error of the database is a no."""
@@ -80,7 +83,10 @@ class Server:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def kill(self):
-        """End all of its processes at once. The first one goes first: it would notice that the others are gone, and tell."""
+        """End all of its processes at once.
+
+        The first one goes first: it would notice that the others are gone, and tell.
+        """
         if self.process is None or self.process.poll() is not None:
             return
         first = psutil.Process(self.process.pid)
@@ -90,7 +96,7 @@ class Server:
         self.process.wait(10)
 
 
-# ---- PostgreSQL --------------------------------------------------------------------------------------------------------
+# ---- PostgreSQL --------------------------------------------------------------------------------------------
 
 
 class PostgresNode(Server):
@@ -106,7 +112,15 @@ class PostgresNode(Server):
             shutil.chown(self.folder, self.system_user)
 
     def initialize(self):
-        self.run("initdb", "--auth=trust", "--no-sync", "--encoding=utf8", f"--username={self.user}", "-D", self.data)
+        self.run(
+            "initdb",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=utf8",
+            f"--username={self.user}",
+            "-D",
+            self.data,
+        )
 
     def follow(self, primary):
         """Begin again as a standby of `primary`, under the name of this folder."""
@@ -123,7 +137,9 @@ class PostgresNode(Server):
         self.wait_until(lambda: self.rows(states) == [("sync",)], "in step with its standby")
 
     def change(self, setting, value):
-        self.execute(f"ALTER SYSTEM SET {setting} = '{value}'", "SELECT pg_reload_conf()", database="postgres")
+        self.execute(
+            f"ALTER SYSTEM SET {setting} = '{value}'", "SELECT pg_reload_conf()", database="postgres"
+        )
 
     def run(self, program, *arguments):
         subprocess.run(
@@ -136,7 +152,11 @@ class PostgresNode(Server):
         )
 
     def start(self, **settings):
-        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""} | settings
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+        } | settings
         options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         command = [self.programs / "postgres", "-D", self.data, *options]
         self.launch(command, cwd=self.folder, user=self.system_user)
@@ -149,7 +169,8 @@ class PostgresNode(Server):
     def promote(self):
         """Make a primary of the standby, as an operator or an agent does. Returns when it takes writes.
 
-        It has no standby itself yet: one that its settings name, because they are a copy, would be waited for without end.
+        It has no standby itself yet: one that its settings name, because they are a copy, would be waited for
+        without end.
         """
         self.change("synchronous_standby_names", "")
         self.execute("SELECT pg_promote(wait => true, wait_seconds => 30)", database="postgres")
@@ -168,7 +189,8 @@ class Pair(NamedTuple):
 
 @contextmanager
 def primary_and_standby(folder, synchronous=True):
-    """A primary whose every commit waits until the standby has it on disk; or does not, to show what is lost then.
+    """A primary whose every commit waits until the standby has it on disk; or does not, to show what is lost
+    then.
 
     `folder` may be entered by everybody: under root the servers run as another user.
     """
@@ -186,13 +208,19 @@ def primary_and_standby(folder, synchronous=True):
         standby.kill()
 
 
-# ---- Galera ------------------------------------------------------------------------------------------------------------
+# ---- Galera ------------------------------------------------------------------------------------------------
 
-PROVIDERS = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so", "/usr/lib/libgalera_smm.so")
+PROVIDERS = (
+    "/usr/lib/galera/libgalera_smm.so",
+    "/usr/lib64/galera-4/libgalera_smm.so",
+    "/usr/lib/libgalera_smm.so",
+)
 PROGRAMS = ("mariadbd", "mariadb-install-db", "rsync")
-# How soon the others give up a node that is gone; until then no commit is done anywhere. Galera itself says 5 s and 15 s.
+# How soon the others give up a node that is gone; until then no commit is done anywhere. Galera itself says 5
+# s and 15 s.
 GIVE_UP = (
-    "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S"
+    "evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;"
+    "evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S"
 )
 
 
@@ -220,7 +248,12 @@ class GaleraNode(Server):
 
     def initialize(self):
         subprocess.run(
-            [MariaDB.program("mariadb-install-db"), "--no-defaults", f"--datadir={self.data}", "--skip-test-db"]
+            [
+                MariaDB.program("mariadb-install-db"),
+                "--no-defaults",
+                f"--datadir={self.data}",
+                "--skip-test-db",
+            ]
             + ["--auth-root-authentication-method=normal", "--skip-name-resolve"],
             check=True,
             capture_output=True,
@@ -255,7 +288,12 @@ class GaleraNode(Server):
             f"ist.recv_addr=127.0.0.1:{self.transfer_port};gcache.size=32M;{GIVE_UP}",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        command = [MariaDB.program("mariadbd"), "--no-defaults", *options, *["--wsrep-new-cluster"] * is_first]
+        command = [
+            MariaDB.program("mariadbd"),
+            "--no-defaults",
+            *options,
+            *["--wsrep-new-cluster"] * is_first,
+        ]
         self.launch(command, cwd=self.folder, user=self.system_user)
         self.wait_until(self.is_synced, "in step with its cluster")
 
@@ -275,7 +313,9 @@ def galera(folder, size=3):
         nodes[0].initialize()
         for node in nodes:
             node.start(nodes, is_first=node is nodes[0])
-        nodes[0].execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", database="mysql")
+        nodes[0].execute(
+            f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", database="mysql"
+        )
         yield nodes
     finally:
         for node in nodes:

@@ -1,7 +1,9 @@
-"""Clients that never stop: each remembers what was acknowledged to it, and says so when that turns out not to be true.
+"""Clients that never stop: each remembers what was acknowledged to it, and says so when that turns out not to
+be true.
 
-Enters: a server that may lose its database meanwhile. Leaves: a `Report` with every broken promise in words. A client does what
-RFC 6749 lets it do after a 503: it repeats a refresh and a revocation, and takes a new code instead of one that may be spent.
+Enters: a server that may lose its database meanwhile. Leaves: a `Report` with every broken promise in words.
+A client does what RFC 6749 lets it do after a 503: it repeats a refresh and a revocation, and takes a new
+code instead of one that may be spent.
 """
 
 import http.client
@@ -38,10 +40,16 @@ class Client(threading.Thread):
     def __init__(self, port, client_id, user_id, codes, machine_id):
         super().__init__(daemon=True)
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        self.client_id, self.user_id, self.codes, self.machine_id = client_id, user_id, iter(codes), machine_id
+        self.client_id, self.user_id, self.codes, self.machine_id = (
+            client_id,
+            user_id,
+            iter(codes),
+            machine_id,
+        )
         self.is_over = threading.Event()
         self.answers, self.violations = [], []
-        self.dead, self.machine_tokens = [], []  # access tokens that were acknowledged as ended, and as issued
+        # access tokens that were acknowledged as ended, and as issued
+        self.dead, self.machine_tokens = [], []
         self.live = None  # the pair that was acknowledged last, unless it was revoked
 
     def run(self):
@@ -62,7 +70,8 @@ class Client(threading.Thread):
             if self.live is None or self.is_over.is_set():
                 return  # what was acknowledged last stays, to be looked at
             self.keep(
-                self.insist(refresh(self.client_id, self.live["refresh_token"])), "an acknowledged token was lost"
+                self.insist(refresh(self.client_id, self.live["refresh_token"])),
+                "an acknowledged token was lost",
             )
         if self.live is None:
             return
@@ -96,7 +105,11 @@ class Client(threading.Thread):
 
     def first_success_after(self, instant):
         """When it came; None while it has not."""
-        times = (answer.answered_at for answer in self.answers if answer.status == 200 and answer.sent_at >= instant)
+        times = (
+            answer.answered_at
+            for answer in self.answers
+            if answer.status == 200 and answer.sent_at >= instant
+        )
         return min(times, default=None)
 
 
@@ -111,7 +124,8 @@ class Report(NamedTuple):
     def __str__(self):
         statuses = ", ".join(f"{count} x {status}" for status, count in sorted(self.statuses.items()))
         return (
-            f"{statuses}; {self.acknowledged} acknowledged writes; the slowest answer took {self.slowest_seconds:.2f} s"
+            f"{statuses}; {self.acknowledged} acknowledged writes; the slowest answer took"
+            f" {self.slowest_seconds:.2f} s"
         )
 
 
@@ -126,7 +140,9 @@ class Crowd:
             for user_id in driver.people(CONNECTIONS):
                 codes = [credentials.new_authorization_code() for _ in range(CODES)]
                 ends = clock.now() + 600
-                driver.store(*(a_code(code, client_id=client_id, user_id=user_id, expires_at=ends) for code in codes))
+                driver.store(
+                    *(a_code(code, client_id=client_id, user_id=user_id, expires_at=ends) for code in codes)
+                )
                 self.clients.append(Client(server.port, client_id, user_id, codes, machine_id))
 
     def __enter__(self):
@@ -141,7 +157,9 @@ class Crowd:
             client.join(PATIENCE_SECONDS)
 
     def successes_after(self, instant):
-        """When the first and the last of the clients had its first 200 to a request that it sent after `instant`; waits for it."""
+        """When the first and the last of the clients had its first 200 to a request that it sent after
+        `instant`; waits for it.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             firsts = [client.first_success_after(instant) for client in self.clients]
@@ -149,10 +167,15 @@ class Crowd:
                 return min(firsts), max(firsts)
             time.sleep(0.02)
         violations = [violation for client in self.clients for violation in client.violations]
-        raise AssertionError(f"{firsts.count(None)} clients had no success in {PATIENCE_SECONDS} s: {violations}")
+        raise AssertionError(
+            f"{firsts.count(None)} clients had no success in {PATIENCE_SECONDS} s: {violations}"
+        )
 
     def report(self, server, database_url):
-        """Compare what was acknowledged with the rows of `database_url` and with what the server says. The clients have ended."""
+        """Compare what was acknowledged with the rows of `database_url` and with what the server says.
+
+        The clients have ended.
+        """
         answers = [answer for client in self.clients for answer in client.answers]
         violations = [violation for client in self.clients for violation in client.violations]
         odd = Counter(answer.status for answer in answers if answer.status not in (200, 503))
@@ -196,7 +219,9 @@ def stored_access_tokens(database_url):
     try:
         with engine.connect() as connection:
             stored = defaultdict(set)
-            for user_id, access_token in connection.execute(text("SELECT user_id, access_token_digest FROM token")):
+            for user_id, access_token in connection.execute(
+                text("SELECT user_id, access_token_digest FROM token")
+            ):
                 stored[user_id].add(access_token)
             return stored
     finally:

@@ -1,7 +1,8 @@
 """A Galera cluster of three MariaDB nodes, written to through two of them, each by an Ostiary of its own.
 
-A lock on a row is one on its node alone there: two nodes may change the same rows at once, and the one that comes second is told at
-COMMIT. Its request is run again. So there are retries here where one server has queues; every other promise is the same.
+A lock on a row is one on its node alone there: two nodes may change the same rows at once, and the one that
+comes second is told at COMMIT. Its request is run again. So there are retries here where one server has
+queues; every other promise is the same.
 """
 
 import re
@@ -36,7 +37,8 @@ RACES = [
     races.sign_in_against_the_old_family,
 ]
 GIVE_UP_ROUNDS = 2  # of those in which a request may have lost three times, and been answered 503
-# These two write different rows: they are put in order by the lock on the person alone, which is one on its node.
+# These two write different rows: they are put in order by the lock on the person alone, which is one on its
+# node.
 NOT_IN_ORDER = "allow meets withdraw"
 GAVE_UP = "answered 503"
 LOST = re.compile("lost a race")
@@ -88,7 +90,8 @@ def test_a_conflict_at_commit_is_a_lost_race(cluster):
     """As the driver reports it, with the options of the server."""
     urls = [node.url for node in cluster[:2]]
     cluster[0].execute(
-        "CREATE TABLE IF NOT EXISTS conflict (id INT PRIMARY KEY, n INT)", "REPLACE INTO conflict VALUES (1, 0)"
+        "CREATE TABLE IF NOT EXISTS conflict (id INT PRIMARY KEY, n INT)",
+        "REPLACE INTO conflict VALUES (1, 0)",
     )
     engines = [create_engine(url, **engine_options(url)) for url in urls]
     try:
@@ -111,7 +114,9 @@ def test_race(nodes, race):
 
 
 def test_everybody_meets_everybody(cluster, nodes, monkeypatch):
-    """Requests at two nodes, commands at the third: what comes out is what one after the other would leave."""
+    """Requests at two nodes, commands at the third: what comes out is what one after the other
+    would leave.
+    """
     monkeypatch.setattr(nodes, "database_url", cluster[2].url)
     with Driver(nodes) as driver:
         for pair in [pair for pair in PAIRS if name_of(pair) != NOT_IN_ORDER]:
@@ -160,7 +165,9 @@ def test_a_node_that_does_not_wait_is_told_at_the_start(cluster, sync_wait, word
 @pytest.mark.parametrize(("sync_wait", "lags"), [(0, True), (7, False)])
 def test_without_waiting_a_node_lags(cluster, sync_wait, lags):
     """The other side of it: reads of a node that has not applied yet what another one has acknowledged."""
-    cluster[0].execute("CREATE TABLE IF NOT EXISTS lag (id INT PRIMARY KEY, n INT)", "REPLACE INTO lag VALUES (1, 0)")
+    cluster[0].execute(
+        "CREATE TABLE IF NOT EXISTS lag (id INT PRIMARY KEY, n INT)", "REPLACE INTO lag VALUES (1, 0)"
+    )
     with cluster[0].connection("ostiary") as writer, cluster[1].connection("ostiary") as reader:
         reader.execute(text(f"SET SESSION wsrep_sync_wait = {sync_wait}"))
         stale, seconds = 0, 0.0
@@ -169,7 +176,10 @@ def test_without_waiting_a_node_lags(cluster, sync_wait, lags):
             began = time.perf_counter()
             stale += reader.execute(text("SELECT n FROM lag WHERE id = 1")).scalar_one() < number
             seconds += time.perf_counter() - began
-    print(f"wsrep_sync_wait = {sync_wait}: {stale} of {READS} reads were stale; {1_000 * seconds / READS:.2f} ms each")
+    print(
+        f"wsrep_sync_wait = {sync_wait}: {stale} of {READS} reads were stale;"
+        f" {1_000 * seconds / READS:.2f} ms each"
+    )
     assert bool(stale) == lags
 
 

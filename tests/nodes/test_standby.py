@@ -21,7 +21,8 @@ CUT_OFF_SECONDS = 0.5
 def fail_over(pair, server, before=lambda: None):
     """Lose the primary under load, promote the standby, go on for a while.
 
-    Returns what the crowd says of it, and how many seconds after the promotion each of its clients had been served again.
+    Returns what the crowd says of it, and how many seconds after the promotion each of its clients had been
+    served again.
     """
     with Crowd(server) as crowd:
         time.sleep(WARM_UP_SECONDS)
@@ -36,7 +37,8 @@ def fail_over(pair, server, before=lambda: None):
         time.sleep(WARM_UP_SECONDS)
     report = crowd.report(server, pair.standby.url)
     print(
-        f"first 200 {first - promoted_at:.2f} s after the promotion, every client {last - promoted_at:.2f} s; {report}"
+        f"first 200 {first - promoted_at:.2f} s after the promotion, every client"
+        f" {last - promoted_at:.2f} s; {report}"
     )
     return report, last - promoted_at
 
@@ -67,7 +69,9 @@ def test_again_and_again(open_folder, tmp_path):
 @pytest.mark.whole_machine
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 def test_a_standby_that_lacks_the_last_writes(open_folder, tmp_path, synchronous):
-    """It was cut off just before: either these writes were acknowledged to nobody, or they are lost, and the crowd says so."""
+    """It was cut off just before: either these writes were acknowledged to nobody, or they are lost, and the
+    crowd says so.
+    """
     with primary_and_standby(open_folder, synchronous) as pair, live_server(pair.url, tmp_path) as server:
 
         def cut_off():
@@ -80,7 +84,10 @@ def test_a_standby_that_lacks_the_last_writes(open_folder, tmp_path, synchronous
 
 @pytest.mark.whole_machine
 def test_without_its_standby_it_answers_503_and_not_never(open_folder, tmp_path):
-    """PostgreSQL lets commits wait without end. The client is told after a while; what it was told before stays true."""
+    """PostgreSQL lets commits wait without end.
+
+    The client is told after a while; what it was told before stays true.
+    """
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
         with Crowd(server) as crowd:
             time.sleep(WARM_UP_SECONDS)

@@ -1,6 +1,8 @@
-"""Two servers over one database, behind a proxy that deals connections in turn: what one has begun, the other goes on with.
+"""Two servers over one database, behind a proxy that deals connections in turn: what one has begun, the other
+goes on with.
 
-No memory is shared, no session sticks to a node: every request of a journey goes to another node than the one before.
+No memory is shared, no session sticks to a node: every request of a journey goes to another node than the one
+before.
 """
 
 import time
@@ -63,7 +65,9 @@ class Client:
             "code_challenge": CHALLENGE,
             "code_challenge_method": "S256",
         }
-        return requests.Request("GET", f"{self.nodes.issuer}/oauth/authorize", params=parameters).prepare().url
+        return (
+            requests.Request("GET", f"{self.nodes.issuer}/oauth/authorize", params=parameters).prepare().url
+        )
 
     def ask(self, node, method, path, **options):
         """As through the proxy, which passes the issuer's name on; but to this node."""

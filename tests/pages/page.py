@@ -1,4 +1,7 @@
-"""A page as a person's program reads it: title, words, and forms with their fields and buttons. Standard library only."""
+"""A page as a person's program reads it: title, words, and forms with their fields and buttons.
+
+Standard library only.
+"""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -28,7 +31,9 @@ class Form:
 
 
 class Page(HTMLParser):
-    """`elements` holds every start tag with its attributes, in order; `open_tags` is empty for well-formed HTML."""
+    """`elements` holds every start tag with its attributes, in order; `open_tags` is empty for well-formed
+    HTML.
+    """
 
     def __init__(self, html, url="/"):
         super().__init__()
@@ -51,7 +56,9 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open_tags.append(tag)
         if tag == "form":
-            self.forms.append(Form(urljoin(self.url, attributes.get("action", "")), attributes.get("method", "get")))
+            self.forms.append(
+                Form(urljoin(self.url, attributes.get("action", "")), attributes.get("method", "get"))
+            )
         elif tag == "input":
             self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
         elif tag == "button":

@@ -15,7 +15,9 @@ def page(answer):
 def press(http, answer, button, headers=None, **fields):
     """Fill in the form of `answer` that has this button, and send it."""
     form = page(answer).form(button)
-    return http.open(form.url, method=form.method.upper(), data=form.filled(button, **fields), headers=headers)
+    return http.open(
+        form.url, method=form.method.upper(), data=form.filled(button, **fields), headers=headers
+    )
 
 
 def go(http, answer, link):
@@ -69,7 +71,9 @@ def ticket_of(answer):
 
 
 def answer_to_client(answer, redirect_uri=REDIRECT_URI):
-    """The members of the authorization response, each a list; the redirect goes to the client and nowhere else."""
+    """The members of the authorization response, each a list; the redirect goes to the client and nowhere
+    else.
+    """
     assert answer.status_code == 303
     address, _question_mark, query = answer.headers["Location"].partition("?")
     assert address == redirect_uri

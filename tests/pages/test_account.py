@@ -11,7 +11,9 @@ from tests.test_session_end import a_notified_client
 
 BO = "bo@example.com"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0"
-SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
+SAFARI = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
+)
 PATHS = ("/account/", "/account/sessions", "/account/sign-outs", "/account/applications", "/account/password")
 SESSIONS = select(UserSession.id).order_by(UserSession.id)
 COUNT_NOTICES = select(func.count()).select_from(LogoutNotice)
@@ -31,7 +33,7 @@ def end(http, which):
     return http.post(form.url, data={"csrf_token": form.fields["csrf_token"], "end": which})
 
 
-# ---- who gets in ------------------------------------------------------------------------------------------------------
+# ---- who gets in -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -80,7 +82,7 @@ def test_they_are_about_the_present_account_and_say_how_to_change_it(ada):
     assert f"This is the account of {EMAIL}." in page(shown).text
 
 
-# ---- where they are signed in -----------------------------------------------------------------------------------------
+# ---- where they are signed in ------------------------------------------------------------------------------
 
 
 def test_each_session_says_where_it_is(http, seed, sleep):
@@ -161,7 +163,9 @@ def test_other_accounts_stay_signed_in_beside(ada, rows):
     assert page(follow(ada, answer)).headings == ["Hello, Ada"]
 
 
-@pytest.mark.parametrize("which", ["3", "999", "", "0", "-2", "2 ", "02", "x", "9" * 40, "2\0", "OTHERS", "\u0662"])
+@pytest.mark.parametrize(
+    "which", ["3", "999", "", "0", "-2", "2 ", "02", "x", "9" * 40, "2\0", "OTHERS", "\u0662"]
+)
 def test_nobody_ends_what_is_not_theirs(ada, rows, which):
     answer = end(ada, which)
     assert answer.status_code == 404
@@ -184,7 +188,7 @@ def test_whoever_has_no_other_sessions_is_signed_out_of_them_too(http, seed, row
     assert rows(SESSIONS) == [(1,)]
 
 
-# ---- who was told -----------------------------------------------------------------------------------------------------
+# ---- who was told ------------------------------------------------------------------------------------------
 
 
 def test_the_receipts_say_what_became_of_each_notice(ada, seed):
@@ -215,7 +219,9 @@ def test_nothing_to_tell(ada):
 
 @pytest.fixture
 def told(http, seed, app):
-    """A browser that Ada was signed out with, one of whose clients is told; a function sets what became of it."""
+    """A browser that Ada was signed out with, one of whose clients is told; a function sets what became of
+    it.
+    """
     seed(a_user(), a_notified_client(), a_notified_client("quiet", backchannel_logout_uri=None))
     sign_in(http)
     for client_id in ("web", "quiet"):

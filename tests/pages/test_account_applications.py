@@ -5,7 +5,16 @@ from sqlalchemy import select
 
 from models import AuthorizationCode, Consent, Token, UserSession
 from protocol.scopes import OFFLINE_ACCESS_DESCRIPTION
-from tests.builders import a_client, a_code, a_refresh_token, a_token, a_user, basic, code_request, refresh_request
+from tests.builders import (
+    a_client,
+    a_code,
+    a_refresh_token,
+    a_token,
+    a_user,
+    basic,
+    code_request,
+    refresh_request,
+)
 from tests.pages.steps import answer_to_client, ask, follow, page, press, sign_in
 
 PATH = "/account/applications"
@@ -16,7 +25,9 @@ CONSENTS = select(Consent.user_id, Consent.client_id).order_by(Consent.user_id, 
 def ada(http, seed):
     """Ada and Bo have allowed "web" and "notes" something."""
     seed(a_user(), a_user(id=2, sub="b", email="bo@example.com"))
-    seed(a_client(), a_client(client_id="notes", client_name="Notes", redirect_uris=["com.example.notes:/cb"]))
+    seed(
+        a_client(), a_client(client_id="notes", client_name="Notes", redirect_uris=["com.example.notes:/cb"])
+    )
     for user_id in (1, 2):
         seed(
             Consent(user_id=user_id, client_id="web", scope="profile gone offline_access", granted_at=86_400),
@@ -33,7 +44,10 @@ def remove(http, client_id):
 
 def test_what_was_allowed_is_said_in_words(ada):
     shown = page(ada.get(PATH))
-    web, notes = shown.text.index("Web app.example May:"), shown.text.index("Notes com.example.notes on your device")
+    web, notes = (
+        shown.text.index("Web app.example May:"),
+        shown.text.index("Notes com.example.notes on your device"),
+    )
     assert web < notes  # the latest first
     assert f"See your name gone {OFFLINE_ACCESS_DESCRIPTION} Allowed 2 January 1970, 00:00 UTC" in shown.text
     assert "May know that you are you." in shown.text[notes:]
@@ -41,7 +55,12 @@ def test_what_was_allowed_is_said_in_words(ada):
 
 
 def test_every_host_is_named_once(http, seed):
-    uris = ["https://app.example/cb", "https://app.example/other", "https://app.test:8443/cb", "http://127.0.0.1/cb"]
+    uris = [
+        "https://app.example/cb",
+        "https://app.example/other",
+        "https://app.test:8443/cb",
+        "http://127.0.0.1/cb",
+    ]
     seed(a_user(), a_client(redirect_uris=uris), Consent(user_id=1, client_id="web", scope="", granted_at=1))
     sign_in(http)
     assert "Web app.example, app.test:8443, 127.0.0.1 May" in page(http.get(PATH)).text
@@ -90,7 +109,9 @@ def test_the_application_is_out_and_has_to_ask_again(ada):
     assert page(ask(ada)).headings == ["Web asks for access"]
 
 
-@pytest.mark.parametrize("client_id", ["", "nobody", "WEB", "web ", "other", "web\0", "x" * 5_000, "' OR 1=1 --"])
+@pytest.mark.parametrize(
+    "client_id", ["", "nobody", "WEB", "web ", "other", "web\0", "x" * 5_000, "' OR 1=1 --"]
+)
 def test_nobody_removes_what_they_have_not_given(ada, seed, rows, client_id):
     seed(a_client(client_id="other"), Consent(user_id=2, client_id="other", scope="", granted_at=1))
     seed(a_token(client_id="other"), a_token(client_id="other", user_id=2))

@@ -1,6 +1,8 @@
-"""What a person ends comes wholly before a token or wholly after it: none is left that was being made meanwhile.
+"""What a person ends comes wholly before a token or wholly after it: none is left that was being made
+meanwhile.
 
-A form of the account's pages is sent while an exchange or a refresh is about to store its token. It must wait, and then find it.
+A form of the account's pages is sent while an exchange or a refresh is about to store its token. It must
+wait, and then find it.
 """
 
 import threading
@@ -11,7 +13,16 @@ from sqlalchemy import event, func, select
 from app import create_app
 from config import Settings
 from models import AuthorizationCode, Consent, Token, db
-from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user, basic, code_request, refresh_request
+from tests.builders import (
+    ISSUER,
+    PASSWORD,
+    SECRET_KEY,
+    a_client,
+    a_user,
+    basic,
+    code_request,
+    refresh_request,
+)
 from tests.conftest import Browser
 from tests.pages.steps import answer_to_client, ask, page, press, sign_in
 
@@ -50,7 +61,9 @@ class Ending(threading.Thread):
         self.status = self.http.post(self.path, data=self.data).status_code
 
     def begin(self, conn, cursor, sql, *rest):
-        """Just before a token is stored; goes on once the form has had time to be answered, if nothing holds it up."""
+        """Just before a token is stored; goes on once the form has had time to be answered, if nothing holds
+        it up.
+        """
         if sql.startswith("INSERT INTO token") and not self.ident:
             self.start()
             self.join(HEAD_START_SECONDS)
@@ -84,7 +97,9 @@ def test_no_token_is_left(app, ending, while_refreshing):
     other.join(10)
     assert other.status == 303
     with app.app_context():
-        assert [db.session.scalar(select(func.count()).select_from(model)) for model in (AuthorizationCode, Token)] == [
+        assert [
+            db.session.scalar(select(func.count()).select_from(model)) for model in (AuthorizationCode, Token)
+        ] == [
             0,
             0,
         ]

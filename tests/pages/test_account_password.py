@@ -1,4 +1,6 @@
-"""`/account/password`: the present password is proven, guesses are slowed down, and what the old one opened is closed."""
+"""`/account/password`: the present password is proven, guesses are slowed down, and what the old one opened
+is closed.
+"""
 
 import pytest
 from sqlalchemy import func, select
@@ -78,9 +80,12 @@ def test_this_session_goes_on_under_new_ids(sleep, ada, new_browser, rows):
     assert is_signed_in(ada)
     assert not is_signed_in(new_browser(stolen))
     after = session_of(ada)
-    assert not [name for name in ("_user_id", "browser", "csrf_token") if before.get(name, "") == after.get(name)]
+    assert not [
+        name for name in ("_user_id", "browser", "csrf_token") if before.get(name, "") == after.get(name)
+    ]
     assert rows(select(UserSession.id, UserSession.created_at)) == [row]
-    assert rows(select(UserSession.auth_time - UserSession.created_at)) == [(60,)]  # the person has just proven it
+    # the person has just proven it
+    assert rows(select(UserSession.auth_time - UserSession.created_at)) == [(60,)]
 
 
 def test_what_the_old_password_opened_is_closed(ada, seed, rows):
@@ -118,7 +123,9 @@ def test_other_accounts_of_this_browser_stay(ada, rows):
 
 
 def test_a_session_that_was_ended_meanwhile_is_a_new_one(ada, seed, rows, app, monkeypatch):
-    """A sign-out everywhere that comes while the password is hashed: the person has proven both, so they are signed in anew."""
+    """A sign-out everywhere that comes while the password is hashed: the person has proven both, so they are
+    signed in anew.
+    """
     genuine = account_password.hash_new
 
     def slowly(new):
@@ -132,7 +139,7 @@ def test_a_session_that_was_ended_meanwhile_is_a_new_one(ada, seed, rows, app, m
     assert rows(select(UserSession.id)) == [(2,)]
 
 
-# ---- refusals ---------------------------------------------------------------------------------------------------------
+# ---- refusals ----------------------------------------------------------------------------------------------
 
 
 def refused(answer, status, problem):
@@ -160,7 +167,10 @@ def test_a_wrong_present_password(ada, rows, password):
         ("", "Use at least 12 characters."),
         ("x" * 11, "Use at least 12 characters."),
         ("x" * 1_025, "Use at most 1,024 characters."),
-        ("with\0NUL, and long", "Leave out control characters, and those that turn the direction of writing."),
+        (
+            "with\0NUL, and long",
+            "Leave out control characters, and those that turn the direction of writing.",
+        ),
         (PASSWORD, "This is the same password again."),
     ],
 )
@@ -175,14 +185,20 @@ def test_a_new_password_that_will_not_do_is_not_hashed(ada, rows, monkeypatch, n
 
 @pytest.mark.parametrize("missing", ["password", "new_password"])
 def test_a_missing_field_is_a_mistake_like_others(ada, missing):
-    fields = page(ada.get(PATH)).form("Change password").filled("Change password", password=PASSWORD, new_password=NEW)
+    fields = (
+        page(ada.get(PATH))
+        .form("Change password")
+        .filled("Change password", password=PASSWORD, new_password=NEW)
+    )
     fields.pop(missing)
     assert ada.post(PATH, data=fields).status_code == 400
 
 
 @pytest.mark.usefixtures("sleep")
 def test_guesses_are_failed_sign_ins(ada, new_browser, rows):
-    """Whoever found an open browser does not get to try passwords without end, and the right one does not help then."""
+    """Whoever found an open browser does not get to try passwords without end, and the right one does not
+    help then.
+    """
     assert [change(ada, "wrong").status_code for _time in range(6)] == [400] * 5 + [429]
     answer = change(ada)
     refused(answer, 429, "Too many tries. Please wait 2 minutes, then try again.")
@@ -258,9 +274,15 @@ def test_password_managers_find_the_way(http):
 
 def test_the_fields_are_named_for_password_managers(ada):
     found = [
-        (field["name"], field["autocomplete"]) for field in page(ada.get(PATH)).all("input") if "autocomplete" in field
+        (field["name"], field["autocomplete"])
+        for field in page(ada.get(PATH)).all("input")
+        if "autocomplete" in field
     ]
-    assert found == [("email", "username"), ("password", "current-password"), ("new_password", "new-password")]
+    assert found == [
+        ("email", "username"),
+        ("password", "current-password"),
+        ("new_password", "new-password"),
+    ]
     assert page(ada.get(PATH)).form("Change password").fields["email"] == EMAIL
 
 

@@ -11,9 +11,15 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 @pytest.mark.parametrize(
     ("user_agent", "words"),
     [
-        (f"{MOZILLA} (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox on Windows"),
+        (
+            f"{MOZILLA} (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            "Firefox on Windows",
+        ),
         (f"{MOZILLA} (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox on Linux"),
-        (f"{MOZILLA} (Macintosh; Intel Mac OS X 10_15_7) {WEBKIT} Chrome/126.0 Safari/537.36", "Chrome on macOS"),
+        (
+            f"{MOZILLA} (Macintosh; Intel Mac OS X 10_15_7) {WEBKIT} Chrome/126.0 Safari/537.36",
+            "Chrome on macOS",
+        ),
         (f"{MOZILLA} (Linux; Android 10; K) {WEBKIT} Chrome/126.0 Mobile Safari/537.36", "Chrome on Android"),
         (f"{MOZILLA} (X11; CrOS x86_64 14541.0.0) {WEBKIT} Chrome/126.0 Safari/537.36", "Chrome on ChromeOS"),
         (f"{MOZILLA} (Windows NT 10.0) {WEBKIT} Chrome/126.0 Safari/537.36 Edg/126.0", "Edge on Windows"),
@@ -24,11 +30,18 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
             "Samsung Internet on Android",
         ),
         (
-            f"{MOZILLA} (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1",
+            f"{MOZILLA} (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5"
+            " Safari/604.1",
             "Safari on an iPhone",
         ),
-        (f"{MOZILLA} (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 FxiOS/128.0 Safari", "Firefox on an iPad"),
-        (f"{MOZILLA} (iPhone; CPU iPhone OS 17_5) AppleWebKit CriOS/126.0 Safari/604.1", "Chrome on an iPhone"),
+        (
+            f"{MOZILLA} (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 FxiOS/128.0 Safari",
+            "Firefox on an iPad",
+        ),
+        (
+            f"{MOZILLA} (iPhone; CPU iPhone OS 17_5) AppleWebKit CriOS/126.0 Safari/604.1",
+            "Chrome on an iPhone",
+        ),
         ("Firefox/1", "Firefox"),
         ("curl/8.5.0", UNKNOWN),
         ("curl on Windows", f"{UNKNOWN}, on Windows"),
@@ -40,7 +53,9 @@ def test_a_browser_in_words(user_agent, words):
     assert describe_browser(user_agent) == words
 
 
-@pytest.mark.parametrize(("amr", "words"), [("pwd", "password"), ("", ""), ("x-unknown", ""), ("pwd hwk", "password")])
+@pytest.mark.parametrize(
+    ("amr", "words"), [("pwd", "password"), ("", ""), ("x-unknown", ""), ("pwd hwk", "password")]
+)
 def test_how_a_person_signed_in(amr, words):
     assert describe_methods(amr) == words
 

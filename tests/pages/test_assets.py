@@ -34,14 +34,18 @@ def test_a_changed_file_has_another_address(app, http, tmp_path):
     assert not before & addresses(http)
 
 
-@pytest.mark.parametrize("path", ["/static/", "/static/nothing.css", "/static/../app.py", "/static/%2e%2e/app.py"])
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/nothing.css", "/static/../app.py", "/static/%2e%2e/app.py"]
+)
 def test_there_is_nothing_else(http, path):
     assert http.get(path).status_code == 404
 
 
 @pytest.mark.threat("T164")
 @pytest.mark.parametrize("header", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
-@pytest.mark.parametrize("date", ["1 Jan 1 0:0 +9999999999999", "Sun, 99 Nov 99999999 08:49:37 GMT", "x" * 8_000])
+@pytest.mark.parametrize(
+    "date", ["1 Jan 1 0:0 +9999999999999", "Sun, 99 Nov 99999999 08:49:37 GMT", "x" * 8_000]
+)
 def test_a_date_that_cannot_be_is_left_out(http, header, date):
     answer = http.get("/static/ostiary.css", headers={header: date, "Range": "bytes=0-9"})
     assert answer.status_code in (200, 206)

@@ -1,5 +1,5 @@
-"""What is wrong with an authorization request, and who is told (RFC 6749 §4.1.2.1): the person, on a page, where the client or its
-redirect URI is in doubt; the client, by a redirect, in every other case.
+"""What is wrong with an authorization request, and who is told (RFC 6749 §4.1.2.1): the person, on a page,
+where the client or its redirect URI is in doubt; the client, by a redirect, in every other case.
 """
 
 import re
@@ -72,7 +72,9 @@ UNREGISTERED = [
     [*FOR_A_PAGE.values(), *({"redirect_uri": uri} for uri in UNREGISTERED)],
     ids=[*FOR_A_PAGE, *map(ascii, UNREGISTERED)],
 )
-@pytest.mark.parametrize("also_wrong", [{}, {"response_type": "token"}, {"scope": "no\nscope"}, {"code_challenge": ""}])
+@pytest.mark.parametrize(
+    "also_wrong", [{}, {"response_type": "token"}, {"scope": "no\nscope"}, {"code_challenge": ""}]
+)
 def test_a_page_and_no_redirect(browser, rows, changed, also_wrong):
     answer = browser.get(authorization_path(**also_wrong | changed))
     assert answer.status_code == 400
@@ -137,7 +139,8 @@ def test_a_redirect_with_error_state_and_iss(browser, rows, changed, error):
 
 
 BEYOND_ASCII = "naïve Ж 漢字 👩\u200d🚀"
-# What the front guard refuses before the request is read: as it is added to a request, whether its state is well-formed, the error.
+# What the front guard refuses before the request is read: as it is added to a request, whether its state is
+# well-formed, the error.
 FOR_THE_GUARD = {
     "state with a line feed": ("&state=a%0Ab", False, "invalid_request"),
     "state with NUL": ("&state=%00", False, "invalid_request"),
@@ -161,8 +164,12 @@ FOR_THE_GUARD = {
 @pytest.mark.parametrize(("added", "has_state", "error"), FOR_THE_GUARD.values(), ids=FOR_THE_GUARD)
 @pytest.mark.parametrize("by_post", [False, True], ids=["GET", "POST"])
 @pytest.mark.parametrize("redirect_uri", [REDIRECT_URI, None], ids=["named", "the only one"])
-def test_the_client_hears_what_the_guard_refuses(browser, rows, added, has_state, error, by_post, redirect_uri):
-    """RFC 6749 §4.1.2.1: to its redirect URI wherever that and the client are right; with `state` where that is one."""
+def test_the_client_hears_what_the_guard_refuses(
+    browser, rows, added, has_state, error, by_post, redirect_uri
+):
+    """RFC 6749 §4.1.2.1: to its redirect URI wherever that and the client are right; with `state` where that
+    is one.
+    """
     left_out = dict.fromkeys([*re.findall("&([^=]*)=", added), "state"])
     path, _mark, query = (authorization_path(**left_out, redirect_uri=redirect_uri) + added).partition("?")
     if by_post:
@@ -189,7 +196,11 @@ def test_it_hears_it_in_the_way_it_asked_for(browser):
     answer = browser.get(authorization_path(response_mode="form_post", nonce="a\nb"))
     (form,) = page(answer).forms
     assert (answer.status_code, form.url) == (200, REDIRECT_URI)
-    assert (form.fields["error"], form.fields["state"], form.fields["iss"]) == ("invalid_request", "the state", ISSUER)
+    assert (form.fields["error"], form.fields["state"], form.fields["iss"]) == (
+        "invalid_request",
+        "the state",
+        ISSUER,
+    )
 
 
 @pytest.mark.threat("T185")
@@ -220,7 +231,11 @@ def test_a_state_in_any_letters_comes_back(browser, state):
 
 
 @pytest.mark.parametrize(
-    "claims", ['{\r\n\t"userinfo":\n\t{\n\t\t"name": null\n\t}\r\n}\n', '{"id_token": {"name": {"value": "\x7f\x85"}}}']
+    "claims",
+    [
+        '{\r\n\t"userinfo":\n\t{\n\t\t"name": null\n\t}\r\n}\n',
+        '{"id_token": {"name": {"value": "\x7f\x85"}}}',
+    ],
 )
 def test_json_may_hold_line_breaks(browser, claims):
     answer = browser.get(authorization_path(scope="openid profile", claims=claims, client_id="openid"))

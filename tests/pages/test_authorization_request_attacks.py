@@ -1,4 +1,6 @@
-"""Authorization requests that say too much, too little, or the same thing twice, and those that were changed on the way."""
+"""Authorization requests that say too much, too little, or the same thing twice, and those that were changed
+on the way.
+"""
 
 import re
 from urllib.parse import parse_qs, quote, urlsplit
@@ -7,7 +9,16 @@ import pytest
 from sqlalchemy import func, select
 
 from models import AuthorizationCode, AuthorizationTicket
-from tests.builders import CHALLENGE, REDIRECT_URI, VERIFIER, a_client, a_public_client, a_user, basic, code_request
+from tests.builders import (
+    CHALLENGE,
+    REDIRECT_URI,
+    VERIFIER,
+    a_client,
+    a_public_client,
+    a_user,
+    basic,
+    code_request,
+)
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
 
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)
@@ -44,12 +55,14 @@ def is_refused(answer):
     return answer_to_client(answer)["error"] == ["invalid_request"]
 
 
-# ---- the same twice ----------------------------------------------------------------------------------------------------
+# ---- the same twice ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T019")
 @pytest.mark.parametrize("name", PARAMETERS)
-@pytest.mark.parametrize("values", [("the same", "the same"), ("one", "another"), ("", ""), ("one", "")], ids=str)
+@pytest.mark.parametrize(
+    "values", [("the same", "the same"), ("one", "another"), ("", ""), ("one", "")], ids=str
+)
 def test_a_parameter_is_given_once(ada, rows, name, values):
     twice = "".join(f"&{name}={quote(value)}" for value in values)
     assert is_refused(ada.get(authorization_path(**{name: None}) + twice))
@@ -75,7 +88,7 @@ def test_nor_is_it_given_once_in_the_address_and_once_in_the_form(ada, rows, nam
     assert rows(COUNT_TICKETS) == [(0,)]
 
 
-# ---- response types, scopes --------------------------------------------------------------------------------------------
+# ---- response types, scopes --------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T021")
@@ -121,7 +134,7 @@ def test_a_repeated_scope_is_granted_once(ada, rows):
     assert rows(select(AuthorizationCode.scope)) == [("profile email",)]
 
 
-# ---- the answer --------------------------------------------------------------------------------------------------------
+# ---- the answer --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T027")
@@ -182,7 +195,7 @@ def test_an_answer_with_a_code_is_kept_nowhere(ada):
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-# ---- PKCE --------------------------------------------------------------------------------------------------------------
+# ---- PKCE --------------------------------------------------------------------------------------------------
 
 
 WITHOUT_CHALLENGE = {"code_challenge": None, "code_challenge_method": None}
@@ -255,7 +268,9 @@ def test_a_challenge_has_one_form(http, seed, client_id, challenge):
 def test_a_challenge_may_come_again_and_each_code_keeps_its_own_request(ada, rows):
     """RFC 7636 asks nothing of the server here; what is bound to a challenge is one code."""
     codes = [answer_to_client(press(ada, ask(ada), "Allow"))["code"][0]]
-    codes += [answer_to_client(ada.get(authorization_path(nonce="the same")))["code"][0] for _time in range(2)]
+    codes += [
+        answer_to_client(ada.get(authorization_path(nonce="the same")))["code"][0] for _time in range(2)
+    ]
     assert rows(COUNT_CODES) == [(3,)]
     for code in codes:
         wrong = ada.post("/oauth/token", data=code_request(code, code_verifier="w" * 43), auth=basic())

@@ -1,4 +1,6 @@
-"""The authorization endpoint as a person meets it: who asks, Allow, Deny, two tabs, and consent that is remembered."""
+"""The authorization endpoint as a person meets it: who asks, Allow, Deny, two tabs, and consent that is
+remembered.
+"""
 
 import pytest
 from sqlalchemy import func, select, update
@@ -38,7 +40,7 @@ def is_closed(answer):
     return answer.status_code == 400 and page(answer).headings == ["This request is no longer open"]
 
 
-# ---- what the page says ------------------------------------------------------------------------------------------------
+# ---- what the page says ------------------------------------------------------------------------------------
 
 
 def test_it_says_who_asks_for_what_and_where_the_answer_goes(ada):
@@ -66,7 +68,9 @@ def test_what_was_shown_is_what_is_granted(ada, app, rows):
 
 def test_an_omitted_scope_means_the_registered_one_and_is_shown(ada, rows):
     shown = ask(ada, scope=None)
-    assert all(words in page(shown).text for words in ("See your name", "See your email address", "Read your notes"))
+    assert all(
+        words in page(shown).text for words in ("See your name", "See your email address", "Read your notes")
+    )
     answer_to_client(press(ada, shown, "Allow"))
     assert rows(select(AuthorizationCode.scope)) == [("profile email read",)]
 
@@ -107,13 +111,18 @@ def test_the_form_holds_the_ticket_and_nothing_of_the_request(ada, rows):
     shown = ask(ada)
     assert set(page(shown).form("Allow").fields) == {"account", "client_id", "csrf_token", "ticket"}
     form = page(shown).form("Allow").filled("Allow")
-    more = {"scope": "profile email read", "redirect_uri": "https://evil.example", "state": "other", "client_id": "x"}
+    more = {
+        "scope": "profile email read",
+        "redirect_uri": "https://evil.example",
+        "state": "other",
+        "client_id": "x",
+    }
     members = answer_to_client(ada.post("/oauth/authorize", data=form | more))
     assert members["state"] == ["the state"]
     assert rows(select(AuthorizationCode.scope)) == [("profile",)]
 
 
-# ---- Allow and Deny ----------------------------------------------------------------------------------------------------
+# ---- Allow and Deny ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T027")
@@ -184,7 +193,7 @@ def test_the_only_registered_uri_may_be_left_out(ada, rows):
     assert rows(select(AuthorizationCode.redirect_uri)) == [(REDIRECT_URI,)]
 
 
-# ---- tickets -----------------------------------------------------------------------------------------------------------
+# ---- tickets -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T100", "T102")
@@ -254,7 +263,9 @@ def test_what_a_client_may_do_is_looked_at_again_when_the_person_decides(ada, ap
 def test_two_tabs_each_get_their_own_answer(ada, seed, rows):
     seed(a_client(client_id="second", client_name="Second", redirect_uris=["https://second.example/cb"]))
     first = ask(ada, state="first")
-    second = ask(ada, client_id="second", redirect_uri="https://second.example/cb", scope="email", state="second")
+    second = ask(
+        ada, client_id="second", redirect_uri="https://second.example/cb", scope="email", state="second"
+    )
     third = ask(ada, state="third", scope="read")
     members = answer_to_client(press(ada, second, "Allow"), "https://second.example/cb")
     assert members["state"] == ["second"]
@@ -273,13 +284,15 @@ def test_two_tabs_before_the_sign_in(http, seed):
     first, second = ask(http, state="first"), ask(http, state="second", scope="email")
     shown = follow(http, press(http, first, "Sign in", email=EMAIL, password=PASSWORD))
     reloaded = http.get(second.request.full_path)
-    (go_on,) = [link["href"] for link in page(reloaded).all("a") if link["href"].startswith("/oauth/authorize")]
+    (go_on,) = [
+        link["href"] for link in page(reloaded).all("a") if link["href"].startswith("/oauth/authorize")
+    ]
     other = http.get(go_on)
     assert answer_to_client(press(http, other, "Allow"))["state"] == ["second"]
     assert answer_to_client(press(http, shown, "Allow"))["state"] == ["first"]
 
 
-# ---- another account ---------------------------------------------------------------------------------------------------
+# ---- another account ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T097")
@@ -297,7 +310,10 @@ def test_another_account_goes_on_with_the_same_request(ada, seed, rows):
 
 
 def test_a_decision_after_the_session_has_ended_asks_for_a_sign_in(ada, app, rows):
-    """The session was ended elsewhere. The request waits, and the person sees the page again before it decides."""
+    """The session was ended elsewhere.
+
+    The request waits, and the person sees the page again before it decides.
+    """
     shown = ask(ada)
     with app.app_context(), transaction():
         store.user_sessions.delete_of_user(1)
@@ -307,7 +323,7 @@ def test_a_decision_after_the_session_has_ended_asks_for_a_sign_in(ada, app, row
     assert "code" in answer_to_client(press(ada, shown, "Allow"))
 
 
-# ---- remembered consent ------------------------------------------------------------------------------------------------
+# ---- remembered consent ------------------------------------------------------------------------------------
 
 
 def test_a_remembered_consent_goes_straight_through(ada, rows):
@@ -360,7 +376,9 @@ def form_action(answer):
 
 @pytest.mark.threat("T104")
 def test_the_forms_may_end_at_the_client_and_other_pages_forms_may_not(http, seed):
-    """Browsers check a form's redirects too, and the client's own; a sign-in may end there, where consent is remembered."""
+    """Browsers check a form's redirects too, and the client's own; a sign-in may end there, where consent is
+    remembered.
+    """
     seed(a_user(), a_client())
     assert form_action(http.get("/login")) == form_action(http.get("/")) == ["'self'"]
     assert form_action(ask(http)) == []
@@ -368,7 +386,7 @@ def test_the_forms_may_end_at_the_client_and_other_pages_forms_may_not(http, see
     assert form_action(ask(http)) == []
 
 
-# ---- growth ------------------------------------------------------------------------------------------------------------
+# ---- growth ------------------------------------------------------------------------------------------------
 
 
 def test_abandoned_requests_are_swept_by_later_ones(http, seed, rows):

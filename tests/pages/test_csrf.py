@@ -87,14 +87,18 @@ def form(request, http, seed):
 
 def test_every_page_that_takes_a_form_is_tried(app):
     taken = {
-        rule.rule for rule in app.url_map.iter_rules() if "POST" in rule.methods and not is_machine_path(rule.rule)
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if "POST" in rule.methods and not is_machine_path(rule.rule)
     }
     assert taken == {path for path, _fill in FORMS.values()}
 
 
 @pytest.mark.threat("T098")
 def test_what_a_view_does_without_asking_is_undone(app, http, state):
-    """Whoever adds a page and forgets to ask whether its form is out of date has not made it a page for forged forms."""
+    """Whoever adds a page and forgets to ask whether its form is out of date has not made it a page for
+    forged forms.
+    """
 
     def careless():
         db.session.add(a_user())
@@ -140,7 +144,9 @@ def test_the_token_of_another_browser_does_not_count(http, new_browser, form, st
 def test_a_token_in_the_address_does_not_count(http, form, state):
     path, data = form
     before = state()
-    assert is_refused(http.post(path, data=data | {"csrf_token": ""}, query_string={"csrf_token": data["csrf_token"]}))
+    assert is_refused(
+        http.post(path, data=data | {"csrf_token": ""}, query_string={"csrf_token": data["csrf_token"]})
+    )
     assert state() == before
 
 
@@ -179,7 +185,8 @@ def test_another_sites_form_is_refused(http, form, state, headers):
     [
         {},
         {"Sec-Fetch-Site": "none"},
-        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},  # what Chromium sends under Referrer-Policy: no-referrer
+        # what Chromium sends under Referrer-Policy: no-referrer
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
         {"Origin": ISSUER},
     ],
     ids=str,

@@ -1,4 +1,6 @@
-"""`/demo`: only on a loopback issuer and with its client, and the one page that may run a script: its own file, from this site."""
+"""`/demo`: only on a loopback issuer and with its client, and the one page that may run a script: its own
+file, from this site.
+"""
 
 import re
 from pathlib import Path
@@ -84,7 +86,9 @@ def test_the_one_script_is_a_file_of_this_site(http, answer):
     assert served.mimetype == "text/javascript"
     assert served.text == SCRIPT
     served.close()
-    assert not [name for _tag, attributes in page(answer).elements for name in attributes if name.startswith("on")]
+    assert not [
+        name for _tag, attributes in page(answer).elements for name in attributes if name.startswith("on")
+    ]
 
 
 def test_no_other_page_of_the_site_may_run_one(http, seed, demo_client):

@@ -115,7 +115,9 @@ def password_page(http):
 
 def failed_change_of_password(http):
     sign_in(http)
-    return press(http, http.get("/account/password"), "Change password", password="<b>wrong", new_password="<b>" * 12)
+    return press(
+        http, http.get("/account/password"), "Change password", password="<b>wrong", new_password="<b>" * 12
+    )
 
 
 def new_password_that_will_not_do(http):
@@ -283,7 +285,9 @@ def test_headers(answer):
 @pytest.mark.threat("T104", "T107")
 def test_no_script_and_nothing_from_elsewhere(answer):
     shown = page(answer)
-    assert not {"script", "style", "iframe", "object", "embed", "base", "svg"} & {tag for tag, _ in shown.elements}
+    assert not {"script", "style", "iframe", "object", "embed", "base", "svg"} & {
+        tag for tag, _ in shown.elements
+    }
     for tag, attributes in shown.elements:
         assert "style" not in attributes
         assert not [name for name in attributes if name.startswith("on")]

@@ -1,4 +1,5 @@
-"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), and several accounts in one browser.
+"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), and several accounts in
+one browser.
 
 Nobody is ever answered for by accident: a client that names a person gets that person or an error.
 """
@@ -41,7 +42,9 @@ BO = "bo@example.com"
 @pytest.fixture
 def people(http, seed, sleep):
     """Two people with accounts, one client, a clock that stands still."""
-    seed(a_user(), a_user(id=2, sub="sub-of-bo", email=BO, name="Bo"), an_openid_client(client_name="Notebook"))
+    seed(
+        a_user(), a_user(id=2, sub="sub-of-bo", email=BO, name="Bo"), an_openid_client(client_name="Notebook")
+    )
     return http
 
 
@@ -82,7 +85,7 @@ def silently(http, **parameters):
     return sub_of(http, answer)
 
 
-# ---- prompt ------------------------------------------------------------------------------------------------------------
+# ---- prompt ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T109")
@@ -175,7 +178,7 @@ def test_create_leads_to_the_sign_up(people):
     assert "code" in answer_of(press(people, shown, "Allow"))
 
 
-# ---- max_age -----------------------------------------------------------------------------------------------------------
+# ---- max_age -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T110")
@@ -204,7 +207,9 @@ def test_a_registered_age_of_zero_means_now_too(people, seed):
     sign_in(people)
     authorize(people, client_id="bank", max_age="100")
     assert error_of(people, client_id="bank", prompt="none") == "login_required"
-    assert "code" in answer_to_client(people.get(authorization_path(client_id="bank", scope=SCOPE, max_age="100")))
+    assert "code" in answer_to_client(
+        people.get(authorization_path(client_id="bank", scope=SCOPE, max_age="100"))
+    )
 
 
 @pytest.mark.parametrize("age", ["-1", "1.5", "x", "１", "99999999999999999999"])
@@ -213,7 +218,7 @@ def test_no_age(remembered, age):
     assert answer.status_code == 400 or answer_to_client(answer)["error"] == ["invalid_request"]
 
 
-# ---- hints -------------------------------------------------------------------------------------------------------------
+# ---- hints -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T113")
@@ -264,7 +269,8 @@ def test_a_login_hint_never_takes_somebody_else(both):
     shown = ask(both, scope=SCOPE, login_hint="cy@example.com")
     assert page(shown).headings == ["Sign in"] and page(shown).forms[0].fields["email"] == "cy@example.com"
     answer = follow(both, press(both, shown, "Sign in", email=BO, password=PASSWORD))
-    assert sub_of(both, answer_of(answer)) == "sub-of-bo"  # it was only a hint, and Bo has just said who he is
+    # it was only a hint, and Bo has just said who he is
+    assert sub_of(both, answer_of(answer)) == "sub-of-bo"
 
 
 def test_a_sub_that_the_client_insists_on(both):
@@ -293,7 +299,7 @@ def test_nobody_decides_before_it_is_their_turn(both, rows):
     assert rows(COUNT_CODES) == before
 
 
-# ---- what a client learns of people who have not allowed it ------------------------------------------------------------
+# ---- what a client learns of people who have not allowed it ------------------------------------------------
 
 
 def insisting(member="id_token", **wishes):
@@ -319,7 +325,9 @@ WHO = {"nobody": [], "Ada": ["ada@example.com"], "Ada and Bo": ["ada@example.com
 
 def told(http, **parameters):
     """All that the client gets to know of a request that must not ask anything."""
-    answer = http.get(authorization_path(**{"scope": SCOPE, "prompt": "none", "client_id": "curious"} | parameters))
+    answer = http.get(
+        authorization_path(**{"scope": SCOPE, "prompt": "none", "client_id": "curious"} | parameters)
+    )
     return answer.status_code, answer_to_client(answer)
 
 
@@ -393,11 +401,13 @@ def test_a_sub_that_nobody_can_have(both, wish):
     assert error_of(both, prompt="none", claims=json.dumps(wish)) == "login_required"
 
 
-# ---- several accounts --------------------------------------------------------------------------------------------------
+# ---- several accounts --------------------------------------------------------------------------------------
 
 
 def test_two_accounts_are_never_taken_silently(both):
-    """Without a hint nobody knows who is meant, so the page that names the account is shown, consent or not."""
+    """Without a hint nobody knows who is meant, so the page that names the account is shown,
+    consent or not.
+    """
     shown = ask(both, scope=SCOPE)
     assert page(shown).headings == ["Notebook asks for access"] and "Your account Bo" in page(shown).text
     shown = go(both, shown, "Use another account")
@@ -457,13 +467,17 @@ def test_a_page_that_shows_one_account_never_decides_for_another(both, rows):
     before = rows(COUNT_CODES)
     form = page(shown).form("Allow").filled("Allow")
     again = both.post("/oauth/authorize", data=form | {"account": "999"})
-    assert again.status_code == 303 and again.headers["Location"].startswith("/oauth/authorize?client_id=web&ticket=")
+    assert again.status_code == 303 and again.headers["Location"].startswith(
+        "/oauth/authorize?client_id=web&ticket="
+    )
     assert rows(COUNT_CODES) == before
 
 
 @pytest.mark.threat("T110")
 def test_a_choice_is_no_sign_in(people, sleep):
-    """A session that began after the request, but for something else, does not satisfy `prompt=login` by being chosen."""
+    """A session that began after the request, but for something else, does not satisfy `prompt=login` by
+    being chosen.
+    """
     shown = ask(people, scope=SCOPE, prompt="login")
     sleep(5)
     sign_in(people)
@@ -473,7 +487,7 @@ def test_a_choice_is_no_sign_in(people, sleep):
     assert page(answer).headings == ["Sign in"]
 
 
-# ---- acr, display, locales, claims -------------------------------------------------------------------------------------
+# ---- acr, display, locales, claims -------------------------------------------------------------------------
 
 
 def test_an_acr_that_is_wished_for_is_no_demand(remembered):
@@ -520,7 +534,7 @@ def test_locales_that_nobody_speaks_are_no_error(ada):
     assert page(shown).headings == ["Notebook asks for access"]
 
 
-# ---- response_mode -----------------------------------------------------------------------------------------------------
+# ---- response_mode -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T104")
@@ -554,10 +568,12 @@ def test_a_state_in_a_form_is_text(remembered):
     hostile = '"><script>alert(1)</script>'
     answer = remembered.get(authorization_path(scope=SCOPE, response_mode="form_post", state=hostile))
     assert answer_of(answer)["state"] == hostile
-    assert [script["src"].partition("?")[0] for script in page(answer).all("script")] == ["/static/form_post.js"]
+    assert [script["src"].partition("?")[0] for script in page(answer).all("script")] == [
+        "/static/form_post.js"
+    ]
 
 
-# ---- the sign-in of clients that are no OpenID clients ------------------------------------------------------------------
+# ---- the sign-in of clients that are no OpenID clients -----------------------------------------------------
 
 
 def test_prompts_count_without_openid_too(people, seed):

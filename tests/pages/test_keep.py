@@ -1,4 +1,6 @@
-"""How long somebody is signed in: the box "Keep me signed in on this device", what use does, and a device's next sign-in."""
+"""How long somebody is signed in: the box "Keep me signed in on this device", what use does, and a device's
+next sign-in.
+"""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -52,7 +54,7 @@ def close_browser(http):
     http.delete_cookie(COOKIE, domain="op.example")
 
 
-# ---- the box ----------------------------------------------------------------------------------------------------------
+# ---- the box -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/login", "/signup"])
@@ -104,7 +106,9 @@ def test_each_account_has_a_keep_of_its_own_and_the_cookie_outlives_the_browser_
     [ada] = [words for words in page(http.get("/accounts")).forms[0].buttons if words.startswith("Ada")]
     assert "Expires" in session_cookie(press(http, http.get("/accounts"), ada))
     shown = page(http.get("/logout"))
-    [only_ada] = [words for words in shown.forms[0].buttons if EMAIL in words or "only" in words.lower()][:1] or [None]
+    [only_ada] = [words for words in shown.forms[0].buttons if EMAIL in words or "only" in words.lower()][
+        :1
+    ] or [None]
     if only_ada is not None:
         assert "Expires" not in session_cookie(press(http, http.get("/logout"), only_ada))
 
@@ -116,7 +120,7 @@ def test_a_change_of_the_password_keeps_what_is_kept(http, keep, rows):
     assert rows(KEPT) == [(1, True)]
 
 
-# ---- use --------------------------------------------------------------------------------------------------------------
+# ---- use ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T190")
@@ -145,7 +149,9 @@ def test_a_use_is_written_once_an_hour_and_the_cookie_goes_with_it(http, keep, s
         assert (session_cookie(answer) is not None) is (writes == 1)
         if writes:
             assert "Expires" in session_cookie(answer)
-    assert rows(select(UserSession.last_seen_at, UserSession.expires_at - KEPT_SECONDS)) == [(clock.now(), clock.now())]
+    assert rows(select(UserSession.last_seen_at, UserSession.expires_at - KEPT_SECONDS)) == [
+        (clock.now(), clock.now())
+    ]
 
 
 def test_the_write_is_the_last_statement(http, keep, seed, sleep, statements):
@@ -170,7 +176,9 @@ def test_the_write_is_the_last_statement(http, keep, seed, sleep, statements):
         ("GET", "/oauth/authorize?client_id=nobody"),
     ],
 )
-def test_nothing_is_written_for_what_is_refused_or_asks_for_nobody(http, keep, sleep, statements, method, path):
+def test_nothing_is_written_for_what_is_refused_or_asks_for_nobody(
+    http, keep, sleep, statements, method, path
+):
     keep(True)
     http.get("/account/sessions")  # its form brings the token that the page after a refusal has as well
     sleep(SEEN_SECONDS)
@@ -181,7 +189,9 @@ def test_nothing_is_written_for_what_is_refused_or_asks_for_nobody(http, keep, s
 
 
 def test_of_two_at_once_one_writes_and_sends_the_cookie(app, http, keep, sleep):
-    """Both have read that it is due; the second finds it done, and its cookie must not overtake a newer one."""
+    """Both have read that it is due; the second finds it done, and its cookie must not overtake a
+    newer one.
+    """
     keep(True)
     sleep(SEEN_SECONDS)
 
@@ -221,7 +231,7 @@ def test_sessions_from_before_end_after_their_next_use(http, keep, sleep, app, r
     assert rows(select(UserSession.expires_at)) == [(clock.now() + UNKEPT_SECONDS,)]
 
 
-# ---- the same device again --------------------------------------------------------------------------------------------
+# ---- the same device again ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hours", [1, 13])
@@ -309,12 +319,16 @@ def test_an_expired_session_is_remembered_for_thirty_days_and_told_of_a_sign_out
     assert rows(select(LogoutNotice.sid).order_by(LogoutNotice.id)) == [("sid-8",), ("sid-7",)]
 
 
-# ---- what the person sees ---------------------------------------------------------------------------------------------
+# ---- what the person sees ----------------------------------------------------------------------------------
 
 
 def test_the_page_says_when_it_was_last_seen_and_how_long_it_lives(http, keep, seed, sleep):
     keep(True)
-    seed(a_session(7, user_agent="Firefox/1", last_seen_at=clock.now() - HOUR, auth_time=clock.now() - 2 * HOUR))
+    seed(
+        a_session(
+            7, user_agent="Firefox/1", last_seen_at=clock.now() - HOUR, auth_time=clock.now() - 2 * HOUR
+        )
+    )
     here, there = page(http.get("/account/sessions")).text.split("This browser")[1].split("Firefox", 1)
     assert "kept on this device: 30 days after its last use" in here
     assert "12 hours after its last use" in there

@@ -88,7 +88,9 @@ def test_every_failure_looks_the_same(http, rows, accounts, typed):
     usual = try_to_sign_in(http, password="wrong for sure")
     assert answer.status_code == usual.status_code == 400
     assert page(answer).form("Sign in").fields["email"] == typed.get("email", EMAIL)
-    assert form_without_what_was_typed(answer, typed.get("email", EMAIL)) == form_without_what_was_typed(usual, EMAIL)
+    assert form_without_what_was_typed(answer, typed.get("email", EMAIL)) == form_without_what_was_typed(
+        usual, EMAIL
+    )
     assert not page(answer).form("Sign in").fields["password"]
     assert rows(COUNT_SESSIONS) == [(0,)]
     assert not is_signed_in(http)
@@ -192,7 +194,8 @@ def test_a_hash_of_what_was_typed_is_renewed(http, seed, rows, typed):
     )
     old = cost.derive_phc_encoded(typed.encode())
     seed(a_user(password_hash=old))
-    assert try_to_sign_in(http, password="café au lait noir").status_code == 400  # nobody can know what it once was
+    # nobody can know what it once was
+    assert try_to_sign_in(http, password="café au lait noir").status_code == 400
     sign_in(http, password=typed)
     [(renewed,)] = rows(select(User.password_hash))
     assert renewed != old
@@ -202,7 +205,7 @@ def test_a_hash_of_what_was_typed_is_renewed(http, seed, rows, typed):
     assert rows(select(User.password_hash)) == [(renewed,)]
 
 
-# ---- the session -------------------------------------------------------------------------------------------------------
+# ---- the session -------------------------------------------------------------------------------------------
 
 
 def cookies_of(answer):
@@ -219,13 +222,21 @@ def test_the_cookie_on_https(http, seed):
     cookies = cookies_of(sign_in(http))
     assert cookies.keys() == {"__Host-ostiary", "__Host-ostiary-device"}
     assert cookies["__Host-ostiary"] == {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"}
-    assert cookies["__Host-ostiary-device"] > {"Secure", "HttpOnly", "Path=/", "SameSite=Lax", "Max-Age=31536000"}
+    assert cookies["__Host-ostiary-device"] > {
+        "Secure",
+        "HttpOnly",
+        "Path=/",
+        "SameSite=Lax",
+        "Max-Age=31536000",
+    }
 
 
 LOOPBACK = "http://127.0.0.1:8000"
 
 
-@pytest.mark.parametrize("settings", [Settings(issuer=LOOPBACK, database_url="sqlite://", secret_key=SECRET_KEY)])
+@pytest.mark.parametrize(
+    "settings", [Settings(issuer=LOOPBACK, database_url="sqlite://", secret_key=SECRET_KEY)]
+)
 def test_the_cookie_on_loopback_http(http, seed, settings):
     seed(a_user())
     shown = page(http.get("/login", base_url=LOOPBACK))
@@ -236,7 +247,8 @@ def test_the_cookie_on_loopback_http(http, seed, settings):
     assert cookies.keys() == {"ostiary", "ostiary-device"}
     assert cookies["ostiary"] == {"HttpOnly", "Path=/", "SameSite=Lax"}
     assert (
-        cookies["ostiary-device"] > {"HttpOnly", "Path=/", "SameSite=Lax"} and "Secure" not in cookies["ostiary-device"]
+        cookies["ostiary-device"] > {"HttpOnly", "Path=/", "SameSite=Lax"}
+        and "Secure" not in cookies["ostiary-device"]
     )
     assert "Strict-Transport-Security" not in answer.headers
 

@@ -1,6 +1,8 @@
-"""Applications on the person's own computer (RFC 8252 §8.6): nothing proves who asks, so the person is asked each time.
+"""Applications on the person's own computer (RFC 8252 §8.6): nothing proves who asks, so the person is asked
+each time.
 
-Any program there can listen at a loopback address or take a private-use scheme, and knows the public client's id.
+Any program there can listen at a loopback address or take a private-use scheme, and knows the public client's
+id.
 """
 
 import pytest
@@ -87,7 +89,9 @@ def test_its_answer_becomes_tokens(ada, seed, registered, sent):
     assert answer.headers["Location"].startswith(f"{sent}?code=")
     body = code_request(answer_of(answer)["code"], client_id="spa")
     for address in {registered, f"{sent}/"} - {sent}:
-        assert ada.post("/oauth/token", data=body | {"redirect_uri": address}).json["error"] == "invalid_grant"
+        assert (
+            ada.post("/oauth/token", data=body | {"redirect_uri": address}).json["error"] == "invalid_grant"
+        )
     assert ada.post("/oauth/token", data=body | {"redirect_uri": sent}).status_code == 200
 
 

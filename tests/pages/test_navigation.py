@@ -1,4 +1,6 @@
-"""`next`: after a sign-in or a sign-up the browser stays on this site, whatever the address said (RFC 9700 §4.11)."""
+"""`next`: after a sign-in or a sign-up the browser stays on this site, whatever the address said (RFC 9700
+§4.11).
+"""
 
 from urllib.parse import quote
 
@@ -63,7 +65,9 @@ def test_next_never_leaves_the_site(http, seed, path, attack):
 
 
 @pytest.mark.threat("T108")
-@pytest.mark.parametrize("raw", ["/%09/evil.example", "/%5C/evil.example", "/%2F/evil.example", "/%0d%0aX:y", "/@evil"])
+@pytest.mark.parametrize(
+    "raw", ["/%09/evil.example", "/%5C/evil.example", "/%2F/evil.example", "/%0d%0aX:y", "/@evil"]
+)
 def test_what_stays_encoded_is_a_path_of_this_site(raw):
     """A browser does not decode a path before it resolves it."""
     assert local_path(raw) == raw
@@ -72,7 +76,9 @@ def test_what_stays_encoded_is_a_path_of_this_site(raw):
 @pytest.mark.parametrize("path", ["/", "/login", "/oauth/authorize?ticket=abc&x=%20", "/a//b"])
 def test_a_path_of_this_site_is_followed(http, seed, path):
     seed(a_user())
-    answer = press(http, http.get(f"/login?next={quote(path, safe='')}"), "Sign in", email=EMAIL, password=PASSWORD)
+    answer = press(
+        http, http.get(f"/login?next={quote(path, safe='')}"), "Sign in", email=EMAIL, password=PASSWORD
+    )
     assert (answer.status_code, answer.headers["Location"]) == (303, path)
 
 

@@ -1,6 +1,8 @@
-"""Redirect URIs that somebody bent: whoever asks with one gets a page, and nothing leaves for an address that is not registered.
+"""Redirect URIs that somebody bent: whoever asks with one gets a page, and nothing leaves for an address that
+is not registered.
 
-`tests/protocol/test_redirect_uris.py` has the rule itself, `tests/commands/test_hostile_redirect_uris.py` what is not registered.
+`tests/protocol/test_redirect_uris.py` has the rule itself, `tests/commands/test_hostile_redirect_uris.py`
+what is not registered.
 """
 
 import ast
@@ -46,7 +48,9 @@ def send(http, seed, rows):
 @pytest.mark.parametrize(
     "added", ["/x", "?a=b", "&a=b", ".evil", "@evil", ":443", ":80@evil", "x", "/.", "%20", "%00", ";x"]
 )
-@pytest.mark.parametrize("registered", ["https://app.example", "https://app.example/cb", "com.example.app:/cb"])
+@pytest.mark.parametrize(
+    "registered", ["https://app.example", "https://app.example/cb", "com.example.app:/cb"]
+)
 def test_nothing_may_be_added(send, registered, added):
     send(registered, registered + added)
 
@@ -257,7 +261,12 @@ def test_nor_do_bytes_that_are_no_text(http, seed, raw):
         "http://:80/",
         "//",
     ]
-    + ["http://127.0.0.1:99999999999999999999/", "https://app.example/cb?" + "x" * 65_536, "x" * 65_536, "[" * 1_000],
+    + [
+        "http://127.0.0.1:99999999999999999999/",
+        "https://app.example/cb?" + "x" * 65_536,
+        "x" * 65_536,
+        "[" * 1_000,
+    ],
     ids=lambda text: text[:40],
 )
 def test_a_malformed_one_is_a_page_and_no_bug(send, sent):
@@ -276,7 +285,7 @@ def test_an_unknown_client_is_told_like_an_unregistered_redirect_uri(http, seed)
     assert shown(client_id="nobody") == shown(client_id=None) == shown(redirect_uri=EVIL)
 
 
-# ---- every error of the endpoint, raise site by raise site ---------------------------------------------------------------
+# ---- every error of the endpoint, raise site by raise site -------------------------------------------------
 
 
 def raised_in(function):
@@ -301,7 +310,8 @@ RAISE_SITES = [
     *dict.fromkeys([*raised_in(claims.parse_parameter), *raised_in(claims.check_wish)]),
     *raised_in(S256CodeChallenge.validate_code_challenge),
 ]
-# By raise site: a request that gets there, and the error that its client is told; None where only a page may say it.
+# By raise site: a request that gets there, and the error that its client is told; None where only a page may
+# say it.
 REQUESTS = {
     "a parameter is given more than once": ("&state=again", {}, "invalid_request"),
     "… is too long": ("", {"state": "x" * 9_000}, "invalid_request"),
@@ -369,7 +379,9 @@ def test_no_error_of_the_endpoint_redirects_to_an_address_that_is_not_registered
 @pytest.mark.threat("T005")
 @pytest.mark.parametrize("site", REQUESTS)
 def test_each_request_of_the_table_gets_to_its_raise_site(http, seed, site):
-    """With the registered address the answer says which error it was; a page says nothing, but sends nobody anywhere."""
+    """With the registered address the answer says which error it was; a page says nothing, but sends nobody
+    anywhere.
+    """
     seed(a_user(), a_client(redirect_uris=[REDIRECT_URI, APP]))
     raw, changed, error = REQUESTS[site]
     answer = http.get(authorization_path(**changed) + raw)

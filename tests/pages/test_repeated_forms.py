@@ -1,7 +1,9 @@
-"""A form that arrives twice, byte for byte, in one browser: both are answered alike, and its work is done once.
+"""A form that arrives twice, byte for byte, in one browser: both are answered alike, and its work is done
+once.
 
-A person clicks twice, or the line is slow and they click again: the browser shows the answer to the last one, and sends it with the
-cookies that it has by then: those from before the first answer, or those that came with it.
+A person clicks twice, or the line is slow and they click again: the browser shows the answer to the last one,
+and sends it with the cookies that it has by then: those from before the first answer, or those that came with
+it.
 """
 
 import pytest
@@ -82,7 +84,9 @@ def test_a_page_that_was_open_over_lunch_is_answered_once_too(http, seed, rows, 
 def drop_cookies_older_than(http, seconds):
     """As a browser does; the test client's clock stands still."""
     http._cookies = {
-        key: cookie for key, cookie in http._cookies.items() if cookie.max_age is None or cookie.max_age > seconds
+        key: cookie
+        for key, cookie in http._cookies.items()
+        if cookie.max_age is None or cookie.max_age > seconds
     }
 
 
@@ -94,7 +98,12 @@ def test_after_a_while_it_is_no_repeat(http, form, state, sleep):
     sleep(store.form_answers.LIFETIME_SECONDS)
     answer = http.post(path, data=data)
     assert state()[:4] == done[:4]
-    assert answer.status_code in (400, 404) or answer.headers["Location"] in ("/", path, "/logout", "/account/")
+    assert answer.status_code in (400, 404) or answer.headers["Location"] in (
+        "/",
+        path,
+        "/logout",
+        "/account/",
+    )
 
 
 @pytest.mark.threat("T098", "T099")
@@ -160,7 +169,9 @@ def test_what_the_browser_has_learnt_since_is_not_taken_back(http, seed):
 def test_a_wrong_password_sent_again_is_another_guess(http, seed):
     seed(a_user())
     shown = http.get("/login")
-    statuses = [press(http, shown, "Sign in", email=EMAIL, password="wrong").status_code for _time in range(30)]
+    statuses = [
+        press(http, shown, "Sign in", email=EMAIL, password="wrong").status_code for _time in range(30)
+    ]
     assert statuses[0] == 400 and statuses[-1] == 429
 
 

@@ -1,4 +1,6 @@
-"""Signed requests at the authorization endpoint (RFC 9101): `protocol/request_object.py` has the rules, here they are in force."""
+"""Signed requests at the authorization endpoint (RFC 9101): `protocol/request_object.py` has the rules, here
+they are in force.
+"""
 
 import json
 
@@ -15,13 +17,23 @@ from tests.pages.steps import answer_to_client, ask, authorization_path, follow,
 
 KEY = ECKey.generate_key("P-256", {"kid": "1"})
 JWKS = {"keys": [KEY.as_dict(private=False)]}
-ENVELOPE = {"redirect_uri": None, "code_challenge": None, "code_challenge_method": None, "state": None, "scope": SCOPE}
+ENVELOPE = {
+    "redirect_uri": None,
+    "code_challenge": None,
+    "code_challenge_method": None,
+    "state": None,
+    "scope": SCOPE,
+}
 
 
 @pytest.fixture
 def ada(http, seed):
     seed(a_user(), an_openid_client(client_name="Notebook", extra_metadata={"jwks": JWKS}))
-    seed(an_openid_client(client_id="strict", extra_metadata={"jwks": JWKS, "require_signed_request_object": True}))
+    seed(
+        an_openid_client(
+            client_id="strict", extra_metadata={"jwks": JWKS, "require_signed_request_object": True}
+        )
+    )
     sign_in(http)
     return http
 
@@ -40,7 +52,9 @@ def signed(key=KEY, **changed):
         "code_challenge_method": "S256",
         "exp": clock.now() + 60,
     }
-    return jose.sign({name: value for name, value in (claims | changed).items() if value is not None}, key, "ES256")
+    return jose.sign(
+        {name: value for name, value in (claims | changed).items() if value is not None}, key, "ES256"
+    )
 
 
 def error_of(http, **parameters):
@@ -100,7 +114,9 @@ def test_who_names_the_address_inside_hears_of_it_there(ada, key, inside, error)
 
 
 @pytest.mark.threat("T185")
-@pytest.mark.parametrize("uri", ["https://evil.example/cb", "https://app.example/cb\n", 1, ["https://app.example/cb"]])
+@pytest.mark.parametrize(
+    "uri", ["https://evil.example/cb", "https://app.example/cb\n", 1, ["https://app.example/cb"]]
+)
 def test_an_address_inside_that_is_none_is_not_replaced_by_another(ada, uri):
     for key in (KEY, ECKey.generate_key("P-256")):
         answer = ada.get(authorization_path(request=signed(key, redirect_uri=uri, nonce="\0"), **ENVELOPE))
@@ -135,8 +151,13 @@ def test_numbers_and_letters_that_nobody_means(ada):
         {"exp": 1e308, "nbf": -(10**4200)},
     ):
         for key in (KEY, ECKey.generate_key("P-256")):
-            assert error_of(ada, request=signed(key, **odd), redirect_uri=REDIRECT_URI) == "invalid_request_object"
-    answer = follow(ada, ada.get(authorization_path(request=signed(login_hint="a@\ud800.example"), **ENVELOPE)))
+            assert (
+                error_of(ada, request=signed(key, **odd), redirect_uri=REDIRECT_URI)
+                == "invalid_request_object"
+            )
+    answer = follow(
+        ada, ada.get(authorization_path(request=signed(login_hint="a@\ud800.example"), **ENVELOPE))
+    )
     assert page(answer).headings == ["Notebook asks for access"]
 
 
@@ -147,7 +168,7 @@ def test_claims_that_are_deeply_nested(ada, depth):
     assert error_of(ada, claims=wish) == "invalid_request"
 
 
-# ---- keys that have to be fetched ----------------------------------------------------------------------------------------
+# ---- keys that have to be fetched --------------------------------------------------------------------------
 
 
 @pytest.fixture

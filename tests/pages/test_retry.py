@@ -1,7 +1,8 @@
 """Every view may run twice: when the database lost a race, the whole request is run again from a clean start.
 
-Each test runs as usual, and once more with the first COMMIT of every request failing as a busy SQLite does. What it asserts is the
-same: the second run must not see what the first did to the session, the loaded person, the messages or the rows.
+Each test runs as usual, and once more with the first COMMIT of every request failing as a busy SQLite does.
+What it asserts is the same: the second run must not see what the first did to the session, the loaded person,
+the messages or the rows.
 """
 
 import sqlite3
@@ -366,7 +367,9 @@ def test_an_introspection(http, seed, rows, races):
     assert rows(select(Token.used_at)) != [(None,)]
 
 
-@pytest.mark.parametrize("path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
+@pytest.mark.parametrize(
+    "path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
+)
 def test_metadata(http, races, path):
     races.begin()
     answer = http.get(path)
@@ -403,7 +406,8 @@ def test_a_client_sends_somebody_to_sign_out(http, seed, count, races):
 
 def test_readiness(http, races):
     races.begin()
-    assert http.get("/readyz").status_code == 503  # this database was made without migrations: a refusal, not committed
+    # this database was made without migrations: a refusal, not committed
+    assert http.get("/readyz").status_code == 503
 
 
 def test_no_view_was_forgotten(app):
@@ -416,7 +420,7 @@ def test_no_view_was_forgotten(app):
         assert path in without_database | through_steps or f'"{path}"' in source, path
 
 
-# ---- and when it is lost every time ------------------------------------------------------------------------------------
+# ---- and when it is lost every time ------------------------------------------------------------------------
 
 
 @pytest.fixture

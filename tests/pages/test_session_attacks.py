@@ -1,4 +1,6 @@
-"""Cookies that were planted, stolen or bent, people who change places at one browser, and words that somebody made hostile."""
+"""Cookies that were planted, stolen or bent, people who change places at one browser, and words that somebody
+made hostile.
+"""
 
 import re
 
@@ -49,7 +51,7 @@ def ada(http, seed):
     return http
 
 
-# ---- cookies -----------------------------------------------------------------------------------------------------------
+# ---- cookies -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T094")
@@ -131,21 +133,28 @@ def test_cookies_are_signed_with_the_newest_key_and_read_with_old_ones_too(app):
         return value_of(http)
 
     assert is_read(old, cookie_of(old)) and is_read(both, cookie_of(old)) and not is_read(new, cookie_of(old))
-    assert is_read(new, cookie_of(both)) and is_read(both, cookie_of(both)) and not is_read(old, cookie_of(both))
+    assert (
+        is_read(new, cookie_of(both)) and is_read(both, cookie_of(both)) and not is_read(old, cookie_of(both))
+    )
 
 
-# ---- two people, one browser -------------------------------------------------------------------------------------------
+# ---- two people, one browser -------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def with_bo(ada, seed):
-    seed(a_user(id=2, sub="b", email="bo@example.com", name="Bo"), a_client(client_id="second", client_name="Second"))
+    seed(
+        a_user(id=2, sub="b", email="bo@example.com", name="Bo"),
+        a_client(client_id="second", client_name="Second"),
+    )
     return ada
 
 
 @pytest.mark.threat("T097")
 def test_who_turns_to_another_account_and_cancels_changes_nobody(with_bo, rows):
-    """ "Use another account" signs nobody out: until somebody else has signed in, the page that is open is Ada's."""
+    """ "Use another account" signs nobody out: until somebody else has signed in, the page that is open is
+    Ada's.
+    """
     old_tab = ask(with_bo, client_id="second")
     assert page(go(with_bo, old_tab, "Use another account")).headings == ["Sign in"]
     answer_to_client(press(with_bo, old_tab, "Allow"))
@@ -166,13 +175,18 @@ def test_who_signs_in_where_somebody_was_answers_for_nobody_else(with_bo, rows):
 
 @pytest.mark.threat("T097")
 def test_a_failed_sign_in_changes_nobody(with_bo):
-    assert press(with_bo, with_bo.get("/login"), "Sign in", email="bo@example.com", password="x").status_code == 400
+    assert (
+        press(with_bo, with_bo.get("/login"), "Sign in", email="bo@example.com", password="x").status_code
+        == 400
+    )
     assert page(with_bo.get("/")).headings == ["Hello, Ada"]
 
 
 @pytest.mark.threat("T102")
 def test_a_request_that_comes_along_is_answered_for_who_is_shown(with_bo, rows):
-    """A ticket belongs to the session that it was put before; the person who decides is the one that the page names."""
+    """A ticket belongs to the session that it was put before; the person who decides is the one that the page
+    names.
+    """
     first = ask(with_bo, client_id="second")
     login = go(with_bo, first, "Use another account")
     press(with_bo, login, "Sign in", email="bo@example.com", password=PASSWORD)
@@ -190,7 +204,7 @@ def test_a_ticket_is_256_random_bits(ada):
     assert len({ticket[:4] for ticket in tickets}) == 20  # nothing in it counts
 
 
-# ---- hostile words -----------------------------------------------------------------------------------------------------
+# ---- hostile words -----------------------------------------------------------------------------------------
 
 HOSTILE = 'Evil\u202e\u2066 <script>alert(1)</script> "><img src=x onerror=y> {{ 7*7 }} '
 
@@ -199,7 +213,11 @@ def is_inert(answer):
     """Whether the page has no element that our templates did not write."""
     shown = page(answer)
     images = [image["src"] for image in shown.all("img")]
-    return not shown.all("script") and all(source.startswith("/static/") for source in images) and not shown.open_tags
+    return (
+        not shown.all("script")
+        and all(source.startswith("/static/") for source in images)
+        and not shown.open_tags
+    )
 
 
 @pytest.mark.threat("T105")
@@ -217,7 +235,9 @@ def test_words_of_a_scope_a_person_and_a_client_are_text(http, seed, app):
 
 
 @pytest.mark.threat("T105")
-@pytest.mark.parametrize("name", ["login_hint", "error_description", "client_name", "error", "problem", "next"])
+@pytest.mark.parametrize(
+    "name", ["login_hint", "error_description", "client_name", "error", "problem", "next"]
+)
 def test_words_in_an_address_are_not_shown(http, seed, name):
     seed(a_client())
     for length in (1, 100):
@@ -231,7 +251,7 @@ def test_words_in_an_address_are_not_shown(http, seed, name):
         assert is_inert(answer) and "Evil" not in page(answer).text
 
 
-# ---- passwords as weapons ----------------------------------------------------------------------------------------------
+# ---- passwords as weapons ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -278,7 +298,7 @@ def test_a_password_with_nul_is_not_chosen(http, derivations, rows):
     assert rows(select(User.id)) == []
 
 
-# ---- error pages -------------------------------------------------------------------------------------------------------
+# ---- error pages -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T158")

@@ -100,7 +100,9 @@ def test_a_taken_address_costs_a_hash_too(http, seed, monkeypatch):
     seed(a_user())
     hashed = []
     genuine = passwords.hash_password
-    monkeypatch.setattr(passwords, "hash_password", lambda password: hashed.append(password) or genuine(password))
+    monkeypatch.setattr(
+        passwords, "hash_password", lambda password: hashed.append(password) or genuine(password)
+    )
     assert sign_up(http, email="ada@example.com").status_code == 400
     assert hashed == [VALID["password"]]
 

@@ -66,7 +66,7 @@ def test_nothing_is_loaded():
     assert "@import" not in CSS
 
 
-# ---- one class, one meaning --------------------------------------------------------------------------------------------
+# ---- one class, one meaning --------------------------------------------------------------------------------
 
 # What every page is built of; the other parts may refine it, below a class of their own.
 BUILDING_BLOCKS = {"The page", "Words", "Forms", "Facts and rights"}
@@ -81,12 +81,17 @@ USED = re.compile(r"""class(?:Name)?(?:=|: |\s*=\s*)"([^"]*)"|conclude\(step, "(
 
 
 def parts_of(css):
-    """The selectors of each part, by the words before the first colon, comma or full stop of its comment; none of a @media."""
+    """The selectors of each part, by the words before the first colon, comma or full stop of its comment;
+    none of a @media.
+    """
     pieces = COMMENT.split(css)[1:]
     for title, rules in zip(pieces[::2], pieces[1::2], strict=True):
         outside = re.sub(r"@media[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", rules)
         groups = re.findall(r"([^{}]+)\{[^{}]*\}", outside)
-        yield re.split(r"[:,.\n]", title)[0], [selector.strip() for group in groups for selector in split(group)]
+        yield (
+            re.split(r"[:,.\n]", title)[0],
+            [selector.strip() for group in groups for selector in split(group)],
+        )
 
 
 def split(group):
@@ -112,7 +117,9 @@ def strangers(css):
         for selector in selectors:
             names = CLASS.findall(selector)
             for at, name in enumerate(names):
-                is_refined = homes[name] in BUILDING_BLOCKS and any(homes[before] == part for before in names[:at])
+                is_refined = homes[name] in BUILDING_BLOCKS and any(
+                    homes[before] == part for before in names[:at]
+                )
                 if homes[name] != part and not is_refined:
                     yield selector, name
 

@@ -1,7 +1,8 @@
-"""Many tabs of one browser: each pending request can be finished, whatever the others did before or meanwhile.
+"""Many tabs of one browser: each pending request can be finished, whatever the others did before or
+meanwhile.
 
-A browser that is started with several tabs asks for all of them before any cookie is there. A form that another tab made out of
-date does nothing, and comes back as a form.
+A browser that is started with several tabs asks for all of them before any cookie is there. A form that
+another tab made out of date does nothing, and comes back as a form.
 """
 
 import random
@@ -39,7 +40,9 @@ def people(http, seed):
 
 
 def opened_before_any_cookie(http, new_browser, count):
-    """The sign-in pages of requests that were all asked for at once; afterwards the browser has the cookies of all answers."""
+    """The sign-in pages of requests that were all asked for at once; afterwards the browser has the cookies
+    of all answers.
+    """
     addresses = []
     for number in range(count):
         answer = new_browser().get(authorization_path(state=f"tab {number}"))
@@ -111,7 +114,9 @@ def test_an_old_id_is_renewed_and_its_requests_stay_open(people, sleep):
     assert [finish(people, address) for address in (third, second)] == ["third", "second"]
 
 
-@pytest.mark.parametrize("value", ["", "x", "." * 40, "a" * 22, "a" * 22 + ".zz", "a" * 22 + "." + "f" * 13, "\xff.1"])
+@pytest.mark.parametrize(
+    "value", ["", "x", "." * 40, "a" * 22, "a" * 22 + ".zz", "a" * 22 + "." + "f" * 13, "\xff.1"]
+)
 def test_a_browser_id_that_nobody_issued_is_passed_over(people, value):
     people.set_cookie("__Host-ostiary-browser-00000000", value, domain="op.example", secure=True)
     assert finish(people, authorization_path(state="mine")) == "mine"
@@ -121,11 +126,13 @@ def test_a_foreign_tab_is_not_finished_by_a_guess_of_the_id(people, new_browser)
     ticket = ticket_of(ask(people))
     other = new_browser()
     for number in range(60):
-        other.set_cookie(f"__Host-ostiary-browser-{number:08x}", "a" * 22 + ".1", domain="op.example", secure=True)
+        other.set_cookie(
+            f"__Host-ostiary-browser-{number:08x}", "a" * 22 + ".1", domain="op.example", secure=True
+        )
     assert other.get(f"/oauth/authorize?ticket={ticket}").status_code == 400
 
 
-# ---- what other tabs did meanwhile -------------------------------------------------------------------------------------
+# ---- what other tabs did meanwhile -------------------------------------------------------------------------
 
 
 def sign_in_elsewhere(http):
@@ -144,7 +151,9 @@ def sign_in_and_out_elsewhere(http):
 @pytest.mark.threat("T098", "T100")
 @pytest.mark.parametrize("meanwhile", [sign_in_elsewhere, sign_in_as_bo_elsewhere, sign_in_and_out_elsewhere])
 @pytest.mark.parametrize("is_signed_in", [False, True])
-def test_a_form_that_another_tab_made_out_of_date_comes_back_and_can_be_finished(people, rows, meanwhile, is_signed_in):
+def test_a_form_that_another_tab_made_out_of_date_comes_back_and_can_be_finished(
+    people, rows, meanwhile, is_signed_in
+):
     if is_signed_in:
         sign_in(people)
     shown = ask(people, state="mine")
@@ -229,7 +238,7 @@ def test_a_stale_sign_out_asks_again(people, rows, path, button, heading):
     assert press(people, answer, button).status_code == 303
 
 
-# ---- without cookies ---------------------------------------------------------------------------------------------------
+# ---- without cookies ---------------------------------------------------------------------------------------
 
 
 def test_a_browser_without_cookies_is_told_so_before_and_after_the_password(people, new_browser):
@@ -255,7 +264,7 @@ def test_a_form_that_was_open_for_long_is_out_of_date_and_not_without_cookies(pe
     assert OUT_OF_DATE in page(answer).text
 
 
-# ---- after the decision ------------------------------------------------------------------------------------------------
+# ---- after the decision ------------------------------------------------------------------------------------
 
 
 def test_back_after_the_decision_leads_to_the_application(people):
@@ -272,8 +281,14 @@ def test_back_after_the_decision_leads_to_the_application(people):
     ("members", "address"),
     [
         ({"extra_metadata": {"client_uri": "https://web.example/home"}}, "https://web.example/home"),
-        ({"extra_metadata": {"initiate_login_uri": "https://web.example/start"}}, "https://web.example/start"),
-        ({"redirect_uris": ["com.example.app:/cb", "https://web.example:8443/cb"]}, "https://web.example:8443/"),
+        (
+            {"extra_metadata": {"initiate_login_uri": "https://web.example/start"}},
+            "https://web.example/start",
+        ),
+        (
+            {"redirect_uris": ["com.example.app:/cb", "https://web.example:8443/cb"]},
+            "https://web.example:8443/",
+        ),
         ({"redirect_uris": ["com.example.app:/cb"]}, None),
     ],
 )

@@ -1,4 +1,6 @@
-"""Too many failed sign-ins: 429 for strangers, never for the owner on a device of theirs, and nothing is learned from it."""
+"""Too many failed sign-ins: 429 for strangers, never for the owner on a device of theirs, and nothing is
+learned from it.
+"""
 
 import pytest
 from sqlalchemy import func, select
@@ -85,7 +87,9 @@ def test_the_owner_gets_in_on_a_device_of_theirs(browser):
 
 
 def test_strangers_hold_each_other_up_and_a_new_device_of_the_owner_gets_in(browser):
-    """Whoever keeps an account full from a few networks waits; from a network that has not failed, a person may mistype."""
+    """Whoever keeps an account full from a few networks waits; from a network that has not failed, a person
+    may mistype.
+    """
     strangers = [browser(f"192.0.2.{number}") for number in (1, 2)]
     assert [stranger.attempts(5) for stranger in strangers] == [[400] * 5] * 2  # three of them as newcomers
     assert [stranger.attempts(1) for stranger in strangers] == [[429]] * 2
@@ -184,7 +188,7 @@ def test_trying_addresses_at_sign_up_is_guessing_too(browser):
     assert stranger.attempts(1) == [429]
 
 
-# ---- new accounts ------------------------------------------------------------------------------------------------------
+# ---- new accounts ------------------------------------------------------------------------------------------
 
 
 def sign_up(browser, number, **fields):
@@ -257,12 +261,17 @@ def test_it_drains_with_time(browser, sleep):
 
 @pytest.mark.threat("T118")
 @pytest.mark.parametrize(
-    ("path", "button", "email"), [("/login", "Sign in", EMAIL), ("/signup", "Create account", "new@example.com")]
+    ("path", "button", "email"),
+    [("/login", "Sign in", EMAIL), ("/signup", "Create account", "new@example.com")],
 )
-def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(browser, app, path, button, email, rows):
+def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(
+    browser, app, path, button, email, rows
+):
     own = browser()
     slots = state_of(app).password_hashes
-    fields = page(own.client.get(path)).form(button).filled(button, email=email, password=PASSWORD) | {"name": "New"}
+    fields = page(own.client.get(path)).form(button).filled(button, email=email, password=PASSWORD) | {
+        "name": "New"
+    }
     with slots.one(), slots.one():
         answer = own.client.post(path, data=fields)
     assert answer.status_code == 503

@@ -1,4 +1,7 @@
-"""How long a refusal takes tells nothing: not of an account, not of a secret. Asked in turn, medians compared."""
+"""How long a refusal takes tells nothing: not of an account, not of a secret.
+
+Asked in turn, medians compared.
+"""
 
 import statistics
 import time
@@ -24,7 +27,9 @@ def settings():
 
 
 def medians(tries, kinds):
-    """Seconds of each kind of request, asked in turn; of the processor, so that what else the machine does is not counted."""
+    """Seconds of each kind of request, asked in turn; of the processor, so that what else the machine does is
+    not counted.
+    """
     seconds = {kind: [] for kind in kinds}
     for _try in range(tries):
         for kind, request in kinds.items():
@@ -54,7 +59,11 @@ def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, wit
     seed(
         a_user(),
         a_user(
-            id=2, sub="b", email="disabled@example.com", disabled_at=1, password_hash=passwords.hash_password(right)
+            id=2,
+            sub="b",
+            email="disabled@example.com",
+            disabled_at=1,
+            password_hash=passwords.hash_password(right),
         ),
         a_user(id=3, sub="c", email="passwordless@example.com", password_hash=None),
     )
@@ -76,12 +85,16 @@ def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, wit
 @pytest.mark.threat("T049")
 @pytest.mark.parametrize(("tries", "within"), [(100, 0.3), pytest.param(500, 0.2, marks=pytest.mark.long)])
 def test_a_wrong_secret_takes_as_long_whatever_is_wrong_with_it(http, seed, tries, within):
-    """Without a slow hash there is little to measure: what is left is the noise of a request that takes a millisecond."""
+    """Without a slow hash there is little to measure: what is left is the noise of a request that takes a
+    millisecond.
+    """
     other = "ost_cs_" + "o" * 43
     seed(a_machine(), a_client(client_id="other", client_secret_digest=credentials.digest(other)))
 
     def authenticate(secret):
-        answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("robot", secret))
+        answer = http.post(
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("robot", secret)
+        )
         assert answer.status_code == 401
 
     right = basic()[1]

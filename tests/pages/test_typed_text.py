@@ -1,4 +1,6 @@
-"""What people type, at the pages: names and addresses of all scripts, also of accounts that are older than the rules."""
+"""What people type, at the pages: names and addresses of all scripts, also of accounts that are older than
+the rules.
+"""
 
 import unicodedata
 
@@ -97,7 +99,9 @@ def test_a_hint_that_turns_the_direction_of_writing_is_left_out(http, seed):
 def test_the_label_of_a_session_is_bounded_and_clean(http, seed, rows):
     seed(a_user())
     agent = "Firefox/\x85\x9b Windows \u00e9" + "x" * 5_000
-    form = page(http.get("/login")).form("Sign in").filled("Sign in", email="ada@example.com", password=PASSWORD)
+    form = (
+        page(http.get("/login")).form("Sign in").filled("Sign in", email="ada@example.com", password=PASSWORD)
+    )
     assert http.post("/login", data=form, headers={"User-Agent": agent}).status_code == 303
     [(kept,)] = rows(select(UserSession.user_agent))
     assert (kept[:20], len(kept), typed_text.refused_in(kept)) == ("Firefox/ Windows éxx", 300, "")
@@ -108,6 +112,8 @@ def test_the_same_password_in_another_form_is_no_new_one(http, seed):
     seed(a_user())
     sign_in(http)
     shown = http.get("/account/password")
-    answer = press(http, shown, "Change password", password=PASSWORD, new_password=PASSWORD.replace(" ", "\u00a0"))
+    answer = press(
+        http, shown, "Change password", password=PASSWORD, new_password=PASSWORD.replace(" ", "\u00a0")
+    )
     assert answer.status_code == 400
     assert "the same password again" in answer.text

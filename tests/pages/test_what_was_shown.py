@@ -1,6 +1,8 @@
-"""What was shown is what is granted: the registration is changed between the page and Allow, member by member.
+"""What was shown is what is granted: the registration is changed between the page and Allow, member by
+member.
 
-What the client has lost is refused, what it has won needs another request; never is anything else granted than the page said.
+What the client has lost is refused, what it has won needs another request; never is anything else granted
+than the page said.
 """
 
 import json
@@ -24,17 +26,32 @@ def extra(**members):
     return {"extra_metadata": members}
 
 
-# By member: the registration that was shown, what the client asked for, the registration at Allow, and what becomes of it: an error
-# that the client is told, a page, or what is granted otherwise than `SHOWN`.
+# By member: the registration that was shown, what the client asked for, the registration at Allow, and what
+# becomes of it: an error that the client is told, a page, or what is granted otherwise than `SHOWN`.
 CHANGES = {
     "scope, narrowed": ({}, {}, {"scope": "openid"}, "invalid_scope"),
     "scope, widened": ({"scope": "openid profile"}, {"scope": None}, {"scope": "openid profile email"}, {}),
-    "scope, none and then some": ({"scope": ""}, {"scope": None}, {"scope": "profile"}, {"scope": None, "sub": None}),
+    "scope, none and then some": (
+        {"scope": ""},
+        {"scope": None},
+        {"scope": "profile"},
+        {"scope": None, "sub": None},
+    ),
     "redirect_uris, another": ({}, {}, {"redirect_uris": [OTHER]}, A_PAGE),
-    "redirect_uris, another, none was named": ({}, {"redirect_uri": None}, {"redirect_uris": [OTHER]}, A_PAGE),
+    "redirect_uris, another, none was named": (
+        {},
+        {"redirect_uri": None},
+        {"redirect_uris": [OTHER]},
+        A_PAGE,
+    ),
     "redirect_uris, one more": ({}, {"redirect_uri": None}, {"redirect_uris": [OTHER, REDIRECT_URI]}, {}),
     "claims, narrowed": ({}, {"claims": WISHES}, {"scope": "openid profile"}, "invalid_scope"),
-    "claims, widened": ({"scope": "openid profile"}, {"claims": WISHES}, {"scope": "openid profile email"}, {}),
+    "claims, widened": (
+        {"scope": "openid profile"},
+        {"claims": WISHES},
+        {"scope": "openid profile email"},
+        {},
+    ),
     "claims, as they were": ({}, {"claims": WISHES}, {}, {"email": EMAIL}),
     "default_max_age, where there was none": ({}, {}, extra(default_max_age=0), {}),
     "default_max_age, lowered": (extra(default_max_age=600), {}, extra(default_max_age=0), {}),
@@ -60,7 +77,9 @@ CHANGES = {
     "require_signed_request_object": ({}, {}, extra(require_signed_request_object=True), {}),
     "max_sessions": ({}, {}, {"max_sessions": 2}, {}),
 }
-COLUMNS = sorted({name for shown, _asked, at_allow, _outcome in CHANGES.values() for name in shown | at_allow})
+COLUMNS = sorted(
+    {name for shown, _asked, at_allow, _outcome in CHANGES.values() for name in shown | at_allow}
+)
 
 
 @pytest.fixture
@@ -82,13 +101,20 @@ def what_is_granted(http, answer):
     tokens = tokens_for(http, code)
     said = id_token_of(http, tokens) if "id_token" in tokens else {}
     address = answer.headers["Location"].partition("?")[0]
-    return {"address": address, "scope": tokens.get("scope"), "sub": said.get("sub"), "email": said.get("email")}
+    return {
+        "address": address,
+        "scope": tokens.get("scope"),
+        "sub": said.get("sub"),
+        "email": said.get("email"),
+    }
 
 
 @pytest.mark.threat("T024", "T184")
 @pytest.mark.parametrize(("shown", "asked", "at_allow", "outcome"), CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("before", ["the page", "the sign-in"])
-def test_a_registration_that_changes_before_allow(http, register, rows, before, shown, asked, at_allow, outcome):
+def test_a_registration_that_changes_before_allow(
+    http, register, rows, before, shown, asked, at_allow, outcome
+):
     register(**shown)
     asked = {"scope": "openid profile"} | asked
     if before == "the page":

@@ -1,6 +1,7 @@
 """`make prove`: every promise on every engine, many times, in one table. Exit code 1 where one is broken.
 
-The database servers are its own, on loopback, and wait for the disk. Progress goes to stderr, the table to stdout.
+The database servers are its own, on loopback, and wait for the disk. Progress goes to stderr, the table to
+stdout.
 """
 
 import itertools
@@ -73,7 +74,10 @@ def version_of(url):
 
 def machine():
     load = os.getloadavg()[0]
-    return f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}, load {load:.1f}"
+    return (
+        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()},"
+        f" load {load:.1f}"
+    )
 
 
 def progress_on_stderr():
@@ -109,7 +113,9 @@ def main(engines=ENGINES, size=FULL):
 
 def show(sections, reasons):
     """One table, each engine under its name."""
-    headings, *lines = table([line.row() for _version, lines in sections for line in lines], COLUMNS).splitlines()
+    headings, *lines = table(
+        [line.row() for _version, lines in sections for line in lines], COLUMNS
+    ).splitlines()
     rest = iter(lines)
     print(headings)
     for version, of_engine in sections:

@@ -1,6 +1,7 @@
 """Lines over time as an SVG: panels below each other, for light and dark pages. Standard library only.
 
-Enters: panels with named lines of points. Leaves: the text of the file. Each line has its name at its end, in its colour.
+Enters: panels with named lines of points. Leaves: the text of the file. Each line has its name at its end, in
+its colour.
 """
 
 import math
@@ -12,7 +13,8 @@ LEFT, RIGHT, TOP, BETWEEN, BOTTOM = 70, 190, 64, 62, 46
 LABEL_HEIGHT = 15
 COLOURS = [f"c{number}" for number in range(10)]  # in STYLE
 STYLE = """
-svg { background: #ffffff; font: 12px system-ui, sans-serif; --ink: #1f2328; --faint: #d0d7de; --band: #eef1f4 }
+svg { background: #ffffff; font: 12px system-ui, sans-serif;
+  --ink: #1f2328; --faint: #d0d7de; --band: #eef1f4 }
 .c0 { --c: #0b5cad } .c1 { --c: #b45309 } .c2 { --c: #15803d } .c3 { --c: #b91c1c } .c4 { --c: #7c3aed }
 .c5 { --c: #0e7490 } .c6 { --c: #be185d } .c7 { --c: #57534e } .c8 { --c: #4d7c0f } .c9 { --c: #1e3a8a }
 @media (prefers-color-scheme: dark) {
@@ -20,9 +22,11 @@ svg { background: #0d1117; --ink: #e6edf3; --faint: #30363d; --band: #161b22 }
 .c0 { --c: #79b8ff } .c1 { --c: #ffab70 } .c2 { --c: #7ee787 } .c3 { --c: #ff938a } .c4 { --c: #c8a9ff }
 .c5 { --c: #67d5e5 } .c6 { --c: #ff9bce } .c7 { --c: #bdb6b0 } .c8 { --c: #bfdd6e } .c9 { --c: #a5b8ff }
 }
-text { fill: var(--ink) } .title { font-size: 17px; font-weight: 600 } .panel { font-size: 13px; font-weight: 600 }
+text { fill: var(--ink) } .title { font-size: 17px; font-weight: 600 }
+.panel { font-size: 13px; font-weight: 600 }
 .grid { stroke: var(--faint) } .band { fill: var(--band) } .name { fill: var(--c) }
-.line { fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linejoin: round } .leader { stroke: var(--c); stroke-width: 0.7 }
+.line { fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linejoin: round }
+.leader { stroke: var(--c); stroke-width: 0.7 }
 """
 
 
@@ -44,7 +48,8 @@ def draw(title, subtitle, panels, x_unit, band=(0.0, "")):
     x_most = max(x for panel in panels for points in panel.lines.values() for x, _ in points)
     height = TOP + len(panels) * (PANEL_HEIGHT + BETWEEN) - BETWEEN + BOTTOM
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}"'
+        f' height="{height}"'
         f' role="img" aria-label="{escape(title)}"><style>{STYLE}</style>',
         text(LEFT, 24, title, "title"),
         text(LEFT, 43, subtitle),
@@ -104,7 +109,9 @@ class Frame:
 
 
 def apart(places, distance, top, bottom):
-    """Places from top to bottom, moved so that each two are at least so far apart, within the edges where they have room."""
+    """Places from top to bottom, moved so that each two are at least so far apart, within the edges where
+    they have room.
+    """
     moved = []
     for place in places:
         moved.append(max(place, moved[-1] + distance if moved else top))

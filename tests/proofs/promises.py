@@ -1,7 +1,7 @@
 """What is promised of each engine, with the number that came out beside its bound.
 
-Enters: a place with fresh databases of an engine, and how often everything is tried. Leaves: lines of the table of `make prove`.
-`progress` is a function that is told how far it is, and what was wrong.
+Enters: a place with fresh databases of an engine, and how often everything is tried. Leaves: lines of the
+table of `make prove`. `progress` is a function that is told how far it is, and what was wrong.
 """
 
 import itertools
@@ -75,12 +75,18 @@ def prove_throughput(place, size, progress):
     progress("throughput")
     if place.engine == "sqlite":
         rate = measure_queue(place.new_database(), size.rate_rounds, size.rate_seconds, size.queue)
-        what, came_out = f"{size.queue} processes queue for the one writer", f"{rate:,.0f} replacements a second"
+        what, came_out = (
+            f"{size.queue} processes queue for the one writer",
+            f"{rate:,.0f} replacements a second",
+        )
         return [Promise(what, came_out, f"at least {LOWEST_RATE:,}", rate >= LOWEST_RATE)]
     cost = measure_cost(place.new_database(), size.rate_rounds, size.rate_seconds)
     safe, bare = map(statistics.median, cost)
     highest = HIGHEST_COST[place.engine]
-    what, came_out = "cost over the bare two statements", f"{cost.share:.1%} ({safe:,.0f} a second, bare {bare:,.0f})"
+    what, came_out = (
+        "cost over the bare two statements",
+        f"{cost.share:.1%} ({safe:,.0f} a second, bare {bare:,.0f})",
+    )
     return [Promise(what, came_out, f"at most {highest:.0%}", cost.share <= highest)]
 
 
@@ -111,7 +117,9 @@ def prove_races(place, size, progress):
 
 def prove_worker_kills(place, size, progress):
     folder = place.new_folder("workers")
-    report = kill_workers(place.new_database(), folder, size.kill_rounds, every(TELL_EVERY, progress), size.scenes)
+    report = kill_workers(
+        place.new_database(), folder, size.kill_rounds, every(TELL_EVERY, progress), size.scenes
+    )
     return lines_of(report, "a killed worker leaves no half", size.worker_kills, AT_ONCE_SECONDS, progress)
 
 
@@ -130,7 +138,12 @@ def lines_of(report, what, kills, longest, progress):
     slowest = report.slowest_recovery
     return [
         Promise(what, came_out, f"0 in {kills}", not report.violations and report.kills == kills),
-        Promise("  and serves again", f"after {slowest:.2f} s at most", f"under {longest:.0f} s", slowest < longest),
+        Promise(
+            "  and serves again",
+            f"after {slowest:.2f} s at most",
+            f"under {longest:.0f} s",
+            slowest < longest,
+        ),
     ]
 
 

@@ -1,6 +1,8 @@
-"""Races for one credential each, over HTTP, thousands of them: how many had one winner, and exactly what it got was stored.
+"""Races for one credential each, over HTTP, thousands of them: how many had one winner, and exactly what it
+got was stored.
 
-Enters: a driver of a server with several processes. Leaves: counts, no exception: a proof that fails says how often.
+Enters: a driver of a server with several processes. Leaves: counts, no exception: a proof that fails says how
+often.
 """
 
 import re
@@ -77,7 +79,9 @@ CREDENTIALS = {"codes": race_codes, "refresh tokens": race_refresh_tokens, "sign
 
 
 def problem_of_successor(answers, stored, successors):
-    """What is wrong when all are granted, so many different tokens are issued, and one of them is stored; or None."""
+    """What is wrong when all are granted, so many different tokens are issued, and one of them is stored; or
+    None.
+    """
     if any(answer.status != 200 for answer in answers):
         return f"answered {dict(Counter(answer.status for answer in answers))}"
     issued = {credentials.digest(answer.json["access_token"]) for answer in answers}

@@ -1,8 +1,10 @@
-"""`make soak`: grants without end on a live server, and nothing grows: no table, no worker's memory, no answer's time.
+"""`make soak`: grants without end on a live server, and nothing grows: no table, no worker's memory, no
+answer's time.
 
-Enters: an engine and a number of grants. Leaves: a table of promises, a plot of all three, and exit code 1 when one is broken. So
-that everything expires again and again, the server runs from a copy in which what is no setting is shortened too. All that is
-counted goes over HTTP (`soak_load.py`); `soak_bounds.py` has the rules.
+Enters: an engine and a number of grants. Leaves: a table of promises, a plot of all three, and exit code 1
+when one is broken. So that everything expires again and again, the server runs from a copy in which what is
+no setting is shortened too. All that is counted goes over HTTP (`soak_load.py`); `soak_bounds.py` has the
+rules.
 """
 
 import os
@@ -45,7 +47,8 @@ SWEPT = {
     "spent_assertion": SpentAssertion.expires_at,
 }
 THROTTLES = {
-    "failed_client_authentications_per_client": 1,  # each is of another client, and forgotten after a whole period
+    # each is of another client, and forgotten after a whole period
+    "failed_client_authentications_per_client": 1,
     "failed_client_authentications_per_address": 1_000_000,
     "failed_sign_ins_per_account_and_address": 1_000,
     "failed_sign_ins_per_account": 1_000,
@@ -67,7 +70,12 @@ def shortened(seconds):
         constant(signing_keys, "READ_AGAIN", "timedelta(seconds=30)", "timedelta(seconds=2)"),
         constant(signing_keys, "CLOCK_SKEW", "timedelta(seconds=30)", "timedelta(seconds=1)"),
         constant(signing_keys, "KNOWN_AFTER", "timedelta(days=60)", "timedelta(seconds=40)"),
-        constant("config.py", "signing_key_lifetime: PositiveSeconds", "timedelta(days=90)", "timedelta(seconds=20)"),
+        constant(
+            "config.py",
+            "signing_key_lifetime: PositiveSeconds",
+            "timedelta(days=90)",
+            "timedelta(seconds=20)",
+        ),
     ]
 
 
@@ -95,7 +103,10 @@ class Size(NamedTuple):
 
 
 class Soaked(NamedTuple):
-    """What came out. `counts`: of grants, requests and steps; `failures`: answers other than they should be."""
+    """What came out.
+
+    `counts`: of grants, requests and steps; `failures`: answers other than they should be.
+    """
 
     samples: list[Sample]
     verdicts: list[Verdict]
@@ -104,16 +115,26 @@ class Soaked(NamedTuple):
 
 
 def soak(url, folder, size, replacements=(), progress: Callable[[str], None] = lambda _words: None):
-    """`url`: of a fresh database. `replacements`: what else is changed in the copy, for the tests of the test."""
+    """`url`: of a fresh database.
+
+    `replacements`: what else is changed in the copy, for the tests of the test.
+    """
     source = mutated_copy([*shortened(size.seconds), *replacements], folder / "source")
-    with receiving() as receiver, serve(url, folder, source, size.seconds) as server, Driver(server) as driver:
+    with (
+        receiving() as receiver,
+        serve(url, folder, source, size.seconds) as server,
+        Driver(server) as driver,
+    ):
         samples = []
         with Load(driver, size.grants, size.seconds, receiver.url("200"), size.steps_a_second) as load:
             watch = Watch(driver, load)
             for number in range(1, size.samples + 1):
                 load.wait_for(size.grants * number / size.samples)
                 samples.append(watch.take())
-                progress(f"{samples[-1].at:4.0f} s  {samples[-1].grants:,} grants, p99 {samples[-1].p99 * 1000:.0f} ms")
+                progress(
+                    f"{samples[-1].at:4.0f} s  {samples[-1].grants:,} grants, p99"
+                    f" {samples[-1].p99 * 1000:.0f} ms"
+                )
             load.end()
             verdicts = [judge_answers(load), *judge(samples), *judge_sweeps(driver, load)]
         return Soaked(samples, verdicts, dict(load.counts), dict(load.failures))
@@ -145,7 +166,9 @@ class Watch:
                 for table in db.metadata.sorted_tables
             }
             left = {name: count_expired(column, LEFT_SECONDS) for name, column in SWEPT.items()}
-            left["token"] = count_expired(Token.access_token_expires_at, LEFT_SECONDS, Token.user_id.is_(None))
+            left["token"] = count_expired(
+                Token.access_token_expires_at, LEFT_SECONDS, Token.user_id.is_(None)
+            )
         workers = self.master.children()
         return Sample(
             at=time.monotonic() - self.began_at,
@@ -165,12 +188,14 @@ def count_expired(column, seconds, *conditions):
     return db.session.scalar(select(func.count(column)).where(column <= clock.now() - seconds, *conditions))
 
 
-# ---- judged beside the samples ------------------------------------------------------------------------------------------
+# ---- judged beside the samples -----------------------------------------------------------------------------
 
 
 def judge_answers(load):
     wrong = sum(load.failures.values())
-    return Verdict("answers other than they should be", f"{wrong} of {load.counts['requests']:,}", "0", wrong == 0)
+    return Verdict(
+        "answers other than they should be", f"{wrong} of {load.counts['requests']:,}", "0", wrong == 0
+    )
 
 
 def judge_sweeps(driver, load):
@@ -180,7 +205,11 @@ def judge_sweeps(driver, load):
     old = clock.now() - LONG_AGO
     digests = iter(credentials.random_secret, None)
     plans = {
-        "authorization_ticket": (walker.abandoned_request, BATCH, lambda: a_ticket(next(digests), load.shop, old)),
+        "authorization_ticket": (
+            walker.abandoned_request,
+            BATCH,
+            lambda: a_ticket(next(digests), load.shop, old),
+        ),
         "authorization_code": (walker.abandoned_code, BATCH, lambda: an_old_code(person, old)),
         "throttle": (
             walker.failed_authentication,
@@ -219,7 +248,11 @@ def removed_by(request, driver, column):
 
 def a_ticket(digest, client_id, expires_at):
     return AuthorizationTicket(
-        ticket_digest=digest, browser_digest=digest, client_id=client_id, sealed_parameters=b"", expires_at=expires_at
+        ticket_digest=digest,
+        browser_digest=digest,
+        client_id=client_id,
+        sealed_parameters=b"",
+        expires_at=expires_at,
     )
 
 
@@ -228,7 +261,7 @@ def an_old_code(person, expires_at):
     return a_code(code, client_id=person.client_id, user_id=person.user_id, expires_at=expires_at)
 
 
-# ---- told ---------------------------------------------------------------------------------------------------------------
+# ---- told --------------------------------------------------------------------------------------------------
 
 
 def tell(soaked):
@@ -253,7 +286,9 @@ def plot(soaked, engine):
     pids = sorted(set.intersection(*(set(sample.memory) for sample in samples)))
     of_workers = {f"worker {number}": pid for number, pid in enumerate(pids, 1)}
     panels = [
-        Panel("Rows", "logarithmic", lines(set(samples[0].rows) - constant, lambda s, name: s.rows[name]), True),
+        Panel(
+            "Rows", "logarithmic", lines(set(samples[0].rows) - constant, lambda s, name: s.rows[name]), True
+        ),
         Panel(
             "Memory of each worker",
             "resident, MiB",

@@ -1,7 +1,7 @@
 """Whether anything grew: the rules that `make soak` judges its samples by. Pure functions.
 
-Enters: samples in the order in which they were taken. Leaves: a line for each promise. The first third of the samples is the
-warm-up; the last third is compared with the one between, or a trend is looked for in both.
+Enters: samples in the order in which they were taken. Leaves: a line for each promise. The first third of the
+samples is the warm-up; the last third is compared with the one between, or a trend is looked for in both.
 """
 
 import statistics
@@ -12,26 +12,29 @@ from typing import NamedTuple
 
 MIB = 1024 * 1024
 
-# A table's longest in the last third may be so much above its longest in the middle third. What comes and goes by chance varies
-# by the root of its number; what is left over each time makes the last third half as long again.
+# A table's longest in the last third may be so much above its longest in the middle third. What comes and
+# goes by chance varies by the root of its number; what is left over each time makes the last third half as
+# long again.
 ROWS_SHARE, ROWS_ROOTS = 0.05, 3
 CONSTANT = {"client", "client_origin", "end_user", "scope"}  # nobody adds to these
-# What a worker grows by after the warm-up. Blocks of password hashes come and go: the median of slopes does not see them. It is of
-# resident memory: pages that a worker had from its parent become its own (USS) when all garbage is first collected, 20 MiB at once.
+# What a worker grows by after the warm-up. Blocks of password hashes come and go: the median of slopes does
+# not see them. It is of resident memory: pages that a worker had from its parent become its own (USS) when
+# all garbage is first collected, 20 MiB at once.
 MEMORY_SHARE, MEMORY_LEAST = 0.05, 4 * MIB
-# The median of a third's p99, and what the workers compute for a request. Other programs make both rise, the first by half and
-# more, the second by a tenth or two: a run that is to tell of them wants an idle machine.
+# The median of a third's p99, and what the workers compute for a request. Other programs make both rise, the
+# first by half and more, the second by a tenth or two: a run that is to tell of them wants an idle machine.
 P99_FACTOR, P99_LEAST = 1.5, 0.05
 CPU_FACTOR = 1.25
-# Rows that expired two seconds ago or more and are still there. Each request that adds a row removes up to four; of assertions one
-# request in sixteen sweeps, up to 64.
+# Rows that expired two seconds ago or more and are still there. Each request that adds a row removes up to
+# four; of assertions one request in sixteen sweeps, up to 64.
 LEFT_SECONDS = 2
 LEFT, LEFT_WHERE_SHARED = 50, {"spent_assertion": 250}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """`rows` and `left` (expired, and there still) by table, `memory` by process in bytes, latencies in seconds.
+    """`rows` and `left` (expired, and there still) by table, `memory` by process in bytes, latencies in
+    seconds.
 
     `cpu`: seconds that the workers have computed by now, for so many `requests`.
     """
@@ -118,11 +121,17 @@ def judge_latency(middle, last):
     before, after = (statistics.median(sample.p99 for sample in third) for third in (middle, last))
     most = before * P99_FACTOR + P99_LEAST
     return Verdict(
-        "p99 of the answers", f"{before * 1000:.0f} → {after * 1000:.0f} ms", f"{most * 1000:.0f} ms", after <= most
+        "p99 of the answers",
+        f"{before * 1000:.0f} → {after * 1000:.0f} ms",
+        f"{most * 1000:.0f} ms",
+        after <= most,
     )
 
 
 def slope(values):
-    """Of a line through them, a step apart (Theil and Sen): the median of the slopes between any two. Outliers do not count."""
+    """Of a line through them, a step apart (Theil and Sen): the median of the slopes between any two.
+
+    Outliers do not count.
+    """
     pairs = combinations(enumerate(values), 2)
     return statistics.median((later - earlier) / (end - start) for (start, earlier), (end, later) in pairs)

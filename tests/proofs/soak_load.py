@@ -1,8 +1,8 @@
 """The load of `make soak`: people and machines that do all there is to do, over HTTP, again and again.
 
-Enters: a driver of a live server. Leaves: what was granted, what was not answered as it should have been, and how long each answer
-took. Stored beforehand: the clients, the people, and for most of them a browser that is signed in and has consented. The others,
-the regulars, come with a new browser each time.
+Enters: a driver of a live server. Leaves: what was granted, what was not answered as it should have been, and
+how long each answer took. Stored beforehand: the clients, the people, and for most of them a browser that is
+signed in and has consented. The others, the regulars, come with a new browser each time.
 """
 
 import itertools
@@ -56,7 +56,10 @@ class Person:
 
 
 class Load:
-    """`with Load(…) as load:` begins; `grants` counts on until `load.end()`. `notify_url`: where logout notices go to."""
+    """`with Load(…) as load:` begins; `grants` counts on until `load.end()`.
+
+    `notify_url`: where logout notices go to.
+    """
 
     def __init__(self, driver, grants, seconds, notify_url, steps_a_second=None):
         self.driver, self.seconds, self.steps_a_second = driver, seconds, steps_a_second
@@ -68,7 +71,8 @@ class Load:
         people = self._store_people(min(MOST_PEOPLE, max(WALKERS, grants // GRANTS_PER_PERSON)))
         regulars = self._store_regulars(max(WALKERS, grants // GRANTS_PER_REGULAR))
         self.walkers = [
-            Walker(self, number, people[number::WALKERS], regulars[number::WALKERS]) for number in range(WALKERS)
+            Walker(self, number, people[number::WALKERS], regulars[number::WALKERS])
+            for number in range(WALKERS)
         ]
 
     def __enter__(self):
@@ -98,7 +102,9 @@ class Load:
             time.sleep(0.02)
             if self.grants > seen:
                 seen, seen_at = self.grants, time.monotonic()
-            assert time.monotonic() - seen_at < PATIENCE_SECONDS, f"nothing is granted any more: {dict(self.failures)}"
+            assert time.monotonic() - seen_at < PATIENCE_SECONDS, (
+                f"nothing is granted any more: {dict(self.failures)}"
+            )
 
     def count(self, what, number=1):
         with self.lock:
@@ -111,7 +117,9 @@ class Load:
             self.counts["requests"] += 1
             self.latencies.append(answer.seconds)
             if not is_right:
-                self.failures[f"{kind}: {answer.status} {answer.error or ''} {answer.location[:60]}".strip()] += 1
+                self.failures[
+                    f"{kind}: {answer.status} {answer.error or ''} {answer.location[:60]}".strip()
+                ] += 1
         return is_right
 
     def failed(self, kind, problem):
@@ -124,7 +132,7 @@ class Load:
             taken, self.latencies = self.latencies, []
         return taken
 
-    # ---- who is there -----------------------------------------------------------------------------------------------
+    # ---- who is there --------------------------------------------------------------------------------------
 
     def _store_clients(self, notify_url):
         is_notified = {"backchannel_logout_uri": notify_url}
@@ -143,10 +151,15 @@ class Load:
         """Half of them go to one client and half to the other."""
         clients = [(self.shop, SCOPES["shop"]), (self.notes, SCOPES["notes"])]
         people, rows = [], []
-        for user_id, (client_id, scope) in zip(self.driver.people(number), itertools.cycle(clients), strict=False):
+        for user_id, (client_id, scope) in zip(
+            self.driver.people(number), itertools.cycle(clients), strict=False
+        ):
             value = credentials.random_text()
             people.append(Person(user_id, client_id, self._cookie(value)))
-            session = {"session_digest": credentials.digest(value), "expires_at": clock.now() + LASTING_SECONDS}
+            session = {
+                "session_digest": credentials.digest(value),
+                "expires_at": clock.now() + LASTING_SECONDS,
+            }
             rows.append(a_session(None, user_id=user_id, **session))
             rows.append(Consent(user_id=user_id, client_id=client_id, scope=scope, granted_at=clock.now()))
         self.driver.store(*rows)
@@ -211,7 +224,7 @@ class Walker(threading.Thread):
         for connection in self.connections:
             connection.close()
 
-    # ---- steps of people ----------------------------------------------------------------------------------------------
+    # ---- steps of people -----------------------------------------------------------------------------------
 
     def code(self):
         self.get_tokens(next(self.people))
@@ -244,7 +257,9 @@ class Walker(threading.Thread):
 
     def someone(self):
         """The next person with tokens; None where there is nobody soon."""
-        return next((person for person in itertools.islice(self.people, 10) if person.tokens is not None), None)
+        return next(
+            (person for person in itertools.islice(self.people, 10) if person.tokens is not None), None
+        )
 
     def use(self):
         if person := self.someone():
@@ -263,7 +278,9 @@ class Walker(threading.Thread):
         self.get_code(next(self.people))
 
     def sign_in(self):
-        """With a new browser, through sign-in and consent to the client; some remove its access then, some sign out."""
+        """With a new browser, through sign-in and consent to the client; some remove its access then, some
+        sign out.
+        """
         issuer, email = self.load.issuer, next(self.regulars)
         with Browser(issuer) as browser:
             browser.open(issuer + self.path_for(self.load.shop))
@@ -279,14 +296,17 @@ class Walker(threading.Thread):
             if self.random.random() < SIGNED_OUT:
                 browser.open(f"{issuer}/logout").press("Sign out")
 
-    # ---- steps of machines --------------------------------------------------------------------------------------------
+    # ---- steps of machines ---------------------------------------------------------------------------------
 
     def machine(self):
         self.granted("machine", machine_call(self.load.robot))
 
     def assertion(self):
         claims = assertion_claims(
-            self.load.signer, aud=self.load.issuer, jti=secrets.token_hex(16), exp=clock.now() + self.load.seconds
+            self.load.signer,
+            aud=self.load.issuer,
+            jti=secrets.token_hex(16),
+            exp=clock.now() + self.load.seconds,
         )
         body = with_assertion(sign(claims, SIGNING_KEY), grant_type="client_credentials")
         self.granted("assertion", Call("POST", "/oauth/token", FORM, urlencode(body)))

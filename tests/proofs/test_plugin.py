@@ -1,4 +1,6 @@
-"""`testing/races/plugin.py` as `docs/proving.md` has it: by a pytest of its own, in a folder with somebody's own `create_app`."""
+"""`testing/races/plugin.py` as `docs/proving.md` has it: by a pytest of its own, in a folder with somebody's
+own `create_app`.
+"""
 
 import os
 import re
@@ -12,9 +14,9 @@ pytestmark = pytest.mark.whole_machine
 
 DOCUMENT = (PROJECT / "docs/proving.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "OSTIARY_"))} | {
-    "OSTIARY": str(PROJECT)
-}
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "OSTIARY_"))
+} | {"OSTIARY": str(PROJECT)}
 # The claim always succeeds: everybody who sends a code wins it.
 BROKEN_APP = """
 import store.codes
@@ -77,7 +79,10 @@ def test_a_broken_promise_is_a_failing_test_in_its_own_words(folder):
     ("options", "problem"),
     [
         (["--prove-database-url", "sqlite://"], "in-memory SQLite is for the test client alone"),
-        (["--prove-app", "nothing:create_app"], "nothing.create_app cannot be imported: No module named 'nothing'"),
+        (
+            ["--prove-app", "nothing:create_app"],
+            "nothing.create_app cannot be imported: No module named 'nothing'",
+        ),
     ],
     ids=["memory", "no_app"],
 )

@@ -1,4 +1,6 @@
-"""`make prove`, briefly: what it counts, that a broken rule is counted, and that it asks for as much as it says."""
+"""`make prove`, briefly: what it counts, that a broken rule is counted, and that it asks for as much as it
+says.
+"""
 
 import pytest
 from sqlalchemy.schema import CreateTable
@@ -67,13 +69,18 @@ def test_a_broken_rule_is_counted(tmp_path):
 def test_the_bare_design_is_measured_beside_the_safe_one(engine, tmp_path, servers):
     cost = measure_cost(new_database(engine, tmp_path, servers), rounds=1, seconds=0.2, processes=2)
     assert min(cost.safe + cost.bare) > 0
-    assert "uq_token_client_id_user_id_slot" in str(CreateTable(table(Token))), "every other table lost its key too"
+    assert "uq_token_client_id_user_id_slot" in str(CreateTable(table(Token))), (
+        "every other table lost its key too"
+    )
 
 
 @pytest.mark.whole_machine
 @pytest.mark.timeout(300)
 def test_the_table(capsys):
-    """All but the kills, which have tests of their own. Throughput says little when it is measured beside other tests."""
+    """All but the kills, which have tests of their own.
+
+    Throughput says little when it is measured beside other tests.
+    """
     main(["sqlite"], SMALL)
     told = capsys.readouterr()
     headings, _blank, engine, *lines = told.out.splitlines()

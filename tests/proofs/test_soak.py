@@ -1,4 +1,6 @@
-"""`make soak`, briefly; and that its judge finds what was planted: in made-up samples, and in servers that do grow."""
+"""`make soak`, briefly; and that its judge finds what was planted: in made-up samples, and in servers that do
+grow.
+"""
 
 import math
 import re
@@ -14,14 +16,16 @@ from tests.proofs.soak_bounds import MIB, Sample, judge, slope
 
 SHORT = Size(grants=800, seconds=2, samples=30, steps_a_second=None)
 ENOUGH_TO_SWEEP = SHORT._replace(grants=1_500)
-TIMES = {"workers' CPU for a request", "p99 of the answers"}  # a few seconds, with a few sign-ins, say nothing of these
+# a few seconds, with a few sign-ins, say nothing of these
+TIMES = {"workers' CPU for a request", "p99 of the answers"}
 NO_SWEEP = Replacement(
     "store/sweep.py", "def sweep(now: int) -> None:\n", "def sweep(now: int) -> None:\n        return\n"
 )
 LEAK = Replacement(
     "my_oauth.py",
     "    row = new_row(token, request)\n",
-    '    row = new_row(token, request)\n    save_token.__dict__.setdefault("kept", []).append(b"x" * 40_000)\n',
+    '    row = new_row(token, request)\n    save_token.__dict__.setdefault("kept", []).append(b"x" *'
+    " 40_000)\n",
 )
 
 

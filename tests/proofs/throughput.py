@@ -1,8 +1,10 @@
-"""What the safe design costs: replacements of tokens a second, against the bare DELETE and INSERT, on connections of one engine.
+"""What the safe design costs: replacements of tokens a second, against the bare DELETE and INSERT, on
+connections of one engine.
 
-Enters: the URL of a fresh database. Leaves: how many replacements each design made in each round. Both send statements through the
-product's own engine, from several processes, each with people of its own (calm) and without the web around it. The bare design
-reads the person without a lock, deletes the pair, inserts, and has no unique key on it: it is as fast as it is wrong.
+Enters: the URL of a fresh database. Leaves: how many replacements each design made in each round. Both send
+statements through the product's own engine, from several processes, each with people of its own (calm) and
+without the web around it. The bare design reads the person without a lock, deletes the pair, inserts, and has
+no unique key on it: it is as fast as it is wrong.
 """
 
 import itertools
@@ -41,7 +43,7 @@ STATEMENTS = {
 COLUMNS = [column.key for column in tokens.columns if column.key != "id"]
 
 
-# ---- two databases ------------------------------------------------------------------------------------------------------
+# ---- two databases -----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -59,7 +61,10 @@ def prepare(url, processes):
     """Make the tables of the safe design, with everybody who will have a token."""
     with engine_for(url) as engine, engine.begin() as connection:
         Base.metadata.create_all(connection)
-        for model in (a_client(), *(a_user(id=n, sub=str(n), email=str(n)) for n in range(1, processes * PEOPLE + 1))):
+        for model in (
+            a_client(),
+            *(a_user(id=n, sub=str(n), email=str(n)) for n in range(1, processes * PEOPLE + 1)),
+        ):
             columns = {column.key: getattr(model, column.key) for column in model.__table__.columns}
             given = {name: value for name, value in columns.items() if value is not None}
             connection.execute(insert(model.__table__), given)
@@ -80,7 +85,7 @@ def prepare_bare(url, processes):
     return bare_url
 
 
-# ---- replacements -------------------------------------------------------------------------------------------------------
+# ---- replacements ------------------------------------------------------------------------------------------
 
 
 class Compiled(NamedTuple):
@@ -124,7 +129,9 @@ def new_values(user_id):
 
 
 def replace(engine, statements, user_id):
-    """One replacement, in one transaction; the connection goes back to the pool after it, as a request's does."""
+    """One replacement, in one transaction; the connection goes back to the pool after it, as a request's
+    does.
+    """
     values = new_values(user_id)
     with engine.connect() as connection:
         for statement in statements:
@@ -133,7 +140,9 @@ def replace(engine, statements, user_id):
 
 
 def work(urls, number, end):
-    """A process of the crew: makes replacements of the design and for the seconds that it is told, and says how many."""
+    """A process of the crew: makes replacements of the design and for the seconds that it is told, and says
+    how many.
+    """
     with engine_for(urls[SAFE]) as safe, engine_for(urls.get(BARE, urls[SAFE])) as bare:
         engines = {SAFE: safe, BARE: bare}
         user_ids = itertools.cycle(range(number * PEOPLE + 1, (number + 1) * PEOPLE + 1))

@@ -22,7 +22,8 @@ def scheme(said, forwarded_for, peer="127.0.0.1"):
         (PERSON, PERSON),
         (f"{PERSON}, 10.0.0.5", PERSON),
         (f"{PERSON},10.0.0.5,10.9.9.9", PERSON),
-        (f"6.6.6.6, {PERSON}", PERSON),  # whatever stands left of the first who is not trusted was theirs to write
+        # whatever stands left of the first who is not trusted was theirs to write
+        (f"6.6.6.6, {PERSON}", PERSON),
         (f"127.0.0.1, 10.0.0.1, {PERSON}, 10.0.0.5", PERSON),
         (f"rubbish, {PERSON}, 10.0.0.5", PERSON),
         (f"{PERSON}, , 10.0.0.5,", PERSON),  # empty members count as left out (RFC 9110 §5.6.1.2)
@@ -78,7 +79,9 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize(("client", "said"), [(client, said) for client in SPELLINGS for said in SPELLINGS[client]])
+@pytest.mark.parametrize(
+    ("client", "said"), [(client, said) for client in SPELLINGS for said in SPELLINGS[client]]
+)
 def test_every_spelling_of_an_address_is_one_address(client, said):
     assert address(said) == client
     assert address(f"{said}, 10.0.0.5:443, ::ffff:10.0.0.6") == client
@@ -140,7 +143,8 @@ def test_no_chain_is_followed_without_end():
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "1", "0x7f.1", "127.1", "1.2.3.4.5", "1.2.3.4/8", "::ffff:1.2.3", "a" * 10_000, "१.१.१.१"]
+    "text",
+    ["", ".", "1", "0x7f.1", "127.1", "1.2.3.4.5", "1.2.3.4/8", "::ffff:1.2.3", "a" * 10_000, "१.१.१.१"],
 )
 def test_what_is_no_address(text):
     assert read_address(text) is None

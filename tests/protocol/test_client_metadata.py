@@ -11,7 +11,13 @@ import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from protocol import client_jwks, client_metadata
-from protocol.client_metadata import RegistrationPolicy, find_problems, find_unknown, is_known, problem_of_sector
+from protocol.client_metadata import (
+    RegistrationPolicy,
+    find_problems,
+    find_unknown,
+    is_known,
+    problem_of_sector,
+)
 from tests.jose import public, roca_key
 
 PRODUCTION = RegistrationPolicy(
@@ -60,7 +66,7 @@ def jwks(*keys):
     return {"keys": list(keys)}
 
 
-# ---- single members ---------------------------------------------------------------------------------------------------
+# ---- single members ----------------------------------------------------------------------------------------
 
 GOOD = [
     ("application_type", "web"),
@@ -103,10 +109,35 @@ def test_a_value_that_is_good(name, value):
 
 
 NO_HTTPS_URL = [
-    *(1, None, ["https://app.example/"], "", "app.example", "/logo", "http://app.example/", "https://", "https:///x"),
-    *("https://ada@app.example/", "https://app.example:x/", "https://app.example:99999/", "https://app.example/ ü"),
-    *("javascript:alert(1)", "data:image/png;base64,AA", "https://[::1/", "https://app.example/" + "a" * 2000),
-    *('https://app.example/"onload', "https://app.example/\x1b[2J", "https://app.example/#a#b", "file:///etc/passwd"),
+    *(
+        1,
+        None,
+        ["https://app.example/"],
+        "",
+        "app.example",
+        "/logo",
+        "http://app.example/",
+        "https://",
+        "https:///x",
+    ),
+    *(
+        "https://ada@app.example/",
+        "https://app.example:x/",
+        "https://app.example:99999/",
+        "https://app.example/ ü",
+    ),
+    *(
+        "javascript:alert(1)",
+        "data:image/png;base64,AA",
+        "https://[::1/",
+        "https://app.example/" + "a" * 2000,
+    ),
+    *(
+        'https://app.example/"onload',
+        "https://app.example/\x1b[2J",
+        "https://app.example/#a#b",
+        "file:///etc/passwd",
+    ),
 ]
 NO_BOOLEAN = [1, 0, "true", "yes", []]
 NO_SIGNING_ALG = ["none", "None", "HS256", "PS256", "RS512", "rs256", "", None, 1, ["RS256"], True]
@@ -118,7 +149,11 @@ BAD = [
         for value in ("ops@app.example", {}, [1], [""], [" "], ["a\x1b[2J"], ["x"] * 21, ["x" * 501])
     ),
     *(("client_name#de", value) for value in ("", " ", 1, "a\nb", "x" * 501)),
-    *((name, value) for name in ("logo_uri", "client_uri", "policy_uri", "tos_uri") for value in NO_HTTPS_URL),
+    *(
+        (name, value)
+        for name in ("logo_uri", "client_uri", "policy_uri", "tos_uri")
+        for value in NO_HTTPS_URL
+    ),
     *(("initiate_login_uri", value) for value in NO_HTTPS_URL),
     *(("logo_uri#de", value) for value in ("http://app.example/", 1)),
     *((name, value) for name in ("software_id", "software_version") for value in (1, "", "\x00", ["x"])),
@@ -130,7 +165,11 @@ BAD = [
         for name in sorted(client_metadata.FETCHED)
         for host in ("127.0.0.1", "10.0.0.1", "[::1]")
     ),
-    *((name, f"https://{host}/") for name in sorted(client_metadata.FETCHED) for host in ("0x7f.1", "169.254.169.254")),
+    *(
+        (name, f"https://{host}/")
+        for name in sorted(client_metadata.FETCHED)
+        for host in ("0x7f.1", "169.254.169.254")
+    ),
     *(("subject_type", value) for value in ("Pairwise", "", 1, [])),
     *(("id_token_signed_response_alg", value) for value in NO_SIGNING_ALG),
     *(("userinfo_signed_response_alg", value) for value in NO_SIGNING_ALG),
@@ -201,14 +240,21 @@ def test_none_is_refused_with_a_reason():
 
 
 @pytest.mark.parametrize("name", ["jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"])
-@pytest.mark.parametrize("url", ["http://127.0.0.1:5000/x", "http://client.internal/x", "https://10.0.0.1:22/x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:5000/x", "http://client.internal/x", "https://10.0.0.1:22/x"]
+)
 def test_addresses_of_ones_own_are_called_where_that_is_allowed(name, url):
     assert problems(DEVELOPMENT, members={name: url}) == []
     assert problems(PRODUCTION, members={name: url}) != []
 
 
 def test_members_that_nobody_knows_are_no_problem_and_told():
-    members = {"x_team": {"a": 1}, "backchannel_logout_url": "https://app.example/", "client_name#!": 1, "contacts": []}
+    members = {
+        "x_team": {"a": 1},
+        "backchannel_logout_url": "https://app.example/",
+        "client_name#!": 1,
+        "contacts": [],
+    }
     assert problems(members=members) == []
     assert list(find_unknown(members)) == [
         ("x_team", None),
@@ -225,18 +271,23 @@ def test_all_together_have_a_limit():
 
 
 def test_every_problem_is_told():
-    told = problems(members={"logo_uri": 1, "contacts": 1, "jwks": 1, "default_max_age": -1, "request_uris": []})
+    told = problems(
+        members={"logo_uri": 1, "contacts": 1, "jwks": 1, "default_max_age": -1, "request_uris": []}
+    )
     names = [problem.partition(" ")[0] for problem in told]
     assert sorted(names) == ["contacts", "default_max_age", "jwks", "logo_uri", "request_uris"]
 
 
-# ---- jwks -------------------------------------------------------------------------------------------------------------
+# ---- jwks --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["RSA", "P-256", "P-384", "P-521", "Ed25519"])
 def test_public_keys(kind):
     assert client_jwks.find_problem(jwks(public_jwk(kind))) is None
-    assert client_jwks.find_problem(jwks(public_jwk(kind, kid="1", use="sig"), public_jwk(kind, kid="2"))) is None
+    assert (
+        client_jwks.find_problem(jwks(public_jwk(kind, kid="1", use="sig"), public_jwk(kind, kid="2")))
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +340,9 @@ def test_a_key_that_is_not_for_us_is_passed_over(stranger):
         assert set(client_jwks.algorithms(jwks(*keys))) == {"ES256"}
 
 
-@pytest.mark.parametrize("words", [{"use": "sig", "new": {"a": 1}}, {"key_ops": ["verify", "encapsulate"]}, {"x5c": 7}])
+@pytest.mark.parametrize(
+    "words", [{"use": "sig", "new": {"a": 1}}, {"key_ops": ["verify", "encapsulate"]}, {"x5c": 7}]
+)
 def test_what_is_new_beside_it_makes_no_difference(words):
     assert client_jwks.find_problem(jwks({**public_jwk(), **words})) is None
 
@@ -361,7 +414,7 @@ def test_a_secret_part_is_not_quoted():
     assert private["d"] not in problem
 
 
-# ---- what goes with what ----------------------------------------------------------------------------------------------
+# ---- what goes with what -----------------------------------------------------------------------------------
 
 KEYS = {"jwks": jwks(public_jwk("P-256"))}
 KEYS_AT = {"jwks_uri": "https://app.example/jwks"}
@@ -376,7 +429,10 @@ NATIVE = ["com.example.app:/cb", "http://127.0.0.1/cb", "https://app.example/cb"
         (KEYS, SIGNS),
         (KEYS_AT, SIGNS),
         (KEYS | {"token_endpoint_auth_signing_alg": "ES256", "assertion_audience": "issuer"}, SIGNS),
-        (KEYS_AT | {"token_endpoint_auth_signing_alg": "PS256", "assertion_audience": "token_endpoint"}, SIGNS),
+        (
+            KEYS_AT | {"token_endpoint_auth_signing_alg": "PS256", "assertion_audience": "token_endpoint"},
+            SIGNS,
+        ),
         ({"token_endpoint_auth_signing_alg": "HS512"}, SIGNS_SECRET),
         (KEYS | {"request_object_signing_alg": "ES256", "require_signed_request_object": True}, {}),
         (KEYS_AT | {"request_object_signing_alg": "EdDSA"}, {}),
@@ -388,7 +444,10 @@ NATIVE = ["com.example.app:/cb", "http://127.0.0.1/cb", "https://app.example/cb"
             {"redirect_uris": [WEB, "https://other.example/"]},
         ),
         (
-            {"backchannel_logout_uri": "https://app.example/out", "backchannel_logout_session_required": True},
+            {
+                "backchannel_logout_uri": "https://app.example/out",
+                "backchannel_logout_session_required": True,
+            },
             {},
         ),
         ({"backchannel_logout_session_required": False}, {}),
@@ -415,7 +474,11 @@ def test_a_registration_that_is_good(members, columns):
             "request_object_signing_alg is RS256, and jwks has no key",
         ),
         (KEYS | {"token_endpoint_auth_signing_alg": "ES384"}, SIGNS, "is ES384, and jwks has no key for it"),
-        (KEYS | {"token_endpoint_auth_signing_alg": "HS256"}, SIGNS, "HS256 does not fit auth method private_key_jwt"),
+        (
+            KEYS | {"token_endpoint_auth_signing_alg": "HS256"},
+            SIGNS,
+            "HS256 does not fit auth method private_key_jwt",
+        ),
         (
             {"token_endpoint_auth_signing_alg": "ES256"},
             SIGNS_SECRET,
@@ -423,13 +486,41 @@ def test_a_registration_that_is_good(members, columns):
         ),
         ({"token_endpoint_auth_signing_alg": "ES256"}, {}, "is of use with auth methods"),
         ({"assertion_audience": "token_endpoint"}, {}, "assertion_audience is of use with auth methods"),
-        ({"assertion_audience": "issuer"}, {"token_endpoint_auth_method": "none"}, "is of use with auth methods"),
-        ({"application_type": "web"}, {"redirect_uris": ["http://127.0.0.1/cb"]}, "not for application_type web"),
-        ({"application_type": "web"}, {"redirect_uris": ["com.example.app:/cb"]}, "not for application_type web"),
-        ({"subject_type": "pairwise"}, {"redirect_uris": [WEB, "https://b.example/"]}, "needs a sector_identifier_uri"),
-        ({"subject_type": "pairwise"}, {"redirect_uris": ["com.a:/", "com.b:/"]}, "needs a sector_identifier_uri"),
-        ({"subject_type": "pairwise"}, {"redirect_uris": []}, "needs a redirect URI or a sector_identifier_uri"),
-        ({"backchannel_logout_uri": "https://a.example/"}, {"grant_types": []}, "grant type authorization_code only"),
+        (
+            {"assertion_audience": "issuer"},
+            {"token_endpoint_auth_method": "none"},
+            "is of use with auth methods",
+        ),
+        (
+            {"application_type": "web"},
+            {"redirect_uris": ["http://127.0.0.1/cb"]},
+            "not for application_type web",
+        ),
+        (
+            {"application_type": "web"},
+            {"redirect_uris": ["com.example.app:/cb"]},
+            "not for application_type web",
+        ),
+        (
+            {"subject_type": "pairwise"},
+            {"redirect_uris": [WEB, "https://b.example/"]},
+            "needs a sector_identifier_uri",
+        ),
+        (
+            {"subject_type": "pairwise"},
+            {"redirect_uris": ["com.a:/", "com.b:/"]},
+            "needs a sector_identifier_uri",
+        ),
+        (
+            {"subject_type": "pairwise"},
+            {"redirect_uris": []},
+            "needs a redirect URI or a sector_identifier_uri",
+        ),
+        (
+            {"backchannel_logout_uri": "https://a.example/"},
+            {"grant_types": []},
+            "grant type authorization_code only",
+        ),
         ({"backchannel_logout_session_required": True}, {}, "of use with backchannel_logout_uri only"),
         ({"access_token_format": "jwt"}, {"access_token_lifetime": 86_401}, "at most 86400 seconds"),
     ],
@@ -445,7 +536,8 @@ def test_a_scheme_without_a_dot_counts_where_the_operator_allows_it():
         ({"subject_type": "pairwise"}, [WEB, "cursor://x/cb"], "needs a sector_identifier_uri"),
     ):
         assert words in problems(allowed, members, redirect_uris=uris)[0]
-        assert problems(PRODUCTION, members, redirect_uris=uris) == []  # another rule says that it cannot be registered
+        # another rule says that it cannot be registered
+        assert problems(PRODUCTION, members, redirect_uris=uris) == []
 
 
 def test_a_web_application_in_development_may_be_on_loopback():
@@ -461,7 +553,7 @@ def test_the_lifetime_that_the_settings_give_counts_too():
     assert problems(long, {"access_token_format": "jwt"}, access_token_lifetime=600) == []
 
 
-# ---- sectors ----------------------------------------------------------------------------------------------------------
+# ---- sectors -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T153")

@@ -1,4 +1,6 @@
-"""What a signed token must look like to be read, and everything that was ever tried to have another one taken for it."""
+"""What a signed token must look like to be read, and everything that was ever tried to have another one taken
+for it.
+"""
 
 import hmac
 import json
@@ -49,7 +51,7 @@ def assembled(header, claims, signature=b"x" * 64):
 HEADER = {"alg": "ES256", "kid": "a"}
 
 
-# ---- what is good --------------------------------------------------------------------------------------------------------
+# ---- what is good ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alg", jwt.ASYMMETRIC)
@@ -91,7 +93,7 @@ def test_without_a_name_a_few_keys_are_tried():
     check_refused(token, *crowd, KEY)
 
 
-# ---- algorithms ----------------------------------------------------------------------------------------------------------
+# ---- algorithms --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T121")
@@ -104,7 +106,9 @@ def test_nothing_is_good_without_a_signature(alg, signature):
 
 
 @pytest.mark.threat("T121")
-@pytest.mark.parametrize("text", ["", ".", "..", "...", "....", "e30..", ".e30.", "e30.e30.", "e30.e30", "e30"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "...", "....", "e30..", ".e30.", "e30.e30.", "e30.e30", "e30"]
+)
 def test_empty_segments(text):
     with pytest.raises(InvalidJwtError):
         decode(text)
@@ -123,7 +127,12 @@ def test_an_empty_signature_of_a_good_token():
 def test_a_public_key_is_no_secret(alg, symmetric):
     key = key_for(alg)
     everything = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
-    texts = [key.as_pem(private=False), key.as_der(private=False), json.dumps(public(key)), public(key).get("x", "RSA")]
+    texts = [
+        key.as_pem(private=False),
+        key.as_der(private=False),
+        json.dumps(public(key)),
+        public(key).get("x", "RSA"),
+    ]
     for text in texts:
         token = sign(CLAIMS, secret_key(text), symmetric, kid="a")
         check_refused(token, key)
@@ -147,7 +156,8 @@ def test_a_key_of_another_kind_than_the_algorithm(alg):
 
 
 @pytest.mark.parametrize(
-    "members", [{"use": "enc"}, {"alg": "ES384"}, {"key_ops": ["sign"]}, {"key_ops": ["encrypt"]}, {"key_ops": []}]
+    "members",
+    [{"use": "enc"}, {"alg": "ES384"}, {"key_ops": ["sign"]}, {"key_ops": ["encrypt"]}, {"key_ops": []}],
 )
 def test_a_key_that_is_for_something_else(members):
     key = type(KEY).import_key(public(KEY, **members))
@@ -185,7 +195,7 @@ def test_a_key_that_cannot_sign_at_all():
     check_refused(assembled({"alg": "EdDSA", "kid": "a"}, CLAIMS), agreement)
 
 
-# ---- headers -------------------------------------------------------------------------------------------------------------
+# ---- headers -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T124")
@@ -205,7 +215,20 @@ def test_keys_in_the_header_are_not_used():
 @pytest.mark.threat("T124")
 @pytest.mark.parametrize(
     "kid",
-    ["../../dev/null", "' OR 1=1 --", "", "A", "a\0", "x" * 256, "x" * 10_000, 7, True, ["a"], {"a": 1}, "\ud800"],
+    [
+        "../../dev/null",
+        "' OR 1=1 --",
+        "",
+        "A",
+        "a\0",
+        "x" * 256,
+        "x" * 10_000,
+        7,
+        True,
+        ["a"],
+        {"a": 1},
+        "\ud800",
+    ],
 )
 def test_a_kid_is_a_name_and_nothing_else(kid):
     words = check_refused(sign(CLAIMS, KEY, kid=kid))
@@ -229,7 +252,8 @@ def test_a_payload_that_is_not_encoded(header):
 
 
 @pytest.mark.parametrize(
-    "header", ["[]", '"x"', "7", "null", "", "{", "\xff", '{"alg": 7}', '{"alg": null}', "{}", '{"alg": ["ES256"]}']
+    "header",
+    ["[]", '"x"', "7", "null", "", "{", "\xff", '{"alg": 7}', '{"alg": null}', "{}", '{"alg": ["ES256"]}'],
 )
 def test_a_header_that_is_none(header):
     check_refused(assembled(header.encode("latin-1"), CLAIMS))
@@ -248,7 +272,9 @@ def test_another_kind_of_token(typ):
 
 
 @pytest.mark.threat("T135")
-@pytest.mark.parametrize("typ", [7, True, ["JWT"], {"JWT": 1}, "JWT ", "J\u212aT", "application/application/jwt"])
+@pytest.mark.parametrize(
+    "typ", [7, True, ["JWT"], {"JWT": 1}, "JWT ", "J\u212aT", "application/application/jwt"]
+)
 def test_types_that_are_none(typ):
     assert check_refused(sign(CLAIMS, KEY, typ=typ)) == "the typ is not the expected one"
 
@@ -258,7 +284,7 @@ def test_spellings_of_a_type(typ):
     assert decode(sign(CLAIMS, KEY, typ=typ)) == CLAIMS
 
 
-# ---- encrypted and large -------------------------------------------------------------------------------------------------
+# ---- encrypted and large -----------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T126")
@@ -285,7 +311,11 @@ def test_bombs_are_not_opened():
         {"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10_000_000, "p2s": "AAAA"},
     ]
     for header in headers:
-        for text in (assembled(header, bomb) + ".AAAA.AAAA", assembled(header, bomb), assembled(HEADER | header, bomb)):
+        for text in (
+            assembled(header, bomb) + ".AAAA.AAAA",
+            assembled(header, bomb),
+            assembled(HEADER | header, bomb),
+        ):
             assert seconds(check_refused, text) < MILLISECONDS_10
 
 
@@ -312,7 +342,7 @@ def test_large_ones_are_refused_at_once(token):
         jwt.read_unverified(token)
 
 
-# ---- one form ------------------------------------------------------------------------------------------------------------
+# ---- one form ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T129")
@@ -330,7 +360,8 @@ def test_other_serialisations():
 
 @pytest.mark.threat("T129")
 @pytest.mark.parametrize(
-    "claims", ['{"sub": "ada", "sub": "eve"}', '{"sub": "ada", "\\u0073ub": "eve"}', '{"a": {"b": 1, "b": 2}}']
+    "claims",
+    ['{"sub": "ada", "sub": "eve"}', '{"sub": "ada", "\\u0073ub": "eve"}', '{"a": {"b": 1, "b": 2}}'],
 )
 def test_members_that_are_given_twice(claims):
     assert check_refused(sign(claims, KEY)) == "it is no proper JSON"
@@ -344,13 +375,17 @@ def test_numbers_that_json_does_not_have(number):
 
 
 @pytest.mark.threat("T133")
-@pytest.mark.parametrize("claims", ["[]", '"x"', "7", "null", "", "{", "{} {}", "\ufeff{}", '{"a": 1,}', "{'a': 1}"])
+@pytest.mark.parametrize(
+    "claims", ["[]", '"x"', "7", "null", "", "{", "{} {}", "\ufeff{}", '{"a": 1,}', "{'a': 1}"]
+)
 def test_claims_that_are_no_object(claims):
     check_refused(sign(claims, KEY))
 
 
 @pytest.mark.threat("T133")
-@pytest.mark.parametrize("content", [b"\xff\xfe", '{"a": "é"}'.encode("latin-1"), '{"a": 1}'.encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", '{"a": "é"}'.encode("latin-1"), '{"a": 1}'.encode("utf-16")]
+)
 def test_claims_that_are_no_utf_8(content):
     with pytest.raises(InvalidJwtError):
         jwt.strict_object(content)
@@ -394,7 +429,10 @@ def test_the_last_letter_counts():
     last = LETTERS.index(token[-1])
     assert decode(token, key_for("EdDSA")) == CLAIMS
     for other in range(last + 1, last + 16):
-        assert check_refused(token[:-1] + LETTERS[other], key_for("EdDSA")) == "it is not base64url in its one spelling"
+        assert (
+            check_refused(token[:-1] + LETTERS[other], key_for("EdDSA"))
+            == "it is not base64url in its one spelling"
+        )
 
 
 def test_a_bent_signature():

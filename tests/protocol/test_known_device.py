@@ -42,13 +42,23 @@ def test_a_few_accounts_are_known_and_the_oldest_is_forgotten():
     people = [f"person{number}@example.com" for number in range(MAXIMUM_ACCOUNTS + 1)]
     for person in people:
         cookie = remember(cookie, person, [KEY])
-    assert [find_entry(cookie, person, [KEY]) is not None for person in people] == [False] + [True] * MAXIMUM_ACCOUNTS
+    assert [find_entry(cookie, person, [KEY]) is not None for person in people] == [False] + [
+        True
+    ] * MAXIMUM_ACCOUNTS
     assert len(cookie) < 400
 
 
 @pytest.mark.parametrize(
     "cookie",
-    ["~~~~~~~~~", ".", "\x00.\ud800~é", "x" * 8_000, "a.b~" * 2_000, "$" * 22 + "." + ">" * 43, '"><script>.x'],
+    [
+        "~~~~~~~~~",
+        ".",
+        "\x00.\ud800~é",
+        "x" * 8_000,
+        "a.b~" * 2_000,
+        "$" * 22 + "." + ">" * 43,
+        '"><script>.x',
+    ],
 )
 def test_what_a_stranger_made_up_is_neither_known_nor_carried_on(cookie):
     assert find_entry(cookie, ADA, [KEY]) is None

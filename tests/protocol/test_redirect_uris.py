@@ -12,13 +12,24 @@ from protocol.redirect_uris import (
     with_answer,
 )
 
-REGISTERED = ["https://app.example/cb", "https://app.example/cb?tenant=1", "http://127.0.0.1/cb", "http://[::1]:80/cb"]
+REGISTERED = [
+    "https://app.example/cb",
+    "https://app.example/cb?tenant=1",
+    "http://127.0.0.1/cb",
+    "http://[::1]:80/cb",
+]
 
 
 @pytest.mark.threat("T013")
 @pytest.mark.parametrize(
     "uri",
-    [*REGISTERED, "http://127.0.0.1:5000/cb", "http://127.0.0.1:65535/cb", "http://[::1]/cb", "http://[::1]:9/cb"],
+    [
+        *REGISTERED,
+        "http://127.0.0.1:5000/cb",
+        "http://127.0.0.1:65535/cb",
+        "http://[::1]/cb",
+        "http://[::1]:9/cb",
+    ],
 )
 def test_registered(uri):
     assert is_registered(uri, REGISTERED)
@@ -45,7 +56,11 @@ def test_a_loopback_address(registered, requested):
 
 
 NOT_LOOPBACK = {
-    "http://localhost:3000/cb": ["http://localhost/cb", "http://localhost:3001/cb", "http://127.0.0.1:3000/cb"],
+    "http://localhost:3000/cb": [
+        "http://localhost/cb",
+        "http://localhost:3001/cb",
+        "http://127.0.0.1:3000/cb",
+    ],
     "http://localhost/cb": [
         "http://localhost:5000/cb/",
         "http://localhost:5000/CB",
@@ -64,7 +79,11 @@ NOT_LOOPBACK = {
         "http://localhost:5000/cb\n",
     ],
     "http://127.8.0.1/cb": ["http://127.0.0.1/cb", "http://127.8.0.1:5000/cb/", "http://127.8.0.1:5000"],
-    "http://127.0.0.1/cb": ["http://127.0.0.01:5000/cb", "http://127.0.0.256:5000/cb", "http://127.1:5000/cb"],
+    "http://127.0.0.1/cb": [
+        "http://127.0.0.01:5000/cb",
+        "http://127.0.0.256:5000/cb",
+        "http://127.1:5000/cb",
+    ],
     "http://127.0.0.256/cb": ["http://127.0.0.256:5000/cb"],
     "https://app.example": ["https://app.example/"],
     "https://app.example/": ["https://app.example"],
@@ -179,10 +198,13 @@ def test_a_scheme_without_a_dot_that_the_operator_allows():
     assert [uri for uri in uris if find_problem(uri, ("cursor", "vscode-insiders"))] == []
     assert all(find_problem(uri) for uri in uris)
     assert all(
-        find_problem(uri, ("cursor",)) for uri in ["vscode://x/cb", "cursors:/cb", "x-cursor:/cb", "javascript:x"]
+        find_problem(uri, ("cursor",))
+        for uri in ["vscode://x/cb", "cursors:/cb", "x-cursor:/cb", "javascript:x"]
     )
     assert find_problem("com.example.app:/cb", ()) is None
-    assert find_problem("cursor://x/cb?code=1", ("cursor",)) and find_problem("cursor://user@x/cb", ("cursor",))
+    assert find_problem("cursor://x/cb?code=1", ("cursor",)) and find_problem(
+        "cursor://user@x/cb", ("cursor",)
+    )
 
 
 def test_origin():

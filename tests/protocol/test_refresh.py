@@ -1,4 +1,6 @@
-"""The verdict on a presented refresh token: every row of the table in `protocol/refresh.py`, and the edges between them."""
+"""The verdict on a presented refresh token: every row of the table in `protocol/refresh.py`, and the edges
+between them.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,13 +26,18 @@ class Row:
 
 
 def after(seconds, presented, leeway=LEEWAY, retry_lifetime=RETRY, **row):
-    return classify(Row(**row), presented, int((BORN + seconds) * MICROSECONDS), RetryWindow(leeway, retry_lifetime))
+    return classify(
+        Row(**row), presented, int((BORN + seconds) * MICROSECONDS), RetryWindow(leeway, retry_lifetime)
+    )
 
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
 def test_the_current_token_rotates_whenever_it_comes(seconds):
     assert after(seconds, CURRENT) is RefreshDecision.ROTATE
-    assert after(seconds, CURRENT, previous_refresh_token_digest=None, sealed_pair=None) is RefreshDecision.ROTATE
+    assert (
+        after(seconds, CURRENT, previous_refresh_token_digest=None, sealed_pair=None)
+        is RefreshDecision.ROTATE
+    )
 
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
@@ -74,7 +81,8 @@ def test_leeway_alone():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "verdict"), [(0, RefreshDecision.REPEAT), (9, RefreshDecision.REPEAT), (10, RefreshDecision.ROTATE)]
+    ("seconds", "verdict"),
+    [(0, RefreshDecision.REPEAT), (9, RefreshDecision.REPEAT), (10, RefreshDecision.ROTATE)],
 )
 def test_without_rotation_a_burst_repeats(seconds, verdict):
     assert after(seconds, CURRENT, previous_refresh_token_digest=CURRENT) is verdict
@@ -82,8 +90,12 @@ def test_without_rotation_a_burst_repeats(seconds, verdict):
 
 
 def test_the_current_token_is_never_stolen_property():
-    """Without rotation it is the one before, too; without a seal there is nothing to repeat, so a new pair is due."""
-    assert after(0, CURRENT, previous_refresh_token_digest=CURRENT, sealed_pair=None) is RefreshDecision.ROTATE
+    """Without rotation it is the one before, too; without a seal there is nothing to repeat, so a new pair is
+    due.
+    """
+    assert (
+        after(0, CURRENT, previous_refresh_token_digest=CURRENT, sealed_pair=None) is RefreshDecision.ROTATE
+    )
 
 
 def test_a_clock_that_went_back_is_within_the_leeway():

@@ -17,7 +17,11 @@ REQUEST = AUTHORIZATION_REQUEST | {"scope": "openid profile", "state": "s"}
 
 def an_object(**changed):
     """The claims of a request object. A value of None leaves one out."""
-    claims = REQUEST | {"iss": "web", "aud": ISSUER, "exp": NOW + 300, "iat": NOW, "nbf": NOW, "jti": "x"} | changed
+    claims = (
+        REQUEST
+        | {"iss": "web", "aud": ISSUER, "exp": NOW + 300, "iat": NOW, "nbf": NOW, "jti": "x"}
+        | changed
+    )
     return {name: value for name, value in claims.items() if value is not None}
 
 
@@ -48,7 +52,7 @@ def refusal(*arguments, **outside):
     return caught.value.error
 
 
-# ---- what works ----------------------------------------------------------------------------------------------------------
+# ---- what works --------------------------------------------------------------------------------------------
 
 
 def test_what_was_signed_is_what_counts():
@@ -82,7 +86,13 @@ def test_types_that_it_may_have(typ):
         {"jti": None},
         {"sub": "somebody"},
         {"unknown": {"a": [1]}},
-        {"grant_type": "password", "ticket": "x", "client_secret": "x", "client_assertion": "x", "decision": "allow"},
+        {
+            "grant_type": "password",
+            "ticket": "x",
+            "client_secret": "x",
+            "client_assertion": "x",
+            "decision": "allow",
+        },
         {"nonce": ""},
     ],
 )
@@ -123,13 +133,18 @@ def test_other_types_are_refused(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("redirect_uri", "https://app.example/\0"), ("scope", "é"), ("state", "x" * 9_000), ("claims", {"a": "\ud800"})],
+    [
+        ("redirect_uri", "https://app.example/\0"),
+        ("scope", "é"),
+        ("state", "x" * 9_000),
+        ("claims", {"a": "\ud800"}),
+    ],
 )
 def test_the_syntax_of_parameters_is_the_same_inside(name, value):
     assert refusal(an_object(**{name: value})) == "invalid_request"
 
 
-# ---- beside it -----------------------------------------------------------------------------------------------------------
+# ---- beside it ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T138")
@@ -178,18 +193,24 @@ def test_what_was_not_signed_is_not_taken_from_outside(name):
 def test_a_request_that_was_signed_without_a_challenge_has_none():
     parameters = unpack(an_object(code_challenge=None, code_challenge_method=None))
     assert parameters == {
-        name: value for name, value in REQUEST.items() if name not in ("code_challenge", "code_challenge_method")
+        name: value
+        for name, value in REQUEST.items()
+        if name not in ("code_challenge", "code_challenge_method")
     }
 
 
 def test_response_type_and_scope_may_stand_outside_alone():
-    assert unpack(an_object(response_type=None, scope=None), response_type="code", scope="openid profile") == REQUEST
+    assert (
+        unpack(an_object(response_type=None, scope=None), response_type="code", scope="openid profile")
+        == REQUEST
+    )
     assert "scope" not in unpack(an_object(response_type=None, scope=None))
 
 
 @pytest.mark.threat("T138")
 @pytest.mark.parametrize(
-    "changed", [{"client_id": "other"}, {"client_id": ["web"]}, {"client_id": ""}, {"iss": "other"}, {"iss": ["web"]}]
+    "changed",
+    [{"client_id": "other"}, {"client_id": ["web"]}, {"client_id": ""}, {"iss": "other"}, {"iss": ["web"]}],
 )
 def test_it_is_of_the_client_that_is_named_outside(changed):
     assert refusal(an_object(**changed)) == "invalid_request_object"
@@ -203,7 +224,7 @@ def test_there_is_no_other_in_it(inner):
     assert refusal(an_object(**inner)) == "invalid_request_object"
 
 
-# ---- by reference --------------------------------------------------------------------------------------------------------
+# ---- by reference ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T139", "T140")
@@ -223,7 +244,7 @@ def test_nothing_is_fetched(uri):
     assert refusal(an_object(), nobody_asks, request_uri=uri) == "request_uri_not_supported"
 
 
-# ---- the token -----------------------------------------------------------------------------------------------------------
+# ---- the token ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("T141")
@@ -266,7 +287,17 @@ def test_another_algorithm_than_the_registered_one():
 @pytest.mark.threat("T141")
 @pytest.mark.parametrize(
     "audience",
-    [None, "", "https://other.example", f"{ISSUER}/", f"{ISSUER}/oauth/authorize", [], ["https://other.example"], {}, 7]
+    [
+        None,
+        "",
+        "https://other.example",
+        f"{ISSUER}/",
+        f"{ISSUER}/oauth/authorize",
+        [],
+        ["https://other.example"],
+        {},
+        7,
+    ]
     + [{ISSUER: 1}, [[ISSUER]]],
 )
 def test_another_audience(audience):
@@ -314,14 +345,17 @@ def test_a_client_assertion_is_no_request():
     assert refusal(assertion_claims("web", exp=NOW + 60, iat=NOW) | REQUEST) == "invalid_request_object"
 
 
-# ---- clients that must sign, and where errors go -------------------------------------------------------------------------
+# ---- clients that must sign, and where errors go -----------------------------------------------------------
 
 
 @pytest.mark.threat("T138")
 def test_who_signs_requests_always_does():
     client = a_client(extra_metadata={"require_signed_request_object": True})
     assert refusal(None, nobody_asks, client, **REQUEST) == "invalid_request"
-    assert refusal(sign(an_object(), key_for("ES256", "b")), find_keys, client, **REQUEST) == "invalid_request_object"
+    assert (
+        refusal(sign(an_object(), key_for("ES256", "b")), find_keys, client, **REQUEST)
+        == "invalid_request_object"
+    )
     assert unpack(an_object(), find_keys, client) == REQUEST
 
 

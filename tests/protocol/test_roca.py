@@ -16,7 +16,9 @@ def modulus(key):
 @pytest.mark.threat("T130")
 @pytest.mark.parametrize("first", [39, 71, 126])
 def test_keys_of_every_length_that_the_library_made(first):
-    """The product of the first 39, 71 or 126 primes was taken for keys of 512, 1024 and 2048 bits and more."""
+    """The product of the first 39, 71 or 126 primes was taken for keys of 512, 1024 and 2048 bits
+    and more.
+    """
     assert has_fingerprint(modulus(roca_key(first=first)))
 
 

@@ -83,7 +83,11 @@ def test_scope_strings():
     assert scopes.is_within("a", "b a")
     assert not scopes.is_within("a c", "b a")
     assert scopes.is_scope_token("read:notes")
-    assert not scopes.is_scope_token('a"b') and not scopes.is_scope_token("a b") and not scopes.is_scope_token("")
+    assert (
+        not scopes.is_scope_token('a"b')
+        and not scopes.is_scope_token("a b")
+        and not scopes.is_scope_token("")
+    )
 
 
 def test_passwords():
@@ -100,7 +104,13 @@ def test_passwords():
 @pytest.mark.threat("T117")
 @pytest.mark.parametrize(
     ("password", "good"),
-    [("x" * 11, False), ("x" * 12, True), ("x" * 1_024, True), ("x" * 1_025, False), ("x" * 12 + "\0", False)],
+    [
+        ("x" * 11, False),
+        ("x" * 12, True),
+        ("x" * 1_024, True),
+        ("x" * 1_025, False),
+        ("x" * 12 + "\0", False),
+    ],
 )
 def test_which_passwords_may_be_chosen(password, good):
     assert (passwords.find_problem(password) is None) is good

@@ -52,7 +52,19 @@ NO_CHARACTERS = [
     *"\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
     *"\ud800\udfff\ufdd0\ufdef\ufffe\uffff\U0001ffff\U0010fffe\U0010ffff",
 ]
-BLANK = ["", " ", "\u00a0", "\u200d", "\u200c\u200b", "\u3164", "\u2800", "\u200e", "\ufeff", "\ufe0f", "\u115f\u1160"]
+BLANK = [
+    "",
+    " ",
+    "\u00a0",
+    "\u200d",
+    "\u200c\u200b",
+    "\u3164",
+    "\u2800",
+    "\u200e",
+    "\ufeff",
+    "\ufe0f",
+    "\u115f\u1160",
+]
 
 
 @pytest.mark.parametrize("text", NAMES.values(), ids=NAMES)
@@ -99,13 +111,16 @@ def test_a_length_counts_in_the_form_that_is_kept():
     assert typed_text.problem(typed_text.name(unicodedata.normalize("NFD", "ế" * 200)), 200) is None
     assert typed_text.problem(typed_text.name("\ufdfa" * 11), 200) is None
     for text in ("x" * 201, "\ufdfa" * 12, "\ufdfa" * 200, "x\u0301" * 101):
-        assert typed_text.problem(typed_text.name(text), 200) == "must be printable text of 1 to 200 characters"
+        assert (
+            typed_text.problem(typed_text.name(text), 200) == "must be printable text of 1 to 200 characters"
+        )
 
 
-# ---- addresses --------------------------------------------------------------------------------------------------------
+# ---- addresses ---------------------------------------------------------------------------------------------
 
-PRIVATE = """corp.local srv.home.arpa local home.arpa x.lan nas.internal x.corp x.home x.private x.test test localhost x.localhost
-intranet lab2 host.lab2 x.onion x.example example x.intra x.alt""".split()
+PRIVATE = """corp.local srv.home.arpa local home.arpa x.lan nas.internal x.corp x.home
+x.private x.test test localhost x.localhost intranet lab2 host.lab2 x.onion x.example example x.intra
+x.alt""".split()
 SAME_ADDRESSES = [
     (" Ada@Example.COM\u00a0", "ada@example.com"),
     ("\u200eada@example.com\u200f\t", "ada@example.com"),
@@ -124,9 +139,10 @@ SAME_ADDRESSES = [
     ("ΟΔΟΣ@x.gr", "οδος@x.gr"),
     ("o'brien+list/a=b@x.ie", "o'brien+list/a=b@x.ie"),
 ]
-NO_ADDRESSES = """ada ada@ @example.com a@b@c.com a..b@x.com .a@x.com a.@x.com ada@.com ada@x. ada@-x.com ada@x_y.com ada@x..com
-"ada"@x.com <ada@x.com> ada@[192.0.2.1] ada@192.0.2.1 ada@１２３ ada@x.invalid ada@invalid ada@xn--a ada@xn--0.com
-\u0301a@x.com a\u200eb@x.com ada@a\u200db.com ada@\u200c.com a\ufeffb@x.com ada@a\u202eb.com ＠ ada﹫x.com""".split()
+NO_ADDRESSES = """ada ada@ @example.com a@b@c.com a..b@x.com .a@x.com a.@x.com ada@.com ada@x.
+ada@-x.com ada@x_y.com ada@x..com "ada"@x.com <ada@x.com> ada@[192.0.2.1] ada@192.0.2.1 ada@１２３
+ada@x.invalid ada@invalid ada@xn--a ada@xn--0.com \u0301a@x.com a\u200eb@x.com ada@a\u200db.com
+ada@\u200c.com a\ufeffb@x.com ada@a\u202eb.com ＠ ada﹫x.com""".split()
 
 
 @pytest.mark.parametrize("domain", PRIVATE)
@@ -163,7 +179,7 @@ def test_an_address_may_be_stored_in_its_older_form():
     assert typed_text.addresses("Ada@example.com") == ("ada@example.com",)
 
 
-# ---- passwords --------------------------------------------------------------------------------------------------------
+# ---- passwords ---------------------------------------------------------------------------------------------
 
 
 def test_a_password_is_the_same_on_every_keyboard():
@@ -185,11 +201,12 @@ def test_a_password_is_measured_in_the_form_that_is_hashed():
     assert passwords.find_problem("e\u0301" * 12) is None
     assert passwords.find_problem(unicodedata.normalize("NFD", "ế") * 1_024) is None
     assert passwords.find_problem("\u0958" * 513) == "Use at most 1,024 characters."  # becomes two
-    assert passwords.is_right("\u0958" * 513, passwords.hash_password("\u0958" * 513))  # of a time when it was one
+    # of a time when it was one
+    assert passwords.is_right("\u0958" * 513, passwords.hash_password("\u0958" * 513))
     assert passwords.forms("\u0958" * 1_025) == passwords.forms("x" * 5_000) == [""]
 
 
-# ---- what holds of all -------------------------------------------------------------------------------------------------
+# ---- what holds of all -------------------------------------------------------------------------------------
 
 FORMS = {
     "name": typed_text.name,

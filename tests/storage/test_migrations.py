@@ -25,7 +25,9 @@ def app(database_url):
 
 def differences():
     connection = db.session.connection()
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
     return [change for change in compare_metadata(context, db.metadata)]
 
 
@@ -38,7 +40,9 @@ def test_migrations_from_empty_equal_the_models(app):
 
 
 def test_primary_keys_are_never_used_twice_on_sqlite(app):
-    """The comparison does not see AUTOINCREMENT, and a table that a migration rebuilds in a batch loses it."""
+    """The comparison does not see AUTOINCREMENT, and a table that a migration rebuilds in a batch
+    loses it.
+    """
     upgrade()
     if db.engine.dialect.name == "sqlite":
         made = dict(tuple(row) for row in db.session.execute(text("SELECT name, sql FROM sqlite_master")))
@@ -94,15 +98,19 @@ def test_an_upgrade_that_was_cut_off_goes_on(app):
             db.session.execute(db.text(statement))
     upgrade()
     assert differences() == []
-    assert db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'groups'")) == "our own words"
+    assert (
+        db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'groups'")) == "our own words"
+    )
 
 
 def test_what_was_there_is_there_after_the_upgrade(app):
     """With its consents and codes: nothing that refers to a person goes by the way."""
     upgrade(revision="0002")
     for statement in (
-        "INSERT INTO end_user (id, sub, email, name, is_admin, created_at) VALUES (1, 's', 'a@example.com', 'Ada', false, 1)",
-        "INSERT INTO client (client_id, client_name, client_id_issued_at, token_endpoint_auth_method, grant_types, redirect_uris,"
+        "INSERT INTO end_user (id, sub, email, name, is_admin, created_at) VALUES (1, 's',"
+        " 'a@example.com', 'Ada', false, 1)",
+        "INSERT INTO client (client_id, client_name, client_id_issued_at, token_endpoint_auth_method,"
+        " grant_types, redirect_uris,"
         " scope, is_resource_server, require_pkce, rotate_refresh_tokens, extra_metadata)"
         " VALUES ('c', 'C', 1, 'none', '[]', '[]', '', false, true, true, '{}')",
         "INSERT INTO consent (user_id, client_id, scope, granted_at) VALUES (1, 'c', 'email', 1)",
@@ -111,6 +119,11 @@ def test_what_was_there_is_there_after_the_upgrade(app):
         with transaction():
             db.session.execute(db.text(statement))
     upgrade()
-    count = "SELECT count(*) FROM consent c JOIN end_user u ON u.id = c.user_id WHERE length(u.pairwise_secret) = 32"
+    count = (
+        "SELECT count(*) FROM consent c JOIN end_user u ON u.id = c.user_id WHERE"
+        " length(u.pairwise_secret) = 32"
+    )
     assert db.session.scalar(db.text(count)) == 1
-    assert db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'openid'")) == "our own words"
+    assert (
+        db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'openid'")) == "our own words"
+    )

@@ -1,6 +1,8 @@
-"""What the server relies on, on each engine: claims, locks, keys, cascades, exact comparison, values as they were.
+"""What the server relies on, on each engine: claims, locks, keys, cascades, exact comparison, values as they
+were.
 
-One suite for all. What only one engine has (pragmas, lock files, session variables) is in `test_transactions.py`.
+One suite for all. What only one engine has (pragmas, lock files, session variables) is in
+`test_transactions.py`.
 """
 
 import threading
@@ -68,7 +70,9 @@ from unit_of_work import run_in_app, transaction
 
 CROWD = 4
 # SQLite has one writer, and takes texts of any length.
-several_writers = with_lengths = pytest.mark.parametrize("shared_app", ["postgresql", "mariadb"], indirect=True)
+several_writers = with_lengths = pytest.mark.parametrize(
+    "shared_app", ["postgresql", "mariadb"], indirect=True
+)
 # Nobody waits here. On SQLite that is decided where the lock file is asked for.
 IMPATIENT = {
     "postgresql": "SET lock_timeout = '50ms'",
@@ -151,7 +155,12 @@ class TestClaims:
 
     def test_a_code(self, app):
         stored(a_user(), a_client(), a_code("code"))
-        assert sorted(at_once(app, lambda _: store.codes.claim(digest("code")))) == [False, False, False, True]
+        assert sorted(at_once(app, lambda _: store.codes.claim(digest("code")))) == [
+            False,
+            False,
+            False,
+            True,
+        ]
 
     def test_a_ticket(self, app):
         stored(a_client())
@@ -238,7 +247,9 @@ class TestLocks:
         store.users.lock(1)
         with pytest.raises((DBAPIError, StorageBusyError)) as ended:
             elsewhere(app, lambda: store.users.lock(1))
-        assert isinstance(ended.value, StorageBusyError) or (lost_a_race(ended.value) and is_unavailable(ended.value))
+        assert isinstance(ended.value, StorageBusyError) or (
+            lost_a_race(ended.value) and is_unavailable(ended.value)
+        )
 
     def test_a_reader_does_not_wait(self, app):
         stored(a_user(), a_client(), a_token())
@@ -249,7 +260,9 @@ class TestLocks:
     @several_writers
     def test_a_sweep_locks_what_has_expired_and_nothing_else(self, app, engine):
         now = clock.now()
-        stored(*(Throttle(bucket_digest=digest(str(number)), expires_at=now + number) for number in (-1, 1, 2)))
+        stored(
+            *(Throttle(bucket_digest=digest(str(number)), expires_at=now + number) for number in (-1, 1, 2))
+        )
         store.throttles.sweep_some(now)
         changed = update(Throttle).values(expires_at=now + 9)
         for number in (1, 2):
@@ -261,7 +274,9 @@ class TestLocks:
         """And nothing else of its transaction is undone."""
         now = clock.now()
         stored(*(Throttle(bucket_digest=digest(str(number)), expires_at=now - 1) for number in range(3)))
-        db.session.execute(update(Throttle).where(Throttle.bucket_digest == digest("1")).values(expires_at=now + 9))
+        db.session.execute(
+            update(Throttle).where(Throttle.bucket_digest == digest("1")).values(expires_at=now + 9)
+        )
 
         def sweep():
             with transaction():
@@ -443,14 +458,18 @@ class TestBulkDeletes:
 
     def test_a_sign_in_keeps_the_newest_to_the_microsecond(self, app):
         now = clock.now_in_microseconds()
-        stored(a_user(), a_client(), *(a_token(slot=n, issued_at=now + at) for n, at in enumerate((1, 3, 2, 3))))
+        stored(
+            a_user(), a_client(), *(a_token(slot=n, issued_at=now + at) for n, at in enumerate((1, 3, 2, 3)))
+        )
         pair = {"client_id": "web", "user_id": 1, "keep": 2}
         assert sorted(db.session.scalars(my_oauth.DELETE_ALL_BUT_THE_NEWEST, pair)) == [0, 2]
         assert sorted(db.session.scalars(select(Token.slot))) == [1, 3]
 
     def test_receipts_are_trimmed(self, app, monkeypatch):
         stored(
-            a_user(), a_client(), *(a_notice(next_attempt_at=None) for _ in range(store.logout_notices.PER_PERSON + 2))
+            a_user(),
+            a_client(),
+            *(a_notice(next_attempt_at=None) for _ in range(store.logout_notices.PER_PERSON + 2)),
         )
         told = {"client_id": "web", "sub": "s", "sid": "new"}
         store.logout_notices.add(1, clock.now(), [told])
@@ -461,8 +480,13 @@ class TestUsesOfSecrets:
     def test_processes_that_note_one_at_once(self, app):
         stored(a_client())
         now = clock.now()
-        with ThreadPoolExecutor(CROWD) as pool:  # as processes do it: again where a race or a wait for a lock was lost
-            list(pool.map(lambda number: run_in_app(app, partial(note_use, "web", 1, now + number)), range(CROWD)))
+        # as processes do it: again where a race or a wait for a lock was lost
+        with ThreadPoolExecutor(CROWD) as pool:
+            list(
+                pool.map(
+                    lambda number: run_in_app(app, partial(note_use, "web", 1, now + number)), range(CROWD)
+                )
+            )
         assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
         store.client_secrets.note_use("web", 1, now + 3599)
         assert store.client_secrets.last_uses("web")[1] - now in range(CROWD)
@@ -477,14 +501,28 @@ class TestUsesOfSecrets:
 
     @several_writers
     def test_it_holds_up_no_token(self, app):
-        """Whoever inserts a token refers to the client: it does not wait for who notes a use of its secret."""
+        """Whoever inserts a token refers to the client: it does not wait for who notes a use of its
+        secret.
+        """
         stored(a_user(), a_client())
         store.client_secrets.note_use("web", 1, clock.now())
         assert elsewhere(app, lambda: db.session.add(a_token()) or db.session.flush()) is None
         db.session.rollback()
 
 
-DIFFERENT = ("web", "Web", "WEB", "web ", " web", "w\u00e9b", "we\u0301b", "w\u0117b", "web\u200b", "\U0001f310", "")
+DIFFERENT = (
+    "web",
+    "Web",
+    "WEB",
+    "web ",
+    " web",
+    "w\u00e9b",
+    "we\u0301b",
+    "w\u0117b",
+    "web\u200b",
+    "\U0001f310",
+    "",
+)
 
 
 class TestComparison:
@@ -494,7 +532,9 @@ class TestComparison:
             assert db.session.get(Client, client_id).client_id == client_id
             db.session.remove()
             found = store.clients.find(client_id)  # which looks for none that is no client id by its syntax
-            assert (found.client_id if found else None) == (client_id if VISIBLE.fullmatch(client_id) else None)
+            assert (found.client_id if found else None) == (
+                client_id if VISIBLE.fullmatch(client_id) else None
+            )
             db.session.remove()
         assert store.clients.find("wEb") is None
         assert store.clients.find("web  ") is None
@@ -512,7 +552,10 @@ class TestComparison:
             a_token(scope="OpenID email", sid="sid"),
             a_token(slot=1, scope="email openid", sid="sid"),
         )
-        stored(a_token(slot=2, scope="openid", sid="SID"), a_token(slot=3, scope="openid offline_access", sid="sid"))
+        stored(
+            a_token(slot=2, scope="openid", sid="SID"),
+            a_token(slot=3, scope="openid offline_access", sid="sid"),
+        )
         assert store.tokens.revoke_of_sids(1, ["sid"]) == 1
         assert sorted(db.session.scalars(select(Token.slot))) == [0, 2, 3]
 
@@ -564,5 +607,7 @@ class TestValues:
     def test_large_numbers(self, app):
         stored(a_user(), a_client())
         with transaction():
-            db.session.execute(insert(Consent), {"user_id": 1, "client_id": "web", "scope": "", "granted_at": 2**53})
+            db.session.execute(
+                insert(Consent), {"user_id": 1, "client_id": "web", "scope": "", "granted_at": 2**53}
+            )
         assert db.session.scalar(select(Consent.granted_at)) == 2**53

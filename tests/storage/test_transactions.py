@@ -94,7 +94,8 @@ class TestSQLite:
 
     def test_durability(self, app):
         pragma = {
-            name: db.session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")
+            name: db.session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys")
         }
         assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
@@ -193,7 +194,9 @@ class TestMariaDB:
 
 @pytest.mark.long
 class TestMariaDBThatUndoesWholeTransactions:
-    """`innodb_rollback_on_timeout`: whoever waits in vain has lost all that it did before, and hears of one statement only."""
+    """`innodb_rollback_on_timeout`: whoever waits in vain has lost all that it did before, and hears of one
+    statement only.
+    """
 
     @pytest.fixture
     def database_url(self, tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
-"""Of nodes that migrate at the same moment one does it, and the others wait and find nothing to do: no command fails."""
+"""Of nodes that migrate at the same moment one does it, and the others wait and find nothing to do: no
+command fails.
+"""
 
 import subprocess
 import sys
@@ -71,7 +73,11 @@ def test_who_dies_in_its_turn_leaves_it_to_the_next(server):
     hold = "from app import create_app; from unit_of_work import migration; import time\n"
     hold += "with create_app().app_context(), migration(): print('mine', flush=True); time.sleep(60)"
     first = subprocess.Popen(
-        [sys.executable, "-c", hold], cwd=server.source, env=server.environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", hold],
+        cwd=server.source,
+        env=server.environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert first.stdout.readline() == "mine\n"
