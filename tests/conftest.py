@@ -6,6 +6,7 @@ with the request it sends.
 """
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,17 @@ from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, DatabaseServers, new_database
 from tests.places import an_open_folder
 from tests.refusal_lines import one_line_a_refusal
+from tests.stopped_clock import StoppedClock
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--delay-clock",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="wait so long before each test's clock is stopped: with 1.1, what was stored or signed earlier is a second older",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,7 +108,17 @@ def apps() -> Apps:
 
 
 @pytest.fixture
-def app(settings: Settings, apps: Apps, first_rows: bytes) -> Iterator[Flask]:
+def stopped_clock(request, monkeypatch) -> StoppedClock:
+    """The clock, which stands still from before the first row of a test: whatever writes rows asks for it, or for `app`."""
+    time.sleep(request.config.getoption("--delay-clock"))
+    stopped_clock = StoppedClock()
+    monkeypatch.setattr(clock, "now", stopped_clock.now)
+    monkeypatch.setattr(clock, "now_in_microseconds", stopped_clock.now_in_microseconds)
+    return stopped_clock
+
+
+@pytest.fixture
+def app(stopped_clock: StoppedClock, settings: Settings, apps: Apps, first_rows: bytes) -> Iterator[Flask]:
     def fill() -> None:
         with db.engine.connect() as connection:
             connection.connection.driver_connection.deserialize(first_rows)
@@ -156,17 +178,9 @@ def statements(app):
 
 
 @pytest.fixture
-def sleep(monkeypatch):
-    """The clock stands still, but for the seconds that a test sleeps."""
-    started_at = clock.now()
-    passed = 0
-
-    def sleep(seconds):
-        nonlocal passed
-        passed += seconds
-
-    monkeypatch.setattr(clock, "now", lambda: started_at + passed)
-    return sleep
+def sleep(stopped_clock):
+    """A function that lets so many seconds pass."""
+    return stopped_clock.sleep
 
 
 CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"

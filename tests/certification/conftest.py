@@ -54,7 +54,7 @@ def settings(prepared, tmp_path):
 
 
 @pytest.fixture
-def app(settings):
+def app(stopped_clock, settings):
     app = create_app(settings)
     yield app
     with app.app_context():

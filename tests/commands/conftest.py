@@ -57,7 +57,7 @@ def settings(migrated_file, folder):
 
 
 @pytest.fixture
-def app(settings, apps):
+def app(stopped_clock, settings, apps):
     with apps.borrow(settings) as app:
         yield app
 

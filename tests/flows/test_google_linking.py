@@ -17,7 +17,6 @@ from sqlalchemy import func, select
 from app import create_app
 from config import Settings
 from models import Token, db
-from protocol import clock
 from tests.builders import CHALLENGE, ISSUER, VERIFIER
 from tests.flows.browser_journey import EMAIL, PASSWORD, Browser, add_person
 from tests.flows.driving import Call, Driver, me, race_server
@@ -73,7 +72,7 @@ def settings(site):
 
 
 @pytest.fixture
-def app(settings):
+def app(stopped_clock, settings):
     app = create_app(settings)
     yield app
     with app.app_context():
@@ -99,17 +98,9 @@ def without_pkce(google, command):
 
 
 @pytest.fixture
-def pass_time(monkeypatch):
+def pass_time(stopped_clock):
     """Let so many seconds go by."""
-
-    def pass_time(seconds):
-        now, now_in_microseconds = clock.now(), clock.now_in_microseconds()
-        monkeypatch.setattr(clock, "now", lambda: now + seconds)
-        monkeypatch.setattr(
-            clock, "now_in_microseconds", lambda: now_in_microseconds + seconds * clock.MICROSECONDS
-        )
-
-    return pass_time
+    return stopped_clock.sleep
 
 
 @pytest.fixture

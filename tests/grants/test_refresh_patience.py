@@ -7,7 +7,6 @@ from sqlalchemy import select
 
 from crypto.credentials import digest
 from models import Client, Token, db
-from protocol import clock
 from tests.builders import (
     CLIENT_SECRET,
     a_client,
@@ -23,18 +22,10 @@ FAMILIES = select(Token.id)
 
 
 @pytest.fixture
-def wait(monkeypatch):
-    """The clock stands still, in microseconds too, but for the seconds that a test waits."""
-    now = clock.now_in_microseconds()
-    passed = 0
-
-    def wait(seconds):
-        nonlocal passed
-        passed += round(seconds * clock.MICROSECONDS)
-
-    monkeypatch.setattr(clock, "now_in_microseconds", lambda: now + passed)
-    monkeypatch.setattr(clock, "now", lambda: (now + passed) // clock.MICROSECONDS)
-    return wait
+def wait(stopped_clock):
+    """A function that lets so many seconds pass, to the microsecond."""
+    stopped_clock.tick = 0
+    return stopped_clock.sleep
 
 
 @pytest.fixture
