@@ -33,7 +33,7 @@ def pytest_addoption(parser):
         type=float,
         default=0,
         metavar="SECONDS",
-        help="wait so long before each test's clock is stopped: with 1.1, what was stored or signed earlier is a second older",
+        help="wait before each test's clock is stopped: with 1.1, what was stored earlier is a second older",
     )
 
 
@@ -109,7 +109,7 @@ def apps() -> Apps:
 
 @pytest.fixture
 def stopped_clock(request, monkeypatch) -> StoppedClock:
-    """The clock, which stands still from before the first row of a test: whatever writes rows asks for it, or for `app`."""
+    """Return the clock, stopped before a test's first row: what writes rows asks for it, or for `app`."""
     time.sleep(request.config.getoption("--delay-clock"))
     stopped_clock = StoppedClock()
     monkeypatch.setattr(clock, "now", stopped_clock.now)
