@@ -113,7 +113,8 @@ def describe_settings() -> None:
 def table_row(item: tuple[str, FieldInfo]) -> str:
     name, field = item
     default = DEFAULTS_IN_WORDS.get(name) or f"`{value_in_words(field.default)}`"
-    return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {field.description} |"
+    description = " ".join((field.description or "").split())
+    return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {description} |"
 
 
 def value_in_words(value: Any) -> str:
