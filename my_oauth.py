@@ -1,5 +1,4 @@
-"""Authlib wired to our tables. The heart of the server is `save_token`: one DELETE, one INSERT, in the
-request's one transaction.
+"""What the server offers (`GRANTS`, `CLIENT_AUTH`), and its heart `save_token`: one DELETE, then one INSERT.
 
 Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentication or an endpoint is one
 file and one line in `GRANTS` or `CLIENT_AUTH`. The server is built once for each app: a shared one would

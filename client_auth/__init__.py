@@ -1,4 +1,4 @@
-"""The ways a client proves who it is, a file each (RFC 6749 §2.3).
+"""One file for each way in which a client proves who it is (RFC 6749 §2.3).
 
 Each takes `query_client` and Authlib's request, and returns the client or None. Which method was right is
 nobody's business, so a failure is answered in one place, `authorization_server.py`. `client_keys.py` finds

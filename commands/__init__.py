@@ -1,6 +1,6 @@
-"""`flask …`: what operators do from the shell. JSON alone goes to stdout with `--json`, everything else to
-stderr.
+"""One file for each group of commands, such as `flask users`: argv in, a service called, text or JSON out.
 
+With `--json` only JSON goes to stdout, everything else to stderr.
 Exit code 0, 1 (refused) or 2 (usage). Each command is one transaction; `commands/output.py` runs it and shows
 its answer.
 """

@@ -1,5 +1,4 @@
-"""The one room that knows which database it is: connect options, when a transaction begins, what an error
-means.
+"""What differs between SQLite, PostgreSQL and MariaDB: connections, transactions, what an error means.
 
 The functions here are for everybody; each engine has a file of its own, with what `database/dialect.py`
 lists.

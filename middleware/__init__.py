@@ -1,3 +1,1 @@
-"""Between the socket and a view: what every request passes on its way in, and every response on its
-way out.
-"""
+"""What requests pass before a view, responses after it: proxies, CORS, CSRF, cookie flags, headers, log."""

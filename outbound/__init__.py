@@ -1,1 +1,1 @@
-"""What leaves this server by itself: requests to clients, and the notices that they are sent."""
+"""What this server sends to others: requests to clients, notices of logout, and in future mail."""

@@ -22,6 +22,8 @@ SETTINGS = (PROJECT / "docs/settings.md").read_text()
 INDEX = PROJECT / "docs/README.md"
 AT_THE_TOP = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 DOCUMENTS = [*AT_THE_TOP, *sorted(PROJECT.glob("docs/**/*.md"))]
+NAMING_FILES = [document for document in DOCUMENTS if document.name != "CHANGELOG.md"]
+FILE = re.compile(r"`((?:[a-z_]+/)+[a-z_0-9.-]+\.(?:py|md|html|conf|service|socket|json))`")
 KINDS = ["Start", "How-to", "Reference", "Why"]
 FIRST_SCREEN, WHOLE, WIDTH = 40, 90, 110
 LARGEST_PICTURE = 80_000  # bytes
@@ -125,6 +127,17 @@ def test_links_lead_somewhere(document):
         target = (document.parent / path) if path else document
         assert target.exists(), path
         assert not anchor or anchor in anchors_of(target), f"{path}#{anchor}"
+
+
+@pytest.mark.parametrize("document", NAMING_FILES, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_files_that_are_named_are_there(document):
+    """Of the product, its tests and its documents, as they are now: history may name what is gone."""
+    named = set(
+        re.findall(
+            r"`((?:[a-z_]+/)+[a-z_0-9.-]+\.(?:py|md|html|conf|service|socket|json))`", document.read_text()
+        )
+    )
+    assert sorted(path for path in named if not (PROJECT / path).exists()) == []
 
 
 def test_the_index_lists_every_document_once():
