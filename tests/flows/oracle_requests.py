@@ -224,7 +224,7 @@ CLAIMS = {
     "claims with an unknown member": ask(claims='{"other": {}}'),
     "claims with a list inside": ask(claims='{"id_token": []}'),
     "claims with a text inside": ask(claims='{"id_token": {"email": "x"}}'),
-    "claims with a wish that is null": ask(claims='{"id_token": {"email": null}}'),
+    "claims with a member that is null": ask(claims='{"id_token": {"email": null}}'),
     "claims with an unknown claim": ask(claims='{"id_token": {"unknown": {"essential": true}}}'),
     "claims with essential that is no truth value": ask(
         claims='{"id_token": {"email": {"essential": "yes"}}}'

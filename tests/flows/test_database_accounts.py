@@ -13,8 +13,7 @@ from models import db
 from tests.live import PROJECT, LiveServer, MariaDB, do_without
 
 GUIDE = (PROJECT / "docs/operating.md").read_text()
-TIME_OUTS, ACCOUNT = re.findall(r"^```sql\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-[PLACES] = re.findall(r"`` (GRANT .*?;) ``", GUIDE)
+TIME_OUTS, ACCOUNT, SCRATCH = re.findall(r"^```sql\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 [DUMP] = re.findall(r"^\$ mariadb-dump (.*) ostiary > ", GUIDE, re.MULTILINE)
 PASSWORD = "a long password"
 assert PASSWORD in ACCOUNT
@@ -69,7 +68,7 @@ def test_an_account_of_mariadb_may_do_what_it_has_to_and_no_more(servers, name, 
     refused = ostiary.flask("prove", check=False)
     assert refused.returncode == 1
     assert "must be allowed to create" in refused.stderr
-    server.execute(PLACES.replace("ostiary@", f"{name}@"))
+    server.execute(SCRATCH.replace("ostiary@", f"{name}@"))
     place = "ostiary_prove_9999999999_0_1"
     engine = create_engine(ostiary.database_url)
     with engine.begin() as connection:

@@ -68,7 +68,7 @@ def test_signing_in_and_out(application, browser, ostiary):
 
 def test_signing_out_without_an_id_token_asks(application, browser):
     """As the recipe says: whoever has lost its session still gets the person signed out."""
-    assert "without, it asks" in recipe(FLASK)
+    assert "Without it, Ostiary asks" in recipe(FLASK)
     come_in(application, browser)
     application.delete_cookie("session", domain="notes.example")
     browser.open(open_at(application, "/logout").location)
