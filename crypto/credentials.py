@@ -13,11 +13,12 @@ never end a family.
 import hashlib
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
 from typing import NamedTuple, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from crypto import base64url
 
 ACCESS_TOKEN = "ost_at_"  # noqa: S105 - a prefix, not a secret
 REFRESH_TOKEN = "ost_rt_"  # noqa: S105
@@ -122,4 +123,4 @@ class RefreshTokenMaker:
     @staticmethod
     def _tag(key: bytes, family: str, secret: str) -> str:
         mac = hmac.digest(key, (family + secret).encode("ascii"), "sha256")
-        return urlsafe_b64encode(mac[:9]).decode("ascii")
+        return base64url.encode(mac[:9])

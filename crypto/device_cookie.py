@@ -8,8 +8,8 @@ of a device of theirs.
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64encode
 
+from crypto import base64url
 from crypto.credentials import digest, random_text
 
 MAXIMUM_ACCOUNTS = 5
@@ -44,8 +44,7 @@ def digest_of(cookie: str) -> bytes:
 
 
 def mac_of(nonce: str, account: str, key: bytes) -> str:
-    mac = hmac.digest(key, encoded(f"{nonce}\0{account}"), hashlib.sha256)
-    return urlsafe_b64encode(mac).decode().rstrip("=")
+    return base64url.encode(hmac.digest(key, encoded(f"{nonce}\0{account}"), hashlib.sha256))
 
 
 def is_entry(text: str) -> bool:

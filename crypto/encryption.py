@@ -10,12 +10,12 @@ like are sealed under the server's secret key.
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from crypto.credentials import derive_key
+from crypto.json_values import JsonObject
 
 NONCE_LENGTH = 12
 
@@ -52,7 +52,7 @@ class Cipher:
             return None
 
 
-def encrypt(content: dict[str, Any], presented: str) -> bytes:
+def encrypt(content: JsonObject, presented: str) -> bytes:
     """`content` under a key that only the holder of `presented` can derive."""
     nonce = os.urandom(NONCE_LENGTH)
     return nonce + AESGCM(derive_key(presented, "sealed pair")).encrypt(
@@ -60,11 +60,11 @@ def encrypt(content: dict[str, Any], presented: str) -> bytes:
     )
 
 
-def decrypt(box: bytes, presented: str) -> dict[str, Any] | None:
+def decrypt(box: bytes, presented: str) -> JsonObject | None:
     """What was sealed, or None when `presented` is not the token that it was sealed for."""
     cipher = AESGCM(derive_key(presented, "sealed pair"))
     try:
-        content: dict[str, Any] = json.loads(cipher.decrypt(box[:NONCE_LENGTH], box[NONCE_LENGTH:], None))
+        content: JsonObject = json.loads(cipher.decrypt(box[:NONCE_LENGTH], box[NONCE_LENGTH:], None))
     except (InvalidTag, ValueError):
         return None
     return content

@@ -8,7 +8,6 @@ compact, short, in the one spelling that base64url has, without `crit`, of an ex
 
 import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from typing import Any, TypeGuard
 
@@ -16,6 +15,8 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
+from crypto import base64url
+from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 
 MAXIMUM_LENGTH = 16_384
@@ -48,7 +49,7 @@ class Registry(jws.JWSRegistry):
 _SIGNERS = Registry(SIGNING)
 
 
-def encode(claims: dict[str, Any], key: Key, alg: str, kid: str, typ: str = "JWT") -> str:
+def encode(claims: JsonObject, key: Key, alg: str, kid: str, typ: str = "JWT") -> str:
     """A signed token of these claims."""
     payload = json.dumps(claims, separators=(",", ":"), allow_nan=False)
     return jws.serialize_compact({"alg": alg, "kid": kid, "typ": typ}, payload, key, registry=_SIGNERS)
@@ -59,7 +60,7 @@ def decode(
     keys: Iterable[tuple[str | None, Key]],
     algorithms: Collection[str],
     typ: Collection[str | None],
-) -> dict[str, Any]:
+) -> JsonObject:
     """The claims of a token that one of `keys` signed. Raises InvalidJwtError.
 
     keys: pairs of `kid` and key. typ: the values that the header may have, in lower case; None among them for
@@ -80,7 +81,7 @@ def decode(
     raise InvalidJwtError("no known key has signed it")
 
 
-def candidates(header: dict[str, Any], keys: Iterable[tuple[str | None, Key]]) -> list[Key]:
+def candidates(header: JsonObject, keys: Iterable[tuple[str | None, Key]]) -> list[Key]:
     """The keys that may have signed: of the header's `kid` where it names one, and of the kind that the `alg`
     needs.
     """
@@ -113,7 +114,7 @@ def key_type_of(alg: str) -> type[Key]:
     return OKPKey if alg in ("EdDSA", "Ed25519") else RSAKey
 
 
-def read_header(text: str) -> dict[str, Any]:
+def read_header(text: str) -> JsonObject:
     """The header of a token that is well-formed as a whole; nothing of it is proven yet.
 
     Raises InvalidJwtError.
@@ -134,7 +135,7 @@ def read_header(text: str) -> dict[str, Any]:
     return header
 
 
-def read_unverified(text: str) -> dict[str, Any]:
+def read_unverified(text: str) -> JsonObject:
     """The claims of a well-formed token, of which nothing is proven yet. Raises InvalidJwtError."""
     read_header(text)
     return strict_object(canonical(text.split(".")[1]))
@@ -143,15 +144,12 @@ def read_unverified(text: str) -> dict[str, Any]:
 def canonical(segment: str) -> bytes:
     """The bytes of a segment, which must be the one spelling of them."""
     try:
-        raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except ValueError:
-        raise InvalidJwtError("it is not base64url") from None
-    if urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != segment:
-        raise InvalidJwtError("it is not base64url in its one spelling")
-    return raw
+        return base64url.decode_strictly(segment)
+    except ValueError as error:
+        raise InvalidJwtError(str(error)) from None
 
 
-def strict_object(raw: bytes) -> dict[str, Any]:
+def strict_object(raw: bytes) -> JsonObject:
     """A JSON object without doubled members and without what JSON has no word for (NaN, 1e999).
 
     Raises InvalidJwtError.
@@ -166,7 +164,7 @@ def strict_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_doubles(pairs: list[tuple[str, Any]]) -> JsonObject:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member is given twice")

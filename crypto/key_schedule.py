@@ -12,10 +12,11 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from crypto.json_values import JsonObject
 from crypto.jwt import SIGNING
 
 MAXIMUM_JWT_LIFETIME = timedelta(days=1)  # of anything that is signed for others to verify
@@ -120,7 +121,7 @@ def find_due(rows: Sequence[KeyRow], now: int, schedule: Schedule) -> list[Due]:
     return due
 
 
-def generate(alg: str) -> tuple[str, dict[str, Any], bytes]:
+def generate(alg: str) -> tuple[str, JsonObject, bytes]:
     """A new key: `kid` (its thumbprint, RFC 7638), public JWK, and the private JWK as JSON."""
     key = GENERATORS[alg]()
     kid = key.thumbprint()
@@ -128,6 +129,6 @@ def generate(alg: str) -> tuple[str, dict[str, Any], bytes]:
     return kid, public, json.dumps(key.as_dict(private=True)).encode()
 
 
-def read(alg: str, jwk: dict[str, Any]) -> Key:
+def read(alg: str, jwk: JsonObject) -> Key:
     """A key from its JWK, public or private. Costly for RSA (some 30 ms): what comes out is to be kept."""
     return TYPES[alg].import_key(jwk)

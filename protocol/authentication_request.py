@@ -12,6 +12,7 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
 
+from crypto.json_values import JsonObject
 from protocol import claims
 
 PROMPTS = ("none", "login", "consent", "select_account", "create")
@@ -34,7 +35,7 @@ class AuthenticationRequest:
     prompt: frozenset[str]
     max_age: int | None  # seconds; 0 asks for a sign-in now (§3.1.2.1)
     acr_values: tuple[str, ...]
-    claims: dict[str, Any]  # as `claims.parse_parameter` gives them
+    claims: JsonObject  # as `claims.parse_parameter` gives them
     login_hint: str | None
     id_token_hint: str | None
     response_mode: str

@@ -8,7 +8,6 @@ userinfo. A claim that the person has not filled in is left out, never null (§5
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -16,7 +15,8 @@ from urllib.parse import urlsplit
 from authlib.oauth2.rfc6749 import InvalidRequestError
 
 import errors
-from crypto import jwt
+from crypto import base64url, jwt
+from crypto.json_values import JsonObject
 from protocol import scopes
 
 SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
@@ -74,7 +74,7 @@ class Person(Protocol):
     name: str
     email: str
     email_verified_at: int | None
-    claims: dict[str, Any]
+    claims: JsonObject
     created_at: int
     updated_at: int | None
 
@@ -87,7 +87,7 @@ class Registration(Protocol):
     def member(self, name: str, default: Any = None) -> Any: ...
 
 
-def of_person(person: Person, names: Iterable[str]) -> dict[str, Any]:
+def of_person(person: Person, names: Iterable[str]) -> JsonObject:
     """The values of those claims that the person has."""
     own = {
         "name": person.name or None,
@@ -104,7 +104,7 @@ def names_of_scope(scope: str) -> list[str]:
     return [name for word in scopes.split(scope) for name in SCOPE_CLAIMS.get(word, ())]
 
 
-def scopes_of_wishes(wishes: dict[str, Any]) -> list[str]:
+def scopes_of_wishes(wishes: JsonObject) -> list[str]:
     """The scopes that stand for the claims of a `claims` parameter: in their words a person allows them
     (§3.1.2.4).
     """
@@ -112,7 +112,7 @@ def scopes_of_wishes(wishes: dict[str, Any]) -> list[str]:
     return [scope for scope, names in SCOPE_CLAIMS.items() if asked & set(names)]
 
 
-def without_scopes(wishes: dict[str, Any], scopes_left_out: Iterable[str]) -> dict[str, Any]:
+def without_scopes(wishes: JsonObject, scopes_left_out: Iterable[str]) -> JsonObject:
     """The wishes but for the claims of these scopes, which the client may not have: ignored, as
     §5.5 has it.
     """
@@ -144,7 +144,7 @@ class Registered(Protocol):
     def get_allowed_scope(self, scope: str | None) -> str | None: ...
 
 
-def wishes_of_registration(wishes: dict[str, Any], client: Registered) -> dict[str, Any]:
+def wishes_of_registration(wishes: JsonObject, client: Registered) -> JsonObject:
     """The wishes that the client may have: a claim by itself is no way around the scopes that it is
     registered for.
     """
@@ -152,12 +152,12 @@ def wishes_of_registration(wishes: dict[str, Any], client: Registered) -> dict[s
     return without_scopes(wishes, left_out) if left_out else wishes
 
 
-def unregistered_scopes(wishes: dict[str, Any], client: Registered) -> list[str]:
+def unregistered_scopes(wishes: JsonObject, client: Registered) -> list[str]:
     """The scopes that stand for wishes of a client, and that it is not registered for."""
     return [scope for scope in scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
 
 
-def still_allowed(openid: dict[str, Any] | None, client: Registered) -> dict[str, Any] | None:
+def still_allowed(openid: JsonObject | None, client: Registered) -> JsonObject | None:
     """What a token remembers of its authorization request, in the bounds of a registration that may have been
     narrowed since.
     """
@@ -166,7 +166,7 @@ def still_allowed(openid: dict[str, Any] | None, client: Registered) -> dict[str
     return openid | {"claims": wishes_of_registration(openid["claims"], client)}
 
 
-def userinfo(person: Person, sub: str, scope: str, openid: dict[str, Any] | None) -> dict[str, Any]:
+def userinfo(person: Person, sub: str, scope: str, openid: JsonObject | None) -> JsonObject:
     """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization
     request.
     """
@@ -180,9 +180,9 @@ def acr(sign_in: Any) -> str | None:
     return known
 
 
-def requested(openid: dict[str, Any] | None, member: str) -> dict[str, Any]:
+def requested(openid: JsonObject | None, member: str) -> JsonObject:
     """What the `claims` parameter asked for in `id_token` or `userinfo` (§5.5)."""
-    wishes: dict[str, Any] = ((openid or {}).get("claims") or {}).get(member) or {}
+    wishes: JsonObject = ((openid or {}).get("claims") or {}).get(member) or {}
     return wishes
 
 
@@ -193,8 +193,7 @@ def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
     """
     if not (own_sector := sector(client)):
         return sub
-    mac = hmac.digest(pairwise_secret, own_sector.encode(), "sha256")
-    return urlsafe_b64encode(mac).rstrip(b"=").decode("ascii")
+    return base64url.encode(hmac.digest(pairwise_secret, own_sector.encode(), "sha256"))
 
 
 def sector(client: Registration) -> str:
@@ -212,10 +211,10 @@ def at_hash(access_token: str, alg: str) -> str:
     """§3.1.3.6: the left half of the digest that belongs to the `alg` of the ID token's signature."""
     name = "sha512" if alg == "EdDSA" else "sha" + alg[-3:]
     digest = hashlib.new(name, access_token.encode("ascii")).digest()
-    return urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    return base64url.encode(digest[: len(digest) // 2])
 
 
-def parse_parameter(text: str) -> dict[str, Any]:
+def parse_parameter(text: str) -> JsonObject:
     """The `claims` parameter (§5.5), cut down to what this server has. Raises InvalidRequestError.
 
     Members and claims that it does not know are ignored, as §5.5 has it; a value must be null or an object.
@@ -224,7 +223,7 @@ def parse_parameter(text: str) -> dict[str, Any]:
         wishes = jwt.strict_object(text.encode())
     except errors.InvalidJwtError:
         raise InvalidRequestError("claims must be a JSON object") from None
-    kept: dict[str, Any] = {}
+    kept: JsonObject = {}
     for member in ("id_token", "userinfo"):
         asked = wishes.get(member)
         if asked is None:
@@ -266,5 +265,5 @@ def is_essential(wish: Any) -> bool:
     return isinstance(wish, dict) and wish.get("essential", False) is True
 
 
-def as_text(claims: dict[str, Any]) -> str:
+def as_text(claims: JsonObject) -> str:
     return json.dumps(claims, separators=(",", ":"))

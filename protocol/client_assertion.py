@@ -8,9 +8,9 @@ that named several servers could be taken by each of them to the others.
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 from crypto import credentials, jwt
+from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 from protocol.parameters import VISIBLE
 
@@ -32,7 +32,7 @@ def claimed_client_id(assertion: str) -> str:
     return client_id if VISIBLE.fullmatch(client_id) else ""
 
 
-def check_claims(claims: dict[str, Any], client_id: str, audiences: Collection[str], now: int) -> None:
+def check_claims(claims: JsonObject, client_id: str, audiences: Collection[str], now: int) -> None:
     """Raises InvalidJwtError."""
     if claims.get("iss") != client_id or claims.get("sub") != client_id:
         raise InvalidJwtError("iss and sub are not both the client_id")
@@ -45,7 +45,7 @@ def check_claims(claims: dict[str, Any], client_id: str, audiences: Collection[s
         raise InvalidJwtError("the jti is no short text")
 
 
-def check_times(claims: dict[str, Any], now: int) -> None:
+def check_times(claims: JsonObject, now: int) -> None:
     expires_at = claims.get("exp")
     if not jwt.is_numeric_date(expires_at):
         raise InvalidJwtError("the exp is missing")
@@ -59,11 +59,11 @@ def check_times(claims: dict[str, Any], now: int) -> None:
             raise InvalidJwtError("it is not good yet")
 
 
-def digest_of_jti(claims: dict[str, Any]) -> bytes:
+def digest_of_jti(claims: JsonObject) -> bytes:
     """Of client and jti: two clients may well have the same one."""
     return credentials.digest(json.dumps([claims["iss"], claims["jti"]]))
 
 
-def remember_until(claims: dict[str, Any]) -> int:
+def remember_until(claims: JsonObject) -> int:
     """A node whose clock is behind still takes it for alive."""
     return int(claims["exp"]) + CLOCK_SKEW

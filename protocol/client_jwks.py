@@ -7,12 +7,13 @@ here, is passed over, because clients publish one set for everybody. A private k
 would notice, so it is refused and not ignored.
 """
 
-from base64 import urlsafe_b64decode
 from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
+from crypto import base64url
+from crypto.json_values import JsonObject
 from crypto.jwt import MAXIMUM_KID_LENGTH, MINIMUM_RSA_BITS
 from protocol import roca
 
@@ -66,11 +67,11 @@ def problem_of_key(jwk: Any) -> str | None:
     return problem_of_signing_key(jwk) if algorithms_of_key(jwk) or lacks_its_curve(jwk) else None
 
 
-def lacks_its_curve(jwk: dict[str, Any]) -> bool:
+def lacks_its_curve(jwk: JsonObject) -> bool:
     return jwk["kty"] in ("EC", "OKP") and not jwk.get("crv")
 
 
-def problem_of_signing_key(jwk: dict[str, Any]) -> str | None:
+def problem_of_signing_key(jwk: JsonObject) -> str | None:
     kid = jwk.get("kid", "x")
     if not isinstance(kid, str) or not 1 <= len(kid) <= MAXIMUM_KID_LENGTH:
         return f"has a kid that is no text of 1 to {MAXIMUM_KID_LENGTH} characters"
@@ -97,12 +98,12 @@ def problem_of_modulus(modulus: int | None) -> str | None:
 
 def read_modulus(n: Any) -> int | None:
     try:
-        return int.from_bytes(urlsafe_b64decode(n + "=" * (-len(n) % 4)))
+        return int.from_bytes(base64url.decode(n))
     except (TypeError, ValueError):
         return None
 
 
-def read(jwk: dict[str, Any]) -> Key | None:
+def read(jwk: JsonObject) -> Key | None:
     """The key; None where its members do not make one.
 
     What it says of its use is read here, not by joserfc.
@@ -113,12 +114,12 @@ def read(jwk: dict[str, Any]) -> Key | None:
         return None
 
 
-def algorithms(jwks: dict[str, Any]) -> frozenset[str]:
+def algorithms(jwks: JsonObject) -> frozenset[str]:
     """What a set without problems can sign with, of what clients may sign with here."""
     return frozenset(alg for jwk in jwks["keys"] for alg in algorithms_of_key(jwk))
 
 
-def algorithms_of_key(jwk: dict[str, Any]) -> frozenset[str]:
+def algorithms_of_key(jwk: JsonObject) -> frozenset[str]:
     """As the key says of itself (RFC 7517 §4.1 to §4.4): none for one that is for encryption, or of a kind
     not known here.
     """

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import errors
+from crypto.json_values import JsonObject
 from crypto.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
 from protocol import client_jwks, outbound, redirect_uris, typed_text
@@ -53,7 +54,7 @@ class Registration(Protocol):
     grant_types: list[str]
     redirect_uris: list[str]
     access_token_lifetime: int | None
-    extra_metadata: dict[str, Any]
+    extra_metadata: JsonObject
 
 
 # ---- single values -----------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
             yield name, next(iter(alike), None)
 
 
-def normal(members: Mapping[str, Any]) -> dict[str, Any]:
+def normal(members: Mapping[str, Any]) -> JsonObject:
     """Members as they are stored: names and other text in the form of `protocol/typed_text.py`, the rest as
     it was given.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
+from crypto.json_values import JsonObject
 from protocol import redirect_uris, typed_text
 
 MAXIMUM_TEXT_LENGTH = 200
@@ -137,7 +138,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def normal(claims: Mapping[str, Any]) -> dict[str, Any]:
+def normal(claims: Mapping[str, Any]) -> JsonObject:
     """Claims as they are stored: text in the form of `protocol/typed_text.py`, the rest as it was given."""
     return {name: normal_value(name, value) for name, value in claims.items()}
 

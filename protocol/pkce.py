@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64encode
+
+from crypto import base64url
 
 CODE_CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")  # base64url of 32 bytes, without padding
 CODE_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")  # RFC 7636 §4.1
@@ -11,9 +12,7 @@ CODE_VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")  # RFC 7636 §4.1
 
 def s256(code_verifier: str) -> str:
     """RFC 7636 §4.2."""
-    return (
-        urlsafe_b64encode(hashlib.sha256(code_verifier.encode("ascii")).digest()).rstrip(b"=").decode("ascii")
-    )
+    return base64url.encode(hashlib.sha256(code_verifier.encode("ascii")).digest())
 
 
 def matches(code_verifier: str | None, code_challenge: str | None) -> bool:

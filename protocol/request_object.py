@@ -16,6 +16,7 @@ from authlib.oauth2.rfc9101.errors import InvalidRequestObjectError, RequestUriN
 from joserfc.jwk import Key
 
 from crypto import jwt
+from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 from protocol import scopes
 from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, known
@@ -119,7 +120,7 @@ def signed_parameters(
     return outside | inside | {"client_id": client.client_id}
 
 
-def check_claims(claims: dict[str, Any], client_id: str, issuer: str, now: int) -> None:
+def check_claims(claims: JsonObject, client_id: str, issuer: str, now: int) -> None:
     """What is said of the object itself. Raises InvalidJwtError."""
     if claims.get("iss", client_id) != client_id:
         raise InvalidJwtError("the iss is not the client_id")
@@ -135,7 +136,7 @@ def check_claims(claims: dict[str, Any], client_id: str, issuer: str, now: int) 
     check_times(claims, now)
 
 
-def check_times(claims: dict[str, Any], now: int) -> None:
+def check_times(claims: JsonObject, now: int) -> None:
     """`exp` may be missing (OpenID Connect Core §6.1); then its life ends an hour after `nbf` or `iat`, where
     one is given.
     """
@@ -150,7 +151,7 @@ def check_times(claims: dict[str, Any], now: int) -> None:
         raise InvalidJwtError("it is too old, or lives for too long")
 
 
-def parameters_of(claims: dict[str, Any]) -> dict[str, str]:
+def parameters_of(claims: JsonObject) -> dict[str, str]:
     """What it asks for, as a form would have it.
 
     Unrecognized parameters, and those without a value, count as left out.
