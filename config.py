@@ -130,9 +130,9 @@ class Settings(BaseSettings):
     )
 
     issuer: str
-    """Where this server is: https, perhaps with a path, without a slash at the end (RFC 8414 §2).
+    """The address of this server: https, with or without a path, no slash at the end (RFC 8414 §2).
 
-    Loopback means development.
+    A loopback address means development.
     """
 
     database_url: str = Field(repr=False)  # it may hold a password
@@ -141,15 +141,16 @@ class Settings(BaseSettings):
     secret_key: SecretKey
     """At least 32 characters, the same on every node.
 
-    On loopback made once and kept in a file of mode 0600.
+    On loopback it is made once and kept in a file of mode 0600.
     """
 
     old_secret_keys: SecretKeys = ()
-    """Keys that were the secret key before, comma separated: they verify and decrypt only."""
+    """Earlier secret keys, separated by commas. They verify and decrypt only."""
 
     access_token_lifetime: PositiveSeconds = timedelta(minutes=10)
-    """Short, because an access token cannot be called back from a resource server that does not ask (RFC 9700
-    §2.2).
+    """Keep it short: a resource server that does not introspect accepts a revoked token until it expires.
+
+    See RFC 9700 §2.2.
     """
 
     authorization_code_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(minutes=10))] = timedelta(
@@ -158,98 +159,93 @@ class Settings(BaseSettings):
     """At most 600 (RFC 6749 §4.1.2)."""
 
     refresh_token_idle_lifetime: PositiveSeconds = timedelta(days=30)
-    """A refresh token that is not used for so long ends (RFC 9700 §4.14.2)."""
+    """A refresh token that is not used for this time expires (RFC 9700 §4.14.2)."""
 
     refresh_token_lifetime: PositiveSeconds = timedelta(days=365)
-    """From the sign-in on, however often refreshed."""
+    """Counted from the sign-in, however often the token is refreshed."""
 
     refresh_leeway: Seconds = timedelta(seconds=10)
-    """So long a repeated refresh gets the same pair, also after the use of its access token.
+    """How long a repeated refresh gets the same pair, also after its access token was used.
 
-    With the next two at 0: strict.
+    With this and the next two at 0, every refresh token works once.
     """
 
     public_refresh_leeway: Seconds = timedelta(seconds=30)
-    """The same for public clients.
-
-    Nothing proves who asks there, so it is all that they have: a thief has it too.
-    """
+    """The same for public clients. They cannot authenticate, so a thief can repeat a refresh as well."""
 
     refresh_retry_lifetime: Seconds = timedelta(hours=24)
-    """For so long a client that authenticates may repeat a refresh, while what it got the first time is
-    unused.
-    """
+    """How long a client that authenticates may repeat a refresh while the first answer is unused."""
 
     id_token_lifetime: Annotated[PositiveSeconds, Field(le=MAXIMUM_JWT_LIFETIME)] = timedelta(hours=1)
-    """How long an ID token may be taken for a sign-in, at most a day (OpenID Connect Core §2)."""
+    """How long an ID token proves a sign-in, at most a day (OpenID Connect Core §2)."""
 
     signing_key_lifetime: PositiveSeconds = timedelta(days=90)
-    """For so long a key signs; its successor is published beforehand."""
+    """How long a key signs. Its successor is published before that time ends."""
 
     jwks_cache_lifetime: Annotated[PositiveSeconds, Field(le=timedelta(days=1))] = timedelta(minutes=5)
-    """How long clients and resource servers may keep the JWKS.
+    """How long clients and resource servers may cache the JWKS.
 
-    A new key signs only when older copies have expired.
+    A new key signs only after older copies have expired.
     """
 
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 1
-    """Live tokens of a person at a client: a new sign-in replaces the oldest. Clients may have their own."""
+    """Live sign-ins of a user at a client: a new one replaces the oldest. A client may have its own value."""
 
     signup: Literal["open", "closed"]
-    """Whether people may make accounts themselves."""
+    """Whether people may create accounts themselves."""
 
     failed_sign_ins_per_account_and_address: Failures = 10
     """In a throttle period, from one address.
 
-    The same number is for each device where the account was signed in before.
+    Each known device of an account has the same number for itself.
     """
 
     failed_sign_ins_per_account: Failures = 50
     """In a throttle period, from all addresses together.
 
-    Known devices are not held up, and addresses that are new to it hardly.
+    Known devices are not affected, and addresses that are new to the account hardly.
     """
 
     failed_sign_ins_per_address: Failures = 100
     """In a throttle period, for all accounts together."""
 
     sign_ups_per_address: Failures = 20
-    """Accounts that may be made in an hour from one address."""
+    """Accounts that may be created in an hour from one address."""
 
     failed_client_authentications_per_client: Failures = 20
-    """In a throttle period, from one address. The right secret is always answered."""
+    """In a throttle period, from one address. The right secret always works."""
 
     failed_client_authentications_per_address: Failures = 100
     """In a throttle period, for all clients together."""
 
     throttle_period: PositiveSeconds = timedelta(minutes=15)
-    """So long it takes until as many failures as are allowed are forgotten."""
+    """After this time, as many failures as are allowed are forgotten."""
 
     password_hashes: Annotated[int, Field(ge=1, le=1_000)] = 2
     """Passwords that a worker process hashes at once; each takes 19 MiB and a core.
 
-    The rest is answered 503.
+    More get 503.
     """
 
     redirect_schemes: Schemes = ("cursor", "vscode", "vscode-insiders")
-    """Private-use schemes without a dot that redirect URIs may have, separated by blanks; nobody owns one
-    (RFC 8252 §8.4).
+    """Private-use schemes without a dot that redirect URIs may have, separated by blanks.
+
+    Nobody owns such a scheme (RFC 8252 §8.4).
     """
 
     client_fetches: Annotated[int, Field(ge=1, le=1_000)] = 2
-    """Requests of a worker process that may wait for what clients publish; each holds a thread.
+    """Requests of a worker process that may wait at once for documents of clients; each blocks a thread.
 
-    The rest is answered 503.
+    More get 503.
     """
 
     allow_private_addresses: bool
-    """Whether this server may call clients (logout notices, `jwks_uri`) at loopback and private addresses,
-    and by plain http.
-    """
+    """Whether logout notices and `jwks_uri` may use loopback addresses, private addresses and plain http."""
 
     trusted_proxies: Proxies = ()
-    """Addresses or networks, comma separated, whose X-Forwarded-For and X-Forwarded-Proto count; `unix` for a
-    Unix socket.
+    """Addresses or networks, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto count.
+
+    `unix` stands for a Unix socket.
     """
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"

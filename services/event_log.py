@@ -45,66 +45,70 @@ class Reason(Enum):
     def __str__(self) -> str:
         return self.name.lower()
 
-    # a client, and how it proves itself
-    UNKNOWN_CLIENT = "nobody is registered under this client id"
-    CLIENT_NOT_NAMED = "the request does not say, or not in one voice, which client it comes from"
-    WRONG_SECRET = "the client exists, its secret is another one"
-    WRONG_ASSERTION = "the client's signed assertion does not hold; `detail` says why"
+    # a client and its authentication
+    UNKNOWN_CLIENT = "no client is registered under this client id"
+    CLIENT_NOT_NAMED = "the request names no client, or two different ones"
+    WRONG_SECRET = "the client exists, but the secret is wrong"
+    WRONG_ASSERTION = "the client's signed assertion is not valid; `detail` says why"
     KEYS_NOT_AT_HAND = (
-        "the client's keys are at its `jwks_uri`, and as many requests wait for the network as may"
+        "the client's keys are at its `jwks_uri`, and too many requests are waiting for the network"
     )
-    WRONG_AUTH_METHOD = "the client, or this endpoint, uses another way of client authentication"
+    WRONG_AUTH_METHOD = (
+        "the client is not registered for this way of client authentication, or the endpoint does not take it"
+    )
     WRONG_CLIENT = "the code or token belongs to another client"
     UNAUTHORIZED_CLIENT = "the client is not registered for this grant"
     # an authorization request, or one to sign out
     REDIRECT_URI_NOT_REGISTERED = "the redirect URI is missing or not registered for this client"
     INVALID_REQUEST = "the request is malformed; `detail` says how"
-    INVALID_SCOPE = "the scope is unknown, or more than the client or the person allows"
-    INVALID_REQUEST_OBJECT = "the signed request object does not hold; `detail` says why"
-    REQUEST_URI_NOT_SUPPORTED = "request objects are taken by value only"
-    UNSUPPORTED_RESPONSE_TYPE = "the response type is another than `code`"
-    LOGIN_REQUIRED = "the client forbade to ask, and nobody fitting is signed in"
-    CONSENT_REQUIRED = "the client forbade to ask, and the person has not allowed this"
-    ACCOUNT_SELECTION_REQUIRED = "the client forbade to ask, and several people are signed in"
-    UNMET_AUTHENTICATION_REQUIREMENTS = "the client insists on a way of sign-in that was not used"
+    INVALID_SCOPE = "the scope is unknown, or more than the client or the user may have"
+    INVALID_REQUEST_OBJECT = "the signed request object is not valid; `detail` says why"
+    REQUEST_URI_NOT_SUPPORTED = "a request object has to be sent by value, not by reference"
+    UNSUPPORTED_RESPONSE_TYPE = "the response type is not `code`"
+    LOGIN_REQUIRED = "the client asked with `prompt=none`, and no matching user is signed in"
+    CONSENT_REQUIRED = "the client asked with `prompt=none`, and the user has not allowed this"
+    ACCOUNT_SELECTION_REQUIRED = "the client asked with `prompt=none`, and several users are signed in"
+    UNMET_AUTHENTICATION_REQUIREMENTS = "the client requires a way of sign-in that was not used"
     ACCESS_DENIED = "the person pressed Deny"
-    REQUEST_GONE = "the pending request was answered, is too old, or is another browser's"
-    # what a client redeems
-    CODE_UNKNOWN = "no such code was issued, or it is gone: spent, or expired long ago"
+    REQUEST_GONE = "the pending request was answered, is too old, or belongs to another browser"
+    # codes and refresh tokens
+    CODE_UNKNOWN = "no such code was issued, or it was used, or it expired long ago"
     CODE_EXPIRED = "the code came too late"
-    CODE_REPLAYED = "the code was spent before, by somebody who knew everything: what it issued has ended"
-    WRONG_REDIRECT_URI = "the redirect URI is not the one of the authorization request"
+    CODE_REPLAYED = "the code was used before, and all else was right: the tokens that it issued have ended"
+    WRONG_REDIRECT_URI = "the redirect URI differs from the one in the authorization request"
     WRONG_VERIFIER = "the code verifier does not match the authorization request"
     REFRESH_UNKNOWN = "the refresh token was not issued here"
     REFRESH_ENDED = "the sign-in of the refresh token has ended"
     REFRESH_EXPIRED = "the refresh token, or its sign-in, has expired"
-    REFRESH_REUSED = "the refresh token was replaced by another, and this is no repeat that may be honoured"
+    REFRESH_REUSED = "the refresh token was replaced by another, and this is no repeat that is allowed"
     UNSUPPORTED_GRANT_TYPE = "there is no such grant here"
-    # what a bearer token is good for
-    TOKEN_MISSING = "a protected resource was asked for without a bearer token"
+    # bearer tokens
+    TOKEN_MISSING = "a protected resource was requested without a bearer token"
     TOKEN_UNKNOWN = "no such access token was issued, or it was revoked or replaced"
     TOKEN_EXPIRED = "the access token has expired"
-    INSUFFICIENT_SCOPE = "the access token is not good for this"
-    # what a person sends
-    WRONG_PASSWORD = "the account exists, its password is another one"
-    UNKNOWN_ACCOUNT = "there is no account with the address that was typed, which is never logged"
+    INSUFFICIENT_SCOPE = "the access token does not have the scope for this"
+    # forms
+    WRONG_PASSWORD = "the account exists, but the password is wrong"
+    UNKNOWN_ACCOUNT = (
+        "there is no account with the address that was typed (the address itself is never logged)"
+    )
     DISABLED = "the account is disabled or removed"
-    ACCOUNT_EXISTS = "somebody signs up with the address of an account"
-    INVALID_FORM = "what was typed into a form cannot be used: a short password, an address that is none"
+    ACCOUNT_EXISTS = "somebody tried to sign up with the address of an existing account"
+    INVALID_FORM = "the input of a form cannot be used: a short password, a malformed address"
     THROTTLED = "too many failures before this one"
-    BUSY = "more passwords are being checked than this process has room for"
-    CSRF = "the form has no token, or not one of this browser; `detail` says which"
-    COOKIES_BLOCKED = "the browser keeps no cookies, so the form cannot prove that it is its own"
+    BUSY = "this process is already checking as many passwords as it may"
+    CSRF = "the form has no CSRF token, or one of another browser; `detail` says which"
+    COOKIES_BLOCKED = "the browser keeps no cookies, so the form cannot be verified"
     STALE_FORM = "the form is from before a sign-in or sign-out in the same browser"
-    # what the front door and the server meet
+    # the request itself, and the server
     WRONG_HOST = "the request names another host than the issuer's"
     FOREIGN_ORIGIN = "another site's page has sent a form"
-    NOT_LOOPBACK = "a loopback issuer is asked through a proxy, or from another machine"
+    NOT_LOOPBACK = "a loopback issuer was called through a proxy, or from another machine"
     NOT_FOUND = "there is nothing at this address"
-    METHOD_NOT_ALLOWED = "the address exists, and is not used by this method"
-    TOO_LARGE = "more was sent than any request needs"
+    METHOD_NOT_ALLOWED = "the address exists, but not for this method"
+    TOO_LARGE = "the request is larger than any request needs to be"
     TOO_SLOW = "the request did not arrive within its time"
-    MALFORMED = "what was sent is no HTTP"
+    MALFORMED = "the request is not valid HTTP"
     STORAGE_UNAVAILABLE = "the database is away, too busy, or not migrated"
     BUG = "the line with `bug:` and the same request id says where"
 
