@@ -183,6 +183,7 @@ def sleep(stopped_clock):
     return stopped_clock.sleep
 
 
+CHEAP_FOLDERS = ("pages", "endpoints", "grants", "certification", "lines", "middleware", "services")
 CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
 
 
@@ -195,13 +196,7 @@ def cheap_passwords(request, monkeypatch):
     has the other price.
     """
     folder = request.path.parent.name
-    if folder in (
-        "pages",
-        "endpoints",
-        "grants",
-        "certification",
-        "lines",
-    ) and not request.node.get_closest_marker("usual_price"):
+    if folder in CHEAP_FOLDERS and not request.node.get_closest_marker("usual_price"):
         monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
         monkeypatch.setattr(passwords, "ITERATIONS", 1)
         monkeypatch.setattr(passwords, "PARAMETERS", CHEAP)

@@ -326,7 +326,7 @@ def wants_signed_requests(http, client):
 
 
 def tells_clients_of_logout(http, client):
-    """A notice is written; tests/test_courier.py has the rest."""
+    """A notice is written; tests/outbound/test_logout_delivery.py has the rest."""
     client_id = client(extra_metadata={"backchannel_logout_uri": "https://app.example/logout"})
     sign_in_at_client(http, client_id=client_id)
     press(http, http.get("/logout"), "Sign out")

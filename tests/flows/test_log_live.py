@@ -13,7 +13,7 @@ import pytest
 
 from services.event_log import REASONS
 from tests.live import PROJECT, LiveServer, free_port
-from tests.test_events import parse
+from tests.middleware.test_logs import parse
 
 START = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (INFO|WARNING|ERROR) ([\w.]+) ")
 BANNER = re.compile(r"\n  Ostiary is ready:  http://[\w.:]+\n  Metadata:          http://\S+\n\n")

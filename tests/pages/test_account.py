@@ -7,7 +7,7 @@ from models import LogoutNotice, Token, UserSession, db
 from protocol import clock
 from tests.builders import PASSWORD, a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, follow, go, page, press, sign_in
-from tests.test_session_end import a_notified_client
+from tests.services.test_sessions import a_notified_client
 
 BO = "bo@example.com"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0"

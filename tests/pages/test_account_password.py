@@ -29,7 +29,7 @@ from tests.builders import (
 )
 from tests.pages.steps import EMAIL, ask, follow, page, press, sign_in, sign_out
 from tests.pages.test_login import CountingArgon2id, cookie_of, is_signed_in, session_of
-from tests.test_session_end import a_notified_client
+from tests.services.test_sessions import a_notified_client
 from unit_of_work import transaction
 
 NEW = "another long password"

@@ -13,7 +13,7 @@ from protocol import clock
 from store.user_sessions import KEPT_SECONDS, PER_PERSON, SEEN_SECONDS, UNKEPT_SECONDS
 from tests.builders import PASSWORD, a_client, a_client_session, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, page, press, sign_in, sign_out
-from tests.test_session_end import a_notified_client
+from tests.services.test_sessions import a_notified_client
 
 BO = "bo@example.com"
 COOKIE = "__Host-ostiary"

@@ -56,7 +56,7 @@ from tests.pages.steps import (
     sign_in,
     sign_out,
 )
-from tests.test_session_end import a_notified_client
+from tests.services.test_sessions import a_notified_client
 from unit_of_work import ATTEMPTS
 
 CODE = "ost_ac_" + "c" * 43

@@ -11,7 +11,7 @@ from models import LogoutNotice, UserSession
 from tests.builders import a_client_session, a_user
 from tests.openid import an_openid_client, sign_in_at_client
 from tests.pages.steps import follow, page, press, sign_in
-from tests.test_session_end import a_notified_client
+from tests.services.test_sessions import a_notified_client
 
 BACK = "https://app.example/signed-out"
 COUNT = select(func.count()).select_from(UserSession)
