@@ -297,7 +297,7 @@ class Settings(BaseSettings):
     def check_key_lifetime(self) -> "Settings":
         """A key that is announced for longer than it signs would never be the newest one."""
         schedule = Schedule(self.signing_key_lifetime, self.jwks_cache_lifetime)
-        if self.signing_key_lifetime.total_seconds() < 2 * schedule.announcement:
+        if self.signing_key_lifetime.total_seconds() < 2 * schedule.publication_lead:
             raise ValueError(
                 "OSTIARY_SIGNING_KEY_LIFETIME must be at least twice OSTIARY_JWKS_CACHE_LIFETIME and"
                 " two minutes more:"

@@ -104,7 +104,7 @@ def secrets_of(client: Client) -> Iterator[tuple[int, OctKey]]:
     """
     for secret in client.live_secrets(clock.now()):
         opened = (
-            keyring.client_secrets.open(secret.sealed, client.client_id)
+            keyring.client_secrets.decrypt(secret.sealed, client.client_id)
             if secret.sealed is not None
             else None
         )

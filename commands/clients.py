@@ -300,8 +300,8 @@ def problems_of_signing_secret(client: Client) -> Iterator[str]:
     if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
         return
     needed = MINIMUM_SECRET_OCTETS.get(alg, 0) if isinstance(alg, str) else 0
-    vault, boxes = keyring.client_secrets, [secret.sealed for secret in client.live_secrets(clock.now())]
-    secrets = [vault.open(box, client.client_id) for box in boxes if box is not None]
+    cipher, boxes = keyring.client_secrets, [secret.sealed for secret in client.live_secrets(clock.now())]
+    secrets = [cipher.decrypt(box, client.client_id) for box in boxes if box is not None]
     shortest = min((len(secret) for secret in secrets if secret is not None), default=needed)
     if shortest < needed:
         yield (
@@ -329,11 +329,11 @@ def keep_secret(client: Client, client_secret: str, overlap: int | None = None) 
     One that it has already stays as it is; any other takes its place, and ends those before, but for an
     overlap.
     """
-    vault, now = keyring.client_secrets, clock.now()
+    cipher, now = keyring.client_secrets, clock.now()
     signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
     new_digest = None if signs else credentials.digest(client_secret)
     if signs and client.sealed_client_secret is not None:
-        is_known = vault.open(client.sealed_client_secret, client.client_id) == client_secret.encode()
+        is_known = cipher.decrypt(client.sealed_client_secret, client.client_id) == client_secret.encode()
     else:
         is_known = not signs and client.client_secret_digest == new_digest
     if is_known:
@@ -349,7 +349,7 @@ def keep_secret(client: Client, client_secret: str, overlap: int | None = None) 
             now + overlap,
         )
     client.client_secret_digest = new_digest
-    client.sealed_client_secret = vault.seal(client_secret.encode(), client.client_id) if signs else None
+    client.sealed_client_secret = cipher.encrypt(client_secret.encode(), client.client_id) if signs else None
     client.client_secret_number = (client.client_secret_number or 0) + 1
     client.client_secret_made_at = now
     if client.client_secret_number > 1:

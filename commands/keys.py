@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-from sqlalchemy import Row
 
 import store.clients
 import store.signing_keys
@@ -16,9 +15,10 @@ from commands import sealed
 from commands.output import CommandError, CommandGroup, Result, counted, iso, table
 from crypto import key_schedule
 from crypto.jwt import SIGNING
-from crypto.key_schedule import Due
+from crypto.key_schedule import DueKey
 from protocol import clock
 from services.current import keyring, settings
+from store.signing_keys import SigningKeyRow
 from store.user_sessions import KEPT_SECONDS as SESSION_SECONDS
 
 DAY = 24 * 3600
@@ -50,8 +50,8 @@ def list_() -> Result:
     return Result(known, table(known, COLUMNS), hint)
 
 
-def public_members(row: Row[Any], rows: Sequence[Row[Any]]) -> dict[str, Any]:
-    following = key_schedule.successor(row, rows)
+def public_members(row: SigningKeyRow, rows: Sequence[SigningKeyRow]) -> dict[str, Any]:
+    following = key_schedule.find_successor(row, rows)
     return {
         "kid": row.kid,
         "alg": row.alg,
@@ -87,8 +87,8 @@ def announce(alg: str) -> tuple[dict[str, Any], str]:
     if newest is not None and newest.active_from > now:
         text = f"{alg}: {newest.kid} is announced already, and signs from {iso(newest.active_from)} on."
         return {"alg": alg, "kid": newest.kid, "signs_from": newest.active_from, "is_new": False}, text
-    signs_from = now + keyring.schedule.announcement if newest else now
-    [made] = keyring.make([Due(alg, newest.generation + 1 if newest else 1, signs_from)])
+    signs_from = now + keyring.schedule.publication_lead if newest else now
+    [made] = keyring.make([DueKey(alg, newest.generation + 1 if newest else 1, signs_from)])
     text = f"{alg}: {made.kid} is announced, and signs from {iso(signs_from)} on."
     return {"alg": alg, "kid": made.kid, "signs_from": signs_from, "is_new": True}, text
 
@@ -113,7 +113,7 @@ def retire(kid: str, force: bool) -> Result:
     following = replace(row, rows) if key_schedule.state(row, rows, clock.now()) == "active" else None
     store.signing_keys.remove([kid])
     cached = int(settings.jwks_cache_lifetime.total_seconds())
-    known = int(key_schedule.READ_AGAIN.total_seconds())
+    known = int(key_schedule.REREAD_INTERVAL.total_seconds())
     messages = [
         f"Took out {kid}. Every node knows it within {counted(known, 'second')}.",
         f"Copies of the JWKS that others have cached still hold it for up to {counted(cached, 'second')}.",
@@ -126,7 +126,7 @@ def retire(kid: str, force: bool) -> Result:
     return Result({"kid": kid, "alg": row.alg, "successor": following}, messages=tuple(messages))
 
 
-def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
+def reasons_against(row: SigningKeyRow, rows: Sequence[SigningKeyRow]) -> Iterator[str]:
     now = clock.now()
     state = key_schedule.state(row, rows, now)
     until = key_schedule.published_until(row, rows, keyring.schedule)
@@ -142,11 +142,11 @@ def reasons_against(row: Row[Any], rows: Sequence[Row[Any]]) -> Iterator[str]:
         )
 
 
-def replace(row: Row[Any], rows: Sequence[Row[Any]]) -> str:
+def replace(row: SigningKeyRow, rows: Sequence[SigningKeyRow]) -> str:
     """The `kid` that signs in place of the active key from now on: the announced one, or one that is made."""
-    following = key_schedule.successor(row, rows)
+    following = key_schedule.find_successor(row, rows)
     if following is None:
-        [made] = keyring.make([Due(row.alg, row.generation + 1, clock.now())])
+        [made] = keyring.make([DueKey(row.alg, row.generation + 1, clock.now())])
         return str(made.kid)
     store.signing_keys.set_active_from(following.kid, clock.now())
     return str(following.kid)

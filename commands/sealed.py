@@ -23,26 +23,26 @@ class EncryptedValue:
     kind: str
     label: str  # the row that it is sealed for
     content: bytes
-    vault: Cipher
+    cipher: Cipher
     put: Callable[[bytes], None]
 
     @property
     def state(self) -> str:
         """`current`, `old` or `unreadable`."""
-        if self.vault.is_current(self.content, self.label):
+        if self.cipher.is_current(self.content, self.label):
             return "current"
-        return "unreadable" if self.vault.open(self.content, self.label) is None else "old"
+        return "unreadable" if self.cipher.decrypt(self.content, self.label) is None else "old"
 
     def seal_anew(self) -> None:
-        opened = self.vault.open(self.content, self.label)
+        opened = self.cipher.decrypt(self.content, self.label)
         assert opened is not None  # noqa: S101 - its state says so
-        self.put(self.vault.seal(opened, self.label))
+        self.put(self.cipher.encrypt(opened, self.label))
 
 
 def all_encrypted_values() -> Iterator[EncryptedValue]:
     for row in store.signing_keys.all_keys():
         put_key = partial(store.signing_keys.set_sealed_private_key, row.kid)
-        yield EncryptedValue("signing key", row.kid, row.sealed_private_key, keyring.vault, put_key)
+        yield EncryptedValue("signing key", row.kid, row.sealed_private_key, keyring.cipher, put_key)
     for client in store.clients.all_by_name():
         if client.sealed_client_secret is not None:
             put = partial(setattr, client, "sealed_client_secret")

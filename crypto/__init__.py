@@ -1,1 +1,1 @@
-"""Secrets, hashes, encryption and signatures: values in, values out, no Flask and no SQL."""
+"""Secrets, hashes, encryption and signatures: values in, values out, without Flask and without SQL."""

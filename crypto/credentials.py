@@ -1,13 +1,13 @@
-"""Everything random that we hand out: how it is made, told apart, and stored.
+"""Random credentials: how tokens, codes and secrets are made, recognised, and stored.
 
 Each kind has a prefix, so that secret scanners find leaks. The database holds SHA-256 digests only: the
 values have 256 random bits, so a fast hash is enough. A refresh token has parts at fixed places:
 
     ost_rt_ | family, 22 characters | secret, 43 characters | tag, 12 characters
 
-The family part stays through all refreshes of one sign-in and finds the row, so any ancestor is recognised.
-The tag is an HMAC under the server's key: only who has held a real token can present one, so a guess can
-never end a family.
+The family part stays the same through all refreshes of one sign-in and finds the row, so every earlier token
+of the family is recognised. The tag is an HMAC under the server's key: somebody who never held a real token
+cannot make one up, and so cannot cause a family to be revoked.
 """
 
 import hashlib
@@ -27,54 +27,59 @@ CLIENT_SECRET = "ost_cs_"  # noqa: S105
 
 FAMILY_LENGTH = 22
 SECRET_LENGTH = 43
+TAG_OCTETS = 9
 TAG_LENGTH = 12
 REFRESH_TOKEN_LENGTH = len(REFRESH_TOKEN) + FAMILY_LENGTH + SECRET_LENGTH + TAG_LENGTH
 
 
 def random_text(octets: int = 32) -> str:
-    """Random base64url text: 16 octets give 22 characters, 32 give 43."""
+    """Return random base64url text: 16 octets give 22 characters, 32 give 43."""
     return secrets.token_urlsafe(octets)
 
 
 def random_secret() -> bytes:
-    """32 random bytes."""
+    """Return 32 random bytes."""
     return secrets.token_bytes(32)
 
 
 def digest(value: str) -> bytes:
-    """What is stored in place of a random value: 32 bytes.
+    """Return the 32 bytes that are stored in place of a random value (SHA-256).
 
-    Text that is not UTF-8 (a lone surrogate) has a digest too.
+    Text that is no valid Unicode (a lone surrogate) has a digest too.
     """
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
 def derive_key(secret_key: str, purpose: str) -> bytes:
-    """A 32-byte key for one purpose (HKDF, RFC 5869), so that no two uses of the secret key share one."""
+    """Return a 32-byte key for one purpose (HKDF, RFC 5869), so that no two purposes share a key."""
     return HKDF(SHA256(), 32, salt=None, info=f"ostiary {purpose}".encode()).derive(secret_key.encode())
 
 
 def new_access_token() -> str:
+    """Return a new access token."""
     return ACCESS_TOKEN + random_text()
 
 
 def new_authorization_code() -> str:
+    """Return a new authorization code."""
     return AUTHORIZATION_CODE + random_text()
 
 
 def new_client_id() -> str:
-    """Hexadecimal: an identifier is no secret, and one that began with a dash would be an option on a command
-    line.
+    """Return a new client identifier: 32 hexadecimal digits.
+
+    Base64url could begin with a dash, and a command line would read that as an option.
     """
     return secrets.token_hex(16)
 
 
 def new_client_secret() -> str:
+    """Return a new client secret."""
     return CLIENT_SECRET + random_text()
 
 
 class RefreshToken(NamedTuple):
-    """A refresh token in its parts; `str()` is what the client holds."""
+    """A refresh token in its parts; `str()` gives the text that the client holds."""
 
     family: str
     secret: str
@@ -85,7 +90,7 @@ class RefreshToken(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The parts, or None for text that no server of this kind ever issued.
+        """Return the parts, or None for text that has not the form of a refresh token.
 
         The tag is not checked here.
         """
@@ -97,25 +102,30 @@ class RefreshToken(NamedTuple):
 
 
 class RefreshTokenMaker:
-    """Makes refresh tokens under the server's key and recognises their tags, those of old keys too."""
+    """Makes refresh tokens under the server's secret key, and verifies their tags.
+
+    Older secret keys verify only.
+    """
 
     def __init__(self, secret_key: str, old_secret_keys: tuple[str, ...] = ()) -> None:
         self._keys = [derive_key(key, "refresh token tag") for key in (secret_key, *old_secret_keys)]
 
     def new(self, family: str | None = None) -> RefreshToken:
-        """A token of a new family, or the next one of `family`."""
+        """Return the first token of a new family, or the next one of `family`."""
         family = family or random_text(16)
         secret = random_text()
         return RefreshToken(family, secret, self._tag(self._keys[0], family, secret))
 
     def read(self, text: str) -> RefreshToken | None:
-        """The parts of a refresh token that was issued here, whether it is good for anything or not; None for
-        anything else.
+        """Return the parts of a refresh token that this server issued, or None for anything else.
+
+        Whether the token is still valid is not checked here.
         """
         token = RefreshToken.parse(text)
-        return token if token is not None and self.has_right_tag(token) else None
+        return token if token is not None and self.has_valid_tag(token) else None
 
-    def has_right_tag(self, token: RefreshToken) -> bool:
+    def has_valid_tag(self, token: RefreshToken) -> bool:
+        """Return whether one of the server's keys made the tag of this token."""
         return any(
             hmac.compare_digest(self._tag(key, token.family, token.secret), token.tag) for key in self._keys
         )
@@ -123,4 +133,4 @@ class RefreshTokenMaker:
     @staticmethod
     def _tag(key: bytes, family: str, secret: str) -> str:
         mac = hmac.digest(key, (family + secret).encode("ascii"), "sha256")
-        return base64url.encode(mac[:9])
+        return base64url.encode(mac[:TAG_OCTETS])

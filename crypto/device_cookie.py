@@ -1,8 +1,8 @@
-"""The cookie that says for which accounts somebody has signed in with this browser before.
+"""The device cookie: for which accounts a user has signed in with this browser before.
 
-`nonce.mac~nonce.mac~…`, an entry for each account, the latest first. An entry opens nothing: it lets the
-failed sign-ins of this browser be counted apart from those of strangers, so that nobody can lock a person out
-of a device of theirs.
+Its text is `nonce.mac~nonce.mac~…`, an entry for each account, the latest first. An entry grants nothing. It
+lets the failed sign-ins of this browser be counted apart from those of other browsers, so that nobody can
+lock a user out of the user's own device (OWASP: device cookies).
 """
 
 import hashlib
@@ -17,40 +17,45 @@ ENTRY = re.compile(r"[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}")
 
 
 def find_entry(cookie: str, account: str, keys: list[bytes]) -> str | None:
-    """The entry for this account; None when this browser is a stranger. cookie: as it came, it may be
-    anything.
+    """Return the entry for an account, or None when the browser has none.
+
+    cookie: the header's value, of any content. keys: any of them may have signed.
     """
     for entry in cookie.split("~", MAXIMUM_ACCOUNTS)[:MAXIMUM_ACCOUNTS]:
         nonce, _dot, mac = entry.partition(".")
-        if any(hmac.compare_digest(mac_of(nonce, account, key).encode(), encoded(mac)) for key in keys):
+        if any(hmac.compare_digest(compute_mac(nonce, account, key).encode(), encode(mac)) for key in keys):
             return entry
     return None
 
 
-def remember(cookie: str, account: str, keys: list[bytes]) -> str:
-    """The cookie after a sign-in to this account. keys: the first one signs, all of them verify."""
+def add_entry(cookie: str, account: str, keys: list[bytes]) -> str:
+    """Return the cookie after a sign-in to an account. keys: the first one signs, all of them verify."""
     known = find_entry(cookie, account, keys)
-    others = [entry for entry in cookie.split("~", MAXIMUM_ACCOUNTS) if is_entry(entry) and entry != known]
+    others = [
+        entry for entry in cookie.split("~", MAXIMUM_ACCOUNTS) if is_well_formed(entry) and entry != known
+    ]
     nonce = known.partition(".")[0] if known else random_text(16)
-    return "~".join([f"{nonce}.{mac_of(nonce, account, keys[0])}", *others[: MAXIMUM_ACCOUNTS - 1]])
+    return "~".join([f"{nonce}.{compute_mac(nonce, account, keys[0])}", *others[: MAXIMUM_ACCOUNTS - 1]])
 
 
-def digest_of(cookie: str) -> bytes:
-    """What a session is known by as this device's, for the account of an entry or of the first one.
+def device_digest(cookie: str) -> bytes:
+    """Return the digest that names this device for the account of an entry, or of a cookie's first entry.
 
-    Changes with no key.
+    It is made of the nonce, so it stays when the secret key changes.
     """
     return digest(cookie.partition(".")[0])
 
 
-def mac_of(nonce: str, account: str, key: bytes) -> str:
-    return base64url.encode(hmac.digest(key, encoded(f"{nonce}\0{account}"), hashlib.sha256))
+def compute_mac(nonce: str, account: str, key: bytes) -> str:
+    """Return the HMAC that binds a nonce to an account, as base64url."""
+    return base64url.encode(hmac.digest(key, encode(f"{nonce}\0{account}"), hashlib.sha256))
 
 
-def is_entry(text: str) -> bool:
-    """Whether this has the form of an entry: what a stranger put into the cookie is not carried on."""
+def is_well_formed(text: str) -> bool:
+    """Return whether a text has the form of an entry. Anything else in the cookie is dropped."""
     return ENTRY.fullmatch(text) is not None
 
 
-def encoded(text: str) -> bytes:
+def encode(text: str) -> bytes:
+    """Return the bytes of a text, also of one that is no valid Unicode (a lone surrogate)."""
     return text.encode("utf-8", "surrogatepass")

@@ -1,10 +1,10 @@
-"""What the database holds encrypted: AES-256-GCM, a random nonce in front, under keys made from a secret by
-HKDF (RFC 5869).
+"""Encryption of what the database holds: AES-256-GCM, under keys made by HKDF (RFC 5869).
 
-A token response is sealed for the holder of the refresh token that it replaced: a client that lost the answer
-still has the token it presented. The row keeps the answer under a key made from just that token, which the
-database does not hold (its digest is another value), so the row alone opens nothing. Signing keys and the
-like are sealed under the server's secret key.
+A random nonce stands in front of each value. Two kinds of keys are in use. `Cipher` makes its key from the
+server's secret key: for signing keys and for secrets of clients. `encrypt` and `decrypt` make it from a token
+that only its holder has: a token response is kept for the holder of the refresh token that it replaced, who
+may have lost the answer. The database holds a digest of that token, which is another value, so a stolen row
+cannot be decrypted.
 """
 
 import json
@@ -21,50 +21,53 @@ NONCE_LENGTH = 12
 
 
 class Cipher:
-    """Seals under the server's secret key, and opens what was sealed under it or under one of those before
-    it.
+    """Encrypts under the server's secret key, and decrypts what was encrypted under it or an older one.
+
+    A `label` names the row that a value is for (the associated data of AES-GCM): copied into another row, the
+    value cannot be decrypted.
     """
 
     def __init__(self, secret_keys: Sequence[str], purpose: str) -> None:
         self._ciphers = [AESGCM(derive_key(key, purpose)) for key in secret_keys]
 
-    def seal(self, content: bytes, label: str) -> bytes:
-        """`label` names the row that it is for: moved to another one, it does not open."""
+    def encrypt(self, content: bytes, label: str) -> bytes:
+        """Return the content encrypted under the present secret key."""
         nonce = os.urandom(NONCE_LENGTH)
         return nonce + self._ciphers[0].encrypt(nonce, content, label.encode())
 
-    def open(self, box: bytes, label: str) -> bytes | None:
-        """What was sealed, or None where none of the keys is the one."""
-        return next(
-            (content for cipher in self._ciphers if (content := self._open(cipher, box, label)) is not None),
-            None,
-        )
+    def decrypt(self, encrypted: bytes, label: str) -> bytes | None:
+        """Return the content, or None where no known secret key can decrypt it."""
+        contents = (self._decrypt(cipher, encrypted, label) for cipher in self._ciphers)
+        return next((content for content in contents if content is not None), None)
 
-    def is_current(self, box: bytes, label: str) -> bool:
-        """Whether it is sealed under the secret key itself, not under one of those before it."""
-        return self._open(self._ciphers[0], box, label) is not None
+    def is_current(self, encrypted: bytes, label: str) -> bool:
+        """Return whether a value is encrypted under the present secret key, not under an older one."""
+        return self._decrypt(self._ciphers[0], encrypted, label) is not None
 
     @staticmethod
-    def _open(cipher: AESGCM, box: bytes, label: str) -> bytes | None:
+    def _decrypt(cipher: AESGCM, encrypted: bytes, label: str) -> bytes | None:
         try:
-            return cipher.decrypt(box[:NONCE_LENGTH], box[NONCE_LENGTH:], label.encode())
+            return cipher.decrypt(encrypted[:NONCE_LENGTH], encrypted[NONCE_LENGTH:], label.encode())
         except (InvalidTag, ValueError):
             return None
 
 
-def encrypt(content: JsonObject, presented: str) -> bytes:
-    """`content` under a key that only the holder of `presented` can derive."""
+def encrypt(content: JsonObject, token: str) -> bytes:
+    """Return the content encrypted under a key that only the holder of `token` can derive."""
     nonce = os.urandom(NONCE_LENGTH)
-    return nonce + AESGCM(derive_key(presented, "sealed pair")).encrypt(
-        nonce, json.dumps(content).encode(), None
-    )
+    return nonce + cipher_of(token).encrypt(nonce, json.dumps(content).encode(), None)
 
 
-def decrypt(box: bytes, presented: str) -> JsonObject | None:
-    """What was sealed, or None when `presented` is not the token that it was sealed for."""
-    cipher = AESGCM(derive_key(presented, "sealed pair"))
+def decrypt(encrypted: bytes, token: str) -> JsonObject | None:
+    """Return the content, or None when `token` is not the one that it was encrypted for."""
     try:
-        content: JsonObject = json.loads(cipher.decrypt(box[:NONCE_LENGTH], box[NONCE_LENGTH:], None))
+        octets = cipher_of(token).decrypt(encrypted[:NONCE_LENGTH], encrypted[NONCE_LENGTH:], None)
+        content: JsonObject = json.loads(octets)
     except (InvalidTag, ValueError):
         return None
     return content
+
+
+def cipher_of(token: str) -> AESGCM:
+    """Return the cipher whose key is derived from a token."""
+    return AESGCM(derive_key(token, "sealed pair"))  # rows are encrypted under this name: it stays

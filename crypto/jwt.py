@@ -1,9 +1,8 @@
-"""JSON Web Tokens as this server signs and reads them (RFC 7515, RFC 7519), with the advice of RFC 8725
-taken.
+"""JSON Web Tokens as this server signs and reads them (RFC 7515, RFC 7519), with the advice of RFC 8725.
 
-joserfc does the cryptography. Here stands what a token must look like before its signature is worth checking:
-compact, short, in the one spelling that base64url has, without `crit`, of an expected `typ` and an allowed
-`alg`. Keys come from whoever reads the token, never from its header.
+joserfc does the cryptography. This module checks what a token must look like before its signature is worth a
+check: compact, short, strict base64url, without `crit`, of an expected `typ` and an allowed `alg`. The caller
+brings the keys: none is ever taken from a token's header.
 """
 
 import json
@@ -23,24 +22,26 @@ MAXIMUM_LENGTH = 16_384
 MAXIMUM_KID_LENGTH = 256
 MAXIMUM_TRIES = 5  # keys that a token without a `kid` is tried with
 SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
-SIGNING = ("RS256", "ES256", "EdDSA")  # what this server signs with
+DEFAULT_ALG = "RS256"  # every implementation of OpenID Connect has it (OpenID Connect Discovery §3)
+SIGNING = (DEFAULT_ALG, "ES256", "EdDSA")  # what this server signs with
 ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")  # what clients may sign with
-SYMMETRIC = ("HS256", "HS384", "HS512")  # with their secret
+SYMMETRIC = ("HS256", "HS384", "HS512")  # what clients may sign with under their secret
 MINIMUM_RSA_BITS = 2048
-MINIMUM_SECRET_OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # as many as the hash has (RFC 7518 §3.2)
-MAXIMUM_DATE = 2**53  # seconds; what JSON numbers hold exactly everywhere (RFC 8259 §6)
+MINIMUM_SECRET_OCTETS = {"HS256": 32, "HS384": 48, "HS512": 64}  # the size of the hash (RFC 7518 §3.2)
+MAXIMUM_DATE = 2**53  # seconds; the integers that every JSON reader holds exactly (RFC 8259 §6)
 
 
 class Registry(jws.JWSRegistry):
-    """joserfc's algorithms, from our own list.
+    """The algorithms of joserfc that are in a list of ours.
 
-    It warns of `EdDSA`, the name that clients know Ed25519 by (RFC 9864).
+    joserfc itself warns of the name `EdDSA` (RFC 9864), which is the one that clients know Ed25519 by.
     """
 
     def __init__(self, algorithms: Collection[str]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
 
-    def get_alg(self, name: str) -> Any:
+    def get_alg(self, name: str) -> Any:  # joserfc does not export the type
+        """Return an algorithm by its name. Raises InvalidJwtError for one that is not in the list."""
         if name not in (self.allowed or ()):
             raise InvalidJwtError("the alg is not allowed")
         return self.algorithms[name]
@@ -50,7 +51,7 @@ _SIGNERS = Registry(SIGNING)
 
 
 def encode(claims: JsonObject, key: Key, alg: str, kid: str, typ: str = "JWT") -> str:
-    """A signed token of these claims."""
+    """Return a signed token with these claims."""
     payload = json.dumps(claims, separators=(",", ":"), allow_nan=False)
     return jws.serialize_compact({"alg": alg, "kid": kid, "typ": typ}, payload, key, registry=_SIGNERS)
 
@@ -61,42 +62,44 @@ def decode(
     algorithms: Collection[str],
     typ: Collection[str | None],
 ) -> JsonObject:
-    """The claims of a token that one of `keys` signed. Raises InvalidJwtError.
+    """Return the claims of a token that one of `keys` signed. Raises InvalidJwtError.
 
-    keys: pairs of `kid` and key. typ: the values that the header may have, in lower case; None among them for
-    a header without.
+    keys: pairs of `kid` and key. typ: the values that the header may have, in lower case; None among them
+    allows a header without.
     """
     header = read_header(text)
     if header["alg"] not in algorithms:
         raise InvalidJwtError("the alg is not allowed")
-    if normal_typ(header.get("typ")) not in typ:
+    if normalize_typ(header.get("typ")) not in typ:
         raise InvalidJwtError("the typ is not the expected one")
     registry = Registry(algorithms)
-    for key in candidates(header, keys):
+    for key in find_candidates(header, keys):
         try:
             signed = jws.deserialize_compact(text, key, registry=registry)
         except (JoseError, ValueError, TypeError):
             continue
-        return strict_object(signed.payload or b"")
+        return parse_object(signed.payload or b"")
     raise InvalidJwtError("no known key has signed it")
 
 
-def candidates(header: JsonObject, keys: Iterable[tuple[str | None, Key]]) -> list[Key]:
-    """The keys that may have signed: of the header's `kid` where it names one, and of the kind that the `alg`
-    needs.
+def find_candidates(header: JsonObject, keys: Iterable[tuple[str | None, Key]]) -> list[Key]:
+    """Return the keys that may have signed: of the type that the `alg` needs, and of the header's `kid`.
+
+    For a header without a `kid` they are a few of all keys.
     """
-    kid, kind = header.get("kid"), key_type_of(header["alg"])
+    kid, key_type = header.get("kid"), key_type_of(header["alg"])
     suitable = [
         key
         for known, key in keys
-        if isinstance(key, kind) and (kid is None or known == kid) and may_sign(key, header["alg"])
+        if isinstance(key, key_type) and (kid is None or known == kid) and may_sign(key, header["alg"])
     ]
     return suitable[:MAXIMUM_TRIES]
 
 
 def may_sign(key: Key, alg: str) -> bool:
-    """Whether what the key says of itself allows it (RFC 7517 §4.2 to §4.4), and it is long enough (RFC 7518
-    §3.2, §3.3).
+    """Return whether a key allows this use and is long enough.
+
+    RFC 7517 §4.2 to §4.4, RFC 7518 §3.2 and §3.3.
     """
     if isinstance(key, OctKey):
         return len(key.raw_value) >= MINIMUM_SECRET_OCTETS[alg]
@@ -107,6 +110,7 @@ def may_sign(key: Key, alg: str) -> bool:
 
 
 def key_type_of(alg: str) -> type[Key]:
+    """Return the type of the keys that an algorithm signs with."""
     if alg in SYMMETRIC:
         return OctKey
     if alg.startswith("ES"):
@@ -115,16 +119,13 @@ def key_type_of(alg: str) -> type[Key]:
 
 
 def read_header(text: str) -> JsonObject:
-    """The header of a token that is well-formed as a whole; nothing of it is proven yet.
-
-    Raises InvalidJwtError.
-    """
+    """Return the header of a well-formed token, whose signature is not verified. Raises InvalidJwtError."""
     if len(text) > MAXIMUM_LENGTH:
         raise InvalidJwtError("it is too long")
     segments = text.split(".")
     if len(segments) != 3 or not all(SEGMENT.fullmatch(segment) for segment in segments):
         raise InvalidJwtError("it is not three segments of base64url")
-    header = strict_object([canonical(segment) for segment in segments][0])
+    header = parse_object([decode_segment(segment) for segment in segments][0])
     if not isinstance(header.get("alg"), str):
         raise InvalidJwtError("the alg is missing")
     if "crit" in header or "b64" in header:
@@ -136,26 +137,26 @@ def read_header(text: str) -> JsonObject:
 
 
 def read_unverified(text: str) -> JsonObject:
-    """The claims of a well-formed token, of which nothing is proven yet. Raises InvalidJwtError."""
+    """Return the claims of a well-formed token, whose signature is not verified. Raises InvalidJwtError."""
     read_header(text)
-    return strict_object(canonical(text.split(".")[1]))
+    return parse_object(decode_segment(text.split(".")[1]))
 
 
-def canonical(segment: str) -> bytes:
-    """The bytes of a segment, which must be the one spelling of them."""
+def decode_segment(segment: str) -> bytes:
+    """Return the bytes of a segment. Raises InvalidJwtError."""
     try:
         return base64url.decode_strictly(segment)
     except ValueError as error:
         raise InvalidJwtError(str(error)) from None
 
 
-def strict_object(raw: bytes) -> JsonObject:
-    """A JSON object without doubled members and without what JSON has no word for (NaN, 1e999).
+def parse_object(octets: bytes) -> JsonObject:
+    """Return a JSON object. Raises InvalidJwtError for anything else.
 
-    Raises InvalidJwtError.
+    No member may come twice, and no number may be one that JSON has no text for (NaN, 1e999).
     """
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=without_doubles)
+        value = json.loads(octets.decode("utf-8"), object_pairs_hook=refuse_duplicates)
         json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
         raise InvalidJwtError("it is no proper JSON") from None
@@ -164,18 +165,24 @@ def strict_object(raw: bytes) -> JsonObject:
     return value
 
 
-def without_doubles(pairs: list[tuple[str, Any]]) -> JsonObject:
+def refuse_duplicates(pairs: list[tuple[str, object]]) -> JsonObject:
+    """Return the members of an object. Raises ValueError where a name comes twice."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member is given twice")
     return members
 
 
-def normal_typ(typ: Any) -> str | None:
-    """`application/` may be left out, and case does not matter (RFC 7515 §4.1.9)."""
-    return typ.lower().removeprefix("application/") if isinstance(typ, str) else typ if typ is None else "?"
+def normalize_typ(typ: object) -> str | None:
+    """Return a `typ` in lower case and without `application/` (RFC 7515 §4.1.9); "?" for what is no text."""
+    if typ is None:
+        return None
+    return typ.lower().removeprefix("application/") if isinstance(typ, str) else "?"
 
 
-def is_numeric_date(value: Any) -> TypeGuard[int | float]:
-    """RFC 7519 §2. A number of a size that dates have: arithmetic with any other raises OverflowError."""
+def is_numeric_date(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a NumericDate (RFC 7519 §2) of a size that dates have.
+
+    Arithmetic with a larger number raises OverflowError.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAXIMUM_DATE

@@ -1,4 +1,4 @@
-"""Hash passwords with Argon2id (RFC 9106), as PHC strings.
+"""Password hashes: Argon2id (RFC 9106), written as PHC strings.
 
 m = 19 MiB, t = 2, p = 1 is the OWASP minimum for logins that are served beside other work.
 """
@@ -17,21 +17,23 @@ ITERATIONS = 2
 LANES = 1
 MEMORY_KIB = 19_456
 PARAMETERS = f"$argon2id$v=19$m={MEMORY_KIB},t={ITERATIONS},p={LANES}$"
-HASH_OF_NOBODY = f"{PARAMETERS}{'A' * 22}${'A' * 43}"  # well-formed, and of no known password
+# Verified in place of the hash of an unknown account, so that the answer takes as long. No password is known
+# that matches it.
+DUMMY_HASH = f"{PARAMETERS}{'A' * 22}${'A' * 43}"
 
 
 class ConcurrencyLimit:
-    """Lets so many passwords be hashed at once.
+    """Limits how many passwords a process hashes at the same time.
 
-    Nobody waits: a queue would hold the threads that serve tokens.
+    There is no queue: the threads in it could not serve tokens meanwhile.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._free = BoundedSemaphore(at_once)
+    def __init__(self, maximum: int) -> None:
+        self._free = BoundedSemaphore(maximum)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Raises TooManyHashesError."""
+    def acquire(self) -> Iterator[None]:
+        """Hold one of the places. Raises TooManyHashesError where all are taken."""
         if not self._free.acquire(blocking=False):
             raise TooManyHashesError
         try:
@@ -40,21 +42,23 @@ class ConcurrencyLimit:
             self._free.release()
 
 
-def hash_text(text: str) -> str:
-    """Return the PHC string of a text, with a new salt."""
+def hash_password(password: str) -> str:
+    """Return the PHC string of a password, with a new salt."""
     cost = Argon2id(
         salt=os.urandom(16), length=32, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB
     )
-    return cost.derive_phc_encoded(to_bytes(text))
+    return cost.derive_phc_encoded(to_bytes(password))
 
 
-def fits(form: str, password_hash: str) -> bool:
+def verify(password: str, password_hash: str) -> bool:
+    """Return whether the hash was made of this password."""
     try:
-        Argon2id.verify_phc_encoded(to_bytes(form), password_hash)
+        Argon2id.verify_phc_encoded(to_bytes(password), password_hash)
     except InvalidKey:
         return False
     return True
 
 
-def to_bytes(form: str) -> bytes:
-    return form.encode("utf-8", "surrogatepass")
+def to_bytes(password: str) -> bytes:
+    """Return the bytes that are hashed, also for text that is no valid Unicode (a lone surrogate)."""
+    return password.encode("utf-8", "surrogatepass")

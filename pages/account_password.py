@@ -80,7 +80,7 @@ def find_problem(present: str, new: str) -> str | None:
 
 def hash_new(new: str) -> str:
     """Raises TooManyHashesError."""
-    with password_hashes.one():
+    with password_hashes.acquire():
         return passwords.hash_password(new)
 
 

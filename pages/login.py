@@ -103,7 +103,7 @@ def check_password(email: str, password: str) -> tuple[User | None, str]:
     """
     user = store.users.find_by_email(email)
     known_hash = user.password_hash if user else None
-    with password_hashes.one():
+    with password_hashes.acquire():
         form = passwords.find_form(password, known_hash)
         if user is None or known_hash is None or form is None or user.disabled_at is not None:
             set_reason(why_not(user, form is not None), sub=user.sub if user else None)

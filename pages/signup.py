@@ -47,7 +47,7 @@ def signup() -> ResponseReturnValue:
     if seconds := throttling.seconds_to_wait([*failures, throttling.for_new_account()]):
         return too_many(form, seconds)
     try:
-        with password_hashes.one():
+        with password_hashes.acquire():
             password_hash = passwords.hash_password(form.password.data or "")
     except errors.TooManyHashesError:
         set_reason(Reason.BUSY)

@@ -220,7 +220,7 @@ def parse_parameter(text: str) -> JsonObject:
     Members and claims that it does not know are ignored, as §5.5 has it; a value must be null or an object.
     """
     try:
-        wishes = jwt.strict_object(text.encode())
+        wishes = jwt.parse_object(text.encode())
     except errors.InvalidJwtError:
         raise InvalidRequestError("claims must be a JSON object") from None
     kept: JsonObject = {}

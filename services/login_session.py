@@ -94,10 +94,10 @@ def remember_device(account: str) -> bytes:
     """From now on this browser is known for this account; returns the digest that sessions of both are known
     by.
     """
-    g.known_device = device_cookie.remember(
+    g.known_device = device_cookie.add_entry(
         request.cookies.get(known_device_cookie_name(), ""), account, device_keys
     )
-    return device_cookie.digest_of(g.known_device)
+    return device_cookie.device_digest(g.known_device)
 
 
 def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: bool | None = None) -> bool:
@@ -188,7 +188,7 @@ def sign_out_expired(session_id: int) -> None:
     """
     row = store.user_sessions.find_expired(session_id, clock.now())
     entry = find_known_device(store.users.account_of(row.email)) if row is not None else None
-    if row is not None and entry is not None and device_cookie.digest_of(entry) == row.device_digest:
+    if row is not None and entry is not None and device_cookie.device_digest(entry) == row.device_digest:
         sessions.end_sessions(row.user_id, [session_id])
 
 

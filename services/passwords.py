@@ -18,7 +18,7 @@ def hash_password(password: str) -> str:
 
     Takes tens of milliseconds and 19 MiB: call it before any lock.
     """
-    return crypto.passwords.hash_text(forms(password)[0])
+    return crypto.passwords.hash_password(forms(password)[0])
 
 
 def find_form(password: str, password_hash: str | None) -> str | None:
@@ -26,9 +26,9 @@ def find_form(password: str, password_hash: str | None) -> str | None:
 
     None, an unknown account, costs the same and has no form.
     """
-    expected = password_hash or crypto.passwords.HASH_OF_NOBODY
+    expected = password_hash or crypto.passwords.DUMMY_HASH
     fitting = [
-        form for form in forms(password) if crypto.passwords.fits(form, expected)
+        form for form in forms(password) if crypto.passwords.verify(form, expected)
     ]  # all are tried: the time tells nothing
     return fitting[0] if fitting and password_hash is not None else None
 

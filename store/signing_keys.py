@@ -1,15 +1,30 @@
 """Signing keys: all of them at once, there are few."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from models import SigningKey, db, table
+from store.rows import columns, fetch_all
 
 keys = table(SigningKey)
 
-ALL = select(keys).order_by(keys.c.alg, keys.c.generation)
+
+class SigningKeyRow(NamedTuple):
+    """A signing key; the private key is encrypted under the server's secret key."""
+
+    kid: str
+    alg: str
+    generation: int
+    public_jwk: dict[str, Any]
+    sealed_private_key: bytes
+    created_at: int
+    active_from: int
+    last_presented_at: int | None
+
+
+ALL = select(*columns(SigningKeyRow, keys)).order_by(keys.c.alg, keys.c.generation)
 NOTE_PRESENTATION = (
     update(keys)
     .where(
@@ -20,17 +35,18 @@ NOTE_PRESENTATION = (
 )
 
 
-def all_keys() -> list[Row[Any]]:
-    """Oldest first for each alg. One SELECT."""
-    return list(db.session.execute(ALL))
+def all_keys() -> list[SigningKeyRow]:
+    """Return all keys, by `alg` and oldest first. One SELECT."""
+    return fetch_all(SigningKeyRow, ALL)
 
 
-def add(new: Sequence[Mapping[str, Any]]) -> list[Row[Any]]:
-    """Store keys, in one INSERT.
+def add(new: Sequence[Mapping[str, object]]) -> list[SigningKeyRow]:
+    """Store keys in one INSERT, and return their rows.
 
     Of two nodes that make the same generation one violates the unique key, and asks again.
     """
-    return list(db.session.execute(insert(keys).returning(keys), new))
+    stored = insert(keys).returning(*columns(SigningKeyRow, keys))
+    return [SigningKeyRow(*row) for row in db.session.execute(stored, new)]
 
 
 def set_active_from(kid: str, active_from: int) -> None:

@@ -200,7 +200,7 @@ def cheap_passwords(request, monkeypatch):
         monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
         monkeypatch.setattr(passwords, "ITERATIONS", 1)
         monkeypatch.setattr(passwords, "PARAMETERS", CHEAP)
-        monkeypatch.setattr(passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
+        monkeypatch.setattr(passwords, "DUMMY_HASH", f"{CHEAP}{'A' * 22}${'A' * 43}")
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def with_secret(client_id="robot", secret=CLIENT_SECRET, vault=VAULT, **members)
     return {
         "token_endpoint_auth_method": "client_secret_jwt",
         "client_secret_digest": None,
-        "sealed_client_secret": vault.seal(secret.encode(), client_id),
+        "sealed_client_secret": vault.encrypt(secret.encode(), client_id),
         "extra_metadata": members,
     }
 
@@ -431,7 +431,9 @@ def test_nothing_is_good_without_a_signature(present, seed, alg):
 def test_the_method_is_the_registered_one(present, seed, rows):
     """A client that signs with its key gets nowhere with a secret, nor the other way round."""
     seed(
-        a_machine(**with_keys(KEY) | {"sealed_client_secret": VAULT.seal(CLIENT_SECRET.encode(), "robot")}),
+        a_machine(
+            **with_keys(KEY) | {"sealed_client_secret": VAULT.encrypt(CLIENT_SECRET.encode(), "robot")}
+        ),
         a_machine(client_id="other", **with_secret("other", jwks=jwks(KEY))),
         a_machine(client_id="third", extra_metadata={"jwks": jwks(KEY)}),
         a_public_client(client_id="fourth", extra_metadata={"jwks": jwks(KEY)}),

@@ -28,7 +28,7 @@ def opened(rows):
     """The one client's sealed secret; its digest must not be there beside it."""
     [(client_id, client_secret_digest, box)] = rows(select(Client.client_id, *SECRETS.selected_columns))
     assert client_secret_digest is None
-    return VAULT.open(box, client_id).decode()
+    return VAULT.decrypt(box, client_id).decode()
 
 
 @pytest.mark.threat("T061", "T130", "T155")
@@ -85,7 +85,7 @@ def test_an_algorithm_that_the_secret_is_too_short_for(
     flask, refused, seed, rows, octets, long_enough, too_long
 ):
     """RFC 7518 §3.2. The algorithm may change later than the secret."""
-    sealed = VAULT.seal(b"s" * octets, "web")
+    sealed = VAULT.encrypt(b"s" * octets, "web")
     members = {"token_endpoint_auth_method": "client_secret_jwt", "client_secret_digest": None}
     seed(a_client(**members, sealed_client_secret=sealed))
     assert flask("clients", "set", "web", "--set", HS.format(long_enough)).exit_code == 0

@@ -218,7 +218,7 @@ def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, fl
 def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settings, rows):
     """Without the lock the old secret would come back, sealed anew."""
     sealed = {
-        secret: Cipher([SECRET_KEY], "client secrets").seal(secret, "robot") for secret in (b"old", b"new")
+        secret: Cipher([SECRET_KEY], "client secrets").encrypt(secret, "robot") for secret in (b"old", b"new")
     }
 
     def rotate_secret(session):
@@ -239,7 +239,7 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settin
         db.engine.dispose()
     assert done.exit_code == 0
     [(box,)] = rows(select(Client.sealed_client_secret).where(Client.client_id == "robot"))
-    assert Cipher([new_key], "client secrets").open(box, "robot") == b"new"
+    assert Cipher([new_key], "client secrets").decrypt(box, "robot") == b"new"
 
 
 def test_two_changes_of_a_persons_claims_are_both_kept(in_flight, flask, rows):

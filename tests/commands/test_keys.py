@@ -26,8 +26,8 @@ ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 
 
 @pytest.fixture
-def announcement(settings):
-    return Schedule(settings.signing_key_lifetime, settings.jwks_cache_lifetime).announcement
+def publication_lead(settings):
+    return Schedule(settings.signing_key_lifetime, settings.jwks_cache_lifetime).publication_lead
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def sign(app):
     def sign(alg="ES256"):
         with app.app_context():
             keyring = state_of(app).keyring
-            keyring._ring = None  # half a minute later
+            keyring._snapshot = None  # half a minute later
             token = keyring.sign({"iss": "x"}, alg)
             db.session.commit()
             return jwt.read_header(token)["kid"]
@@ -100,18 +100,18 @@ def test_list_shows_no_private_key(flask, sign):
 
 
 @pytest.mark.threat("T136")
-def test_rotate_announces_the_next_of_each(flask_json, rows, sign, sleep, announcement):
+def test_rotate_announces_the_next_of_each(flask_json, rows, sign, sleep, publication_lead):
     active = sign()
     sleep(1000)
     announced = flask_json("keys", "rotate")
     assert [(key["alg"], key["is_new"], key["signs_from"]) for key in announced] == [
-        (alg, True, clock.now() + announcement) for alg in ALGORITHMS
+        (alg, True, clock.now() + publication_lead) for alg in ALGORITHMS
     ]
     assert [(alg, generation) for _kid, alg, generation, _from in rows(KEYS)] == [
         (alg, generation) for alg in sorted(ALGORITHMS) for generation in (1, 2)
     ]
     assert sign() == active
-    sleep(announcement)
+    sleep(publication_lead)
     assert sign() == announced[1]["kid"]
 
 
@@ -298,7 +298,7 @@ def sealed_things(sign, seed):
     none.
     """
     sign()
-    box = Cipher([SECRET_KEY], "client secrets").seal(b"the secret", "robot")
+    box = Cipher([SECRET_KEY], "client secrets").encrypt(b"the secret", "robot")
     seed(
         a_client(
             client_id="robot",
@@ -319,10 +319,10 @@ def test_rewrap(with_keys, sealed_things, rows):
     assert "OSTIARY_OLD_SECRET_KEYS 365 days after the change" in done.stderr
     new, old = Cipher([OTHER_KEY], "signing keys"), Cipher([SECRET_KEY], "signing keys")
     for kid, box in rows(SEALED):
-        assert new.open(box, kid)
-        assert old.open(box, kid) is None
+        assert new.decrypt(box, kid)
+        assert old.decrypt(box, kid) is None
     [secret] = [box for client_id, box in rows(SEALED_SECRETS) if client_id == "robot"]
-    assert Cipher([OTHER_KEY], "client secrets").open(secret, "robot") == b"the secret"
+    assert Cipher([OTHER_KEY], "client secrets").decrypt(secret, "robot") == b"the secret"
 
 
 def test_rewrap_again_changes_nothing(with_keys, sealed_things, rows):

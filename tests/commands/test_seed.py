@@ -160,7 +160,7 @@ def test_a_secret_to_sign_with_is_sealed(flask_json, rows, write):
     assert seeded["client_secret"] == KEY
     [(client_secret_digest, box)] = rows(select(Client.client_secret_digest, Client.sealed_client_secret))
     assert client_secret_digest is None
-    assert Cipher([SECRET_KEY], "client secrets").open(box, "web") == KEY.encode()
+    assert Cipher([SECRET_KEY], "client secrets").decrypt(box, "web") == KEY.encode()
     flask_json("seed", path)
     assert rows(select(Client.sealed_client_secret)) == [(box,)]
 

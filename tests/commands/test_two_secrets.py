@@ -29,7 +29,7 @@ def robot(seed):
         if method != "client_secret_jwt":
             seed(a_machine(scope="", token_endpoint_auth_method=method))
             return CLIENT_SECRET
-        sealed = Cipher([SECRET_KEY], "client secrets").seal(SIGNING_SECRET.encode(), "robot")
+        sealed = Cipher([SECRET_KEY], "client secrets").encrypt(SIGNING_SECRET.encode(), "robot")
         columns = {"client_secret_digest": None, "sealed_client_secret": sealed}
         seed(a_machine(scope="", token_endpoint_auth_method=method, **columns))
         return SIGNING_SECRET
@@ -324,7 +324,7 @@ def test_strangers_leave_nothing(app, robot, ask, seed, http):
 
 
 def test_what_is_remembered_has_an_end(app, monkeypatch):
-    monkeypatch.setattr("secret_uses.MAXIMUM_KNOWN", 10)
+    monkeypatch.setattr("services.secret_uses.MAXIMUM_KNOWN", 10)
     uses = state_of(app).secret_uses
     for number in range(100):
         uses.note("web", number)

@@ -149,7 +149,7 @@ def assertions_work(path, body):
                 client_id=value,
                 token_endpoint_auth_method=how,
                 client_secret_digest=None,
-                sealed_client_secret=Cipher([SECRET_KEY], "client secrets").seal(SECRET.encode(), value),
+                sealed_client_secret=Cipher([SECRET_KEY], "client secrets").encrypt(SECRET.encode(), value),
                 extra_metadata={} if symmetric else {"jwks": jwks(key)},
                 grant_types=["authorization_code", "client_credentials"],
                 scope="read",

@@ -202,7 +202,7 @@ def test_a_way_of_authentication_works_exactly_where_it_is_advertised(http, seed
     advertised = method in metadata[f"{endpoint}_endpoint_auth_methods_supported"]
     able = {
         "client_secret_digest": None if method == "none" else digest(basic()[1]),
-        "sealed_client_secret": Cipher([SECRET_KEY], "client secrets").seal(basic()[1].encode(), "x"),
+        "sealed_client_secret": Cipher([SECRET_KEY], "client secrets").encrypt(basic()[1].encode(), "x"),
         "extra_metadata": {"jwks": jwks(KEY)},
     }
     seed(

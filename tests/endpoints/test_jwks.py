@@ -42,7 +42,7 @@ def node(app, monkeypatch):
 
     Both read the rows afresh each time that the test moves the clock.
     """
-    monkeypatch.setattr(signing_keys, "READ_AGAIN", key_schedule.timedelta(0))
+    monkeypatch.setattr(signing_keys, "REREAD_INTERVAL", key_schedule.timedelta(0))
     return Keyring(state_of(app).settings)
 
 

@@ -71,7 +71,7 @@ NO_SLOT_IN_THE_KEY = [
 TAG_NOT_CHECKED = [
     Replacement(
         "crypto/credentials.py",
-        "return token if token is not None and self.has_right_tag(token) else None",
+        "return token if token is not None and self.has_valid_tag(token) else None",
         "return token",
     ),
 ]

@@ -52,7 +52,9 @@ STOPPED = "Worker exiting (pid: %s)"
 
 SIGNING_KEYS = "crypto/key_schedule.py"
 IN_SECONDS = [
-    Replacement(SIGNING_KEYS, "READ_AGAIN = timedelta(seconds=30)", "READ_AGAIN = timedelta(seconds=2)"),
+    Replacement(
+        SIGNING_KEYS, "REREAD_INTERVAL = timedelta(seconds=30)", "REREAD_INTERVAL = timedelta(seconds=2)"
+    ),
     Replacement(SIGNING_KEYS, "CLOCK_SKEW = timedelta(seconds=30)", "CLOCK_SKEW = timedelta(seconds=1)"),
 ]
 # What breaks a promise, for the tests of the tests.
@@ -60,9 +62,11 @@ SIGNS_AT_ONCE = Replacement(
     SIGNING_KEYS, "if row.alg == alg and row.active_from <= now]", "if row.alg == alg]"
 )
 NODES_NOT_WAITED_FOR = Replacement(
-    SIGNING_KEYS, "(self.jwks_cache + READ_AGAIN + CLOCK_SKEW)", "(self.jwks_cache)"
+    SIGNING_KEYS, "(self.jwks_cache + REREAD_INTERVAL + CLOCK_SKEW)", "(self.jwks_cache)"
 )
-GONE_AT_ONCE = Replacement(SIGNING_KEYS, "following.active_from + schedule.farewell", "following.active_from")
+GONE_AT_ONCE = Replacement(
+    SIGNING_KEYS, "successor.active_from + schedule.retirement", "successor.active_from"
+)
 CLOSED_AT_ONCE = Replacement(
     "gunicorn.conf.py",
     "    gthread.DEFAULT_WORKER_DATA_TIMEOUT =",

@@ -16,7 +16,7 @@ def make_hashes_cheap(patch):
     patch.setattr(crypto.passwords, "MEMORY_KIB", 8)
     patch.setattr(crypto.passwords, "ITERATIONS", 1)
     patch.setattr(crypto.passwords, "PARAMETERS", CHEAP)
-    patch.setattr(crypto.passwords, "HASH_OF_NOBODY", f"{CHEAP}{'A' * 22}${'A' * 43}")
+    patch.setattr(crypto.passwords, "DUMMY_HASH", f"{CHEAP}{'A' * 22}${'A' * 43}")
 
 
 @cache

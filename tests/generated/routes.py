@@ -97,7 +97,7 @@ class World:
         self.browsers = {}
         self.hints = {}
         own_keys = {"jwks": jose.jwks(client_key()), "post_logout_redirect_uris": [AFTER_LOGOUT]}
-        secret = state_of(app).keyring.client_secrets.seal(CLIENT_SECRET.encode(), "hmac")
+        secret = state_of(app).keyring.client_secrets.encrypt(CLIENT_SECRET.encode(), "hmac")
         self.store(
             a_user(id=ADA),
             a_user(id=BYSTANDER, sub="sub-of-bob", email="bob@example.com", name="Bob"),

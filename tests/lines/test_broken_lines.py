@@ -170,5 +170,7 @@ def test_the_jwks_is_served_from_memory_while_others_may_keep_it(scene):
 def jwks_read_before(scene, seconds):
     """The answer of a process that has read the keys so long ago."""
     keyring = state_of(scene.app).keyring
-    keyring._ring = keyring._ring._replace(read_at=time.monotonic() - seconds, read_again_at=time.monotonic())
+    keyring._snapshot = keyring._snapshot._replace(
+        read_at=time.monotonic() - seconds, read_again_at=time.monotonic()
+    )
     return scene.http.get("/oauth/jwks")

@@ -120,7 +120,7 @@ def where_many_wait(browser):
 
 def with_places_taken(browser):
     slots = state_of(browser.http.application).password_hashes
-    taken = [slots.one() for _ in range(100)]
+    taken = [slots.acquire() for _ in range(100)]
     entered = []
     try:
         for place in taken:

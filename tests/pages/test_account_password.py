@@ -212,13 +212,13 @@ def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(ada, ap
     slots = state_of(app).password_hashes
     before = rows(HASH)
     shown = ada.get(PATH)
-    with slots.one(), slots.one():
+    with slots.acquire(), slots.acquire():
         answer = press(ada, shown, "Change password", password=PASSWORD, new_password=NEW)
     refused(answer, 503, "Please try again in a few seconds.")
     assert answer.headers["Retry-After"] == "2"
     assert rows(HASH) == before
     assert rows(select(func.count()).select_from(Throttle)) == [(0,)]
-    with slots.one():
+    with slots.acquire():
         assert change(ada).status_code == 303
 
 

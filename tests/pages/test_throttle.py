@@ -221,7 +221,7 @@ def test_whoever_is_refused_hashes_nothing(browser, app):
     own = browser()
     for number in range(20):
         sign_up(own, number)
-    with state_of(app).password_hashes.one(), state_of(app).password_hashes.one():
+    with state_of(app).password_hashes.acquire(), state_of(app).password_hashes.acquire():
         assert sign_up(own, 20).status_code == 429  # and not 503
 
 
@@ -245,7 +245,7 @@ def test_a_throttled_attempt_hashes_nothing_and_writes_nothing(browser, statemen
     stranger.attempts(5)
     form = page(stranger.client.get("/login")).form("Sign in")
     statements.clear()
-    with state_of(app).password_hashes.one(), state_of(app).password_hashes.one():
+    with state_of(app).password_hashes.acquire(), state_of(app).password_hashes.acquire():
         answer = stranger.client.post("/login", data=form.filled("Sign in", email=EMAIL, password=WRONG))
     assert answer.status_code == 429  # and not 503, though every slot was taken
     # The throttles, and before and after them whether the same form was answered: it may have arrived twice.
@@ -272,7 +272,7 @@ def test_when_too_many_passwords_are_hashed_the_form_comes_back_with_503(
     fields = page(own.client.get(path)).form(button).filled(button, email=email, password=PASSWORD) | {
         "name": "New"
     }
-    with slots.one(), slots.one():
+    with slots.acquire(), slots.acquire():
         answer = own.client.post(path, data=fields)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"

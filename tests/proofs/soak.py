@@ -67,9 +67,9 @@ def shortened(seconds):
         constant("store/logout_notices.py", "\nPER_PERSON", "100", 5),
         constant("protocol/client_assertion.py", "CLOCK_SKEW", "60", 1),
         constant(signing_keys, "MAXIMUM_JWT_LIFETIME", "timedelta(days=1)", f"timedelta(seconds={seconds})"),
-        constant(signing_keys, "READ_AGAIN", "timedelta(seconds=30)", "timedelta(seconds=2)"),
+        constant(signing_keys, "REREAD_INTERVAL", "timedelta(seconds=30)", "timedelta(seconds=2)"),
         constant(signing_keys, "CLOCK_SKEW", "timedelta(seconds=30)", "timedelta(seconds=1)"),
-        constant(signing_keys, "KNOWN_AFTER", "timedelta(days=60)", "timedelta(seconds=40)"),
+        constant(signing_keys, "RETENTION", "timedelta(days=60)", "timedelta(seconds=40)"),
         constant(
             "config.py",
             "signing_key_lifetime: PositiveSeconds",

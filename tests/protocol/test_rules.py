@@ -27,11 +27,11 @@ def test_tokens_of_a_family_share_its_part_only():
 def test_a_tag_is_of_one_key_and_one_token():
     maker = RefreshTokenMaker("k" * 32)
     token = maker.new()
-    assert maker.has_right_tag(token)
-    assert not maker.has_right_tag(token._replace(secret=maker.new().secret))
-    assert not maker.has_right_tag(token._replace(family=maker.new().family))
-    assert not RefreshTokenMaker("o" * 32).has_right_tag(token)
-    assert RefreshTokenMaker("o" * 32, ("k" * 32,)).has_right_tag(token)
+    assert maker.has_valid_tag(token)
+    assert not maker.has_valid_tag(token._replace(secret=maker.new().secret))
+    assert not maker.has_valid_tag(token._replace(family=maker.new().family))
+    assert not RefreshTokenMaker("o" * 32).has_valid_tag(token)
+    assert RefreshTokenMaker("o" * 32, ("k" * 32,)).has_valid_tag(token)
 
 
 def test_keys_have_one_purpose_each():
