@@ -21,13 +21,26 @@ import database
 import my_oauth
 import unit_of_work
 from config import PROJECT, Settings
-from endpoints import authorize, discovery, end_session, health, introspect, jwks, me, revoke, token, userinfo
+from endpoints import (
+    authorize,
+    change_password,
+    discovery,
+    end_session,
+    health,
+    introspect,
+    jwks,
+    me,
+    revoke,
+    token,
+    userinfo,
+)
 from errors import ConfigError
 from middleware import (
     cors,
     error_responses,
     forms,
     logs,
+    policy_table,
     proxies,
     repeated_forms,
     request_checks,
@@ -49,7 +62,19 @@ from pages import (
 from services import current
 from testing import failpoints
 
-ENDPOINTS = [authorize, token, userinfo, introspect, revoke, end_session, discovery, jwks, me, health]
+ENDPOINTS = [
+    authorize,
+    token,
+    userinfo,
+    introspect,
+    revoke,
+    end_session,
+    discovery,
+    jwks,
+    me,
+    health,
+    change_password,
+]
 PAGES = [assets, home, login, signup, account_chooser, account, account_applications, account_password, demo]
 APPS: WeakSet[Flask] = WeakSet()  # of this process
 WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_wsgi")
@@ -71,6 +96,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     Reads the environment when it is given no settings. Raises ConfigError; opens no connection.
     """
+    policies = policy_table.read_policies(ENDPOINTS, PAGES)
     if settings is None:
         try:
             settings = Settings()
@@ -90,7 +116,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.getLogger("authlib").setLevel(logging.INFO)  # at DEBUG it prints whole tokens
 
     logs.init_app(app)
-    proxies.init_app(app, settings)
+    policy_table.init_app(app, policies)
+    proxies.init_app(app, settings, policies)
     request_checks.init_app(app, settings)
     security_headers.init_app(app, settings)
     cors.init_app(app)
@@ -102,6 +129,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.before_request(current.state_of(app).delivery.start)
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
+    policies.check_pages(app)
 
     db.init_app(app)
     with app.app_context():

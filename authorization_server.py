@@ -24,6 +24,7 @@ from client_auth.errors import ClientAuthenticationFailed, TooManyFailures
 from config import Settings
 from crypto import credentials
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
+from middleware.endpoint_policy import current_policy
 from models import Client
 from services import event_log, throttling
 from services.current import settings as current_settings
@@ -219,7 +220,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         """For the log: what the client is told, and which client that is."""
         if "asked_for" in g:
             event_log.set_client(*g.asked_for)
-        if flask_request.path == "/oauth/token":
+        if current_policy().member == "token_endpoint":
             grant_type = flask_request.form.get("grant_type")
             event_log.add_fields(grant_type=grant_type if grant_type in self.grant_types else None)
         event_log.set_error(error, description)

@@ -13,6 +13,7 @@ from gunicorn.workers import gthread
 
 from app import check_database_fits
 from config import Settings
+from endpoints import discovery
 from environment import env_file
 from errors import ConfigError
 from middleware import logs
@@ -98,8 +99,5 @@ def when_ready(server):  # type: ignore[no-untyped-def]
     gc.collect()
     gc.freeze()
     issuer = Settings().issuer
-    print(
-        f"\n  Ostiary is ready:  {issuer}\n  Metadata:         "
-        f" {issuer}/.well-known/oauth-authorization-server\n",
-        flush=True,
-    )
+    document = issuer + discovery.policy.paths[0]
+    print(f"\n  Ostiary is ready:  {issuer}\n  Metadata:          {document}\n", flush=True)

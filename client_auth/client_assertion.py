@@ -16,6 +16,7 @@ from client_auth import client_keys
 from client_auth.client_secret import QueryClient, note_use
 from crypto import jwt
 from errors import InvalidJwtError
+from middleware.endpoint_policy import advertised_paths
 from models import Client
 from protocol import client_assertion, clock
 from services.current import issuer, keyring
@@ -80,7 +81,7 @@ def audiences_of(client: Client) -> set[str]:
     """
     audiences = {str(issuer)}
     if client.member("assertion_audience") == "token_endpoint":
-        audiences.add(f"{issuer}/oauth/token")
+        audiences.add(f"{issuer}{advertised_paths()['token_endpoint']}")
     return audiences
 
 

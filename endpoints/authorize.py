@@ -7,10 +7,10 @@ granted, to whom it was shown. A remembered consent is asked again only when the
 the question.
 """
 
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, InvalidScopeError, OAuth2Error
-from flask import Blueprint, abort, g, redirect, render_template, request, url_for
+from flask import abort, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -20,7 +20,9 @@ import store.tickets
 from authorization.interaction import Interaction, RequestGoneError, address_of
 from client_auth import client_keys
 from middleware import forms
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Endpoint, EndpointPolicy, is_form_of_ours
 from middleware.error_responses import page_error
+from middleware.form_requests import redirect_to_get, sent_pairs
 from models import Client
 from protocol import clock, redirect_uris, request_object
 from protocol.authentication_request import with_defaults
@@ -32,27 +34,31 @@ from services.login_session import lock
 from store.tickets import Ticket
 from unit_of_work import mark_rollback
 
-blueprint = Blueprint("authorize", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/authorize",),
+    methods=("GET", "POST"),
+    caller=Caller.USER,
+    cors=Cors.NONE,
+    csrf="ticket",
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata="authorization_endpoint",
+)
+blueprint = Endpoint(__name__, policy)
 
-MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
 
-
-@blueprint.route("/oauth/authorize", methods=["GET", "POST"])
+@blueprint.view()
 def authorize() -> ResponseReturnValue:
     if request.method == "HEAD":
         raise MethodNotAllowed(["GET", "POST"])
-    if request.method == "POST" and "ticket" in request.form:
+    if is_form_of_ours():
         next_step = consider if forms.is_stale() else decide
         return next_step(request.form["ticket"], request.form.get("client_id"))
     if request.method == "POST":
-        # A client's own form (§3.1). By GET it comes back with this browser's cookies, which a foreign form
-        # is sent without. What its address says comes along, so that a parameter given in both places is one
-        # given twice.
-        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
-        query = urlencode(pairs)
-        if len(query) > MAXIMUM_QUERY:
-            return refuse_unread(InvalidRequestError("the request is too long"), pairs)
-        return redirect(f"{url_for('authorize.authorize')}?{query}", 303)
+        try:
+            return redirect_to_get()
+        except InvalidRequestError as error:
+            return refuse_unread(error, sent_pairs())
     ticket = request.args.get("ticket")
     return consider(ticket, request.args.get("client_id") if ticket else None)
 

@@ -4,45 +4,63 @@ Connect Discovery 1.0): what this server does, read from the lists that enforce 
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
 
 import store.scopes
 from crypto import jwt
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
+from middleware.endpoint_policy import (
+    Caller,
+    Cors,
+    Csrf,
+    Endpoint,
+    EndpointPolicy,
+    Metadata,
+    advertised_paths,
+)
 from protocol import claims
 from protocol.authentication_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from protocol.scopes import OFFLINE_ACCESS
 from services.current import server, settings
 
-blueprint = Blueprint("discovery", __name__)
+policy = EndpointPolicy(
+    paths=("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"),
+    methods=("GET", "HEAD"),
+    caller=Caller.PROGRAM,
+    cors=Cors.ANY_ORIGIN,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=0,
+    metadata=Metadata.DOCUMENT,
+)
+blueprint = Endpoint(__name__, policy)
 
 CACHE_SECONDS = 3600
 ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 
 
-@blueprint.get("/.well-known/oauth-authorization-server")
-@blueprint.get("/.well-known/openid-configuration")
+@blueprint.view()
 def metadata() -> Response:
     """One document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3 and the other way
     round.
     """
-    response = jsonify(oauth_members() | openid_members())
+    response = jsonify(addresses() | oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     return response
 
 
-def oauth_members() -> dict[str, Any]:
+def addresses() -> dict[str, str]:
+    """Return the issuer, and the address of each endpoint whose policy names a member for it."""
     issuer = str(settings.issuer)
+    return {"issuer": issuer} | {member: issuer + path for member, path in advertised_paths().items()}
+
+
+def oauth_members() -> dict[str, Any]:
     return {
-        "issuer": issuer,
-        "authorization_endpoint": f"{issuer}/oauth/authorize",
-        "token_endpoint": f"{issuer}/oauth/token",
-        "introspection_endpoint": f"{issuer}/oauth/introspect",
         "introspection_endpoint_auth_methods_supported": IntrospectionEndpoint.CLIENT_AUTH_METHODS,
         "introspection_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "introspection_signing_alg_values_supported": list(jwt.SIGNING),
-        "revocation_endpoint": f"{issuer}/oauth/revoke",
         "revocation_endpoint_auth_methods_supported": RevocationEndpoint.CLIENT_AUTH_METHODS,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
         "scopes_supported": [*(scope.name for scope in store.scopes.all_by_name()), OFFLINE_ACCESS],
@@ -58,13 +76,9 @@ def oauth_members() -> dict[str, Any]:
 
 
 def openid_members() -> dict[str, Any]:
-    issuer = str(settings.issuer)
     return {
-        "userinfo_endpoint": f"{issuer}/oauth/userinfo",
-        "end_session_endpoint": f"{issuer}/oauth/logout",
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
-        "jwks_uri": f"{issuer}/oauth/jwks",
         "subject_types_supported": list(claims.SUBJECT_TYPES),
         "id_token_signing_alg_values_supported": list(jwt.SIGNING),
         "userinfo_signing_alg_values_supported": list(jwt.SIGNING),

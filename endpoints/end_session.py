@@ -8,17 +8,18 @@ not registered for the client.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
 import store.client_sessions
 import store.clients
 from middleware import forms
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Endpoint, EndpointPolicy, is_form_of_ours
 from middleware.error_responses import page_error
+from middleware.form_requests import redirect_to_get
 from middleware.security_headers import omit_form_action
 from models import Client
 from protocol import claims, redirect_uris
@@ -29,26 +30,30 @@ from services.login_session import accounts, sign_out, sign_out_expired
 from store.user_sessions import SignedIn
 from tokens import id_token_hint
 
-blueprint = Blueprint("end_session", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/logout",),
+    methods=("GET", "POST"),
+    caller=Caller.USER,
+    cors=Cors.NONE,
+    csrf="who",
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata="end_session_endpoint",
+)
+blueprint = Endpoint(__name__, policy)
 
-MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
 PARAMETERS = ("client_id", "post_logout_redirect_uri", "state")
 
 
-@blueprint.route("/oauth/logout", methods=["GET", "POST"])
+@blueprint.view()
 def end_session() -> ResponseReturnValue:
     if request.method == "HEAD":  # whoever asks for no page is no person
         raise MethodNotAllowed(["GET", "POST"])
-    if request.method == "POST" and "who" in request.form:
+    if is_form_of_ours():
         return confirmed()
-    if request.method == "POST":
-        # A client's own form (§2). By GET it comes back with this browser's cookies, which a foreign form is
-        # sent without.
-        query = urlencode([*request.args.items(multi=True), *request.form.items(multi=True)])
-        if len(query) > MAXIMUM_QUERY:
-            return refuse_with_page(InvalidRequestError("the request is too long"))
-        return redirect(f"{url_for('end_session.end_session')}?{query}", 303)
     try:
+        if request.method == "POST":
+            return redirect_to_get()
         check_parameters(request.args.items(multi=True))
         wish = read_logout_request(request.args)
     except OAuth2Error as error:

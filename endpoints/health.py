@@ -3,19 +3,30 @@
 `/readyz`: the database answers and is migrated. On any Host, and telling nothing.
 """
 
-from flask import Blueprint, Response
+from flask import Response
 
 import store.schema
+from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
 
-blueprint = Blueprint("health", __name__)
+policy = EndpointPolicy(
+    paths=("/healthz", "/readyz"),
+    methods=("GET", "HEAD"),
+    caller=Caller.PROGRAM,
+    cors=Cors.NONE,
+    csrf=Csrf.NO_FORM,
+    any_host=True,
+    body_limit=0,
+    metadata=Metadata.NONE,
+)
+blueprint = Endpoint(__name__, policy)
 
 
-@blueprint.get("/healthz")
+@blueprint.view("/healthz")
 def healthz() -> Response:
     return Response("ok\n", mimetype="text/plain")
 
 
-@blueprint.get("/readyz")
+@blueprint.view("/readyz")
 def readyz() -> Response:
     """503 while the database is away (answered in `errors.py`) or not migrated."""
     if store.schema.is_migrated():

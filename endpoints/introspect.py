@@ -9,10 +9,11 @@ successor is unused.
 from typing import Any
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
-from flask import Blueprint, Response
+from flask import Response
 from flask import request as flask_request
 
-from middleware.endpoint_policy import form_endpoint
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
+from middleware.form_requests import form_endpoint
 from models import Client
 from protocol import auth_methods, claims, clock
 from protocol.clock import MICROSECONDS
@@ -20,7 +21,17 @@ from services.current import keyring, server, settings
 from tokens.bearer import note_use
 from tokens.lookup import KnownToken, find_token
 
-blueprint = Blueprint("introspect", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/introspect",),
+    methods=("POST",),
+    caller=Caller.PROGRAM,
+    cors=Cors.NONE,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata="introspection_endpoint",
+)
+blueprint = Endpoint(__name__, policy)
 
 SIGNED = "application/token-introspection+jwt"
 
@@ -85,7 +96,7 @@ class IntrospectionEndpoint(Rfc7662):
         return {name: value for name, value in members.items() if value is not None}
 
 
-@blueprint.post("/oauth/introspect")
+@blueprint.view()
 @form_endpoint("token")
 def introspect() -> Response:
     return server.create_endpoint_response(IntrospectionEndpoint.ENDPOINT_NAME)

@@ -3,21 +3,32 @@
 import logging
 from typing import Any
 
-from flask import Blueprint, Response, json
+from flask import Response, json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from database import is_unavailable
 from errors import StorageBusyError
+from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.error_responses import answer_bug, answer_unavailable
 from services.current import keyring
 
 log = logging.getLogger("ostiary.jwks")
 
-blueprint = Blueprint("jwks", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/jwks",),
+    methods=("GET", "HEAD"),
+    caller=Caller.PROGRAM,
+    cors=Cors.ANY_ORIGIN,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=0,
+    metadata="jwks_uri",
+)
+blueprint = Endpoint(__name__, policy)
 
 
-@blueprint.get("/oauth/jwks")
+@blueprint.view()
 def jwks() -> Response:
     """It may be kept for `jwks_cache_lifetime`: a key that signs was in here for longer than that before."""
     return publish(keyring.jwks())

@@ -6,15 +6,25 @@ Tells the holder of a token about its person, as the scopes allow.
 from typing import Any
 
 from authlib.oauth2.rfc6750 import InsufficientScopeError
-from flask import Blueprint
 
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
 from protocol import scopes
 from tokens.bearer import require_oauth
 
-blueprint = Blueprint("me", __name__)
+policy = EndpointPolicy(
+    paths=("/api/me",),
+    methods=("GET",),
+    caller=Caller.PROGRAM,
+    cors=Cors.PUBLIC_CLIENTS,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata=Metadata.NONE,
+)
+blueprint = Endpoint(__name__, policy)
 
 
-@blueprint.get("/api/me")
+@blueprint.view()
 def me() -> dict[str, Any]:
     """`sub`, `client_id`, `scope`; `name` with the scope profile, `email` with the scope email.
 

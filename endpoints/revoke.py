@@ -9,17 +9,28 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError
 from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
-from flask import Blueprint, Response
+from flask import Response
 
 import store.tokens
 import store.users
-from middleware.endpoint_policy import form_endpoint
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
+from middleware.form_requests import form_endpoint
 from protocol import auth_methods
 from services.current import server
 from services.event_log import Reason, set_reason
 from tokens.lookup import KnownToken, find_token
 
-blueprint = Blueprint("revoke", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/revoke",),
+    methods=("POST",),
+    caller=Caller.PROGRAM,
+    cors=Cors.PUBLIC_CLIENTS,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata="revocation_endpoint",
+)
+blueprint = Endpoint(__name__, policy)
 
 
 class RevocationEndpoint(Rfc7009):
@@ -50,7 +61,7 @@ class RevocationEndpoint(Rfc7009):
             store.tokens.revoke_access_token(token.row.access_token_digest)
 
 
-@blueprint.post("/oauth/revoke")
+@blueprint.view()
 @form_endpoint("token")
 def revoke() -> Response:
     return server.create_endpoint_response(RevocationEndpoint.ENDPOINT_NAME)

@@ -5,17 +5,28 @@ The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); n
 twice. The answer is JSON, or for a client that registered `userinfo_signed_response_alg` a signed JWT.
 """
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
 
 import store.clients
+from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from protocol import claims, scopes
 from services.current import keyring, settings
 from tokens.bearer import require_oauth
 
-blueprint = Blueprint("userinfo", __name__)
+policy = EndpointPolicy(
+    paths=("/oauth/userinfo",),
+    methods=("GET", "POST"),
+    caller=Caller.PROGRAM,
+    cors=Cors.PUBLIC_CLIENTS,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=MAXIMUM_BODY,
+    metadata="userinfo_endpoint",
+)
+blueprint = Endpoint(__name__, policy)
 
 
-@blueprint.route("/oauth/userinfo", methods=["GET", "POST"])
+@blueprint.view()
 def userinfo() -> Response:
     with require_oauth.acquire(scopes.OPENID) as token:
         row = token.row

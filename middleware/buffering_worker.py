@@ -33,7 +33,7 @@ from gunicorn.http.errors import (
 )
 from gunicorn.workers.gthread import ThreadWorker
 
-from middleware.request_checks import MAXIMUM_BODY
+from middleware.endpoint_policy import MAXIMUM_BODY
 from services.event_log import Event, Reason, as_address, write
 
 MAXIMUM_HEAD = 48 * 1024  # 16 KiB of request line, 32 KiB of fields

@@ -16,11 +16,10 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
 import store.clients
+from middleware.endpoint_policy import Cors, current_policy
 from protocol import redirect_uris
 from unit_of_work import answer
 
-SHARED = {"/oauth/token": "POST", "/oauth/revoke": "POST", "/oauth/userinfo": "GET, POST", "/api/me": "GET"}
-PUBLIC = ("/.well-known/", "/oauth/jwks")
 EXPOSED = "WWW-Authenticate, Retry-After, Request-Id"
 ORIGIN = "ostiary.origin"  # in the environ: the origin that may read the answer
 
@@ -46,9 +45,10 @@ def init_app(app: Flask) -> None:
         """Here, because a storage that is away is answered outside of the transaction, and pages should read
         that too.
         """
-        if is_public(request.path):
+        cors = current_policy().cors
+        if cors is Cors.ANY_ORIGIN:
             response.headers["Access-Control-Allow-Origin"] = "*"
-        elif request.path in SHARED:
+        elif cors is Cors.PUBLIC_CLIENTS:
             response.vary.add(
                 "Origin"
             )  # without one too: a cache must not give a page what was answered to somebody else
@@ -67,9 +67,10 @@ def shared(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseRetu
 
     One indexed SELECT where an Origin is sent.
     """
-    if is_public(request.path):
-        return (lambda: preflight("GET, HEAD", ())) if is_preflight() else view
-    return (lambda: share(view)) if request.path in SHARED else view
+    cors = current_policy().cors
+    if cors is Cors.ANY_ORIGIN:
+        return (lambda: preflight(())) if is_preflight() else view
+    return (lambda: share(view)) if cors is Cors.PUBLIC_CLIENTS else view
 
 
 def share(view: Callable[[], ResponseReturnValue]) -> Response:
@@ -82,15 +83,7 @@ def share(view: Callable[[], ResponseReturnValue]) -> Response:
         request.environ[ORIGIN] = origin
     if not is_preflight():
         return answer(view)
-    return preflight(SHARED[request.path], ALWAYS) if ORIGIN in request.environ else Response(status=204)
-
-
-def is_public(path: str) -> bool:
-    """Whether any page may read it.
-
-    A 404 below `/.well-known/` as well: clients look for metadata at several addresses.
-    """
-    return path == PUBLIC[1] or path.startswith(PUBLIC[0])
+    return preflight(ALWAYS) if ORIGIN in request.environ else Response(status=204)
 
 
 def is_preflight() -> bool:
@@ -109,9 +102,9 @@ def could_be_registered(origin: str) -> bool:
         return False
 
 
-def preflight(methods: str, always: tuple[str, ...]) -> Response:
+def preflight(always: tuple[str, ...]) -> Response:
     response = Response(status=204)
-    response.headers["Access-Control-Allow-Methods"] = methods
+    response.headers["Access-Control-Allow-Methods"] = ", ".join(current_policy().methods)
     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
     known = {name.lower() for name in always}
     if allowed := [*always, *(name for name in harmless_fields() if name.lower() not in known)]:

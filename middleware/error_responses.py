@@ -16,26 +16,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
 from errors import StorageBusyError
+from middleware.endpoint_policy import current_policy
 
 log = logging.getLogger("ostiary.error_responses")
 
-MACHINE_PATHS = (
-    "/oauth/token",
-    "/oauth/introspect",
-    "/oauth/revoke",
-    "/oauth/userinfo",
-    "/oauth/jwks",
-    "/api/",
-    "/.well-known/",
-    "/healthz",
-    "/readyz",
-)
 RETRY_AFTER_SECONDS = 2
-
-
-def is_machine_path(path: str) -> bool:
-    """Whether programs call this path: they get JSON, and no Flask session is opened for them."""
-    return path.startswith(MACHINE_PATHS)
 
 
 def oauth_error_body(error: str, description: str) -> dict[str, str]:
@@ -77,7 +62,7 @@ def answer_http_exception(error: HTTPException) -> Response:
     """
     ready = error.get_response()
     status = ready.status_code
-    if is_machine_path(request.path):
+    if current_policy().is_for_programs:
         kind = "server_error" if status >= 500 else "invalid_request"
         response = json_error(status, kind, HTTPStatus(status).phrase)
     else:
@@ -96,10 +81,10 @@ def answer_unavailable(error: Exception) -> Response:
     over.
     """
     log.warning("storage unavailable: %s", type(error).__name__)
-    code_in_play = request.path == "/oauth/token" and "code" in request.form
+    code_in_play = current_policy().member == "token_endpoint" and "code" in request.form
     advice = "Start the authorization again." if code_in_play else "Try again in a few seconds."
     text = f"The server cannot reach its storage at the moment. {advice}"
-    if is_machine_path(request.path):
+    if current_policy().is_for_programs:
         response = json_error(503, "temporarily_unavailable", text)
     else:
         response = page_error(503, "Back in a moment", text)
@@ -120,7 +105,7 @@ def answer_bug(error: Exception) -> Response:
         trace = trace.tb_next
     log.error("bug: %s at %s", type(error).__name__, " < ".join(reversed(frames)))
     text = f"Something went wrong on our side. If you report it, give this number: {request_id}"
-    if is_machine_path(request.path):
+    if current_policy().is_for_programs:
         return json_error(500, "server_error", text)
     return page_error(500, "Our fault", text)
 

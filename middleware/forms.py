@@ -14,8 +14,8 @@ from flask_wtf.csrf import CSRFProtect, generate_csrf
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from crypto import credentials
-from middleware.error_responses import is_machine_path, page_error
-from middleware.request_checks import is_cross_site_by_design
+from middleware.endpoint_policy import is_form_of_ours
+from middleware.error_responses import page_error
 from protocol import clock
 
 SEPARATOR = "~"  # stands in no token of Flask-WTF
@@ -82,8 +82,7 @@ def is_stale() -> bool:
 
 def is_ours() -> bool:
     """Whether the request is a form of one of our pages; programs and clients' pages send others."""
-    is_page = request.url_rule is not None and not is_machine_path(request.path)
-    return request.method == "POST" and is_page and not is_cross_site_by_design()
+    return request.url_rule is not None and is_form_of_ours()
 
 
 def age_of(token: str) -> float | None:

@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from config import Settings
+from middleware.policy_table import PolicyTable
 from protocol import authority
 from protocol.client_address import find_caller
 
 log = logging.getLogger("ostiary.proxies")
 
-ANY_HOST_PATHS = ("/healthz", "/readyz")
-METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 OUTSIDE_PREFIX = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
 FOREIGN_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
 FORWARDED_HEADERS = (
@@ -33,12 +32,12 @@ UNTRUSTED = (
 )
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
     """Put this middleware around the app; what is named last here sees a request first."""
     own = urlsplit(settings.issuer)
     app.wsgi_app = HostNormalizer(app.wsgi_app, own.netloc, own.scheme)  # type: ignore[method-assign]
     if settings.path:
-        app.wsgi_app = PathPrefix(app.wsgi_app, settings.path)  # type: ignore[method-assign]
+        app.wsgi_app = PathPrefix(app.wsgi_app, settings.path, policies)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
 
 
@@ -96,11 +95,11 @@ class PathPrefix:
     §3.1), and health.
     """
 
-    def __init__(self, app: object, path: str) -> None:
+    def __init__(self, app: object, path: str, policies: PolicyTable) -> None:
         self.app = app
         self.path = path
-        self.at_root = {name + path: name for name in METADATA_PATHS} | {
-            name: name for name in ANY_HOST_PATHS
+        self.at_root = {name + path: name for name in policies.documents()} | {
+            name: name for name in policies.at_any_host()
         }
 
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]

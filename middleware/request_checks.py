@@ -13,9 +13,9 @@ from flask import Flask, Response, abort, g, request
 from werkzeug.http import parse_date
 
 from config import Settings
-from middleware.error_responses import is_machine_path, json_error, page_error
+from middleware.endpoint_policy import MAXIMUM_BODY, current_policy, is_form_of_ours
+from middleware.error_responses import json_error, page_error
 from middleware.proxies import (
-    ANY_HOST_PATHS,
     FOREIGN_HOST,
     FORWARDED_HEADERS,
     OUTSIDE_PREFIX,
@@ -26,7 +26,6 @@ from services.event_log import Reason, set_reason
 REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
 DATE_HEADERS = {"HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE"}
 ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
-MAXIMUM_BODY = 64 * 1024
 MAXIMUM_FIELDS = 100
 
 
@@ -43,7 +42,10 @@ def init_app(app: Flask, settings: Settings) -> None:
         if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE_PREFIX):
             abort(404)
         drop_impossible_dates(request.environ)
-        if request.path not in ANY_HOST_PATHS:
+        policy = current_policy()
+        if policy.body_limit != MAXIMUM_BODY:
+            request.max_content_length = policy.body_limit
+        if not policy.any_host:
             if request.environ[FOREIGN_HOST]:
                 set_reason(Reason.WRONG_HOST)
                 return wrong_host_response(settings)
@@ -63,7 +65,7 @@ def wrong_host_response(settings: Settings) -> Response:
 
     Not where the caller came from, nor its query, which may hold a secret.
     """
-    if is_machine_path(request.path):
+    if current_policy().is_for_programs:
         return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
     # bytes, as WSGI writes them
     path = request.environ.get("SCRIPT_NAME", "") + request.environ.get("PATH_INFO", "")
@@ -106,16 +108,10 @@ def check_origin(own: str) -> None:
     Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the
     truth.
     """
-    if request.method != "POST" or is_machine_path(request.path) or is_cross_site_by_design():
+    if not is_form_of_ours():
         return
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
     origin = request.headers.get("Origin", "null")
     if site not in ("same-origin", "none") or origin not in ("null", own):
         set_reason(Reason.FOREIGN_ORIGIN)
         abort(page_error(400, "Not from here", "This form was sent by another site."))
-
-
-def is_cross_site_by_design() -> bool:
-    """What a client's page may send by POST (RFC 6749 §3.1, RP-Initiated Logout §2); it decides nothing."""
-    decision = {"/oauth/authorize": "ticket", "/oauth/logout": "who"}.get(request.path)
-    return decision is not None and decision not in request.form

@@ -3,7 +3,7 @@
 from flask import Flask, Response, g, request
 
 from config import Settings
-from middleware.error_responses import is_machine_path
+from middleware.endpoint_policy import current_policy
 
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -20,7 +20,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         headers.setdefault("Request-Id", g.get("request_id", ""))
         if settings.is_https:
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-        if not is_machine_path(request.path):
+        if not current_policy().is_for_programs:
             policy = CSP.format(
                 script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; ")
             )

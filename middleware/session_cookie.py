@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from flask import Flask, Request, Response, g, request, session
+from flask import Flask, Request, Response, g, session
 from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
@@ -16,7 +16,7 @@ from flask_login import LoginManager
 import store.user_sessions
 from config import Settings
 from crypto import credentials
-from middleware.error_responses import is_machine_path
+from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
 from services import browser_ids
 from services.login_session import known_device_cookie_name, load_signed_in, note_use
@@ -40,7 +40,9 @@ class PageSessions(SecureCookieSessionInterface):
     """Flask's signed cookie for pages; nothing to read, sign or send for machines."""
 
     def open_session(self, app: Flask, request: Request) -> Any:
-        if is_machine_path(request.path) or request.path.startswith(app.static_url_path or "/static"):
+        if policy_of(request.environ).is_for_programs or request.path.startswith(
+            app.static_url_path or "/static"
+        ):
             return NullSession()
         return super().open_session(app, request)
 
@@ -93,7 +95,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         """With a page that has a form there is always an id: the form's answer is known by it when it is sent
         again.
         """
-        if "csrf_token" in g and not is_machine_path(request.path):
+        if "csrf_token" in g and not current_policy().is_for_programs:
             browser_ids.digest()
         if "new_browser_id" in g:
             new: browser_ids.BrowserId = g.new_browser_id

@@ -36,12 +36,6 @@ class PasswordForm(forms.Form):
     new_password = PasswordField("New password")
 
 
-@blueprint.get("/.well-known/change-password")
-def well_known() -> ResponseReturnValue:
-    """Where password managers send people (W3C, A Well-Known URL for Changing Passwords)."""
-    return redirect(url_for("account_password.password"), 303)
-
-
 @blueprint.route("/account/password", methods=["GET", "POST"])
 @for_signed_in
 def password(person: SignedIn) -> ResponseReturnValue:

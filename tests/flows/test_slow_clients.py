@@ -21,7 +21,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 from middleware.buffering_worker import MAXIMUM_HEAD, BufferingWorker, missing
-from middleware.request_checks import MAXIMUM_BODY
+from middleware.endpoint_policy import MAXIMUM_BODY
 from tests.builders import AUTHORIZATION_REQUEST
 from tests.flows.browser_journey import add_client
 from tests.live import LiveServer, live_server

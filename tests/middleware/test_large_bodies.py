@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from middleware.request_checks import MAXIMUM_BODY
+from middleware.endpoint_policy import MAXIMUM_BODY
 from tests.builders import a_machine, basic
 
 PATHS = [

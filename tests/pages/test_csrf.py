@@ -3,7 +3,9 @@
 import pytest
 from sqlalchemy import func, select
 
-from middleware.error_responses import is_machine_path
+from app import ENDPOINTS, PAGES
+from middleware.endpoint_policy import Csrf
+from middleware.policy_table import read_policies
 from models import AuthorizationCode, Consent, User, UserSession, db
 from tests.builders import ISSUER, PASSWORD, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, page, press, sign_in
@@ -86,11 +88,9 @@ def form(request, http, seed):
 
 
 def test_every_page_that_takes_a_form_is_tried(app):
-    taken = {
-        rule.rule
-        for rule in app.url_map.iter_rules()
-        if "POST" in rule.methods and not is_machine_path(rule.rule)
-    }
+    find = read_policies(ENDPOINTS, PAGES).find
+    paths = [rule.rule for rule in app.url_map.iter_rules() if "POST" in rule.methods]
+    taken = {path for path in paths if find(path).csrf is not Csrf.NO_FORM}
     assert taken == {path for path, _fill in FORMS.values()}
 
 

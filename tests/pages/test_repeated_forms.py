@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 import store.form_answers
 from crypto import credentials
-from middleware.request_checks import MAXIMUM_BODY
+from middleware.endpoint_policy import MAXIMUM_BODY
 from models import AuthorizationCode, Consent, FormAnswer, User, UserSession
 from services.browser_ids import MAXIMUM_COOKIES
 from tests.builders import PASSWORD, REDIRECT_URI, a_client, a_user

@@ -1,0 +1,25 @@
+"""`/.well-known/change-password` (W3C, A Well-Known URL for Changing Passwords): where password managers send
+their users.
+"""
+
+from flask import redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
+
+policy = EndpointPolicy(
+    paths=("/.well-known/change-password",),
+    methods=("GET", "HEAD"),
+    caller=Caller.PROGRAM,
+    cors=Cors.ANY_ORIGIN,
+    csrf=Csrf.NO_FORM,
+    any_host=False,
+    body_limit=0,
+    metadata=Metadata.NONE,
+)
+blueprint = Endpoint(__name__, policy)
+
+
+@blueprint.view()
+def change_password() -> ResponseReturnValue:
+    return redirect(url_for("account_password.password"), 303)
