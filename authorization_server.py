@@ -1,25 +1,25 @@
-"""Authlib's authorization server as this project uses it: how tokens look, how refusals leave, how a failed
-client is answered.
+"""Authlib's authorization server as this project uses it: how tokens look, how refusals leave, and what a
+client is told that failed to prove who it is.
 
 `my_oauth.py` gives it the grants, the ways of client authentication and `save_token`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from authlib.integrations import flask_oauth2
-from authlib.oauth2.rfc6749 import InvalidClientError, OAuth2Error, OAuth2Request
+from authlib.oauth2.rfc6749 import InvalidClientError, OAuth2Error
 from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
+from authlib.oauth2.rfc6749.grants import BaseGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Flask, Response, g
 from flask import request as flask_request
 from werkzeug.datastructures import MultiDict
 
 import store.clients
-import store.tokens
-import store.users
 from authorization import response
 from client_auth import client_secret
+from client_auth.client_secret import QueryClient
 from client_auth.errors import ClientAuthenticationFailed, TooManyFailures
 from config import Settings
 from crypto import credentials
@@ -29,36 +29,39 @@ from models import Client
 from services import event_log, throttling
 from services.current import settings as current_settings
 from services.event_log import Reason, set_reason
+from services.oauth2 import AuthorizationResponse, OAuth2Request, SignIn, TokenResponse
+from store.users import UserRow
 from tokens.jwt_access_token import sign_access_token
 from unit_of_work import mark_rollback
 
+GrantClass: TypeAlias = type[BaseGrant]
+ClientAuthMethod = Callable[[QueryClient, OAuth2Request], Client | None]
 
-def with_values(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
-    """A parameter without a value counts as left out (RFC 6749 §3.1, §3.2)."""
+
+def without_empty(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
+    """Return the parameters that have a value: one without counts as left out (RFC 6749 §3.1, §3.2)."""
     return MultiDict(pair for pair in parameters.items(multi=True) if pair[1])
 
 
 class Request(OAuth2Request):
-    """Authlib's request: parameters of a machine from the body alone (RFC 9700 §2.5), those of a person as
-    they were kept.
+    """The current request for Authlib: a client's parameters come from the body alone (RFC 9700 §2.5), a
+    browser's as they are given.
 
     Its URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
     """
 
-    form: Any = None  # properties to fill in, in Authlib's class
-    args: Any = None
-
     def __init__(self, parameters: dict[str, str] | None = None) -> None:
+        """parameters: of an authorization request; None for the form."""
         super().__init__(
             flask_request.method, current_settings.issuer + flask_request.path, headers=flask_request.headers
         )
-        self.form = with_values(flask_request.form)
-        self.args = with_values(flask_request.args)
+        self.form = without_empty(flask_request.form)
+        self.args = without_empty(flask_request.args)
         self.payload = BasicOAuth2Payload(self.form if parameters is None else parameters)
 
 
 class UnsupportedGrantType(UnsupportedGrantTypeError):
-    """With fixed words: Authlib's would quote the request."""
+    """`unsupported_grant_type` with fixed words: Authlib's would quote the request."""
 
     description = "this grant_type is not supported"
 
@@ -67,17 +70,14 @@ class UnsupportedGrantType(UnsupportedGrantTypeError):
 
 
 def find_client(client_id: str) -> Client | None:
-    """The client of this id, or None.
-
-    Which was asked for is remembered for the line of a refusal; a success writes none.
-    """
+    """Return the client, or None; the log of a refusal says which one was asked for."""
     client = store.clients.find(client_id)
     g.asked_for = client_id, client is not None
     return client
 
 
 def note_failure(client_id: str) -> None:
-    """For the log: why no way of client authentication was right."""
+    """Note for the log why no way of client authentication was right."""
     if "asked_for" not in g and client_id:
         g.asked_for = client_id, store.clients.find(client_id) is not None
     if event_log.get_field("reason") is not None:
@@ -89,8 +89,9 @@ def note_failure(client_id: str) -> None:
 
 
 class AuthorizationServer(flask_oauth2.AuthorizationServer):
-    """Authlib's authorization server: how its answers leave, what its tokens look like, how a client that
-    failed is told.
+    """Authlib's authorization server with our tokens, refusals and client authentication.
+
+    The rooms below see it as `services.oauth2.Server`.
     """
 
     def __init__(
@@ -98,14 +99,14 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         app: Flask,
         settings: Settings,
         *,
-        grants: Sequence[tuple[Any, list[Any]]],
-        client_auth: Mapping[str, Callable[..., Any]],
-        endpoints: Iterable[Any],
-        save_token: Callable[[dict[str, Any], Any], None],
+        grants: Sequence[tuple[GrantClass, list[object]]],
+        client_auth: Mapping[str, ClientAuthMethod],
+        endpoints: Iterable[type],
+        save_token: Callable[[TokenResponse, OAuth2Request], None],
     ) -> None:
         """grants: each with its extensions. client_auth: by the name that clients are registered with."""
         self.settings = settings
-        self.grant_types = [grant.GRANT_TYPE for grant, _extensions in grants]
+        self.grant_types: list[str] = [grant.GRANT_TYPE for grant, _extensions in grants]
         self.client_auth_methods = list(client_auth)
         old_keys = tuple(key.get_secret_value() for key in settings.old_secret_keys)
         self.refresh_tokens = credentials.RefreshTokenMaker(settings.secret_key.get_secret_value(), old_keys)
@@ -118,42 +119,51 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
             self.register_endpoint(endpoint)
 
     def code_lifetime(self) -> int:
+        """Return for how many seconds an authorization code is good."""
         return int(self.settings.authorization_code_lifetime.total_seconds())
 
-    def create_oauth2_request(self, request: Any) -> OAuth2Request:
-        """Authlib passes None for the current request; the consent page passes the parameters that
-        it kept.
-        """
+    def create_oauth2_request(self, request: OAuth2Request | None) -> OAuth2Request:
+        """Return the request that Authlib works on: the given one, or for None the current one."""
         return request if isinstance(request, OAuth2Request) else Request()
 
     def kept_request(self, parameters: dict[str, str]) -> OAuth2Request:
-        """An authorization request from its parameters, as they came or as a ticket kept them."""
+        """Return an authorization request from its parameters, as they came or as a ticket kept them."""
         return Request(parameters)
 
-    def create_bearer_token_generator(self, config: Any) -> Any:
+    # ---- tokens --------------------------------------------------------------------------------------------
+
+    def create_bearer_token_generator(self, config: object) -> Callable[..., TokenResponse]:
+        """Return what Authlib makes tokens with."""
         return self.new_token
 
     def new_token(
         self,
         grant_type: str,
         client: Client,
-        user: Any = None,
+        user: UserRow | None = None,
         scope: str | None = None,
         expires_in: int | None = None,
         include_refresh_token: bool = True,
-        sign_in: Any = None,
-    ) -> dict[str, Any]:
-        """A token response (RFC 6749 §5.1). The scope was decided before: by the consent, or by what the
-        client may have.
+        sign_in: SignIn | None = None,
+    ) -> TokenResponse:
+        """Return a new token response (RFC 6749 §5.1), of which nothing is stored yet.
 
-        sign_in: `auth_time` and `acr` of the person; None for a machine.
+        scope: as the grant decided it. expires_in: ignored, the client's registration decides. user, sign_in:
+        None for client credentials.
         """
-        lifetime = client.lifetime(client.access_token_lifetime, self.settings.access_token_lifetime)
-        access_token = credentials.new_access_token()
+        lifetime = client.access_token_lifetime
+        if lifetime is None:
+            lifetime = int(self.settings.access_token_lifetime.total_seconds())
         if client.has_jwt_access_tokens:
-            lifetime = min(lifetime or 0, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
+            lifetime = min(lifetime, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
             access_token = sign_access_token(client, user, scope, lifetime, sign_in)
-        token: dict[str, Any] = {"token_type": "Bearer", "access_token": access_token, "expires_in": lifetime}
+        else:
+            access_token = credentials.new_access_token()
+        token: TokenResponse = {
+            "token_type": "Bearer",
+            "access_token": access_token,
+            "expires_in": lifetime,
+        }
         if include_refresh_token:
             token["refresh_token"] = str(self.refresh_tokens.new())
         if scope:
@@ -161,22 +171,32 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         return token
 
     def validate_requested_scope(self, scope: str | None) -> None:
-        """Nothing to do here: each grant compares the scope with the client's registration."""
+        """Do nothing: each grant compares the scope with the client's registration."""
 
-    def authenticate_client(self, request: Any, methods: list[str], endpoint: str = "token") -> Client:
+    # ---- client authentication -----------------------------------------------------------------------------
+
+    def authenticate_client(
+        self, request: OAuth2Request, methods: list[str], endpoint: str = "token"
+    ) -> Client:
+        """Return the client that proves who it is, by one of `methods`.
+
+        Raises ClientAuthenticationFailed, or its TooManyFailures.
+        """
         try:
             client: Client = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
             raise self.failed_authentication() from None
         if "noted" in g:
-            # of a way that was tried in vain before the right one
+            # A method that failed before the right one has left its reason for the log.
             event_log.add_fields(reason=None, detail=None)
         return client
 
     @staticmethod
     def failed_authentication() -> ClientAuthenticationFailed:
-        """Asked and counted only once it failed: a right secret costs nothing, and nobody can lock its client
-        out.
+        """Count a failed client authentication, and return its error.
+
+        Throttles are read only after a failure: the right secret is accepted whatever failed before, so that
+        nobody can lock a client out.
         """
         client_id = client_secret.presented_client_id(flask_request)
         failures = throttling.for_client(client_id)
@@ -187,37 +207,42 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         throttling.count_failure(failures)
         return ClientAuthenticationFailed()
 
-    def get_token_grant(self, request: Any) -> Any:
+    def get_token_grant(self, request: OAuth2Request) -> BaseGrant:
+        """Return the grant of the request's `grant_type`. Raises UnsupportedGrantType."""
         try:
             return super().get_token_grant(request)
         except UnsupportedGrantTypeError:
             raise UnsupportedGrantType(None) from None
 
-    def handle_error_response(self, request: Any, error: OAuth2Error) -> Response:
-        """A refusal is rolled back.
+    # ---- refusals ------------------------------------------------------------------------------------------
 
-        One of an authorization request goes back to the client where that is known to be safe.
+    def handle_error_response(self, request: OAuth2Request | None, error: OAuth2Error) -> Response:
+        """Return the answer to a refused request, and mark it for rollback.
+
+        An error of an authorization request goes to the client where its redirect URI is known to be right.
         """
-        if error.redirect_uri:
+        if error.redirect_uri and request is not None:
             return self.refuse_authorization(error, request.payload.data)
         self.note_refusal(error)
-        response: Response = super().handle_error_response(request, error)
-        return response
+        refusal: Response = super().handle_error_response(request, error)
+        return refusal
 
     def refuse_authorization(self, error: OAuth2Error, parameters: dict[str, str]) -> Response:
-        """An error to the client, at a redirect URI that is known to be its own, in the mode that it asked
-        for.
-        """
+        """Return an error for the client, at its own redirect URI, in the response mode that it asked for."""
         self.note_refusal(error)
         mode = parameters.get("response_mode")
-        return self.handle_response(*self.answer_to_client(error.redirect_uri, error.get_body(), mode))
+        refusal: Response = self.handle_response(
+            *self.answer_to_client(error.redirect_uri, error.get_body(), mode)
+        )
+        return refusal
 
     def note_refusal(self, error: OAuth2Error) -> None:
+        """Mark this request for rollback, and note the error for the log."""
         mark_rollback()
         self.note_answer(error.error, error.get_error_description())
 
     def note_answer(self, error: str, description: str | None) -> None:
-        """For the log: what the client is told, and which client that is."""
+        """Note for the log what the client is told, and which client that is."""
         if "asked_for" in g:
             event_log.set_client(*g.asked_for)
         if current_policy().member == "token_endpoint":
@@ -227,8 +252,8 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
 
     def answer_to_client(
         self, redirect_uri: str, answer: Iterable[tuple[str, str]], response_mode: str | None
-    ) -> response.Response:
-        """An authorization response (RFC 6749 §4.1.2): the arguments of `handle_response`."""
+    ) -> AuthorizationResponse:
+        """Return an authorization response (RFC 6749 §4.1.2). answer: its members, but for `iss`."""
         if error := dict(answer := list(answer)).get("error"):
             self.note_answer(error, None)
         return response.build(redirect_uri, answer, response_mode or "query", self.settings.issuer)

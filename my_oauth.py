@@ -1,44 +1,44 @@
-"""What the server offers (`GRANTS`, `CLIENT_AUTH`), and its heart `save_token`: one DELETE, then one INSERT.
+"""What this server offers, `GRANTS` and `CLIENT_AUTH`, and the heart of it: `save_token`.
 
-Enters: Authlib's calls. Leaves: token rows. A grant, a way of client authentication or an endpoint is one
-file and one line in `GRANTS` or `CLIENT_AUTH`. The server is built once for each app: a shared one would
-collect the grants of all of them.
+Enters: Authlib's calls. Leaves: token rows, in the request's one transaction. A grant or a way of client
+authentication is one file and one line in a list here. `authorization_server.py` has what Authlib's server
+does around them, `protocol/refresh.py` the rules of a refresh.
 """
 
 import logging
-from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from flask import Flask
-from sqlalchemy import Row, bindparam, delete, func, insert, literal, select, union_all
+from sqlalchemy import bindparam, delete, func, insert, literal, select, union_all
 
-import store.clients
 import store.tokens
 import store.users
-from authorization_server import AuthorizationServer
+from authorization_server import AuthorizationServer, ClientAuthMethod, GrantClass
 from client_auth import client_assertion, client_secret, none
-from client_auth.errors import ClientAuthenticationFailed
 from config import Settings
 from crypto import credentials
-from crypto.encryption import decrypt, encrypt
+from crypto.json_values import JsonObject
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.client_credentials import ClientCredentialsGrant
 from grants.pkce import S256CodeChallenge
-from grants.refresh_token import PresentedRefreshToken, RefreshTokenGrant
+from grants.refresh_token import RefreshTokenGrant
+from grants.repeated_refresh import decrypt_response, encrypt_response, repeat_response
 from models import Client, Token, db, table
-from protocol import clock, scopes
+from protocol import auth_methods, clock
 from protocol.refresh import RefreshDecision, classify, retry_window_of
-from services.current import settings as current_settings
-from services.current import state_of
+from services.current import settings, state_of
 from services.event_log import Reason, set_reason
+from services.oauth2 import OAuth2Request, PresentedRefreshToken, TokenResponse
+from store.tokens import FamilyRow
 from tokens.id_token import IdToken
 from unit_of_work import after_rollback
 
 log = logging.getLogger("ostiary.oauth")
 
-GRANTS: list[tuple[Any, list[Any]]] = [
+# Each grant with its extensions.
+GRANTS: list[tuple[GrantClass, list[object]]] = [
     (AuthorizationCodeGrant, [S256CodeChallenge(), IdToken()]),
     (RefreshTokenGrant, [IdToken()]),
     (ClientCredentialsGrant, []),
@@ -46,18 +46,20 @@ GRANTS: list[tuple[Any, list[Any]]] = [
 
 ENDPOINTS = [RevocationEndpoint, IntrospectionEndpoint]
 
-CLIENT_AUTH = {
-    "client_secret_basic": client_secret.authenticate_basic,
-    "client_secret_post": client_secret.authenticate_post,
-    "private_key_jwt": client_assertion.authenticate_private_key,
-    "client_secret_jwt": client_assertion.authenticate_client_secret,
-    "none": none.authenticate,
+CLIENT_AUTH: dict[str, ClientAuthMethod] = {
+    auth_methods.CLIENT_SECRET_BASIC: client_secret.authenticate_basic,
+    auth_methods.CLIENT_SECRET_POST: client_secret.authenticate_post,
+    auth_methods.PRIVATE_KEY_JWT: client_assertion.authenticate_private_key,
+    auth_methods.CLIENT_SECRET_JWT: client_assertion.authenticate_client_secret,
+    auth_methods.NONE: none.authenticate,
 }
 
+# ---- the statements ----------------------------------------------------------------------------------------
 
 tokens = table(Token)
 _pair = (tokens.c.client_id == bindparam("client_id"), tokens.c.user_id == bindparam("user_id"))
 
+# For a sign-in: all rows of the pair of user and client, but the newest `max_sessions` - 1.
 _newest = (
     select(tokens.c.id)
     .where(*_pair)
@@ -65,18 +67,17 @@ _newest = (
     .limit(bindparam("keep"))
     .subquery("newest")
 )
-# A sign-in: room for one row among the pair's max_sessions.
 DELETE_ALL_BUT_THE_NEWEST = (
     delete(tokens).where(*_pair, tokens.c.id.not_in(select(_newest.c.id))).returning(tokens.c.slot)
 )
-# A refresh: exactly one row, and taking it is the claim.
+# For a refresh: exactly one row. Who deletes it has claimed the refresh token.
 DELETE_THE_PRESENTED = (
     delete(tokens)
     .where(tokens.c.id == bindparam("token_id"), tokens.c.refresh_token_digest == bindparam("current_digest"))
     .returning(tokens.c.slot)
 )
-# A machine: only what has expired, because workers of one client must not end each other's tokens.
-DELETE_EXPIRED_MACHINE_TOKENS = delete(tokens).where(
+# For client credentials: expired tokens alone, because workers of one client must not end each other's.
+DELETE_EXPIRED_CLIENT_TOKENS = delete(tokens).where(
     tokens.c.client_id == bindparam("client_id"),
     tokens.c.user_id.is_(None),
     tokens.c.access_token_expires_at <= bindparam("now"),
@@ -84,7 +85,7 @@ DELETE_EXPIRED_MACHINE_TOKENS = delete(tokens).where(
 
 INSERT_TOKEN = insert(tokens)
 
-# The same for a sign-in that freed no slot: the smallest number that no row of the pair has.
+# For a sign-in that freed no slot: with the smallest slot that no row of the pair has.
 _taken = tokens.alias("taken")
 _candidates = union_all(select(literal(0).label("slot")), select(tokens.c.slot + 1).where(*_pair)).subquery(
     "candidates"
@@ -102,43 +103,45 @@ INSERT_TOKEN_IN_A_FREE_SLOT = insert(tokens).from_select(
     include_defaults=False,
 )
 
+# ---- save_token --------------------------------------------------------------------------------------------
 
-def save_token(token: dict[str, Any], request: Any) -> None:
-    """Replace the tokens of this person at this client by the one just issued.
 
-    token: the response of RFC 6749 §5.1; `expires_in` in seconds. For a repeated refresh it is filled with
-    the pair issued before.
-    request: Authlib's OAuth2Request; `user` is None for client_credentials (§4.4), where only expired tokens
-    go. The person's row is locked already: the grant did it before it claimed the code. Sends one DELETE,
-    then one INSERT, in this order: an INSERT that came first would be deleted with the rest. Never commits.
-    Raises InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family.
-    InvalidScopeError where the client is registered no more for anything that was granted.
+def save_token(token: TokenResponse, request: OAuth2Request) -> None:
+    """Store the tokens that were just issued, in place of those of this user at this client. Never commits.
+
+    token: for a repeated refresh it is filled with the tokens that were issued the first time.
+    request: `user` is None for client credentials (RFC 6749 §4.4). The grant has locked the user's row before
+    it claimed the code, or before this call.
+    Sends one DELETE, then one INSERT; an INSERT before the DELETE would be deleted with the rest. Raises
+    InvalidGrantError for a refresh token that was replaced; one that was stolen ends its family. Raises
+    InvalidScopeError where the client is not registered any more for anything that was granted.
     """
     row = new_row(token, request)
     if request.user is None:
-        db.session.execute(DELETE_EXPIRED_MACHINE_TOKENS, {"client_id": row["client_id"], "now": clock.now()})
+        client_tokens = {"client_id": row["client_id"], "now": clock.now()}
+        db.session.execute(DELETE_EXPIRED_CLIENT_TOKENS, client_tokens)
+        db.session.execute(INSERT_TOKEN, row)
     elif request.refresh_token is None:
-        keep = (request.client.max_sessions or current_settings.max_sessions) - 1
+        keep = (request.client.max_sessions or settings.max_sessions) - 1
         pair = {"client_id": row["client_id"], "user_id": row["user_id"], "keep": keep}
         row["slot"] = min(db.session.scalars(DELETE_ALL_BUT_THE_NEWEST, pair), default=None)
-        if row["slot"] is None:
-            db.session.execute(INSERT_TOKEN_IN_A_FREE_SLOT, row)
-            return
+        insert_token = INSERT_TOKEN_IN_A_FREE_SLOT if row["slot"] is None else INSERT_TOKEN
+        db.session.execute(insert_token, row)
     else:
-        row["slot"] = claim_for_refresh(token, request)
-        check_something_is_left(token, request)
-        if row["slot"] is None:
-            return  # a repeat: `token` is now the pair that was issued the first time
-    db.session.execute(INSERT_TOKEN, row)
+        row["slot"] = claim_for_refresh(token, request, request.refresh_token)
+        check_scope_is_left(token, request.refresh_token)
+        if row["slot"] is not None:  # None: a repeat, nothing is stored
+            db.session.execute(INSERT_TOKEN, row)
 
 
-def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
-    """Take the presented token's row and return its slot; or, for a repeat, fill `token` and return None.
+def claim_for_refresh(
+    token: TokenResponse, request: OAuth2Request, presented: PresentedRefreshToken
+) -> int | None:
+    """Delete the presented token's row and return its slot; for a repeat fill `token` and return None.
 
-    The family was read before the lock. When its row is gone another refresh was faster, or this one is a
-    repeat: then what the row says now, under the lock, decides.
+    The family was read before the lock. When its row is gone, another refresh was faster or this one is a
+    repeat; then the row as it is now, under the lock, decides. Raises InvalidGrantError.
     """
-    presented: PresentedRefreshToken = request.refresh_token
     if decide(presented, presented.family, request.client) is RefreshDecision.ROTATE:
         slot = delete_presented(presented.family)
         if slot is not None:
@@ -147,23 +150,23 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     if family is None:
         set_reason(Reason.REFRESH_ENDED)
         raise InvalidGrantError("the sign-in of this refresh token has ended")
-    verdict = decide(presented, family, request.client)
-    if verdict is RefreshDecision.THEFT:
+    decision = decide(presented, family, request.client)
+    if decision is RefreshDecision.REUSED:
         log.warning(
             "a replaced refresh token was used again, its family ends: client_id=%s", family.client_id
         )
         after_rollback(revoke_stolen_family, family.user_id, family.family_digest)
         set_reason(Reason.REFRESH_REUSED)
         raise InvalidGrantError("this refresh token was replaced by another")
-    if verdict is not RefreshDecision.ROTATE:
-        pair = open_sealed_pair(presented, family, request)
-        if verdict is not RefreshDecision.REPEAT:
+    if decision is not RefreshDecision.ROTATE:
+        first = decrypt_response(family, request, presented)
+        if decision is not RefreshDecision.REPEAT:
             seconds = (clock.now_in_microseconds() - family.issued_at) // clock.MICROSECONDS
             log.warning(
                 "a refresh was repeated after the leeway: client_id=%s seconds=%d", family.client_id, seconds
             )
-        if verdict is not RefreshDecision.REPLACE:
-            give_again(token, pair, family, request)
+        if decision is not RefreshDecision.REPLACE:
+            repeat_response(token, first, family, request, presented)
             return None
     slot = delete_presented(family)
     if slot is None:
@@ -172,87 +175,31 @@ def claim_for_refresh(token: dict[str, Any], request: Any) -> int | None:
     return slot
 
 
-def decide(presented: PresentedRefreshToken, family: Row[Any], client: Client) -> RefreshDecision:
-    """What the token means; raises InvalidGrantError when its life is over, or the family's.
+def decide(presented: PresentedRefreshToken, family: FamilyRow, client: Client) -> RefreshDecision:
+    """Return what is done with a refresh token. Raises InvalidGrantError where it has expired, or its family.
 
-    A theft is one after that too: the family's access token may live longer than its refresh token.
+    One that was reused is answered as such also after that: the family's access token may live longer.
     """
-    patience = retry_window_of(client, current_settings)
-    verdict = classify(family, presented.digest, clock.now_in_microseconds(), patience)
+    retry_window = retry_window_of(client, settings)
+    decision = classify(family, presented.digest, clock.now_in_microseconds(), retry_window)
     ends = (family.refresh_token_expires_at, family.family_expires_at)
-    if verdict is not RefreshDecision.THEFT and any(end is not None and end <= clock.now() for end in ends):
+    if decision is not RefreshDecision.REUSED and any(end is not None and end <= clock.now() for end in ends):
         set_reason(Reason.REFRESH_EXPIRED)
         raise InvalidGrantError("this refresh token has expired")
-    return verdict
+    return decision
 
 
-def delete_presented(family: Row[Any]) -> int | None:
-    """The claim: the slot that this caller freed, or None when somebody else was faster."""
+def delete_presented(family: FamilyRow) -> int | None:
+    """Claim the current refresh token of a family: return the slot of its row, or None if it is gone."""
     claim = {"token_id": family.id, "current_digest": family.refresh_token_digest}
     return db.session.scalars(DELETE_THE_PRESENTED, claim).one_or_none()
 
 
-def open_sealed_pair(presented: PresentedRefreshToken, family: Row[Any], request: Any) -> dict[str, Any]:
-    """The pair that was issued for this token before.
+def check_scope_is_left(token: TokenResponse, presented: PresentedRefreshToken) -> None:
+    """Check that the client may still have something of what was granted. Raises InvalidScopeError.
 
-    A repeat that asks differently is refused and ends nothing.
+    Who sent the current refresh token has got it, so the response with it is never given again.
     """
-    sealed = decrypt(family.sealed_pair, str(presented.presented))
-    if sealed is None:
-        set_reason(Reason.REFRESH_REUSED)
-        raise InvalidGrantError("this refresh token was replaced by another")
-    if sealed["auth_method"] != request.auth_method:
-        set_reason(Reason.WRONG_AUTH_METHOD)
-        raise ClientAuthenticationFailed
-    pair: dict[str, Any] = sealed["token"]
-    asked_first = sealed.get("asked", pair.get("scope"))
-    if set(scopes.split(scope_asked(request))) != set(scopes.split(asked_first)):
-        raise InvalidScopeError("the first refresh asked for another scope")
-    return pair
-
-
-def scope_asked(request: Any) -> str:
-    """Of a refresh: what it names, else all that was granted (RFC 6749 §6).
-
-    What the client gets may be less.
-    """
-    return str(request.payload.scope or request.refresh_token.get_scope())
-
-
-def give_again(token: dict[str, Any], pair: dict[str, Any], family: Row[Any], request: Any) -> None:
-    """Fill `token` with the pair that was issued before.
-
-    Where the client's registration has been narrowed since, the access token that was just made takes the
-    place of the one before it: that one is worth more than the client may have now.
-    """
-    granted = pair.get("scope", "")
-    if request.client.still_allowed(granted) == granted:
-        token.clear()
-        token.update(pair, expires_in=max(family.access_token_expires_at - clock.now(), 0))
-        return
-    token["refresh_token"] = pair["refresh_token"]
-    store.tokens.replace_access_token(
-        family.id,
-        access_token_digest=credentials.digest(token["access_token"]),
-        access_token_expires_at=clock.now() + token["expires_in"],
-        access_token_scope=token.get("scope", ""),
-        openid=request.refresh_token.openid,
-        sealed_pair=sealed_answer(token, request),
-    )
-
-
-def sealed_answer(token: dict[str, Any], request: Any) -> bytes:
-    """For whoever presents the same refresh token again, in the same way."""
-    answer = {"auth_method": request.auth_method, "asked": scope_asked(request), "token": token}
-    return encrypt(answer, str(request.refresh_token.presented))
-
-
-def check_something_is_left(token: dict[str, Any], request: Any) -> None:
-    """Raises InvalidScopeError.
-
-    Whoever sent the current refresh token has the pair, so that it is never given out again.
-    """
-    presented: PresentedRefreshToken = request.refresh_token
     if token.get("scope") or not presented.get_scope():
         return
     if presented.is_current():
@@ -260,14 +207,25 @@ def check_something_is_left(token: dict[str, Any], request: Any) -> None:
     raise InvalidScopeError("the client is not registered any more for what was granted")
 
 
-def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
-    """The columns of the row to insert; the slot is found by `save_token`."""
+def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
+    """Revoke the tokens of a family whose refresh token was reused.
+
+    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
+    """
+    store.users.lock(user_id)
+    store.tokens.revoke_family(family_digest)
+
+
+# ---- the row that is inserted ------------------------------------------------------------------------------
+
+
+def new_row(token: TokenResponse, request: OAuth2Request) -> dict[str, object]:
+    """Return the columns of the new row, but for the slot, which `save_token` finds."""
     now = clock.now()
-    client: Client = request.client
     scope = token.get("scope", "")
-    row: dict[str, Any] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
+    row: dict[str, object] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
     row.update(
-        client_id=client.client_id,
+        client_id=request.client.client_id,
         user_id=request.user.id if request.user else None,
         scope=scope,
         access_token_scope=scope,
@@ -275,12 +233,13 @@ def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
         access_token_expires_at=now + token["expires_in"],
         issued_at=clock.now_in_microseconds(),
     )
-    if code := request.authorization_code:
+    if request.authorization_code is not None:
+        code = request.authorization_code.row
         row.update(
             auth_time=code.auth_time,
             acr=code.acr,
             sid=code.sid,
-            openid=without_nonce(code.openid),
+            openid=without_nonce(request.authorization_code.openid),
             code_digest=code.code_digest,
             redirect_uri_digest=credentials.digest(code.redirect_uri),
             code_challenge=code.code_challenge,
@@ -290,8 +249,8 @@ def new_row(token: dict[str, Any], request: Any) -> dict[str, Any]:
     return row
 
 
-def without_nonce(openid: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A nonce belongs to one ID token only (OpenID Connect Core §12.2)."""
+def without_nonce(openid: JsonObject | None) -> JsonObject | None:
+    """Return the same without the nonce, which is for one ID token only (OpenID Connect Core §12.2)."""
     return None if openid is None else {name: value for name, value in openid.items() if name != "nonce"}
 
 
@@ -308,41 +267,38 @@ CARRIED_THROUGH_REFRESHES = (
 )
 
 
-def family_columns(refresh_token: str, token: dict[str, Any], request: Any, now: int) -> dict[str, Any]:
-    """What a row says of its family: made at the sign-in, carried on by each refresh."""
-    client: Client = request.client
-    settings = current_settings
+def family_columns(
+    refresh_token: str, token: TokenResponse, request: OAuth2Request, now: int
+) -> dict[str, object]:
+    """Return the columns of the family: new ones for a sign-in, those of the old row for a refresh."""
+    client = request.client
     idle = client.lifetime(client.refresh_token_idle_lifetime, settings.refresh_token_idle_lifetime)
-    absolute = client.lifetime(client.refresh_token_lifetime, settings.refresh_token_lifetime)
-    columns: dict[str, Any] = {"refresh_token_digest": credentials.digest(refresh_token)}
-    presented: PresentedRefreshToken | None = request.refresh_token
+    columns: dict[str, object] = {"refresh_token_digest": credentials.digest(refresh_token)}
+    presented = request.refresh_token
     if presented is None:
-        family = credentials.RefreshToken.parse(refresh_token)
-        assert family is not None  # noqa: S101 - we made it a moment ago
-        columns["family_digest"] = credentials.digest(family.family)
-        columns["family_expires_at"] = None if absolute is None else now + absolute
+        absolute = client.lifetime(client.refresh_token_lifetime, settings.refresh_token_lifetime)
+        family_expires_at = None if absolute is None else now + absolute
+        parsed = credentials.RefreshToken.parse(refresh_token)
+        assert parsed is not None  # noqa: S101 - the server made it a moment ago
+        columns["family_digest"] = credentials.digest(parsed.family)
+        columns["family_expires_at"] = family_expires_at
     else:
+        family_expires_at = presented.family.family_expires_at
         columns.update({name: getattr(presented.family, name) for name in CARRIED_THROUGH_REFRESHES})
         columns["openid"] = presented.openid
         columns["previous_refresh_token_digest"] = presented.digest
         if not retry_window_of(client, settings).is_strict:
-            columns["sealed_pair"] = sealed_answer(token, request)
-    ends = (None if idle is None else now + idle, columns["family_expires_at"])
+            columns["sealed_pair"] = encrypt_response(token, request, presented)
+    ends = (None if idle is None else now + idle, family_expires_at)
     columns["refresh_token_expires_at"] = min((end for end in ends if end is not None), default=None)
     return columns
 
 
-def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
-    """Penalty of a theft.
-
-    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
-    """
-    store.users.lock(user_id)
-    store.tokens.revoke_family(family_digest)
-
-
 def init_app(app: Flask, settings: Settings) -> None:
-    """Build this app's server and its bearer check, and put them where `current` finds them."""
+    """Build this app's authorization server, and put it where `services.current` finds it.
+
+    Each app has its own: one for all would collect the grants of all.
+    """
     state_of(app).server = AuthorizationServer(
         app, settings, grants=GRANTS, client_auth=CLIENT_AUTH, endpoints=ENDPOINTS, save_token=save_token
     )

@@ -1,10 +1,8 @@
-"""The public keys that a client signs with: of its registration, or of the document that its registration
-points to.
+"""Find the public keys that a client signs with: in its registration, or in the document at its `jwks_uri`.
 
-Enters: a client and a token that it may have signed. Leaves: parsed keys, of which none is proven to have
-signed anything. A key is looked up by its `kid`, however many others there are, and parsed when it is first
-needed, once for each client and document. What has to be fetched is fetched while no transaction is open; few
-requests may wait for that at once.
+Enters: a client and a token that it may have signed. Leaves: parsed keys; nothing proves yet that one of them
+has signed the token. A key is found by its `kid` and parsed when it is first needed, once for each client and
+document. A document is fetched while no transaction is open, and few requests may wait for that at once.
 """
 
 import json
@@ -13,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 from authlib.oauth2.rfc6749 import OAuth2Error
 from joserfc.jwk import Key
 
 from crypto import credentials, jwt
+from crypto.json_values import JsonObject
 from errors import FetchBusyError, FetchError, InvalidJwtError
 from models import Client
 from outbound.document_cache import Document
@@ -31,16 +29,16 @@ from unit_of_work import run_outside_transaction
 
 log = logging.getLogger("ostiary.client_auth")
 
-MAXIMUM_SETS = 256  # kept in this process
+MAXIMUM_SETS = 256  # that this process caches
 MAXIMUM_PARSED = 20  # for one token: keys of its `kid`, or any where it names none
 
 Keys = Sequence[tuple[str | None, Key]]
 
 
 class KeysNotAtHandError(OAuth2Error):
-    """503, or at the authorization endpoint the registered word for it (RFC 6749 §4.1.2.1).
+    """503: the client's keys have to be fetched, and cannot be at the moment. The request may be sent again.
 
-    The same may be sent again.
+    At the authorization endpoint it is `temporarily_unavailable` (RFC 6749 §4.1.2.1).
     """
 
     error = "temporarily_unavailable"
@@ -56,25 +54,25 @@ class KeysNotAtHandError(OAuth2Error):
 
 
 class ThrottledError(KeysNotAtHandError):
-    """Too many failures of this client, from the address that asks."""
+    """503: too many failures of this client, from this address."""
 
 
 @dataclass(frozen=True)
 class KeySet:
-    """A client's JWK Set. Two are the same when client and digest are."""
+    """The JWK Set of a client. Two sets are equal when client and digest are."""
 
     client_id: str
     digest: bytes
-    document: Any = field(compare=False)
+    document: object = field(compare=False)
 
 
 class ParsedKeySet:
-    """The keys of a set that may sign, by `kid` and algorithm; others are passed over (RFC 7517 §5)."""
+    """The keys of a set that may sign, by `kid` and algorithm. Other keys are ignored (RFC 7517 §5)."""
 
-    def __init__(self, client_id: str, document: Any) -> None:
+    def __init__(self, client_id: str, document: object) -> None:
         self._client_id = client_id
-        # for a token that names no `kid`: None
-        self._listed = dict[tuple[str | None, str], list[dict[str, Any]]]()
+        # All keys are listed under the `kid` None too, for tokens that name none.
+        self._listed = dict[tuple[str | None, str], list[JsonObject]]()
         self._parsed = dict[int, Key | None]()
         listed = document.get("keys") if isinstance(document, dict) else None
         for jwk in listed if isinstance(listed, list) else ():
@@ -84,6 +82,7 @@ class ParsedKeySet:
                     self._listed.setdefault((name, alg), []).append(jwk)
 
     def find(self, kid: str | None, alg: str) -> Keys:
+        """Return the keys of this `kid` and algorithm, with their `kid`; for a `kid` of None a few of all."""
         return list(islice(self._usable(kid, alg), jwt.MAXIMUM_TRIES))
 
     def _usable(self, kid: str | None, alg: str) -> Iterator[tuple[str | None, Key]]:
@@ -93,8 +92,8 @@ class ParsedKeySet:
             if (key := self._parsed[id(jwk)]) is not None:
                 yield jwk.get("kid"), key
 
-    def _parse(self, jwk: dict[str, Any]) -> Key | None:
-        """None for one that would not be registered either, of which the log tells once."""
+    def _parse(self, jwk: JsonObject) -> Key | None:
+        """Return the key; None, and a line in the log, for one that could not be registered."""
         if problem := client_jwks.problem_of_key(jwk):
             log.warning("a key of a client is passed over: client_id=%s, it %s", self._client_id, problem)
             return None
@@ -102,11 +101,10 @@ class ParsedKeySet:
 
 
 def find(client: Client, token: str) -> Keys:
-    """The keys of this client that may have signed, none where they cannot be had. A document that lacks the
-    kid is read again.
+    """Return the keys of this client that may have signed a token; none where they cannot be fetched.
 
-    Raises KeysNotAtHandError where they may be had later, and its ThrottledError where nothing is fetched for
-    who asks.
+    A document without the token's `kid` is fetched once more. Raises KeysNotAtHandError where too many
+    requests wait for documents, and ThrottledError after too many failures of this client.
     """
     jwks, uri = client.member("jwks"), client.member("jwks_uri")
     try:
@@ -130,9 +128,9 @@ def find(client: Client, token: str) -> Keys:
 
 
 def published(client: Client, uri: str, again: bool = False) -> KeySet:
-    """Waits apart from the request's transaction, and for nobody who has failed too often.
+    """Return the JWK Set at the client's `jwks_uri`, from the cache or fetched outside the transaction.
 
-    Raises FetchError, ThrottledError.
+    again: not older than a minute. Raises FetchError, ThrottledError.
     """
     document: Document | FetchError | None = documents.at_hand(uri, recent=again)
     if document is None:
@@ -146,6 +144,7 @@ def published(client: Client, uri: str, again: bool = False) -> KeySet:
 
 
 def fetch(uri: str, again: bool) -> Document | FetchError:
+    """Return the document of an address, or the error that the request raises when it runs again."""
     try:
         return documents.refresh(uri) if again else documents.get(uri)
     except FetchError as error:
@@ -154,4 +153,5 @@ def fetch(uri: str, again: bool) -> Document | FetchError:
 
 @lru_cache(maxsize=MAXIMUM_SETS)
 def parsed(key_set: KeySet) -> ParsedKeySet:
+    """Return the keys of a set; the sets that were used last are cached."""
     return ParsedKeySet(key_set.client_id, key_set.document)

@@ -3,18 +3,21 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+
+from flask import Request
 
 from models import Client
 from protocol import client_assertion, parameters
+from protocol.auth_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from services.current import delivery, secret_uses
 from services.event_log import Reason, set_reason
+from services.oauth2 import OAuth2Request
 
 QueryClient = Callable[[str], Client | None]
 
 
-def authenticate_basic(query_client: QueryClient, request: Any) -> Client | None:
-    """The client of the Authorization header. A `client_id` in the body must be the same."""
+def authenticate_basic(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+    """Return the client of the Authorization header, or None. A `client_id` in the body must be the same."""
     credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
     if credentials is None:
         return None
@@ -22,19 +25,20 @@ def authenticate_basic(query_client: QueryClient, request: Any) -> Client | None
     if request.form.get("client_id", client_id) != client_id:
         set_reason(Reason.CLIENT_NOT_NAMED)
         return None
-    return with_right_secret(query_client(client_id) if client_id else None, secret, "client_secret_basic")
+    client = query_client(client_id) if client_id else None
+    return check_secret(client, secret, CLIENT_SECRET_BASIC)
 
 
-def authenticate_post(query_client: QueryClient, request: Any) -> Client | None:
-    """The client of `client_id` and `client_secret` in the body."""
+def authenticate_post(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+    """Return the client of `client_id` and `client_secret` in the body, or None."""
     client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
     if not client_id or not secret:
         return None
-    return with_right_secret(query_client(client_id), secret, "client_secret_post")
+    return check_secret(query_client(client_id), secret, CLIENT_SECRET_POST)
 
 
-def presented_client_id(request: Any) -> str:
-    """Who a request says it comes from, whether it proves it or not; "" when it does not say."""
+def presented_client_id(request: Request) -> str:
+    """Return the client that a request names, whether it proves that or not; "" where it names none."""
     credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
     if credentials is not None:
         return credentials[0]
@@ -43,7 +47,8 @@ def presented_client_id(request: Any) -> str:
     )
 
 
-def with_right_secret(client: Client | None, secret: str, method: str) -> Client | None:
+def check_secret(client: Client | None, secret: str, method: str) -> Client | None:
+    """Return the client where one of its secrets is the presented one, else None."""
     number = client.number_of_secret(secret) if client is not None else None
     if client is not None and number is not None:
         note_use(client, number)
@@ -54,6 +59,6 @@ def with_right_secret(client: Client | None, secret: str, method: str) -> Client
 
 
 def note_use(client: Client, number: int) -> None:
-    """Which of its secrets the client has shown: stored by the delivery, after this request and beside it."""
+    """Record which of its secrets the client has used; the delivery thread stores it after this request."""
     if secret_uses.note(client.client_id, number):
         delivery.wake()

@@ -5,9 +5,9 @@ from flask import request as flask_request
 
 
 class ClientAuthenticationFailed(InvalidClientError):
-    """One answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2).
+    """401: one answer for an unknown client, a wrong secret and a wrong method (RFC 6749 §5.2).
 
-    The challenge is for who tried Basic.
+    A client that tried Basic gets a challenge.
     """
 
     description = "client authentication failed"
@@ -23,7 +23,7 @@ class ClientAuthenticationFailed(InvalidClientError):
 class TooManyFailures(ClientAuthenticationFailed):
     """429 after too many failed client authentications.
 
-    What a client with the right secret sends is still answered.
+    A client that sends the right secret is still answered.
     """
 
     description = "too many failed client authentications, wait before the next"

@@ -2,14 +2,13 @@
 §2.4).
 """
 
-from typing import Any
-
 from client_auth.client_secret import QueryClient
 from models import Client
+from services.oauth2 import OAuth2Request
 
 
-def authenticate(query_client: QueryClient, request: Any) -> Client | None:
-    """The client that `client_id` names, where the request carries nothing that would prove more."""
+def authenticate(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+    """Return the client that `client_id` names, or None where the request has a proof of another method."""
     client_id = request.form.get("client_id")
     if (
         not client_id

@@ -5,11 +5,11 @@
 from typing import Any
 
 import click
-from sqlalchemy import Row
 
 import store.logout_notices
 from commands.lookup import find_user
 from commands.output import CommandGroup, Result, table
+from store.logout_notices import ReceiptRow
 
 notices = CommandGroup("logout-notices", help="Notices of logout, and whether clients took them.")
 
@@ -41,7 +41,7 @@ def list_(email: str | None, undelivered: bool) -> Result:
     return Result(shown, table(shown, COLUMNS))
 
 
-def public_members(notice: Row[Any]) -> dict[str, Any]:
+def public_members(notice: ReceiptRow) -> dict[str, Any]:
     return {
         "client_id": notice.client_id,
         "client_name": notice.client_name,

@@ -85,7 +85,7 @@ class IntrospectionEndpoint(Rfc7662):
             "iss": str(settings.issuer),
             "client_id": row.client_id,
             "scope": token.get_scope(),
-            "sub": (row.openid or {}).get("sub", row.sub),  # as the token's own client knows the person
+            "sub": None if row.sub is None else claims.remembered_subject(row.openid, row.sub),
             "token_type": None if token.is_refresh_token else "Bearer",
             "iat": row.issued_at // MICROSECONDS,
             "exp": token.expires_at(),

@@ -8,7 +8,7 @@ from typing import Any
 from authlib.oauth2.rfc6750 import InsufficientScopeError
 
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
-from protocol import scopes
+from protocol import claims, scopes
 from tokens.bearer import require_oauth
 
 policy = EndpointPolicy(
@@ -36,7 +36,7 @@ def me() -> dict[str, Any]:
             raise InsufficientScopeError("this needs the token of a person")
     granted = scopes.split(row.access_token_scope)
     answer = {
-        "sub": (row.openid or {}).get("sub", row.sub),
+        "sub": claims.remembered_subject(row.openid, row.sub),
         "client_id": row.client_id,
         "scope": row.access_token_scope,
     }

@@ -30,8 +30,8 @@ blueprint = Endpoint(__name__, policy)
 def userinfo() -> Response:
     with require_oauth.acquire(scopes.OPENID) as token:
         row = token.row
-    openid = row.openid or {}
-    members = claims.userinfo(row, openid.get("sub", row.sub), row.access_token_scope, openid)
+    sub = claims.remembered_subject(row.openid, row.sub)
+    members = claims.userinfo(row, sub, row.access_token_scope, row.openid)
     client = store.clients.find(row.client_id)
     alg = client.member("userinfo_signed_response_alg") if client is not None else None
     if alg is None:

@@ -1,4 +1,4 @@
-"""`grant_type=client_credentials` (RFC 6749 §4.4): a machine acts for itself.
+"""`grant_type=client_credentials` (RFC 6749 §4.4): a client gets a token of its own, without a user.
 
 Public clients cannot: anybody could name them.
 """
@@ -8,14 +8,24 @@ from typing import Any
 from authlib.oauth2.rfc6749 import InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
 
+from models import Client
 from protocol import auth_methods, scopes
+from services.oauth2 import OAuth2Request, TokenResponse
 
 
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
+    """Authlib's grant with our rules for scopes."""
+
     TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.WITH_A_PROOF
 
+    request: OAuth2Request
+    client: Client
+
     def validate_requested_scope(self) -> None:
-        """An omitted scope is all that is registered and needs no person; naming one that does is refused."""
+        """Decide the scope of the token: what is asked for, or all that is registered and needs no user.
+
+        Raises InvalidScopeError.
+        """
         requested = scopes.split(self.request.payload.scope)
         if scopes.NEED_A_PERSON & set(requested):
             raise InvalidScopeError("this scope needs a person")
@@ -24,7 +34,7 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
         registered = [name for name in scopes.split(self.client.scope) if name not in scopes.NEED_A_PERSON]
         self.request.scope = scopes.join(requested or registered)
 
-    def generate_token(self, **values: Any) -> dict[str, Any]:
-        """With the scope that was found above; Authlib would pass the one that was sent."""
-        token: dict[str, Any] = super().generate_token(**values | {"scope": self.request.scope})
+    def generate_token(self, **options: Any) -> TokenResponse:
+        """Return a new token with the scope that was decided; Authlib would pass the one that was sent."""
+        token: TokenResponse = super().generate_token(**options | {"scope": self.request.scope})
         return token

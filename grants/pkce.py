@@ -1,30 +1,32 @@
 """Proof Key for Code Exchange as an extension of Authlib's grant: S256 only (RFC 7636, OAuth 2.1 §4.1.1).
 
-Authlib's own extension allows `plain`, makes it the default, and asks public clients alone, and only at the
-token endpoint. Here a challenge is asked at the authorization endpoint, of every client that was not
-exempted, and again at the token endpoint.
+Authlib's own extension allows `plain` and makes it the default; it asks public clients alone, and only at the
+token endpoint. Here the authorization endpoint asks every client that is not exempted for a challenge, and
+the token endpoint checks the verifier.
 """
 
-from typing import Any
-
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidRequestError
+from authlib.oauth2.rfc6749.grants import BaseGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 
 from protocol.pkce import CODE_CHALLENGE, matches
 from services.event_log import Reason, set_reason
+from services.oauth2 import OAuth2Request
 
 
 class S256CodeChallenge(CodeChallenge):
-    """Registered with the authorization code grant; checks both ends of RFC 7636 §4."""
+    """The extension of the authorization code grant that checks both ends of RFC 7636 §4."""
 
     SUPPORTED_CODE_CHALLENGE_METHOD = ["S256"]
     DEFAULT_CODE_CHALLENGE_METHOD = None
 
-    def validate_code_challenge(self, grant: Any, redirect_uri: str) -> None:
-        data = grant.request.payload.data
+    def validate_code_challenge(self, grant: BaseGrant, redirect_uri: str) -> None:
+        """Check the challenge of an authorization request. Raises InvalidRequestError."""
+        request: OAuth2Request = grant.request
+        data = request.payload.data
         challenge, method = data.get("code_challenge"), data.get("code_challenge_method")
         if challenge is None and method is None:
-            if grant.request.client.require_pkce:
+            if request.client.require_pkce:
                 raise InvalidRequestError("code_challenge is missing (RFC 7636 section 4.3)")
             return
         if method != "S256":
@@ -34,8 +36,10 @@ class S256CodeChallenge(CodeChallenge):
                 "code_challenge must be 43 characters of base64url (RFC 7636 section 4.2)"
             )
 
-    def validate_code_verifier(self, grant: Any, result: Any) -> None:
-        request = grant.request
-        if not matches(request.form.get("code_verifier"), request.authorization_code.code_challenge):
+    def validate_code_verifier(self, grant: BaseGrant, result: object) -> None:
+        """Check the verifier of a code exchange. Raises InvalidGrantError."""
+        request: OAuth2Request = grant.request
+        code = request.authorization_code
+        if code is None or not matches(request.form.get("code_verifier"), code.row.code_challenge):
             set_reason(Reason.WRONG_VERIFIER)
             raise InvalidGrantError("code_verifier does not match the authorization request")

@@ -1,33 +1,36 @@
 """`grant_type=refresh_token` (RFC 6749 §6): find the family of the presented token, and hand it to
 `my_oauth.save_token`.
 
-Whether the token is the current one, a repeat or stolen is not decided here: only under the lock on the
-person's row is the family's row what it seems. `protocol/refresh.py` has the rules, `save_token` applies
-them.
+Whether the token is the current one, a repeat or stolen is not decided here: the family's row is certain only
+under the lock on the user's row. `protocol/refresh.py` has the rules, `save_token` applies them.
 """
-
-import hmac
-from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
-from sqlalchemy import Row
 
 import store.tokens
 import store.users
 from crypto import credentials
 from protocol import auth_methods, claims, clock, scopes
 from services.event_log import Reason, set_reason
+from services.oauth2 import OAuth2Request, PresentedRefreshToken, Server, TokenResponse
+from store.users import UserRow
 from unit_of_work import after_rollback
 
 
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
+    """Authlib's grant on our tables. Its methods stand in the order in which Authlib calls them."""
+
     TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
 
-    def authenticate_refresh_token(self, refresh_token: str) -> "PresentedRefreshToken":
-        """Raises InvalidGrantError for a token that this server never issued, or whose family has ended.
+    request: OAuth2Request
+    server: Server
 
-        A wrong tag is refused before the database is asked: only a token that was real once may end a family.
+    def authenticate_refresh_token(self, refresh_token: str) -> PresentedRefreshToken:
+        """Return the refresh token with its family. One SELECT.
+
+        Raises InvalidGrantError for a token that this server never issued, or whose family is gone. A wrong
+        tag is refused without a SELECT: nobody can end a family who never had a token of it.
         """
         presented = self.server.refresh_tokens.read(refresh_token)
         if presented is None:
@@ -37,32 +40,31 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         if family is None:
             set_reason(Reason.REFRESH_ENDED)
             raise InvalidGrantError("the sign-in of this refresh token has ended")
-        return PresentedRefreshToken(
-            presented, family, claims.still_allowed(family.openid, self.request.client)
-        )
+        openid = claims.still_allowed(family.openid, self.request.client)
+        return PresentedRefreshToken(presented, family, openid)
 
-    def _validate_token_scope(self, token: "PresentedRefreshToken") -> None:
+    def _validate_token_scope(self, token: PresentedRefreshToken) -> None:
+        """Check that the request asks for no more than was granted. Raises InvalidScopeError."""
         if scopes.is_within(self.request.payload.scope or "", token.get_scope()):
             return
         if token.is_current():
             after_rollback(store.tokens.note_presentation, token.family.id, clock.now())
         raise InvalidScopeError("the scope is wider than what was granted")
 
-    def authenticate_user(self, refresh_token: "PresentedRefreshToken") -> Row[Any]:
-        owner = store.users.lock(refresh_token.family.user_id)
-        if owner is None:
+    def authenticate_user(self, refresh_token: PresentedRefreshToken) -> UserRow:
+        """Lock the user's row and return it. Raises InvalidGrantError where the user is gone. One SELECT."""
+        user = store.users.lock(refresh_token.family.user_id)
+        if user is None:
             set_reason(Reason.DISABLED)
             raise InvalidGrantError("the person of this refresh token has no account any more")
-        return owner
+        return user
 
-    def issue_token(self, user: Row[Any], refresh_token: "PresentedRefreshToken") -> dict[str, Any]:
-        """What was granted, in the bounds of the registration as it is by now; the answer names the scope
-        (RFC 6749 §3.3).
-        """
+    def issue_token(self, user: UserRow, refresh_token: PresentedRefreshToken) -> TokenResponse:
+        """Return a new token response, with the scope that the client may still have (RFC 6749 §3.3)."""
         client = self.request.client
         scope = client.still_allowed(self.request.payload.scope or refresh_token.get_scope())
-        token: dict[str, Any] = self.server.new_token(
-            self.GRANT_TYPE, client, user, scope, include_refresh_token=False, sign_in=refresh_token
+        token = self.server.new_token(
+            self.GRANT_TYPE, client, user, scope, include_refresh_token=False, sign_in=refresh_token.sign_in
         )
         presented = refresh_token.presented
         rotates = client.rotate_refresh_tokens or client.is_public
@@ -71,39 +73,5 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         )
         return token
 
-    def revoke_old_credential(self, refresh_token: "PresentedRefreshToken") -> None:
-        """Nothing is left to do: the DELETE in `save_token` took the old row.
-
-        Its key may already be another row's.
-        """
-
-
-class PresentedRefreshToken:
-    """A refresh token as it was presented, and the row of its family as it was read before the lock.
-
-    openid: what ID tokens and userinfo need to know, but for claims that the client is registered for no
-    more.
-    """
-
-    def __init__(
-        self, presented: credentials.RefreshToken, family: Row[Any], openid: dict[str, Any] | None
-    ) -> None:
-        self.presented = presented
-        self.digest = credentials.digest(str(presented))
-        self.family = family
-        self.auth_time: int | None = family.auth_time
-        self.acr: str | None = family.acr
-        self.sid: str | None = family.sid
-        self.openid = openid
-
-    def is_current(self) -> bool:
-        return hmac.compare_digest(self.digest, self.family.refresh_token_digest)
-
-    def check_client(self, client: Any) -> bool:
-        if self.family.client_id == client.client_id:
-            return True
-        set_reason(Reason.WRONG_CLIENT)  # Authlib raises it
-        return False
-
-    def get_scope(self) -> str:
-        return str(self.family.scope)
+    def revoke_old_credential(self, refresh_token: PresentedRefreshToken) -> None:
+        """Do nothing: `save_token` has deleted the old row, and its key may be another row's by now."""

@@ -18,7 +18,6 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from flask import Flask
-from sqlalchemy import Row
 
 import store.clients
 import store.logout_notices
@@ -27,7 +26,7 @@ from errors import FetchError
 from models import Client
 from outbound.http_client import SECONDS, HttpClient
 from protocol import clock
-from store.logout_notices import ATTEMPTS, Priority
+from store.logout_notices import ATTEMPTS, NoticeRow, Priority
 from unit_of_work import run_in_app
 
 log = logging.getLogger("ostiary.logout_delivery")
@@ -73,11 +72,11 @@ class Sender:
     def is_any_due(self) -> bool:
         return run_in_app(self.app, lambda: store.logout_notices.is_any_due(clock.now()))
 
-    def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> Row[Any] | None:
+    def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> NoticeRow | None:
         claimed = run_in_app(self.app, lambda: store.logout_notices.claim_due(clock.now(), 1, priority, busy))
         return claimed[0] if claimed else None
 
-    def deliver(self, notice: Row[Any]) -> bool:
+    def deliver(self, notice: NoticeRow) -> bool:
         """One attempt, of a notice that was claimed, and whether the client has taken it.
 
         A short transaction before it and one after, none while it waits.
@@ -92,7 +91,7 @@ class Sender:
         )
         return is_delivered
 
-    def _write(self, notice: Row[Any]) -> Delivery | None:
+    def _write(self, notice: NoticeRow) -> Delivery | None:
         """None for a client that wants to be told no more."""
         client = store.clients.find(notice.client_id)
         address = client.member("backchannel_logout_uri") if client is not None else None
@@ -100,7 +99,7 @@ class Sender:
             return None
         return Delivery(address, self._make_logout_token(client, notice))
 
-    def _make_logout_token(self, client: Client, notice: Row[Any]) -> str:
+    def _make_logout_token(self, client: Client, notice: NoticeRow) -> str:
         """§2.4. Each attempt has its own: it expires soon, and no client sees a `jti` twice."""
         now = clock.now()
         content = {
@@ -203,7 +202,7 @@ class LogoutDelivery:
                     self._finish(notice, is_delivered=False)
                     raise
 
-    def _claim(self, priority: Priority) -> Row[Any] | None:
+    def _claim(self, priority: Priority) -> NoticeRow | None:
         """The next attempt of a priority, if it has a place; none for a client that another attempt is under
         way to.
         """
@@ -225,7 +224,7 @@ class LogoutDelivery:
         self._failed_at = {client_id: at for client_id, at in self._failed_at.items() if at > since}
         return set(self._failed_at)
 
-    def _attempt(self, notice: Row[Any]) -> None:
+    def _attempt(self, notice: NoticeRow) -> None:
         is_delivered = False
         try:
             is_delivered = self.sender.deliver(notice)
@@ -235,7 +234,7 @@ class LogoutDelivery:
             self._finish(notice, is_delivered)
             self.wake()
 
-    def _finish(self, notice: Row[Any], is_delivered: bool) -> None:
+    def _finish(self, notice: NoticeRow, is_delivered: bool) -> None:
         with self._changed:
             del self._under_way[notice.client_id]
             self._failed_at.pop(notice.client_id, None)
@@ -244,7 +243,7 @@ class LogoutDelivery:
             self._changed.notify_all()
 
 
-def record(notice: Row[Any], is_delivered: bool, outcome: str, *, may_repeat: bool) -> None:
+def record(notice: NoticeRow, is_delivered: bool, outcome: str, *, may_repeat: bool) -> None:
     now = clock.now()
     if is_delivered:
         store.logout_notices.record(notice.id, notice.attempts, outcome, delivered_at=now)

@@ -13,7 +13,6 @@ from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Row
 
 import store.client_sessions
 import store.logout_notices
@@ -26,6 +25,7 @@ from protocol import clock
 from services.event_log import Event, write
 from services.login_session import cookie_values, has_others, sign_out, signed_in
 from services.sessions import end_sessions
+from store.logout_notices import ReceiptRow
 from store.user_sessions import SignedIn
 from unit_of_work import after_commit
 
@@ -102,5 +102,5 @@ def sign_outs(person: SignedIn) -> str:
     return show("sign_outs", person, sign_outs=grouped)
 
 
-def when_written(receipt: Row[Any]) -> int:
-    return int(receipt.created_at)
+def when_written(receipt: ReceiptRow) -> int:
+    return receipt.created_at

@@ -2,11 +2,8 @@
 7009 §1).
 """
 
-from typing import Any
-
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Row
 
 import store.codes
 import store.consents
@@ -18,6 +15,7 @@ from middleware.error_responses import page_error
 from models import Client
 from pages.account import for_signed_in, show
 from protocol import parameters, redirect_uris, scopes
+from store.consents import ConsentRow
 from store.user_sessions import SignedIn
 
 blueprint = Blueprint("account_applications", __name__)
@@ -53,7 +51,7 @@ def hosts(client: Client) -> list[str]:
     return list(dict.fromkeys(redirect_uris.display_host(uri) for uri in client.redirect_uris))
 
 
-def words_for(consents: list[Row[Any]]) -> dict[str, str]:
+def words_for(consents: list[ConsentRow]) -> dict[str, str]:
     """What each scope of them means. One SELECT, none for none."""
     names = scopes.split(" ".join(row.scope for row in consents))
     return store.scopes.descriptions(names) if names else {}

@@ -70,13 +70,33 @@ AMR_PASSWORD = "pwd"  # noqa: S105 - RFC 8176 §2
 class Person(Protocol):
     """The columns of `end_user` that claims are made of."""
 
-    sub: str
-    name: str
-    email: str
-    email_verified_at: int | None
-    claims: JsonObject
-    created_at: int
-    updated_at: int | None
+    @property
+    def name(self) -> str | None: ...
+
+    @property
+    def email(self) -> str | None: ...
+
+    @property
+    def email_verified_at(self) -> int | None: ...
+
+    @property
+    def claims(self) -> JsonObject | None: ...
+
+    @property
+    def created_at(self) -> int | None: ...
+
+    @property
+    def updated_at(self) -> int | None: ...
+
+
+class SignIn(Protocol):
+    """What a code or a token remembers of the sign-in that it comes from."""
+
+    @property
+    def acr(self) -> str | None: ...
+
+    @property
+    def openid(self) -> JsonObject | None: ...
 
 
 class Registration(Protocol):
@@ -174,7 +194,7 @@ def userinfo(person: Person, sub: str, scope: str, openid: JsonObject | None) ->
     return {"sub": sub} | of_person(person, dict.fromkeys(name for name in names if name in PERSON_CLAIMS))
 
 
-def acr(sign_in: Any) -> str | None:
+def acr(sign_in: SignIn) -> str | None:
     """How the person proved who they are. The version before kept that with `openid` alone."""
     known: str | None = sign_in.acr or (sign_in.openid or {}).get("acr")
     return known
@@ -194,6 +214,14 @@ def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
     if not (own_sector := sector(client)):
         return sub
     return base64url.encode(hmac.digest(pairwise_secret, own_sector.encode(), "sha256"))
+
+
+def remembered_subject(openid: JsonObject | None, sub: str) -> str:
+    """Return the `sub` that the client of a token knows its user by.
+
+    openid: what the token remembers of its authorization request; it has a `sub` only where that is pairwise.
+    """
+    return str((openid or {}).get("sub", sub))
 
 
 def sector(client: Registration) -> str:

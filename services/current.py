@@ -7,7 +7,6 @@ issuers.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from flask import Flask, current_app
 from werkzeug.local import LocalProxy
@@ -18,6 +17,7 @@ from crypto.passwords import ConcurrencyLimit
 from outbound.document_cache import DocumentCache
 from outbound.http_client import HttpClient
 from outbound.logout_delivery import LogoutDelivery, Sender
+from services.oauth2 import Server
 from services.secret_uses import SecretUses, store_uses
 from services.signing_keys import Keyring
 from services.single_flight import SingleFlight
@@ -41,7 +41,7 @@ class ProcessState:
     password_hashes: ConcurrencyLimit
     forms_in_flight: SingleFlight
     device_keys: list[bytes]  # they sign the cookie of known devices; the first signs, all verify
-    server: Any = None  # Authlib's; `my_oauth.init_app` puts it here
+    server: Server | None = None  # `my_oauth.init_app` puts it here
 
 
 def state_of(app: Flask) -> ProcessState:
@@ -86,4 +86,4 @@ secret_uses: SecretUses = LocalProxy(lambda: _state().secret_uses)  # type: igno
 password_hashes: ConcurrencyLimit = LocalProxy(lambda: _state().password_hashes)  # type: ignore[assignment]
 forms_in_flight: SingleFlight = LocalProxy(lambda: _state().forms_in_flight)  # type: ignore[assignment]
 device_keys: list[bytes] = LocalProxy(lambda: _state().device_keys)  # type: ignore[assignment]
-server: Any = LocalProxy(lambda: _state().server)
+server: Server = LocalProxy(lambda: _state().server)  # type: ignore[assignment]

@@ -8,11 +8,9 @@ endpoints open no session at all.
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from flask import current_app, g, request, session
 from flask_login import current_user, login_user
-from sqlalchemy import Row
 
 import store.logout_notices
 import store.tickets
@@ -24,6 +22,7 @@ from protocol.claims import AMR_PASSWORD
 from services import browser_ids, sessions
 from services.current import device_keys
 from services.event_log import Event, Reason, set_reason, write
+from store.logout_notices import ReceiptRow
 from store.user_sessions import SignedIn, SignIn
 from unit_of_work import after_commit
 
@@ -192,7 +191,7 @@ def sign_out_expired(session_id: int) -> None:
         sessions.end_sessions(row.user_id, [session_id])
 
 
-def receipts_of_sign_out() -> list[Row[Any]]:
+def receipts_of_sign_out() -> list[ReceiptRow]:
     """What became of the notices of the sign-out that left nobody here, for a while.
 
     Nothing is asked where there were none.

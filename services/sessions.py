@@ -7,9 +7,7 @@ lived by them, and a notice for each client that wants to be told, all in one tr
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
-
-from sqlalchemy import Row
+from typing import NamedTuple
 
 import store.client_sessions
 import store.codes
@@ -19,6 +17,7 @@ import store.user_sessions
 import store.users
 from protocol import claims, clock
 from services.current import delivery
+from store.client_sessions import KnownClient
 from unit_of_work import after_commit
 
 
@@ -46,19 +45,19 @@ def end_sessions(user_id: int, session_ids: Collection[int] | None = None) -> En
     sids = [row.sid for row in known_to]
     codes = store.codes.delete_of_sids(user_id, sids)
     tokens = store.tokens.revoke_of_sids(user_id, sids)
-    told = [addressed_to(row) for row in known_to if row.Client.member("backchannel_logout_uri")]
+    told = [addressed_to(row) for row in known_to if row.client.member("backchannel_logout_uri")]
     if told:
         store.logout_notices.add(user_id, clock.now(), told)
         after_commit(delivery.wake)
     return Ended(sessions, codes, tokens, len(told))
 
 
-def addressed_to(row: Row[Any]) -> dict[str, str]:
+def addressed_to(row: KnownClient) -> dict[str, str]:
     """Whom a client is told of, as it knows the person: a pairwise `sub` can be made only while the person is
     there.
     """
     return {
-        "client_id": row.Client.client_id,
-        "sub": claims.subject(row.Client, row.sub, row.pairwise_secret),
+        "client_id": row.client.client_id,
+        "sub": claims.subject(row.client, row.sub, row.pairwise_secret),
         "sid": row.sid,
     }

@@ -6,19 +6,46 @@ and tells them.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 
 from crypto import credentials
 from database import upsert
 from models import Client, ClientSession, User, UserSession, db, table
+from store.rows import columns, fetch_all, fetch_one
 
-client_sessions, sessions, people = table(ClientSession), table(UserSession), table(User)
+client_sessions, sessions, users = table(ClientSession), table(UserSession), table(User)
+
+
+class ClientSessionRow(NamedTuple):
+    """A client in a user's session."""
+
+    sid: str
+    session_id: int
+    client_id: str
+    user_id: int
+
+
+class ClientName(NamedTuple):
+    """The name of a client, for the list of a user's sessions."""
+
+    session_id: int
+    client_name: str
+
+
+class KnownClient(NamedTuple):
+    """A client that knows a session under `sid`, and by what `sub` it may know the user."""
+
+    sid: str
+    client: Client
+    sub: str
+    pairwise_secret: bytes
+
 
 SID_OCTETS = 16
 FIND = (
-    select(client_sessions, sessions.c.user_id)
+    select(*columns(ClientSessionRow, client_sessions, sessions))
     .join(sessions, sessions.c.id == client_sessions.c.session_id)
     .where(client_sessions.c.sid == bindparam("sid"))
 )
@@ -42,9 +69,9 @@ def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
     return kept
 
 
-def find(sid: str) -> Row[Any] | None:
+def find(sid: str) -> ClientSessionRow | None:
     """The session and the client that a `sid` stands for, and the person; None once the session has ended."""
-    return db.session.execute(FIND, {"sid": sid}).one_or_none()
+    return fetch_one(ClientSessionRow, FIND, {"sid": sid})
 
 
 def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
@@ -55,7 +82,7 @@ def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
     return set(db.session.scalars(statement))
 
 
-def names_of_user(user_id: int) -> list[Row[Any]]:
+def names_of_user(user_id: int) -> list[ClientName]:
     """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first.
 
     One SELECT.
@@ -67,21 +94,21 @@ def names_of_user(user_id: int) -> list[Row[Any]]:
         .where(sessions.c.user_id == user_id)
         .order_by(ClientSession.created_at, ClientSession.sid)
     )
-    return list(db.session.execute(statement))
+    return fetch_all(ClientName, statement)
 
 
-def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[Row[Any]]:
+def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[KnownClient]:
     """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these
     sessions. One SELECT.
     """
     statement = (
-        select(ClientSession.sid, Client, people.c.sub, people.c.pairwise_secret)
+        select(ClientSession.sid, Client, users.c.sub, users.c.pairwise_secret)
         .join(Client, Client.client_id == ClientSession.client_id)
         .join(sessions, sessions.c.id == ClientSession.session_id)
-        .join(people, people.c.id == sessions.c.user_id)
+        .join(users, users.c.id == sessions.c.user_id)
         .where(sessions.c.user_id == user_id)
         .order_by(ClientSession.created_at, ClientSession.sid)
     )
     if session_ids is not None:
         statement = statement.where(sessions.c.id.in_(session_ids))
-    return list(db.session.execute(statement))
+    return fetch_all(KnownClient, statement)

@@ -3,16 +3,34 @@
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from models import AuthorizationCode, db, table
 from store import sweep
+from store.rows import columns, fetch_one
 
 codes = table(AuthorizationCode)
 
-FIND = select(codes).where(codes.c.code_digest == bindparam("code_digest"))
+
+class CodeRow(NamedTuple):
+    """An authorization code that was not spent yet."""
+
+    code_digest: bytes
+    client_id: str
+    user_id: int
+    redirect_uri: str
+    scope: str
+    code_challenge: str | None
+    auth_time: int
+    acr: str | None
+    sid: str | None
+    sealed_openid: bytes | None
+    expires_at: int
+
+
+FIND = select(*columns(CodeRow, codes)).where(codes.c.code_digest == bindparam("code_digest"))
 CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
 FAILURES = 5  # refused exchanges; the last one burns the code
 BURN = delete(codes).where(codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1)
@@ -20,9 +38,12 @@ COUNT = update(codes).where(codes.c.code_digest == bindparam("digest")).values(f
 sweep_some = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
 
 
-def find(code_digest: bytes) -> Row[Any] | None:
-    """The unspent code, or None. Whose it is, and whether it has expired, is for the caller to see."""
-    return db.session.execute(FIND, {"code_digest": code_digest}).one_or_none()
+def find(code_digest: bytes) -> CodeRow | None:
+    """Return the unspent code, or None. One SELECT.
+
+    The caller checks whose it is, and whether it has expired.
+    """
+    return fetch_one(CodeRow, FIND, {"code_digest": code_digest})
 
 
 def claim(code_digest: bytes) -> bool:
@@ -39,10 +60,10 @@ def count_failure(code_digest: bytes) -> None:
     db.session.execute(COUNT, {"digest": code_digest})
 
 
-def issue(now: int, **values: Any) -> None:
-    """Store a new code and drop a few expired ones."""
+def issue(code: CodeRow, now: int) -> None:
+    """Store a new code, and delete a few expired ones."""
     sweep_some(now)
-    db.session.execute(insert(codes), values)
+    db.session.execute(insert(codes), code._asdict())
 
 
 def users_with_codes(client_id: str) -> list[int]:

@@ -1,12 +1,21 @@
 """Remembered consent: what a person has allowed a client."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from models import Client, Consent, db
 from protocol import scopes
+from store.rows import fetch_all
+
+
+class ConsentRow(NamedTuple):
+    """What a user has allowed a client, and when that last changed."""
+
+    client: Client
+    scope: str
+    granted_at: int
 
 
 def find_scope(user_id: int, client_id: str) -> str | None:
@@ -46,15 +55,15 @@ def remember(user_id: int, client_id: str, scope: str, now: int) -> None:
     )
 
 
-def of_user(user_id: int) -> list[Row[Any]]:
-    """`Client`, `scope` and `granted_at` of each consent of a person, the latest first. One SELECT."""
+def of_user(user_id: int) -> list[ConsentRow]:
+    """Return the consents of a user, the latest first. One SELECT."""
     statement = (
         select(Client, Consent.scope, Consent.granted_at)
         .join(Client, Client.client_id == Consent.client_id)
         .where(Consent.user_id == user_id)
         .order_by(Consent.granted_at.desc(), Consent.client_id)
     )
-    return list(db.session.execute(statement))
+    return fetch_all(ConsentRow, statement)
 
 
 def withdraw(user_id: int, client_id: str) -> bool:

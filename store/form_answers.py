@@ -7,12 +7,13 @@ finds the answer of the other.
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import delete, insert, select
 
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
+from crypto.json_values import JsonObject
 from models import FormAnswer, db
 from store import sweep
 
@@ -21,12 +22,12 @@ sweep_some = sweep.expired(FormAnswer, FormAnswer.form_digest)
 
 
 class StoredAnswer(NamedTuple):
-    answer: dict[str, Any] | None  # None: it has expired
+    answer: JsonObject | None  # None: it has expired
     form_digest: bytes
 
 
 def add(
-    form: str, browser_digest: bytes, answer: dict[str, Any], now: int, expired: StoredAnswer | None = None
+    form: str, browser_digest: bytes, answer: JsonObject, now: int, expired: StoredAnswer | None = None
 ) -> None:
     """Remember the answer to a form in the transaction that did its work; drop a few expired ones.
 

@@ -7,11 +7,10 @@ the number of the attempt decides whose result counts. The newest PER_PERSON of 
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
     CursorResult,
-    Row,
     Select,
     and_,
     bindparam,
@@ -26,8 +25,9 @@ from sqlalchemy import (
 )
 
 from models import Client, LogoutNotice, User, db, table
+from store.rows import columns, fetch_all
 
-notices, clients, people = table(LogoutNotice), table(Client), table(User)
+notices, clients, users = table(LogoutNotice), table(Client), table(User)
 
 PER_PERSON = 100
 WAITING_PER_PERSON = 1_000  # those that are not finished, too: they have a bound as well
@@ -37,6 +37,30 @@ ATTEMPT_SECONDS = 20  # after that an attempt counts as lost; it has 5 s for the
 UNFINISHED = "the attempt was not finished"
 OUTCOME_LENGTH = 100
 NEVER = -1
+
+
+class NoticeRow(NamedTuple):
+    """A notice whose next attempt was claimed; `attempts` counts that one."""
+
+    id: int
+    client_id: str
+    sub: str
+    sid: str
+    attempts: int
+
+
+class ReceiptRow(NamedTuple):
+    """A notice and what became of it, with the name of the client and the address of the user."""
+
+    client_id: str
+    sid: str
+    created_at: int
+    next_attempt_at: int | None
+    attempts: int
+    delivered_at: int | None
+    outcome: str
+    client_name: str
+    email: str | None  # None: the user was removed
 
 
 class Priority(Enum):
@@ -117,7 +141,10 @@ def is_any_due(now: int) -> bool:
 
 # What a claim returns: `attempts` counts the one that begins.
 BEGUN = select(
-    *(column for column in notices.c if column is not notices.c.attempts),
+    notices.c.id,
+    notices.c.client_id,
+    notices.c.sub,
+    notices.c.sid,
     (notices.c.attempts + 1).label("attempts"),
 )
 BEGIN_ATTEMPTS = (
@@ -133,7 +160,7 @@ BEGIN_ATTEMPTS = (
 
 def claim_due(
     now: int, limit: int, lane: Priority | None = None, busy: Collection[str] = ()
-) -> list[Row[Any]]:
+) -> list[NoticeRow]:
     """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
 
     lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts
@@ -148,7 +175,7 @@ def claim_due(
     )
     if lane is not None:
         due = due.where(WITH_PRIORITY[lane])
-    claimed = list(db.session.execute(due))
+    claimed = fetch_all(NoticeRow, due)
     if claimed:
         ids = [notice.id for notice in claimed]
         db.session.execute(BEGIN_ATTEMPTS, {"ids": ids, "lost_at": now + ATTEMPT_SECONDS})
@@ -178,16 +205,16 @@ def record(
 # ---- receipts ----------------------------------------------------------------------------------------------
 
 RECEIPTS = (
-    select(notices, clients.c.client_name, people.c.email)
+    select(*columns(ReceiptRow, notices, clients, users))
     .join(clients, clients.c.client_id == notices.c.client_id)
-    .outerjoin(people, people.c.id == notices.c.user_id)
+    .outerjoin(users, users.c.id == notices.c.user_id)
     .order_by(notices.c.id.desc())
 )
 
 
-def of_user(user_id: int) -> list[Row[Any]]:
-    """The receipts of a person, the newest first, with `client_name` and `email`. One SELECT."""
-    return list(db.session.execute(RECEIPTS.where(notices.c.user_id == user_id).limit(PER_PERSON)))
+def of_user(user_id: int) -> list[ReceiptRow]:
+    """Return the receipts of a user, the newest first. One SELECT."""
+    return fetch_all(ReceiptRow, RECEIPTS.where(notices.c.user_id == user_id).limit(PER_PERSON))
 
 
 def newest_ids(user_id: int, number: int) -> list[int]:
@@ -200,22 +227,22 @@ def newest_ids(user_id: int, number: int) -> list[int]:
     return list(db.session.scalars(newest))
 
 
-def find_recent(ids: Collection[int], since: int) -> list[Row[Any]]:
+def find_recent(ids: Collection[int], since: int) -> list[ReceiptRow]:
     """Those of these receipts that are not older; nothing is asked for none."""
     if not ids:
         return []
-    return list(db.session.execute(RECEIPTS.where(notices.c.id.in_(ids), notices.c.created_at >= since)))
+    return fetch_all(ReceiptRow, RECEIPTS.where(notices.c.id.in_(ids), notices.c.created_at >= since))
 
 
-def all_recent(*, undelivered: bool = False) -> list[Row[Any]]:
+def all_recent(*, undelivered: bool = False) -> list[ReceiptRow]:
     """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what
     waits or was given up.
     """
     statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS
-    return list(db.session.execute(statement.limit(RECENT)))
+    return fetch_all(ReceiptRow, statement.limit(RECENT))
 
 
-def state_of(notice: Row[Any]) -> str:
+def state_of(notice: ReceiptRow) -> str:
     """`delivered`, `waiting` for its next attempt, or `undelivered` for good."""
     if notice.delivered_at is not None:
         return "delivered"

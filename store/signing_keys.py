@@ -1,10 +1,11 @@
 """Signing keys: all of them at once, there are few."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
+from crypto.json_values import JsonObject
 from models import SigningKey, db, table
 from store.rows import columns, fetch_all
 
@@ -17,7 +18,7 @@ class SigningKeyRow(NamedTuple):
     kid: str
     alg: str
     generation: int
-    public_jwk: dict[str, Any]
+    public_jwk: JsonObject
     sealed_private_key: bytes
     created_at: int
     active_from: int

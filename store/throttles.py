@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, select
 
 import store.sweep
+from crypto.json_values import JsonObject
 from database import upsert
 from models import Throttle, db, table
 from protocol.throttle import Bucket
@@ -53,7 +54,7 @@ def claim(bucket: Bucket, now: int) -> int:
     return bucket.seconds_to_wait(empty_at - bucket.drain_seconds, now)
 
 
-def a_drop(bucket: Bucket, now: int) -> dict[str, Any]:
+def a_drop(bucket: Bucket, now: int) -> JsonObject:
     return {"bucket_digest": bucket.digest, "expires_at": now + bucket.drain_seconds}
 
 

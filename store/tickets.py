@@ -5,12 +5,13 @@ The parameters are sealed under the ticket, of which the database has the digest
 """
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
 
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
+from crypto.json_values import JsonObject
 from models import AuthorizationTicket, db
 from protocol import clock
 from store import sweep
@@ -106,7 +107,7 @@ def assign(
     """From now on the request is this session's, when it is this browser's. begins_at: it begins
     anew then.
     """
-    values: dict[str, Any] = {"session_id": session_id}
+    values: JsonObject = {"session_id": session_id}
     if begins_at is not None:
         values["expires_at"] = begins_at + LIFETIME_SECONDS
     statement = update(AuthorizationTicket).where(

@@ -6,37 +6,99 @@ refresh would miss the row that the refresh is about to insert.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, and_, bindparam, case, delete, func, not_, or_, select, update
+from sqlalchemy import and_, bindparam, case, delete, func, not_, or_, select, update
 
+from crypto.json_values import JsonObject
 from models import Client, ClientSession, Token, User, db, table
 from protocol.scopes import OFFLINE_ACCESS, OPENID
+from store.rows import columns, fetch_one
 
-tokens, people, clients = table(Token), table(User), table(Client)
+tokens, users, clients = table(Token), table(User), table(Client)
 
-# The client's columns decide for how long a repeat gets the same pair, whatever was done with it.
-WITH_PERSON = (
-    select(
-        tokens,
-        clients.c.token_endpoint_auth_method,
-        clients.c.refresh_leeway,
-        people.c.sub,
-        people.c.name,
-        people.c.email,
-        people.c.email_verified_at,
-        people.c.claims,
-        people.c.created_at,
-        people.c.updated_at,
-        people.c.disabled_at,
-    )
+
+class FamilyRow(NamedTuple):
+    """The token row of a family: one sign-in of a user at a client, and all its refreshes."""
+
+    id: int
+    client_id: str
+    user_id: int
+    slot: int
+    scope: str
+    access_token_expires_at: int
+    issued_at: int  # microseconds
+    used_at: int | None
+    auth_time: int
+    acr: str | None
+    sid: str | None
+    openid: JsonObject | None
+    family_digest: bytes
+    refresh_token_digest: bytes
+    previous_refresh_token_digest: bytes | None
+    sealed_pair: bytes | None
+    refresh_token_expires_at: int | None
+    family_expires_at: int | None
+    code_digest: bytes | None
+    redirect_uri_digest: bytes | None
+    code_challenge: str | None
+
+
+class TokenRow(NamedTuple):
+    """A token with what is asked of its client, and with its user.
+
+    The columns of the user are None for a client's own token, and where the user was removed.
+    """
+
+    id: int
+    client_id: str
+    user_id: int | None
+    scope: str
+    access_token_scope: str
+    access_token_digest: bytes
+    access_token_expires_at: int
+    issued_at: int  # microseconds
+    used_at: int | None
+    auth_time: int | None
+    acr: str | None
+    openid: JsonObject | None
+    family_digest: bytes | None
+    refresh_token_digest: bytes | None
+    refresh_token_expires_at: int | None
+    token_endpoint_auth_method: str
+    refresh_leeway: int | None
+    sub: str | None
+    name: str | None
+    email: str | None
+    email_verified_at: int | None
+    claims: JsonObject | None
+    created_at: int | None
+    updated_at: int | None
+    disabled_at: int | None
+
+    @property
+    def is_user_gone(self) -> bool:
+        """Whether the token had a user who has been removed or disabled since."""
+        return self.user_id is not None and (self.sub is None or self.disabled_at is not None)
+
+
+class SpentCodeRow(NamedTuple):
+    """What a token row remembers of the authorization code that it was issued for."""
+
+    user_id: int
+    redirect_uri_digest: bytes
+    code_challenge: str | None
+
+
+WITH_USER = (
+    select(*columns(TokenRow, tokens, clients, users))
     .join_from(tokens, clients)
-    .outerjoin(people, people.c.id == tokens.c.user_id)
+    .outerjoin(users, users.c.id == tokens.c.user_id)
 )
-BEARER = WITH_PERSON.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
-FAMILY_AND_PERSON = WITH_PERSON.where(tokens.c.family_digest == bindparam("family_digest"))
-FAMILY = select(tokens).where(tokens.c.family_digest == bindparam("family_digest"))
-OF_CODE = select(tokens.c.user_id, tokens.c.redirect_uri_digest, tokens.c.code_challenge).where(
+BY_ACCESS_TOKEN = WITH_USER.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
+BY_FAMILY = WITH_USER.where(tokens.c.family_digest == bindparam("family_digest"))
+FAMILY = select(*columns(FamilyRow, tokens)).where(tokens.c.family_digest == bindparam("family_digest"))
+OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
     tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
 )
 # The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal
@@ -51,23 +113,27 @@ MARK_USED = (
 )
 
 
-def find_bearer(access_token_digest: bytes) -> Row[Any] | None:
-    """The token and, where it has one, its person."""
-    return db.session.execute(BEARER, {"access_token_digest": access_token_digest}).one_or_none()
+def find_by_access_token(access_token_digest: bytes) -> TokenRow | None:
+    """Return the token and its user, or None. One SELECT."""
+    return fetch_one(TokenRow, BY_ACCESS_TOKEN, {"access_token_digest": access_token_digest})
 
 
-def find_family(family_digest: bytes) -> Row[Any] | None:
-    """The one row of a family: whatever its refresh tokens were, past ones included, they lead here."""
-    return db.session.execute(FAMILY, {"family_digest": family_digest}).one_or_none()
+def find_family(family_digest: bytes) -> FamilyRow | None:
+    """Return the one row of a family, which all its refresh tokens lead to, replaced ones too; or None.
+
+    One SELECT.
+    """
+    return fetch_one(FamilyRow, FAMILY, {"family_digest": family_digest})
 
 
-def find_family_and_person(family_digest: bytes) -> Row[Any] | None:
-    return db.session.execute(FAMILY_AND_PERSON, {"family_digest": family_digest}).one_or_none()
+def find_by_family(family_digest: bytes) -> TokenRow | None:
+    """Return the token of a family and its user, or None. One SELECT."""
+    return fetch_one(TokenRow, BY_FAMILY, {"family_digest": family_digest})
 
 
-def find_of_code(code_digest: bytes, client_id: str) -> Row[Any] | None:
-    """What a spent code left behind, however often it was refreshed since."""
-    return db.session.execute(OF_CODE, {"code_digest": code_digest, "client_id": client_id}).one_or_none()
+def find_of_code(code_digest: bytes, client_id: str) -> SpentCodeRow | None:
+    """Return what the token of a spent code remembers of it; None if the token is gone. One SELECT."""
+    return fetch_one(SpentCodeRow, OF_CODE, {"code_digest": code_digest, "client_id": client_id})
 
 
 def mark_used(token_id: int, now: int, leeway_start: int) -> None:
@@ -86,9 +152,9 @@ def note_presentation(token_id: int, now: int) -> None:
     db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
 
 
-def replace_access_token(token_id: int, **values: Any) -> None:
-    """Another access token in the place of the one that a row holds, which is of no use from then on."""
-    db.session.execute(update(tokens).where(tokens.c.id == token_id).values(values))
+def replace_access_token(token_id: int, **columns: object) -> None:
+    """Replace the access token of a row by another one, with the columns that depend on it."""
+    db.session.execute(update(tokens).where(tokens.c.id == token_id).values(columns))
 
 
 def revoke_family(family_digest: bytes) -> None:

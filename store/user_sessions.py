@@ -10,13 +10,15 @@ more than PER_PERSON.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CursorResult, Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import CursorResult, bindparam, delete, func, insert, or_, select, update
 
 from crypto import credentials
+from crypto.json_values import JsonObject
 from models import User, UserSession, db, table
 from protocol import typed_text
+from store.rows import fetch_all, fetch_one
 
 KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where somebody wants to stay signed in
 UNKEPT_SECONDS = 12 * 3600  # the same where not
@@ -24,6 +26,55 @@ SEEN_SECONDS = 3600  # for so long a use is not written down again
 PER_PERSON = 20  # those that were not used for longest go
 
 sessions = table(UserSession)
+
+
+class LiveSessionRow(NamedTuple):
+    """A session that may be used, and its user."""
+
+    session_digest: bytes
+    session_id: int
+    auth_time: int
+    amr: str
+    is_kept: bool | None
+    last_seen_at: int | None
+    id: int
+    sub: str
+    name: str
+    email: str
+    pairwise_secret: bytes
+
+
+class ExpiredSessionRow(NamedTuple):
+    """The user of a session that has expired, and the device that it was on."""
+
+    user_id: int
+    device_digest: bytes | None
+    email: str
+
+
+class SessionRow(NamedTuple):
+    """A session as its user sees it, without what the cookie could be told by."""
+
+    id: int
+    created_at: int
+    auth_time: int
+    amr: str
+    user_agent: str
+    remote_addr: str
+    is_kept: bool | None
+    expires_at: int
+    last_seen: int
+
+
+class OlderSessionRow(NamedTuple):
+    """A session of a user who begins another."""
+
+    id: int
+    device_digest: bytes | None
+    expires_at: int
+    last_seen: int
+
+
 LAST_SEEN = func.coalesce(sessions.c.last_seen_at, sessions.c.auth_time)
 
 SIGNED_IN = (
@@ -84,7 +135,7 @@ class SignedIn:
         return self.id
 
 
-def from_row(row: Row[Any], cookie_value: str) -> SignedIn:
+def from_row(row: LiveSessionRow, cookie_value: str) -> SignedIn:
     return SignedIn(
         row.id,
         row.sub,
@@ -102,9 +153,8 @@ def from_row(row: Row[Any], cookie_value: str) -> SignedIn:
 
 def find_signed_in(cookie_value: str, now: int) -> SignedIn | None:
     """Who is signed in with this session; None when it has ended or the person is disabled. One SELECT."""
-    row = db.session.execute(
-        FIND, {"session_digest": credentials.digest(cookie_value), "now": now}
-    ).one_or_none()
+    values = {"session_digest": credentials.digest(cookie_value), "now": now}
+    row = fetch_one(LiveSessionRow, FIND, values)
     return None if row is None else from_row(row, cookie_value)
 
 
@@ -116,7 +166,7 @@ def find_among(cookie_values: Sequence[str], session_id: int, now: int) -> Signe
     by_digest = {credentials.digest(value): value for value in cookie_values}
     values = {"session_digests": list(by_digest), "session_id": session_id, "now": now}
     db.session.execute(LOCK_PERSON, {"session_id": session_id})
-    row = db.session.execute(FIND_AND_LOCK, values).one_or_none()
+    row = fetch_one(LiveSessionRow, FIND_AND_LOCK, values)
     return None if row is None else from_row(row, by_digest[row.session_digest])
 
 
@@ -125,7 +175,7 @@ def find_all_signed_in(cookie_values: Sequence[str], now: int) -> list[SignedIn]
     if not cookie_values:
         return []
     by_digest = {credentials.digest(value): value for value in cookie_values}
-    found = db.session.execute(FIND_ALL, {"session_digests": list(by_digest), "now": now})
+    found = fetch_all(LiveSessionRow, FIND_ALL, {"session_digests": list(by_digest), "now": now})
     live = {by_digest[row.session_digest]: row for row in found}
     return [from_row(live[value], value) for value in cookie_values if value in live]
 
@@ -142,7 +192,7 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
         .where(sessions.c.user_id == user_id)
         .order_by(LAST_SEEN.desc(), sessions.c.id.desc())
     )
-    rows = db.session.execute(statement).all()
+    rows = fetch_all(OlderSessionRow, statement)
     of_device = next(
         (row.id for row in rows if device_digest is not None and row.device_digest == device_digest), None
     )
@@ -152,17 +202,17 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
     return of_device, sorted(unused.union(too_many))
 
 
-def find_expired(session_id: int, now: int) -> Row[Any] | None:
+def find_expired(session_id: int, now: int) -> ExpiredSessionRow | None:
     """Whose session that was, and on which device; None while it lives, and when it is gone."""
     statement = (
         select(sessions.c.user_id, sessions.c.device_digest, User.email)
         .join(User, User.id == sessions.c.user_id)
         .where(sessions.c.id == session_id, sessions.c.expires_at <= now)
     )
-    return db.session.execute(statement).one_or_none()
+    return fetch_one(ExpiredSessionRow, statement)
 
 
-def of_user(user_id: int, now: int) -> list[Row[Any]]:
+def of_user(user_id: int, now: int) -> list[SessionRow]:
     """The live sessions of a person as they are shown, without what the cookie could be told by; the last
     used first.
     """
@@ -181,7 +231,7 @@ def of_user(user_id: int, now: int) -> list[Row[Any]]:
         .where(UserSession.user_id == user_id, UserSession.expires_at > now)
         .order_by(LAST_SEEN.desc(), UserSession.id.desc())
     )
-    return list(db.session.execute(statement))
+    return fetch_all(SessionRow, statement)
 
 
 def others_of_user(user_id: int, session_id: int) -> list[int]:
@@ -202,7 +252,7 @@ class SignIn:
     is_kept: bool = False
     device_digest: bytes | None = None
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> JsonObject:
         return {
             "session_digest": credentials.digest(self.cookie_value),
             "auth_time": self.at,

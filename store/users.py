@@ -1,15 +1,37 @@
 """People: found by address or id, added, changed. Addresses are kept in one normal form."""
 
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from crypto import credentials
+from crypto.json_values import JsonObject
 from models import Token, User, UserSession, db, table
 from protocol import clock, typed_text
+from store.rows import columns, fetch_one
 
 users = table(User)
-LOCK = select(users).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True)
+
+
+class UserRow(NamedTuple):
+    """A user whose row is locked."""
+
+    id: int
+    sub: str
+    name: str
+    email: str
+    email_verified_at: int | None
+    claims: JsonObject | None
+    created_at: int
+    updated_at: int | None
+    disabled_at: int | None
+    pairwise_secret: bytes
+    password_hash: str | None
+
+
+LOCK = (
+    select(*columns(UserRow, users)).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True)
+)
 
 
 def normal_email(text: str) -> str | None:
@@ -38,14 +60,14 @@ def find(user_id: int) -> User | None:
     return db.session.get(User, user_id)
 
 
-def lock(user_id: int) -> Row[Any] | None:
+def lock(user_id: int) -> UserRow | None:
     """Lock the user's row until the end of the transaction and return it; None when it is gone or disabled.
 
     Every change to a user's tokens takes this lock first. It makes a queue where the unique key would make
     collisions, and it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets
     foreign-key checks of others pass.
     """
-    user = db.session.execute(LOCK, {"user_id": user_id}).one_or_none()
+    user = fetch_one(UserRow, LOCK, {"user_id": user_id})
     return user if user is not None and user.disabled_at is None else None
 
 

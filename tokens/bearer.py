@@ -1,19 +1,15 @@
-"""`require_oauth`: the check of a bearer token (RFC 6750), for every resource that this server itself
-protects.
+"""`require_oauth`: the check of a bearer token (RFC 6750), for the resources that this server itself has.
 
-One SELECT; on the token's first use one UPDATE more, because a refresh may be repeated only while its
-successor is unused.
+One SELECT, and one UPDATE at the first use of a token: a refresh may be repeated only while the access token
+that it issued is unused.
 """
-
-from typing import Any
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from authlib.oauth2.rfc6749.errors import MissingAuthorizationError, UnsupportedTokenTypeError
 from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
-from flask import Response, abort, json
+from flask import Request, Response, abort, json
 from flask import request as flask_request
-from sqlalchemy import Row
 
 import store.tokens
 from crypto import credentials
@@ -25,37 +21,47 @@ from protocol.refresh import leeway_of
 from services import event_log
 from services.current import settings
 from services.event_log import Reason, set_reason
+from store.tokens import TokenRow
 from unit_of_work import after_rollback
 
 REALM = "ostiary"
 
 
 class BearerToken:
-    """A live access token and its person, with the methods that Authlib asks of it."""
+    """An access token that was presented, and its user, with the methods that Authlib calls."""
 
-    def __init__(self, row: Row[Any]) -> None:
+    def __init__(self, row: TokenRow) -> None:
         self.row = row
 
     def is_expired(self) -> bool:
-        return bool(self.row.access_token_expires_at <= clock.now())
+        """Return whether the life of the access token is over."""
+        return self.row.access_token_expires_at <= clock.now()
 
     def is_revoked(self) -> bool:
-        """A revoked token has no row; one whose person is gone or disabled counts as revoked."""
-        return self.row.user_id is not None and (self.row.sub is None or self.row.disabled_at is not None)
+        """Return whether its user is gone. A token that was revoked has no row, so it never comes here."""
+        return self.row.is_user_gone
 
     def get_scope(self) -> str:
-        return str(self.row.access_token_scope)
+        """Return the scope that the access token was issued for."""
+        return self.row.access_token_scope
 
 
 class Validator(BearerTokenValidator):
+    """Authlib's validator on our table; it writes the reason of a refusal to the log."""
+
     def authenticate_token(self, token_string: str) -> BearerToken | None:
-        row = store.tokens.find_bearer(credentials.digest(token_string))
+        """Return the access token of this text, or None."""
+        row = store.tokens.find_by_access_token(credentials.digest(token_string))
         if row is None:
             return None
         event_log.add_fields(client_id=row.client_id, client_known=True, sub=row.sub)
         return BearerToken(row)
 
-    def validate_token(self, token: BearerToken | None, scopes: Any, request: Any) -> None:
+    def validate_token(self, token: BearerToken | None, scopes: list[str] | None, request: Request) -> None:
+        """Check that the token is good for `scopes`, and record its first use.
+
+        Raises InvalidTokenError or InsufficientScopeError.
+        """
         try:
             super().validate_token(token, scopes, request)
         except InvalidTokenError:
@@ -68,14 +74,16 @@ class Validator(BearerTokenValidator):
 
 
 def why_refused(token: BearerToken | None) -> Reason:
+    """Return the reason that the log has for a token that is not valid."""
     if token is None:
         return Reason.TOKEN_UNKNOWN
     return Reason.TOKEN_EXPIRED if token.is_expired() else Reason.DISABLED
 
 
-def note_use(row: Row[Any]) -> None:
-    """Mark the first use of an access token, also when the request is then refused: whoever sent it has the
-    token.
+def note_use(row: TokenRow) -> None:
+    """Record the first use of an access token, also when the request is then refused.
+
+    Whoever sent it has the token, so the answer of its refresh has arrived. Nothing is sent for later uses.
     """
     if row.used_at is not None:
         return
@@ -93,9 +101,10 @@ class RequireOAuth(ResourceProtector):
         super().__init__()
         self.register_token_validator(Validator(realm=REALM))
 
-    def parse_request_authorization(self, request: Any) -> tuple[Any, str]:
-        """The token of the header (RFC 6750 §2.1) or of the form (§2.2); never of the URL (RFC 9700
-        §4.3.2).
+    def parse_request_authorization(self, request: Request) -> tuple[Validator, str]:
+        """Return the token of the header (RFC 6750 §2.1) or of the form (§2.2), and who validates it.
+
+        Raises InvalidRequestError for a token in the URL (RFC 9700 §4.3.2), and for one that is sent twice.
         """
         sent = flask_request.form.getlist("access_token")
         if "access_token" in flask_request.args:
@@ -104,12 +113,13 @@ class RequireOAuth(ResourceProtector):
             raise InvalidRequestError("send the token once")
         if sent:
             return self.get_token_validator(Validator.TOKEN_TYPE), sent[0]
-        parsed: tuple[Any, str] = super().parse_request_authorization(request)
+        parsed: tuple[Validator, str] = super().parse_request_authorization(request)
         return parsed
 
     def raise_error_response(self, error: OAuth2Error) -> None:
-        """401 or 403 with the challenge of RFC 6750 §3; a request without a token gets no error
-        code (§3.1).
+        """Abort with 401 or 403 and the challenge of RFC 6750 §3.
+
+        For a request without a token the challenge has no error code (§3.1).
         """
         challenge = f'Bearer realm="{REALM}"'
         if isinstance(error, MissingAuthorizationError | UnsupportedTokenTypeError):

@@ -1,16 +1,18 @@
-"""What is signed for clients: ID tokens, as an extension of the grants (OpenID Connect Core §2, §3.1.3.3,
-§12.2), and access tokens that are JWTs (RFC 9068).
+"""Sign ID tokens, as an extension of the grants (OpenID Connect Core §2, §3.1.3.3, §12.2).
 
-An ID token says who signed in, when and how; what the authorization request wanted to know was kept with the
-code, and stays through all refreshes. It is made when the tokens are stored already, so that it can name the
-access token that really goes out.
+An ID token says who signed in, when and how. What the authorization request asked for was stored with the
+code, and stays through all refreshes. The ID token is made after the tokens are stored, so that its `at_hash`
+is that of the access token which really goes out.
 """
 
-from typing import Any
+from authlib.oauth2.rfc6749.grants import BaseGrant
 
+from crypto.json_values import JsonObject
 from models import Client
 from protocol import claims, clock, scopes
 from services.current import keyring, settings
+from services.oauth2 import OAuth2Request, SignIn, TokenResponse
+from store.users import UserRow
 
 DEFAULT_ALG = "RS256"  # OpenID Connect Registration §2
 
@@ -18,29 +20,35 @@ DEFAULT_ALG = "RS256"  # OpenID Connect Registration §2
 class IdToken:
     """Adds `id_token` to the response of a grant whose scope has `openid`."""
 
-    def __call__(self, grant: Any) -> None:
+    def __call__(self, grant: BaseGrant) -> None:
         grant.register_hook("after_create_token_response", self.add_to_response)
 
-    def add_to_response(self, grant: Any, response: tuple[int, dict[str, Any], Any]) -> None:
+    def add_to_response(
+        self, grant: BaseGrant, response: tuple[int, TokenResponse, list[tuple[str, str]]]
+    ) -> None:
+        """Add the ID token to a token response, which Authlib passes with its status and headers."""
         _status, token, _headers = response
         if scopes.OPENID not in scopes.split(token.get("scope")):
             return
-        request = grant.request
-        sign_in = request.authorization_code or request.refresh_token  # both remember it
-        alg = request.client.member("id_token_signed_response_alg", DEFAULT_ALG)
-        members = id_token_claims(request.client, request.user, sign_in, token["access_token"], alg)
+        request: OAuth2Request = grant.request
+        presented = request.authorization_code or request.refresh_token
+        if presented is None or request.user is None:
+            return  # a client's own token has no ID token
+        client = request.client
+        alg = client.member("id_token_signed_response_alg", DEFAULT_ALG)
+        members = id_token_claims(client, request.user, presented.sign_in, token["access_token"], alg)
         token["id_token"] = keyring.sign(members, alg)
 
 
-def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str, alg: str) -> dict[str, Any]:
-    """person: a row of `end_user`. sign_in: `auth_time`, `acr`, `sid` and `openid` as the authorization
-    request left them.
-    """
+def id_token_claims(
+    client: Client, user: UserRow, sign_in: SignIn, access_token: str, alg: str
+) -> JsonObject:
+    """Return the claims of an ID token (OpenID Connect Core §2). alg: of its signature, for `at_hash`."""
     openid = sign_in.openid or {}
     now = clock.now()
     members = {
         "iss": str(settings.issuer),
-        "sub": openid.get("sub", person.sub),
+        "sub": claims.remembered_subject(openid, user.sub),
         "aud": client.client_id,
         "azp": client.client_id,
         "iat": now,
@@ -53,6 +61,6 @@ def id_token_claims(client: Client, person: Any, sign_in: Any, access_token: str
         "at_hash": claims.at_hash(access_token, alg),
     }
     wanted = [name for name in claims.requested(openid, "id_token") if name in claims.PERSON_CLAIMS]
-    return claims.of_person(person, wanted) | {
+    return claims.of_person(user, wanted) | {
         name: value for name, value in members.items() if value is not None
     }

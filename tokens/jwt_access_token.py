@@ -1,28 +1,26 @@
-"""Sign access tokens that are JWTs (RFC 9068), for clients that are registered so."""
-
-from typing import Any
+"""Sign access tokens that are JWTs (RFC 9068), for clients that are registered for them."""
 
 from crypto import credentials
 from models import Client
 from protocol import claims, clock
 from services.current import keyring, settings
+from services.oauth2 import SignIn
+from store.users import UserRow
 from tokens.id_token import DEFAULT_ALG
 
 
 def sign_access_token(
-    client: Client, person: Any, scope: str | None, lifetime: int, sign_in: Any = None
+    client: Client, user: UserRow | None, scope: str | None, lifetime: int, sign_in: SignIn | None = None
 ) -> str:
-    """A JWT access token (RFC 9068 §2.2), for a client that was registered so.
+    """Return an access token as a JWT (RFC 9068 §2.2).
 
-    person, sign_in: None where a machine acts for itself.
-
-    How and when the person signed in is there without `openid` too: a resource server may ask for a newer
-    sign-in (RFC 9470).
-
-    Its audience is this server until clients can name another (RFC 8707): whoever takes it knows the issuer.
+    user, sign_in: None for client credentials. lifetime: seconds.
+    `auth_time` and `acr` are there without the scope `openid` too: a resource server may ask for a newer
+    sign-in (RFC 9470). The audience is this server until clients can name another (RFC 8707): a resource
+    server that takes the token knows the issuer.
     """
     now = clock.now()
-    sub = client.client_id if person is None else claims.subject(client, person.sub, person.pairwise_secret)
+    sub = client.client_id if user is None else claims.subject(client, user.sub, user.pairwise_secret)
     members = {
         "iss": str(settings.issuer),
         "aud": str(settings.issuer),

@@ -26,6 +26,7 @@ from crypto import credentials
 from models import Client
 from protocol import clock, pkce
 from protocol.claims import AMR_PASSWORD
+from store.codes import CodeRow
 from store.user_sessions import SignIn
 from testing.races.result import BrokenPromiseError, ScenarioResult
 from testing.races.workers import Answer, Call, WorkerPool, send
@@ -94,8 +95,7 @@ class Testbed:
         now = clock.now()
         with self.app.app_context(), transaction():
             for code, user_id in zip(codes, user_ids, strict=True):
-                store.codes.issue(
-                    now,
+                row = CodeRow(
                     code_digest=credentials.digest(code),
                     client_id=client_id,
                     user_id=user_id,
@@ -103,8 +103,12 @@ class Testbed:
                     scope="",
                     code_challenge=pkce.s256(self._verifier),
                     auth_time=now,
+                    acr=None,
+                    sid=None,
+                    sealed_openid=None,
                     expires_at=now + CODE_LIFETIME_SECONDS,
                 )
+                store.codes.issue(row, now)
         return codes
 
     def code(self, client_id: str, user_id: int) -> str:

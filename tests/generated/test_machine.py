@@ -1084,9 +1084,7 @@ BROKEN = {
         ),
     ],
     "one session too many": [
-        mutations.Replacement(
-            "my_oauth.py", "current_settings.max_sessions) - 1", "current_settings.max_sessions)"
-        ),
+        mutations.Replacement("my_oauth.py", "settings.max_sessions) - 1", "settings.max_sessions)"),
     ],
 }
 

@@ -1,4 +1,4 @@
-"""The verdict on a presented refresh token: every row of the table in `protocol/refresh.py`, and the edges
+"""What is done with a presented refresh token: every row of the table in `protocol/refresh.py`, and the edges
 between them.
 """
 
@@ -42,8 +42,8 @@ def test_the_current_token_rotates_whenever_it_comes(seconds):
 
 @pytest.mark.parametrize("seconds", [0, 9.9, 10, 3_600, 90_000])
 def test_an_older_token_is_stolen_whenever_it_comes(seconds):
-    assert after(seconds, OLDER) is RefreshDecision.THEFT
-    assert after(seconds, OLDER, used_at=BORN) is RefreshDecision.THEFT
+    assert after(seconds, OLDER) is RefreshDecision.REUSED
+    assert after(seconds, OLDER, used_at=BORN) is RefreshDecision.REUSED
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_an_older_token_is_stolen_whenever_it_comes(seconds):
         (9.999999, None, RefreshDecision.REPEAT),
         (9.999999, BORN + 1, RefreshDecision.REPEAT),
         (10, None, RefreshDecision.LATE_REPEAT),
-        (10, BORN + 1, RefreshDecision.THEFT),
+        (10, BORN + 1, RefreshDecision.REUSED),
         (599, None, RefreshDecision.LATE_REPEAT),
         (600, None, RefreshDecision.REPLACE),
-        (600, BORN + 20, RefreshDecision.THEFT),
+        (600, BORN + 20, RefreshDecision.REUSED),
         (86_399, None, RefreshDecision.REPLACE),
-        (86_400, None, RefreshDecision.THEFT),
+        (86_400, None, RefreshDecision.REUSED),
     ],
 )
 def test_the_token_before(seconds, used_at, verdict):
@@ -66,18 +66,18 @@ def test_the_token_before(seconds, used_at, verdict):
 
 
 def test_without_a_seal_there_is_nothing_to_repeat():
-    assert after(1, PREVIOUS, sealed_pair=None) is RefreshDecision.THEFT
+    assert after(1, PREVIOUS, sealed_pair=None) is RefreshDecision.REUSED
 
 
 def test_strict():
     nothing = timedelta(0)
-    assert after(0, PREVIOUS, nothing, nothing) is RefreshDecision.THEFT
+    assert after(0, PREVIOUS, nothing, nothing) is RefreshDecision.REUSED
     assert after(0, CURRENT, nothing, nothing) is RefreshDecision.ROTATE
 
 
 def test_leeway_alone():
     assert after(9, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.REPEAT
-    assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.THEFT
+    assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.REUSED
 
 
 @pytest.mark.parametrize(

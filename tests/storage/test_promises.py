@@ -566,9 +566,9 @@ class TestComparison:
             a_token(access_token_digest=b"a" * 31 + b"\0"),
             a_token(slot=1, access_token_digest=b"A" * 32),
         )
-        assert store.tokens.find_bearer(b"a" * 31 + b"\0").slot == 0
-        assert store.tokens.find_bearer(b"a" * 32) is None
-        assert store.tokens.find_bearer(b"a" * 31 + b" ") is None
+        assert store.tokens.find_by_access_token(b"a" * 31 + b"\0").access_token_digest == b"a" * 31 + b"\0"
+        assert store.tokens.find_by_access_token(b"a" * 32) is None
+        assert store.tokens.find_by_access_token(b"a" * 31 + b" ") is None
 
 
 class TestValues:
