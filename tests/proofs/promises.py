@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from commands.output import counted
+from commands.formatting import counted
 from tests.crashes.server_kills import RECOVERY_SECONDS, kill_servers
 from tests.crashes.worker_kills import AT_ONCE_SECONDS, SCENES, kill_workers
 from tests.flows.driving import Driver, race_server
