@@ -77,5 +77,5 @@ def hash_new(password: str) -> str:
     """
     if found := find_problem(password):
         raise InvalidInputError([found])
-    with password_hashes.one():
+    with password_hashes.acquire():
         return hash_password(password)

@@ -45,10 +45,11 @@ def test_a_sentence_uses_the_values_of_its_code_and_no_others(code):
 
 
 def test_a_list_is_told_with_commas_and_an_instant_as_a_date():
+    text_of = commands.problem_texts.problem_text
     found = Problem(Code.UNKNOWN_AUTH_METHOD, {"method": "x", "supported": ["a", "b"]}, "clients[0]")
-    assert commands.problem_texts.problem_text(found) == "clients[0]: unknown auth method 'x': use one of a, b"
+    assert text_of(found) == "clients[0]: unknown auth method 'x': use one of a, b"
     two = Problem(Code.TWO_SECRETS_ALREADY, {"client_id": "c", "ends_at": 0})
-    assert "until 1970-01-01T00:00:00Z: end it" in commands.problem_texts.problem_text(two)
+    assert "until 1970-01-01T00:00:00Z: end it" in text_of(two)
 
 
 def test_what_a_form_shows_stands_at_the_field_that_it_is_about():
