@@ -8,12 +8,20 @@
     FetchError                   a client's document or address could not be used
         FetchBusyError           ... because too many threads wait for the network; 503
     InvalidJwtError              a token is malformed, or no known key has signed it
+    ServiceError                 a service refused a change; commands exit 1, pages show the form again
+        InvalidInputError        ... because what was given breaks rules
+        NotFoundError            ... because there is no such client, user or scope
+        ConflictError            ... because of what is stored already
     ValueError
         BlockedUrlError          this server does not call that address
 
 Refusals of OAuth requests are Authlib's `OAuth2Error` and its subclasses; those of client authentication are
 in `client_auth/errors.py`.
 """
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
 from click import ClickException
 
@@ -61,3 +69,34 @@ class BlockedUrlError(ValueError):
 
 class InvalidJwtError(Exception):
     """A token is refused. The text is fixed words for the log: it never quotes the token."""
+
+
+class Problem(NamedTuple):
+    """One rule that a change would break.
+
+    The codes are in `services/problems.py`. The sentences are where they are shown.
+    """
+
+    code: StrEnum
+    values: Mapping[str, object] = {}
+    path: str = ""  # where in the input it is, when the input has several parts
+
+
+class ServiceError(Exception):
+    """A service refused a change. `problems` has every reason; the transaction has to be undone."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        super().__init__(", ".join(problem.code for problem in problems))
+
+
+class InvalidInputError(ServiceError):
+    """What was given breaks rules."""
+
+
+class NotFoundError(ServiceError):
+    """There is no such client, user or scope."""
+
+
+class ConflictError(ServiceError):
+    """What was asked for does not fit what is stored already."""

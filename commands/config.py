@@ -20,13 +20,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 import database
 import store.schema
 from commands import sealed
+from commands.formatting import details
 from commands.output import (
     HIDDEN,
     IS_MYSQL,
     NOT_MIGRATED,
     Result,
     database_problem,
-    details,
     json_option,
     show,
     without_password,

@@ -12,7 +12,8 @@ import click
 import store.clients
 import store.signing_keys
 from commands import sealed
-from commands.output import CommandError, CommandGroup, Result, counted, iso, table
+from commands.formatting import counted, iso, table
+from commands.output import CommandError, CommandGroup, Result
 from crypto import key_schedule
 from crypto.jwt import SIGNING
 from crypto.key_schedule import DueKey

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 import store.logout_notices
-from commands.lookup import find_user
-from commands.output import CommandGroup, Result, table
+from commands.formatting import table
+from commands.output import CommandGroup, Result
+from services import users
 from store.logout_notices import ReceiptRow
 
 notices = CommandGroup("logout-notices", help="Notices of logout, and whether clients took them.")
@@ -35,7 +36,7 @@ def list_(email: str | None, undelivered: bool) -> Result:
     if email is None:
         found = store.logout_notices.all_recent(undelivered=undelivered)
     else:
-        of_user = store.logout_notices.of_user(find_user(email).id)
+        of_user = store.logout_notices.of_user(users.find(email).id)
         found = [notice for notice in of_user if notice.delivered_at is None or not undelivered]
     shown = [public_members(notice) for notice in found]
     return Result(shown, table(shown, COLUMNS))

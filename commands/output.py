@@ -1,15 +1,15 @@
 """How every command runs and what it says: one transaction on a migrated database, and an answer after its
 commit.
 
-Enters: a function that returns an `Answer` or raises `Refused`. Leaves: text or JSON on stdout, messages on
-stderr, exit code. A command that lost a race to a request is run again, as `unit_of_work.run_in_transaction`
-does it: nothing was printed before the commit.
+Enters: a function that returns a `Result`, or raises `CommandError` or a service's refusal. Leaves: text or
+JSON on stdout, messages on stderr, exit code. A command that lost a race to a request is run again, as
+`unit_of_work.run_in_transaction` does it: nothing was printed before the commit.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
@@ -22,13 +22,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
 import store.schema
+from commands.problem_texts import problem_texts
 from database import describe, is_unavailable, lost_a_race
-from errors import StorageBusyError
-from protocol import typed_text
+from errors import ConflictError, InvalidInputError, ServiceError, StorageBusyError
 from services.current import issuer, settings, state_of
 from unit_of_work import ATTEMPTS, transaction
 
-INSTANTS = ("_at", "_from", "_until")  # how the names of members end that are epoch seconds
 HIDDEN = "hidden"
 MIGRATE = ".venv/bin/flask db upgrade"
 NOT_MIGRATED = f"the database is not migrated: run `{MIGRATE}` first"
@@ -37,7 +36,7 @@ IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL n
 
 
 class CommandError(click.ClickException):
-    """The command was understood and not carried out; nothing was stored. Exit code 1."""
+    """Say that the command was understood and not carried out; nothing was stored. Exit code 1."""
 
     def __init__(self, *problems: str) -> None:
         several = "\n".join(["nothing was stored:", *(f"  - {problem}" for problem in problems)])
@@ -45,7 +44,7 @@ class CommandError(click.ClickException):
 
 
 def apply_migrations() -> None:
-    """What `flask db upgrade` does. Raises Refused where the database cannot be reached."""
+    """Migrate the database, as `flask db upgrade` does. Raise CommandError where it cannot be reached."""
     try:
         flask_migrate.upgrade()
     except DBAPIError as error:
@@ -54,11 +53,26 @@ def apply_migrations() -> None:
         raise CommandError(busy_problem(error)) from None
 
 
+@contextmanager
+def refuse_with(problems: list[str]) -> Iterator[None]:
+    """Raise CommandError for wrong arguments, together with all that a service finds wrong in the block."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise CommandError(*problems, *problem_texts(error.problems)) from None
+    except ConflictError:
+        if problems:
+            raise CommandError(*problems) from None
+        raise
+    if problems:
+        raise CommandError(*problems)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command has to say once its transaction is committed."""
 
-    data: Any  # what --json prints
+    data: object  # what --json prints
     text: str = ""  # what stdout gets without --json
     messages: tuple[str, ...] = ()  # for stderr, either way
 
@@ -94,9 +108,9 @@ json_option = click.option(
 
 
 def run_command(command: Callable[[], Result]) -> Result:
-    """Run a command as one transaction and return its answer, committed.
+    """Run a command as one transaction and return its result, committed.
 
-    Raises Refused, also for a database that is away.
+    Raise CommandError, also for what a service refuses, and for a database that is away.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -106,6 +120,8 @@ def run_command(command: Callable[[], Result]) -> Result:
                 if not store.schema.is_migrated():
                     raise CommandError(NOT_MIGRATED)
                 return command()
+        except ServiceError as error:
+            raise CommandError(*problem_texts(error.problems)) from None
         except DBAPIError as error:
             if attempt == ATTEMPTS or not lost_a_race(error):
                 raise CommandError(database_problem(error)) from None
@@ -154,51 +170,3 @@ def without_password(database_url: str) -> str:
     url = make_url(database_url)
     query = {name: HIDDEN if "pass" in name.lower() else value for name, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)
-
-
-def refuse_if_any(problems: Iterable[str]) -> None:
-    """Raise Refused with all of them together."""
-    if found := list(problems):
-        raise CommandError(*found)
-
-
-def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """One line a row under a line of headings, aligned."""
-    names = list(columns)
-    lines = [
-        [name.upper() for name in names],
-        *([in_words(name, row.get(name)) for name in names] for row in rows),
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def details(row: Mapping[str, Any]) -> str:
-    """One line a member, aligned."""
-    width = max(map(len, row))
-    return "\n".join(f"{name.ljust(width)}  {in_words(name, value)}" for name, value in row.items())
-
-
-def in_words(name: str, value: Any) -> str:
-    """A value as people read it. What would move a terminal's cursor becomes a question mark."""
-    if value is None or value == "" or value == []:
-        text = "-"
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif isinstance(value, int) and value and name.endswith(INSTANTS):
-        text = iso(value)
-    elif isinstance(value, list) and all(isinstance(item, str) for item in value):
-        text = " ".join(value)
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
-    return typed_text.printable(text)
-
-
-def iso(instant: int) -> str:
-    """Epoch seconds as `2026-01-31T12:00:00Z`."""
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def counted(number: int, thing: str) -> str:
-    """`1 token`, `2 tokens`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -16,17 +16,16 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 import database
+from commands.formatting import counted, table
 from commands.output import (
     IS_MYSQL,
     NOT_MIGRATED,
     CommandError,
     Result,
     busy_problem,
-    counted,
     database_problem,
     json_option,
     show,
-    table,
 )
 from errors import StorageBusyError
 from services.current import settings

@@ -12,7 +12,7 @@ from functools import partial
 
 import store.clients
 import store.signing_keys
-from commands.output import counted
+from commands.formatting import counted
 from crypto.encryption import Cipher
 from protocol import clock
 from services.current import keyring

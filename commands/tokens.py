@@ -4,10 +4,9 @@
 
 import click
 
-import store.codes
-import store.tokens
-from commands.lookup import find_client, lock_user, lock_users_of
-from commands.output import CommandGroup, Result, counted
+from commands.formatting import counted
+from commands.output import CommandGroup, Result
+from services import tokens as service
 
 tokens = CommandGroup("tokens", help="Live tokens.")
 
@@ -19,17 +18,12 @@ tokens = CommandGroup("tokens", help="Live tokens.")
 )
 def revoke(email: str | None, client_id: str | None) -> Result:
     """End tokens and pending codes: of a person, of a client, or of a person at a client."""
-    if email is None and client_id is None:
-        raise click.UsageError("Give --user, --client or both.")
-    if client_id is not None:
-        client_id = find_client(client_id).client_id
+    revoked = None
     if email is not None:
-        user_id = lock_user(email).id
-        codes = store.codes.delete_pending(user_id, client_id)
-        ended = store.tokens.revoke_of_user(user_id, client_id)
+        revoked = service.revoke_of_user(email, client_id)
     elif client_id is not None:
-        lock_users_of(client_id)
-        codes = store.codes.delete_pending(client_id=client_id)
-        ended = store.tokens.revoke_of_client(client_id)
-    message = f"Ended: {counted(codes, 'code')}, {counted(ended, 'token')}."
-    return Result({"codes": codes, "tokens": ended}, messages=(message,))
+        revoked = service.revoke_of_client(client_id)
+    if revoked is None:
+        raise click.UsageError("Give --user, --client or both.")
+    message = f"Ended: {counted(revoked.codes, 'code')}, {counted(revoked.tokens, 'token')}."
+    return Result(revoked._asdict(), messages=(message,))

@@ -20,6 +20,7 @@ from middleware import forms
 from pages.account import for_signed_in, show
 from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
 from pages.login import check_password
+from pages.problem_texts import problem_text
 from services import passwords, throttling
 from services.current import password_hashes
 from services.event_log import Event, Reason, set_reason, write
@@ -69,7 +70,8 @@ def password(person: SignedIn) -> ResponseReturnValue:
 def find_problem(present: str, new: str) -> str | None:
     if passwords.normal(new) == passwords.normal(present):
         return "This is the same password again. Choose another one."
-    return passwords.find_problem(new)
+    problem = passwords.find_problem(new)
+    return problem_text(problem) if problem else None
 
 
 def hash_new(new: str) -> str:

@@ -14,6 +14,7 @@ import store.users
 from middleware import forms
 from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
 from pages.navigation import find_lost_request, find_pending, next_path, pending_ticket
+from pages.problem_texts import problem_text
 from protocol import typed_text
 from services import passwords, throttling
 from services.current import password_hashes, settings
@@ -81,7 +82,7 @@ def find_problems(form: SignUpForm) -> dict[str, str]:
     if store.users.normal_email(form.email.data or "") is None:
         problems["email"] = "This does not look like an email address."
     if problem := passwords.find_problem(form.password.data or ""):
-        problems["password"] = problem
+        problems["password"] = problem_text(problem)
     return problems
 
 

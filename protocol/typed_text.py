@@ -24,6 +24,8 @@ import idna
 
 NAME_LENGTH = 200
 ADDRESS_LENGTH = 254  # octets (RFC 5321 §4.5.3.1.3, without the angle brackets)
+# A `client_id` or `sub` that somebody chose: the same text in a URL, a Basic header and a command line.
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
 MOST_TO_ONE = 4  # so many characters may become one: a Greek letter with three marks
 
 # C0, DEL, C1; line and paragraph separator; embeddings, overrides and isolates (UAX #9 §2.1 to §2.5);

@@ -7,7 +7,10 @@ are of what was typed; so what is typed in another form is checked in both, what
 """
 
 import crypto.passwords
+from errors import InvalidInputError, Problem
 from protocol import typed_text
+from services.current import password_hashes
+from services.problems import Code, problem
 
 MINIMUM_LENGTH = 12
 MAXIMUM_LENGTH = 1_024
@@ -55,16 +58,24 @@ def normal(password: str) -> str:
     return typed_text.password(password, MAXIMUM_LENGTH)
 
 
-def find_problem(password: str) -> str | None:
-    """Why this may not become a password, in words for the person, or None.
-
-    It is measured in the form that is hashed.
-    """
+def find_problem(password: str) -> Problem | None:
+    """Return why this may not become a password, or None. It is measured in the form that is hashed."""
     length = len(normal(password))
     if length < MINIMUM_LENGTH:
-        return f"Use at least {MINIMUM_LENGTH} characters."
+        return problem(Code.PASSWORD_TOO_SHORT, minimum=MINIMUM_LENGTH)
     if length > MAXIMUM_LENGTH:
-        return f"Use at most {MAXIMUM_LENGTH:,} characters."
+        return problem(Code.PASSWORD_TOO_LONG, maximum=MAXIMUM_LENGTH)
     if typed_text.refused_in(password):
-        return "Leave out control characters, and those that turn the direction of writing."
+        return problem(Code.PASSWORD_CHARACTERS)
     return None
+
+
+def hash_new(password: str) -> str:
+    """Return the hash of a new password: slow, so before any lock.
+
+    Raise InvalidInputError where it breaks the rules, and TooManyHashesError.
+    """
+    if found := find_problem(password):
+        raise InvalidInputError([found])
+    with password_hashes.acquire():
+        return hash_password(password)

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import func, select
 
 from app import create_app
-from commands.registration import find_problems
 from config import Settings
 from models import Client, ClientOrigin, User, db
 from services import passwords
+from services.client_rules import find_problems
 from store import demo
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_user
 from tests.live import LiveServer

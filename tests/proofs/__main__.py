@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from sqlalchemy import create_engine, make_url
 
 import database
-from commands.output import counted, table
+from commands.formatting import counted, table
 from database.checks import dotted
 from tests.crashes.server_kills import DATABASES
 from tests.live import ENGINES, MariaDB

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from protocol import parameters, typed_text
 from services import passwords
+from services.problems import Code, problem
 
 PERSIAN = "علی\u200cرضا"
 SINHALA = "ශ්\u200dරී"
@@ -197,10 +198,11 @@ def test_a_password_is_the_same_on_every_keyboard():
 
 
 def test_a_password_is_measured_in_the_form_that_is_hashed():
-    assert passwords.find_problem("e\u0301" * 11) == "Use at least 12 characters."
+    assert passwords.find_problem("e\u0301" * 11) == problem(Code.PASSWORD_TOO_SHORT, minimum=12)
     assert passwords.find_problem("e\u0301" * 12) is None
     assert passwords.find_problem(unicodedata.normalize("NFD", "ế") * 1_024) is None
-    assert passwords.find_problem("\u0958" * 513) == "Use at most 1,024 characters."  # becomes two
+    # becomes two
+    assert passwords.find_problem("\u0958" * 513) == problem(Code.PASSWORD_TOO_LONG, maximum=1_024)
     # of a time when it was one
     assert passwords.is_right("\u0958" * 513, passwords.hash_password("\u0958" * 513))
     assert passwords.forms("\u0958" * 1_025) == passwords.forms("x" * 5_000) == [""]
