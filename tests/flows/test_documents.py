@@ -144,3 +144,10 @@ def test_the_index_lists_every_document_once():
     listed = [Path(os.path.normpath(INDEX.parent / path)) for path, _anchor in links_of(INDEX)]
     assert sorted(listed) == sorted(set(DOCUMENTS) - {INDEX})
     assert re.findall(r"^## (.*)$", INDEX.read_text(), re.MULTILINE) == KINDS
+
+
+def test_the_index_has_the_titles_of_the_decisions():
+    text = " ".join(INDEX.read_text().split())
+    for decision in sorted(PROJECT.glob("docs/adr/*.md")):
+        number, title = re.match(r"# (\d+)\. (.*)\n", decision.read_text()).groups()
+        assert f"- [{number}](adr/{decision.name}): {title}." in text
