@@ -22,4 +22,8 @@ def build(redirect_uri: str, answer: list[tuple[str, str]], response_mode: str, 
         page = render_template("form_post.html", action=redirect_uri, answer=answer, host=host)
         return 200, page, {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store"}
     # 303, so that a browser never sends the consent form on (RFC 9700 §4.12).
-    return 303, "", {"Location": redirect_uris.with_answer(redirect_uri, answer), "Cache-Control": "no-store"}
+    return (
+        303,
+        "",
+        {"Location": redirect_uris.add_response(redirect_uri, answer), "Cache-Control": "no-store"},
+    )

@@ -1,7 +1,7 @@
 """`--set MEMBER=JSON`: registration members of clients, claims of people.
 
 Enters: the texts of the option. Leaves: the members, and what is wrong with how they are written. What their
-values may be is in `protocol/client_metadata.py` and `protocol/person_claims.py`.
+values may be is in `protocol/client_metadata.py` and `protocol/user_claims.py`.
 """
 
 import json

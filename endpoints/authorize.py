@@ -26,7 +26,7 @@ from middleware.form_requests import redirect_to_get, sent_pairs
 from models import Client
 from protocol import clock, redirect_uris, request_object
 from protocol.authentication_request import with_defaults
-from protocol.parameters import check_parameters, known, sound
+from protocol.parameters import check_parameters, select_known, select_well_formed
 from services import browser_ids
 from services.current import issuer, server
 from services.event_log import Reason, set_client, set_reason
@@ -81,7 +81,7 @@ def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
     kept = find_kept(ticket) if ticket else None
     if ticket and kept is None:
         return no_such_request(client_id)
-    parameters = kept.parameters if kept is not None else known(request.args.items())
+    parameters = kept.parameters if kept is not None else select_known(request.args.items())
     client = find_client(parameters)
     if client is None:
         set_reason(Reason.UNKNOWN_CLIENT)
@@ -92,7 +92,7 @@ def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
             parameters = with_defaults(parameters, client)
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
-        return refuse_authorization(error, request_object.for_the_answer(parameters))
+        return refuse_authorization(error, request_object.with_response_parameters(parameters))
     try:
         return Interaction(grant, parameters, ticket, kept).go_on()
     except RequestGoneError:
@@ -158,11 +158,11 @@ def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseR
 
     The client hears of it all the same, where what says which client, and where, is right.
     """
-    parameters = sound(pairs)
+    parameters = select_well_formed(pairs)
     client = find_client(parameters)
     if client is not None:
-        request_object.address_error(error, parameters, client)
-    return refuse_authorization(error, request_object.for_the_answer(parameters))
+        request_object.set_redirect(error, parameters, client)
+    return refuse_authorization(error, request_object.with_response_parameters(parameters))
 
 
 def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:

@@ -176,7 +176,7 @@ def back(wish: LogoutRequest) -> ResponseReturnValue:
         return redirect(url_for("login.logout"), 303)
     answer = [("state", wish.state)] if wish.state else []
     return redirect(
-        redirect_uris.with_answer(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303
+        redirect_uris.add_response(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303
     )
 
 

@@ -37,7 +37,7 @@ SIGNED = "application/token-introspection+jwt"
 
 
 class IntrospectionEndpoint(Rfc7662):
-    CLIENT_AUTH_METHODS = auth_methods.WITH_A_PROOF
+    CLIENT_AUTH_METHODS = auth_methods.CONFIDENTIAL
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""

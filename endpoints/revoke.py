@@ -34,7 +34,7 @@ blueprint = Endpoint(__name__, policy)
 
 
 class RevocationEndpoint(Rfc7009):
-    CLIENT_AUTH_METHODS = auth_methods.ANY
+    CLIENT_AUTH_METHODS = auth_methods.ALL
 
     def check_params(self, request: Any, client: Any) -> None:
         """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""

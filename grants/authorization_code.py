@@ -51,7 +51,7 @@ class UnsupportedResponseType(UnsupportedResponseTypeError):
 class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
     """Authlib's grant on our tables, with the rules of OAuth 2.1."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ALL
 
     request: OAuth2Request
     server: Server
@@ -111,7 +111,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         if scopes.OPENID not in asked:
             return scopes.join(asked)
         return scopes.join(
-            tuple(dict.fromkeys([*asked, *claims.scopes_of_wishes(self.authentication.claims)]))
+            tuple(dict.fromkeys([*asked, *claims.scopes_of_request(self.authentication.claims)]))
         )
 
     def create_authorization_response(

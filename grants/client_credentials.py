@@ -16,7 +16,7 @@ from services.oauth2 import OAuth2Request, TokenResponse
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
     """Authlib's grant with our rules for scopes."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.WITH_A_PROOF
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.CONFIDENTIAL
 
     request: OAuth2Request
     client: Client
@@ -27,11 +27,11 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
         Raises InvalidScopeError.
         """
         requested = scopes.split(self.request.payload.scope)
-        if scopes.NEED_A_PERSON & set(requested):
+        if scopes.REQUIRE_USER & set(requested):
             raise InvalidScopeError("this scope needs a person")
         if self.client.get_allowed_scope(scopes.join(requested)) is None:
             raise InvalidScopeError("the client is not registered for this scope")
-        registered = [name for name in scopes.split(self.client.scope) if name not in scopes.NEED_A_PERSON]
+        registered = [name for name in scopes.split(self.client.scope) if name not in scopes.REQUIRE_USER]
         self.request.scope = scopes.join(requested or registered)
 
     def generate_token(self, **options: Any) -> TokenResponse:

@@ -21,7 +21,7 @@ from unit_of_work import after_rollback
 class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
     """Authlib's grant on our tables. Its methods stand in the order in which Authlib calls them."""
 
-    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ANY
+    TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.ALL
 
     request: OAuth2Request
     server: Server

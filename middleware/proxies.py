@@ -78,11 +78,11 @@ class HostNormalizer:
         self.app = app
         self.own = own
         self.scheme = scheme
-        self.normal = authority.normal(own, scheme)
+        self.normal = authority.normalize(own, scheme)
 
     def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
         host = environ.get("HTTP_HOST", "")
-        environ[FOREIGN_HOST] = host != self.own and authority.normal(host, self.scheme) != self.normal
+        environ[FOREIGN_HOST] = host != self.own and authority.normalize(host, self.scheme) != self.normal
         environ["HTTP_HOST"] = self.own
         return self.app(environ, start_response)  # type: ignore[operator]
 

@@ -1,25 +1,24 @@
-"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1), read and checked before
-anybody is asked.
+"""What an authorization request asks of the sign-in (OpenID Connect Core §3.1.2.1).
 
-Enters: the parameters of the request and the client's registration, which decides what they leave out.
-Leaves: one `AuthenticationRequest`, or an error with its registered code. What has to happen next, given who
-is signed in, is decided in `authorization/interaction.py`.
+Enters: the parameters of the request, and the client's registration, which has values for what they leave
+out. Leaves: one `AuthenticationRequest`, or an error with its registered code. `authorization/interaction.py`
+decides which page comes next. Sections without another name are those of OpenID Connect Core.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth2Error
 
 from crypto.json_values import JsonObject
 from protocol import claims
+from protocol.client import Client
 
 PROMPTS = ("none", "login", "consent", "select_account", "create")
 DISPLAYS = ("page", "popup", "touch", "wap")
 RESPONSE_MODES = ("query", "form_post")
 MAXIMUM_AGE = 2**31 - 1
-# of our own, beside the parameters of a request that is kept: by whose `sub` the client knows people
+# A parameter of our own in requests that are kept: the sector of the client when the request came.
 SECTOR = "sector"
 
 
@@ -27,15 +26,17 @@ class UnmetAuthenticationRequirementsError(OAuth2Error):
     """OpenID Connect Core Error Code unmet_authentication_requirements 1.0."""
 
     error = "unmet_authentication_requirements"
-    description = "the person cannot be signed in the way that the request insists on"
+    description = "the user cannot be signed in the way that the request insists on"
 
 
 @dataclass(frozen=True)
 class AuthenticationRequest:
+    """The parameters of an authorization request that are about the sign-in."""
+
     prompt: frozenset[str]
     max_age: int | None  # seconds; 0 asks for a sign-in now (§3.1.2.1)
     acr_values: tuple[str, ...]
-    claims: JsonObject  # as `claims.parse_parameter` gives them
+    claims: JsonObject  # the claims request, as `claims.parse_parameter` returns it
     login_hint: str | None
     id_token_hint: str | None
     response_mode: str
@@ -43,43 +44,38 @@ class AuthenticationRequest:
 
     @property
     def may_ask(self) -> bool:
+        """Return whether a page may be shown to the user (§3.1.2.1, prompt)."""
         return "none" not in self.prompt
 
     def is_old(self, auth_time: int, now: int) -> bool:
-        """Whether a sign-in is older than `max_age` allows.
-
-        One of this very second is older than 0 seconds too.
-        """
+        """Return whether a sign-in is older than `max_age` allows. For 0 every sign-in is too old."""
         return self.max_age is not None and (self.max_age == 0 or now - auth_time > self.max_age)
 
     def is_acr_unmet(self, supported: Collection[str]) -> bool:
-        """Whether an essential `acr` is asked for in none of the values that there are (§5.5.1.1)."""
-        for member in ("id_token", "userinfo"):
-            wish = self.claims.get(member, {}).get("acr")
-            acrs = claims.wanted_values(wish)
-            if claims.is_essential(wish) and acrs and not any(acr in supported for acr in acrs):
+        """Return whether an essential `acr` names none of the values that this server has (§5.5.1.1)."""
+        for member in claims.REQUEST_MEMBERS:
+            individual = self.claims.get(member, {}).get("acr")
+            acrs = claims.wanted_values(individual)
+            if claims.is_essential(individual) and acrs and not any(acr in supported for acr in acrs):
                 return True
         return False
 
     def subs(self) -> list[str] | None:
-        """The subjects that the client named by the `claims` parameter, those of both members; None where
-        anybody will do.
-        """
+        """Return the `sub` values that both members of the claims request allow; None for any user."""
         named: list[str] | None = None
-        for member in ("id_token", "userinfo"):
+        for member in claims.REQUEST_MEMBERS:
             wanted = claims.wanted_values(self.claims.get(member, {}).get("sub"))
             if wanted:
                 named = [sub for sub in wanted if isinstance(sub, str) and (named is None or sub in named)]
         return named
 
 
-def with_defaults(parameters: dict[str, str], client: Any) -> dict[str, str]:
-    """The request with all that it leaves to the client's registration, and without what that does not let it
-    ask for.
+def with_defaults(parameters: dict[str, str], client: Client) -> dict[str, str]:
+    """Return the request's parameters, completed by the registration and limited to what it allows.
 
-    Decided once, before anything is kept or shown: what is shown is what is granted, whatever becomes of the
-    registration meanwhile. What the client has lost by then is refused, what it has won needs another
-    request.
+    This is done once, before a page is shown, so that the user allows what the page says. If the registration
+    changes before the answer, `check_still_registered` refuses what it no longer allows; what it allows now
+    needs another request.
     """
     decided = {"scope": client.scope, SECTOR: claims.sector(client)}
     if (redirect_uri := client.get_default_redirect_uri()) is not None:
@@ -94,30 +90,30 @@ def with_defaults(parameters: dict[str, str], client: Any) -> dict[str, str]:
     return decided
 
 
-def without_unregistered_claims(text: str, client: Any) -> str:
-    """A claim by itself is no way around the scopes that a client is registered for."""
+def without_unregistered_claims(text: str, client: Client) -> str:
+    """Return a `claims` parameter without claims of scopes that the client is not registered for."""
     try:
-        wishes = claims.parse_parameter(text)
+        claims_request = claims.parse_parameter(text)
     except InvalidRequestError:
         return text  # `parse` refuses it
-    allowed = claims.wishes_of_registration(wishes, client)
-    return text if allowed == wishes else claims.as_text(allowed)
+    allowed = claims.drop_unregistered(claims_request, client)
+    return text if allowed == claims_request else claims.serialize(allowed)
 
 
-def check_still_registered(parameters: dict[str, str], asked: AuthenticationRequest, client: Any) -> None:
-    """For a request that was kept: raises OAuth2Error where the registration no longer lets the client have
-    what was decided.
-    """
-    if claims.unregistered_scopes(asked.claims, client):
+def check_still_registered(
+    parameters: dict[str, str], authentication: AuthenticationRequest, client: Client
+) -> None:
+    """Raise OAuth2Error where the registration no longer allows what a kept request asks for."""
+    if claims.unregistered_scopes(authentication.claims, client):
         raise InvalidScopeError("the client is no longer registered for a claim that was asked for")
     if parameters.get(SECTOR, claims.sector(client)) != claims.sector(client):
         raise InvalidRequestError("the client is registered for other subject identifiers by now")
 
 
 def parse(parameters: dict[str, str]) -> AuthenticationRequest:
-    """Raises InvalidRequestError.
+    """Return what the parameters ask of the sign-in. Raises InvalidRequestError.
 
-    What a registration has for the request to leave out was filled in before.
+    `with_defaults` has completed the parameters before.
     """
     prompt = frozenset(parameters.get("prompt", "").split())
     if not prompt <= set(PROMPTS):
@@ -143,6 +139,7 @@ def parse(parameters: dict[str, str]) -> AuthenticationRequest:
 
 
 def parse_max_age(text: str | None) -> int | None:
+    """Return the seconds of a `max_age`, or None. Raises InvalidRequestError."""
     if text is None:
         return None
     if not text.isdecimal() or not text.isascii() or int(text[:12]) > MAXIMUM_AGE:

@@ -1,9 +1,9 @@
-"""Whether a Host header names a given authority, in any of the spellings that the RFCs call the same one.
+"""The normal form of an authority, such as a Host header has it: host and port.
 
-Letter case, a port that is the scheme's default or empty (RFC 9110 §4.2.3, RFC 3986 §6.2.3), and
-percent-encoded characters that need no encoding (RFC 3986 §6.2.2.2) make no difference, nor do the several
-texts of one IPv6 address (RFC 5952). A dot at the end does, and so does whatever is no `uri-host [":" port]`
-(RFC 9110 §7.2).
+These make no difference: letter case, a port that is empty or the scheme's default (RFC 9110 §4.2.3, RFC 3986
+§6.2.3), percent-encoded characters that need no encoding (RFC 3986 §6.2.2.2), and the several texts of one
+IPv6 address (RFC 5952). A dot at the end makes a difference. Text that is no `uri-host [":" port]` (RFC 9110
+§7.2) has no normal form.
 """
 
 import ipaddress
@@ -15,17 +15,15 @@ AUTHORITY = re.compile(
 )
 ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
-MAXIMUM_LENGTH = 1_000  # every character of the longest name encoded, and a port
+MAXIMUM_LENGTH = 1_000  # the longest name with every character encoded, and a port
 
 
-def normal(authority: str, scheme: str) -> tuple[str, int] | None:
-    """Host and port in the one spelling that equal ones share; None for what is no authority without a user
-    name.
-    """
+def normalize(authority: str, scheme: str) -> tuple[str, int] | None:
+    """Return host and port in their normal form; None for text that is no authority, or has a user name."""
     parts = AUTHORITY.fullmatch(authority) if len(authority) <= MAXIMUM_LENGTH else None
     if parts is None:
         return None
-    host = ENCODED.sub(decoded, parts["host"]).lower()
+    host = ENCODED.sub(decode_unreserved, parts["host"]).lower()
     if host.startswith("["):
         try:
             host = ipaddress.IPv6Address(host[1:-1]).compressed
@@ -34,7 +32,7 @@ def normal(authority: str, scheme: str) -> tuple[str, int] | None:
     return host, int(parts["port"] or DEFAULT_PORTS[scheme])
 
 
-def decoded(encoded: re.Match[str]) -> str:
-    """The character itself where it is unreserved; else its encoding stays."""
+def decode_unreserved(encoded: re.Match[str]) -> str:
+    """Return an encoded character itself where it is unreserved (RFC 3986 §2.3), else its encoding."""
     character = chr(int(encoded[1], 16))
     return character if UNRESERVED.fullmatch(character) else encoded[0]

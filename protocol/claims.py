@@ -1,15 +1,15 @@
-"""What clients are told of a person (OpenID Connect Core §5): the claims that a scope or the `claims`
-parameter asks for.
+"""Claims about a user (OpenID Connect Core §5): what a scope or the `claims` parameter gives to a client.
 
-Enters: a person's columns, a granted scope, a client's wishes. Leaves: members for the ID token or for
-userinfo. A claim that the person has not filled in is left out, never null (§5.3.2).
+Enters: a user's columns, the granted scope, and the claims request (the parsed `claims` parameter). Leaves:
+members for the ID token or for the userinfo response. A claim that has no value is left out, never null
+(§5.3.2). Sections without another name are those of OpenID Connect Core.
 """
 
 import hashlib
 import hmac
 import json
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
@@ -18,6 +18,7 @@ import errors
 from crypto import base64url, jwt
 from crypto.json_values import JsonObject
 from protocol import scopes
+from protocol.client import Client
 
 SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "profile": (
@@ -39,10 +40,10 @@ SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "email": ("email", "email_verified"),
     "address": ("address",),
     "phone": ("phone_number", "phone_number_verified"),
-    # no standard has it, and yet most applications read a person's roles from this name
+    # in no standard, but most applications read a user's roles from a claim of this name
     "groups": ("groups",),
 }
-PERSON_CLAIMS = tuple(name for names in SCOPE_CLAIMS.values() for name in names)
+USER_CLAIMS = tuple(name for names in SCOPE_CLAIMS.values() for name in names)
 SUPPORTED = (
     "sub",
     "iss",
@@ -56,8 +57,9 @@ SUPPORTED = (
     "azp",
     "at_hash",
     "sid",
-    *PERSON_CLAIMS,
+    *USER_CLAIMS,
 )
+REQUEST_MEMBERS = ("id_token", "userinfo")  # of a claims request
 SUBJECT_TYPES = ("public", "pairwise")
 MAXIMUM_CLAIMS = 100
 MAXIMUM_DEPTH = 5
@@ -67,8 +69,8 @@ ACR_VALUES = (ACR_PASSWORD,)
 AMR_PASSWORD = "pwd"  # noqa: S105 - RFC 8176 §2
 
 
-class Person(Protocol):
-    """The columns of `end_user` that claims are made of."""
+class User(Protocol):
+    """The columns of a user that claims are made of."""
 
     @property
     def name(self) -> str | None: ...
@@ -90,7 +92,7 @@ class Person(Protocol):
 
 
 class SignIn(Protocol):
-    """What a code or a token remembers of the sign-in that it comes from."""
+    """What a code or token keeps of the sign-in that it comes from."""
 
     @property
     def acr(self) -> str | None: ...
@@ -99,117 +101,73 @@ class SignIn(Protocol):
     def openid(self) -> JsonObject | None: ...
 
 
-class Registration(Protocol):
-    """What of a client decides which `sub` it gets."""
-
-    redirect_uris: list[str]
-
-    def member(self, name: str, default: Any = None) -> Any: ...
+# ---- what a user's columns and a scope give ----------------------------------------------------------------
 
 
-def of_person(person: Person, names: Iterable[str]) -> JsonObject:
-    """The values of those claims that the person has."""
-    own = {
-        "name": person.name or None,
-        "email": person.email,
-        "email_verified": person.email_verified_at is not None,
-        "updated_at": person.updated_at or person.created_at,
+def of_user(user: User, names: Iterable[str]) -> JsonObject:
+    """Return the values of those claims that the user has."""
+    columns = {
+        "name": user.name or None,
+        "email": user.email,
+        "email_verified": user.email_verified_at is not None,
+        "updated_at": user.updated_at or user.created_at,
     }
-    known = (person.claims or {}) | {name: value for name, value in own.items() if value is not None}
+    known = (user.claims or {}) | {name: value for name, value in columns.items() if value is not None}
     return {name: known[name] for name in names if name in known}
 
 
 def names_of_scope(scope: str) -> list[str]:
-    """§5.4."""
+    """Return the names of the claims that a scope gives (§5.4)."""
     return [name for word in scopes.split(scope) for name in SCOPE_CLAIMS.get(word, ())]
 
 
-def scopes_of_wishes(wishes: JsonObject) -> list[str]:
-    """The scopes that stand for the claims of a `claims` parameter: in their words a person allows them
-    (§3.1.2.4).
+def userinfo(user: User, sub: str, scope: str, openid: JsonObject | None) -> JsonObject:
+    """Return the members of the userinfo response (§5.3.2).
+
+    openid: what the token keeps of its authorization request.
     """
-    asked = {name for member in ("id_token", "userinfo") for name in wishes.get(member, {})}
-    return [scope for scope, names in SCOPE_CLAIMS.items() if asked & set(names)]
+    names = [*names_of_scope(scope), *requested_claims(openid, "userinfo")]
+    return {"sub": sub} | of_user(user, dict.fromkeys(name for name in names if name in USER_CLAIMS))
 
 
-def without_scopes(wishes: JsonObject, scopes_left_out: Iterable[str]) -> JsonObject:
-    """The wishes but for the claims of these scopes, which the client may not have: ignored, as
-    §5.5 has it.
-    """
-    names = {name for scope in scopes_left_out for name in SCOPE_CLAIMS[scope]}
-    return {
-        member: {name: wish for name, wish in asked.items() if name not in names}
-        for member, asked in wishes.items()
-    }
+def username(user: User, scope: str) -> str | None:
+    """Return the `username` of an introspection response (RFC 7662 §2.2); None where the scope hides it.
 
-
-def username(person: Person, scope: str) -> str | None:
-    """RFC 7662 §2.2: what a mail or file server calls the person, where the scope shows it; None for a
-    machine.
-
-    With `email` the address, which no two people have. With `profile` alone what they like to be called,
-    which is for people to read: two may have the same.
+    With `email` it is the address, which no two users share. With `profile` alone it is the display name,
+    which is for people to read: two users may have the same.
     """
     granted = scopes.split(scope)
     if "email" in granted:
-        return person.email
+        return user.email
     if "profile" in granted:
-        return (person.claims or {}).get("preferred_username") or person.name or None
+        return (user.claims or {}).get("preferred_username") or user.name or None
     return None
 
 
-class Registered(Protocol):
-    """What of a client decides which claims it may ask for one by one."""
-
-    def get_allowed_scope(self, scope: str | None) -> str | None: ...
-
-
-def wishes_of_registration(wishes: JsonObject, client: Registered) -> JsonObject:
-    """The wishes that the client may have: a claim by itself is no way around the scopes that it is
-    registered for.
-    """
-    left_out = unregistered_scopes(wishes, client)
-    return without_scopes(wishes, left_out) if left_out else wishes
-
-
-def unregistered_scopes(wishes: JsonObject, client: Registered) -> list[str]:
-    """The scopes that stand for wishes of a client, and that it is not registered for."""
-    return [scope for scope in scopes_of_wishes(wishes) if client.get_allowed_scope(scope) is None]
-
-
-def still_allowed(openid: JsonObject | None, client: Registered) -> JsonObject | None:
-    """What a token remembers of its authorization request, in the bounds of a registration that may have been
-    narrowed since.
-    """
-    if openid is None or "claims" not in openid:
-        return openid
-    return openid | {"claims": wishes_of_registration(openid["claims"], client)}
-
-
-def userinfo(person: Person, sub: str, scope: str, openid: JsonObject | None) -> JsonObject:
-    """The members of the userinfo response (§5.3.2). openid: what the token remembers of its authorization
-    request.
-    """
-    names = [*names_of_scope(scope), *requested(openid, "userinfo")]
-    return {"sub": sub} | of_person(person, dict.fromkeys(name for name in names if name in PERSON_CLAIMS))
-
-
 def acr(sign_in: SignIn) -> str | None:
-    """How the person proved who they are. The version before kept that with `openid` alone."""
+    """Return how the user was authenticated. Rows from before migration 0005 have it in `openid`."""
     known: str | None = sign_in.acr or (sign_in.openid or {}).get("acr")
     return known
 
 
-def requested(openid: JsonObject | None, member: str) -> JsonObject:
-    """What the `claims` parameter asked for in `id_token` or `userinfo` (§5.5)."""
-    wishes: JsonObject = ((openid or {}).get("claims") or {}).get(member) or {}
-    return wishes
+def at_hash(access_token: str, alg: str) -> str:
+    """Return the `at_hash` of an ID token that is signed by `alg` (§3.1.3.6).
+
+    It is the left half of the digest, by the hash function of the `alg`.
+    """
+    name = "sha512" if alg == "EdDSA" else "sha" + alg[-3:]
+    digest = hashlib.new(name, access_token.encode("ascii")).digest()
+    return base64url.encode(digest[: len(digest) // 2])
 
 
-def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
-    """The `sub` that this client knows the person by (§8): everybody's, or one that only its sector knows.
+# ---- subject identifiers -----------------------------------------------------------------------------------
 
-    Made from a secret of the person's own, so that it stays when keys of the server change (§8.1).
+
+def subject(client: Client, sub: str, pairwise_secret: bytes) -> str:
+    """Return the `sub` of a user for one client (§8): the public one, or the one of the client's sector.
+
+    A pairwise one is made from a secret of the user's row, so that it stays when the server's keys change
+    (§8.1).
     """
     if not (own_sector := sector(client)):
         return sub
@@ -219,79 +177,129 @@ def subject(client: Registration, sub: str, pairwise_secret: bytes) -> str:
 def remembered_subject(openid: JsonObject | None, sub: str) -> str:
     """Return the `sub` that the client of a token knows its user by.
 
-    openid: what the token remembers of its authorization request; it has a `sub` only where that is pairwise.
+    openid: what the token keeps of its authorization request; it has a `sub` only where that is pairwise.
     """
     return str((openid or {}).get("sub", sub))
 
 
-def sector(client: Registration) -> str:
-    """Of a client with pairwise subjects; "" for one that knows people as everybody does."""
+def sector(client: Client) -> str:
+    """Return the sector of a client with pairwise subjects; "" for a client with public ones."""
     return "" if client.member("subject_type", "public") == "public" else sector_identifier(client)
 
 
-def sector_identifier(client: Registration) -> str:
-    """§8.1: the host that a group of clients shares. Registration made sure that there is one."""
+def sector_identifier(client: Client) -> str:
+    """Return the host that a group of clients shares (§8.1). Registration made sure that there is one."""
     uri = client.member("sector_identifier_uri") or client.redirect_uris[0]
     return urlsplit(uri).hostname or uri
 
 
-def at_hash(access_token: str, alg: str) -> str:
-    """§3.1.3.6: the left half of the digest that belongs to the `alg` of the ID token's signature."""
-    name = "sha512" if alg == "EdDSA" else "sha" + alg[-3:]
-    digest = hashlib.new(name, access_token.encode("ascii")).digest()
-    return base64url.encode(digest[: len(digest) // 2])
+# ---- the claims request ------------------------------------------------------------------------------------
 
 
 def parse_parameter(text: str) -> JsonObject:
-    """The `claims` parameter (§5.5), cut down to what this server has. Raises InvalidRequestError.
+    """Return the claims request of a `claims` parameter (§5.5). Raises InvalidRequestError.
 
-    Members and claims that it does not know are ignored, as §5.5 has it; a value must be null or an object.
+    Members and claims that this server does not know are left out, as §5.5 has it. A value must be null or an
+    object.
     """
     try:
-        wishes = jwt.parse_object(text.encode())
+        given = jwt.parse_object(text.encode())
     except errors.InvalidJwtError:
         raise InvalidRequestError("claims must be a JSON object") from None
-    kept: JsonObject = {}
-    for member in ("id_token", "userinfo"):
-        asked = wishes.get(member)
-        if asked is None:
+    known: JsonObject = {}
+    for member in REQUEST_MEMBERS:
+        requested = given.get(member)
+        if requested is None:
             continue
-        if not isinstance(asked, dict) or len(asked) > MAXIMUM_CLAIMS:
+        if not isinstance(requested, dict) or len(requested) > MAXIMUM_CLAIMS:
             raise InvalidRequestError("claims asks in a way that its syntax does not allow, or for too much")
-        for name, wish in asked.items():
-            check_wish(wish)
+        for name, individual in requested.items():
+            check_individual_request(individual)
             if name in SUPPORTED:
-                kept.setdefault(member, {})[name] = wish
-    return kept
+                known.setdefault(member, {})[name] = individual
+    return known
 
 
-def check_wish(wish: Any) -> None:
-    """§5.5.1: null, or an object with `essential`, `value` and `values`."""
-    if wish is None:
+def check_individual_request(individual: object) -> None:
+    """Raise InvalidRequestError unless it is null, or an object as in §5.5.1."""
+    if individual is None:
         return
-    well_formed = isinstance(wish, dict) and isinstance(wish.get("essential", False), bool)
-    if not well_formed or not isinstance(wish.get("values", []), list) or is_deeper(wish, MAXIMUM_DEPTH):
+    is_well_formed = (
+        isinstance(individual, dict)
+        and isinstance(individual.get("essential", False), bool)
+        and isinstance(individual.get("values", []), list)
+        and not is_deeper(individual, MAXIMUM_DEPTH)
+    )
+    if not is_well_formed:
         raise InvalidRequestError("claims asks in a way that its syntax does not allow, or for too much")
 
 
-def is_deeper(value: Any, levels: int) -> bool:
-    """It goes no further down than it has to: what is nested a thousand times must not cost a
-    thousand calls.
-    """
+def is_deeper(value: object, levels: int) -> bool:
+    """Return whether a JSON value has more than so many levels. Looks no deeper than that."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return inner is not None and (levels == 0 or any(is_deeper(item, levels - 1) for item in inner))
 
 
-def wanted_values(wish: Any) -> list[Any]:
-    """The values that an individual claim request names, most wanted first; [] when any will do."""
-    if not isinstance(wish, dict):
+def requested_claims(openid: JsonObject | None, member: str) -> JsonObject:
+    """Return what a claims request has under `id_token` or `userinfo` (§5.5).
+
+    openid: what a code or token keeps of its authorization request.
+    """
+    individual_requests: JsonObject = ((openid or {}).get("claims") or {}).get(member) or {}
+    return individual_requests
+
+
+def wanted_values(individual: object) -> list[object]:
+    """Return the values that an individual claim request names, the preferred one first; [] for any value."""
+    if not isinstance(individual, dict):
         return []
-    return [wish["value"]] if "value" in wish else list(wish.get("values", []))
+    return [individual["value"]] if "value" in individual else list(individual.get("values", []))
 
 
-def is_essential(wish: Any) -> bool:
-    return isinstance(wish, dict) and wish.get("essential", False) is True
+def is_essential(individual: object) -> bool:
+    """Return whether an individual claim request is essential (§5.5.1)."""
+    return isinstance(individual, dict) and individual.get("essential", False) is True
 
 
-def as_text(claims: JsonObject) -> str:
-    return json.dumps(claims, separators=(",", ":"))
+def serialize(claims_request: JsonObject) -> str:
+    """Return the text of a claims request, as the parameter has it."""
+    return json.dumps(claims_request, separators=(",", ":"))
+
+
+# ---- the claims request and a client's registration --------------------------------------------------------
+
+
+def scopes_of_request(claims_request: JsonObject) -> list[str]:
+    """Return the scopes that stand for the claims of a request: the consent page names them (§3.1.2.4)."""
+    requested = {name for member in REQUEST_MEMBERS for name in claims_request.get(member, {})}
+    return [scope for scope, names in SCOPE_CLAIMS.items() if requested & set(names)]
+
+
+def unregistered_scopes(claims_request: JsonObject, client: Client) -> list[str]:
+    """Return the scopes that stand for requested claims and that the client is not registered for."""
+    return [scope for scope in scopes_of_request(claims_request) if client.get_allowed_scope(scope) is None]
+
+
+def drop_unregistered(claims_request: JsonObject, client: Client) -> JsonObject:
+    """Return the request without claims of scopes that the client is not registered for (§5.5: ignored)."""
+    unregistered = unregistered_scopes(claims_request, client)
+    return without_scopes(claims_request, unregistered) if unregistered else claims_request
+
+
+def without_scopes(claims_request: JsonObject, excluded: Iterable[str]) -> JsonObject:
+    """Return the request without the claims of these scopes."""
+    names = {name for scope in excluded for name in SCOPE_CLAIMS[scope]}
+    return {
+        member: {name: individual for name, individual in requested.items() if name not in names}
+        for member, requested in claims_request.items()
+    }
+
+
+def still_allowed(openid: JsonObject | None, client: Client) -> JsonObject | None:
+    """Return what a token keeps of its authorization request, without what the client may no longer have.
+
+    The client's registration may have been narrowed since the request.
+    """
+    if openid is None or "claims" not in openid:
+        return openid
+    return openid | {"claims": drop_unregistered(openid["claims"], client)}

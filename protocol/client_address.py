@@ -1,9 +1,9 @@
-"""Who a client is: the peer of the connection, or whom the trusted proxies in between say they saw.
+"""The address of a caller: the peer of the connection, or the peer that trusted proxies say they saw.
 
-Each proxy appends the peer that it saw to X-Forwarded-For, so the list is read from the right for as long as
-whoever wrote the entry is trusted: all further to the left may be a stranger's invention. X-Forwarded-Proto
-is read at the same place. `Forwarded` (RFC 7239) never counts: who set up a proxy for it would have to keep
-strangers from sending the other two, and the reverse.
+Each proxy appends its peer to X-Forwarded-For. So the list is read from the right, for as long as the proxy
+that wrote the entry is trusted: everything further to the left may be forged. X-Forwarded-Proto is read at
+the same place. `Forwarded` (RFC 7239) is never read: an operator who set up a proxy for it would have to
+remove the other two headers from requests, and the reverse.
 """
 
 import ipaddress
@@ -20,25 +20,26 @@ MAXIMUM_PROXIES = 16  # one behind the other; more are not followed
 
 
 class Caller(NamedTuple):
-    address: str  # in its one spelling; "" behind a Unix socket
-    scheme: str | None  # as the outermost trusted proxy saw it; None: none of them says
-    is_through_proxy: bool  # whether the peer is trusted, and what it forwards counts
+    """Where a request comes from."""
+
+    address: str  # in its usual spelling; "" behind a Unix socket
+    scheme: str | None  # as the outermost trusted proxy saw it; None where no proxy says it
+    is_through_proxy: bool  # whether the peer is a trusted proxy
 
 
 def find_caller(peer: str, forwarded_for: str, forwarded_proto: str, trusted: Trusted) -> Caller:
-    """peer: the address of the connection, "" for a Unix socket. The other two are headers as they came,
-    joined by commas.
+    """Return where a request comes from.
 
-    Where a trusted proxy does not know its peer, or hides it, whatever is known last counts: the proxy
-    itself.
+    peer: the address of the connection, "" for a Unix socket. The other two are the headers, joined by
+    commas. Where a trusted proxy does not know its peer, or hides it, the result is that proxy's address.
     """
     seen = read_hop(peer)
     if seen is None:
         return Caller(peer, None, is_through_proxy=False)
-    said, proxies = from_the_right(forwarded_for), 0
+    entries, proxies = from_the_right(forwarded_for), 0
     while proxies < MAXIMUM_PROXIES and is_trusted(seen, trusted):
         proxies += 1
-        before = read_hop(next(said, "unknown"))
+        before = read_hop(next(entries, "unknown"))
         if before is None:
             break
         seen = before
@@ -49,22 +50,22 @@ def find_caller(peer: str, forwarded_for: str, forwarded_proto: str, trusted: Tr
 
 
 def from_the_right(values: str) -> Iterator[str]:
-    """The last few members of a list (RFC 9110 §5.6.1), the last one first, the empty ones left out."""
+    """Return the last members of a list (RFC 9110 §5.6.1), the last one first, without the empty ones."""
     for member in reversed(values.rsplit(",", 2 * MAXIMUM_PROXIES)):
         if text := member.strip(' \t"'):
             yield text
 
 
 def read_hop(text: str) -> Address | Unix | None:
-    """nginx writes `unix:` for a peer that has no address."""
+    """Return the peer that an entry names; nginx writes `unix:` for one that has no address."""
     return UNIX if text in ("", "unix", "unix:") else read_address(text)
 
 
 def read_address(text: str) -> Address | None:
-    """An address however a proxy spells it: in brackets, with a port or a zone, an IPv4 address as an IPv6
-    one (RFC 4291 §2.5.5.2).
+    """Return an address in any spelling that a proxy may use, or None for what is no address.
 
-    None for what is no address: `unknown`, `_hidden` (RFC 7239 §6), a name.
+    It may stand in brackets, have a port or a zone, or be an IPv4 address written as IPv6 (RFC 4291
+    §2.5.5.2). No address are `unknown`, `_hidden` (RFC 7239 §6) and a host name.
     """
     for spelling in (text, without_port(text)):
         try:
@@ -76,16 +77,18 @@ def read_address(text: str) -> Address | None:
 
 
 def without_port(text: str) -> str:
+    """Return an address without its port; RFC 7239 §6 allows a port such as `_hidden`."""
     host, _colon, port = text.rpartition(":")
     return host if port == "" or port.isdecimal() or port.startswith("_") else text
 
 
 def is_trusted(hop: Address | Unix, trusted: Trusted) -> bool:
+    """Return whether a peer is one of the trusted proxies."""
     return any(hop == proxy if hop == UNIX or proxy == UNIX else hop in proxy for proxy in trusted)
 
 
 def read_proxy(text: str) -> Network | Unix:
-    """An address or a network that is trusted, or the word `unix`. Raises ValueError."""
+    """Return the address or network of a trusted proxy, or the word `unix`. Raises ValueError."""
     if text == UNIX:
         return UNIX
     network = ipaddress.ip_network(text.removeprefix("[").removesuffix("]"))

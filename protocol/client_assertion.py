@@ -1,9 +1,8 @@
-"""What a client assertion must say (RFC 7523 §3, OpenID Connect Core §9): a short-lived JWT in which a client
-names itself.
+"""The claims of a client assertion, a short-lived JWT (RFC 7523 §3, OpenID Connect Core §9).
 
-Enters: the token that came as `client_assertion`. Leaves: who it claims to come from, and after its signature
-was found right, whether its claims will do. The issuer is the one audience (draft-ietf-oauth-rfc7523bis): one
-that named several servers could be taken by each of them to the others.
+Enters: the token that came as `client_assertion`. Leaves: the client that it names, and after the signature
+was verified, whether its claims are valid. Its only audience is the issuer (draft-ietf-oauth-rfc7523bis): an
+assertion for several servers could be used by each of them at the others.
 """
 
 import json
@@ -15,14 +14,14 @@ from errors import InvalidJwtError
 from protocol.parameters import VISIBLE
 
 TYP = frozenset({None, "jwt", "client-authentication+jwt"})
-MAXIMUM_LIFETIME = 600  # seconds; the `jti` is remembered for so long
+MAXIMUM_LIFETIME = 600  # seconds; the `jti` is stored for as long
 CLOCK_SKEW = 60
 MAXIMUM_JTI_LENGTH = 256
 MAXIMUM_CLIENT_ID_LENGTH = 255
 
 
 def claimed_client_id(assertion: str) -> str:
-    """Who it says it comes from, which nothing proves yet; "" where it is no assertion of anybody."""
+    """Return the `iss` of an assertion whose signature is not verified; "" where it can be no client_id."""
     try:
         client_id = jwt.read_unverified(assertion).get("iss")
     except InvalidJwtError:
@@ -33,7 +32,7 @@ def claimed_client_id(assertion: str) -> str:
 
 
 def check_claims(claims: JsonObject, client_id: str, audiences: Collection[str], now: int) -> None:
-    """Raises InvalidJwtError."""
+    """Raise InvalidJwtError unless the claims are those of an assertion of this client, and valid now."""
     if claims.get("iss") != client_id or claims.get("sub") != client_id:
         raise InvalidJwtError("iss and sub are not both the client_id")
     audience = claims.get("aud")
@@ -46,6 +45,7 @@ def check_claims(claims: JsonObject, client_id: str, audiences: Collection[str],
 
 
 def check_times(claims: JsonObject, now: int) -> None:
+    """Raise InvalidJwtError unless the assertion is valid now, and for a short time only."""
     expires_at = claims.get("exp")
     if not jwt.is_numeric_date(expires_at):
         raise InvalidJwtError("the exp is missing")
@@ -60,10 +60,10 @@ def check_times(claims: JsonObject, now: int) -> None:
 
 
 def digest_of_jti(claims: JsonObject) -> bytes:
-    """Of client and jti: two clients may well have the same one."""
+    """Return the digest that an assertion is remembered by. Two clients may use the same `jti`."""
     return credentials.digest(json.dumps([claims["iss"], claims["jti"]]))
 
 
 def remember_until(claims: JsonObject) -> int:
-    """A node whose clock is behind still takes it for alive."""
+    """Return until when the `jti` is remembered: a node whose clock is behind still accepts the token."""
     return int(claims["exp"]) + CLOCK_SKEW

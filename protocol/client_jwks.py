@@ -1,13 +1,10 @@
-"""JWK Sets that clients register or publish: public keys that this server can verify signatures with (RFC
-7517 §5, RFC 7518 §6).
+"""JWK Sets of clients (RFC 7517 §5, RFC 7518 §6): public keys that signatures are verified with.
 
-Enters: a parsed `jwks`, as an operator gave it or a client published it. Leaves: what is wrong with it in
-words, or the algorithms that its keys sign with. What is for another use, or of a kind that is not known
-here, is passed over, because clients publish one set for everybody. A private key in it is a leak that nobody
-would notice, so it is refused and not ignored.
+Enters: a parsed `jwks`, as an operator registered it or a client published it. Leaves: what is wrong with it
+in words, or the algorithms that its keys sign with. Keys for another use, or of an unknown type, are ignored:
+clients publish one set for all servers. A private key is refused, not ignored, because nobody would notice
+the leak.
 """
-
-from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -28,13 +25,13 @@ ALGORITHMS_OF_CURVES = {
     ("EC", "P-521"): frozenset({"ES512"}),
     ("OKP", "Ed25519"): frozenset({"EdDSA", "Ed25519"}),
 }
-NOTHING = frozenset[str]()
+NO_ALGORITHMS = frozenset[str]()
 
 
-def find_problem(jwks: Any) -> str | None:
-    """Why this cannot be registered, in words for the operator, or None when it can.
+def find_problem(jwks: object) -> str | None:
+    """Return why a JWK Set cannot be registered, in words for the operator; None when it can.
 
-    How many keys it has is nobody's business.
+    A set may have any number of keys.
     """
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(keys, list) or not keys:
@@ -51,8 +48,8 @@ def find_problem(jwks: Any) -> str | None:
     return None if usable else "has no key that this server can verify a signature with"
 
 
-def problem_of_key(jwk: Any) -> str | None:
-    """What is passed over has none, as long as it is no secret."""
+def problem_of_key(jwk: object) -> str | None:
+    """Return what is wrong with a key. Nothing is wrong with one that is ignored, unless it is secret."""
     if not isinstance(jwk, dict):
         return "is no JSON object"
     if jwk.get("kty") == "oct":
@@ -68,10 +65,12 @@ def problem_of_key(jwk: Any) -> str | None:
 
 
 def lacks_its_curve(jwk: JsonObject) -> bool:
+    """Return whether a key has no `crv`, though its type needs one."""
     return jwk["kty"] in ("EC", "OKP") and not jwk.get("crv")
 
 
 def problem_of_signing_key(jwk: JsonObject) -> str | None:
+    """Return what is wrong with a key that is for signatures."""
     kid = jwk.get("kid", "x")
     if not isinstance(kid, str) or not 1 <= len(kid) <= MAXIMUM_KID_LENGTH:
         return f"has a kid that is no text of 1 to {MAXIMUM_KID_LENGTH} characters"
@@ -81,8 +80,10 @@ def problem_of_signing_key(jwk: JsonObject) -> str | None:
 
 
 def problem_of_modulus(modulus: int | None) -> str | None:
-    """Told before the key is made of it: joserfc warns of a short one on stderr, and a long one
-    takes long.
+    """Return what is wrong with the modulus of an RSA key; None for the modulus is no problem of its own.
+
+    It is checked before joserfc imports the key, which warns of a short one on stderr and needs long for a
+    long one.
     """
     if modulus is None:
         return None  # the key cannot be read either
@@ -96,17 +97,18 @@ def problem_of_modulus(modulus: int | None) -> str | None:
     return None
 
 
-def read_modulus(n: Any) -> int | None:
+def read_modulus(n: object) -> int | None:
+    """Return the modulus of an RSA key, or None where it cannot be read."""
     try:
-        return int.from_bytes(base64url.decode(n))
-    except (TypeError, ValueError):
+        return int.from_bytes(base64url.decode(n)) if isinstance(n, str) else None
+    except ValueError:
         return None
 
 
 def read(jwk: JsonObject) -> Key | None:
-    """The key; None where its members do not make one.
+    """Return the key of a JWK; None where its members do not make one.
 
-    What it says of its use is read here, not by joserfc.
+    Members about its use are left out: they are checked here, not by joserfc.
     """
     try:
         return TYPES[jwk["kty"]].import_key({name: jwk[name] for name in PUBLIC_MEMBERS[jwk["kty"]]})
@@ -115,19 +117,23 @@ def read(jwk: JsonObject) -> Key | None:
 
 
 def algorithms(jwks: JsonObject) -> frozenset[str]:
-    """What a set without problems can sign with, of what clients may sign with here."""
+    """Return the algorithms that the keys of a set sign with, of those that clients may use here.
+
+    The set must have no problem.
+    """
     return frozenset(alg for jwk in jwks["keys"] for alg in algorithms_of_key(jwk))
 
 
 def algorithms_of_key(jwk: JsonObject) -> frozenset[str]:
-    """As the key says of itself (RFC 7517 §4.1 to §4.4): none for one that is for encryption, or of a kind
-    not known here.
+    """Return the algorithms that a key allows (RFC 7517 §4.1 to §4.4).
+
+    There is none for a key that is for encryption, or of an unknown type.
     """
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
-        return NOTHING
+        return NO_ALGORITHMS
     kind = jwk.get("kty"), jwk.get("crv")
     if not all(isinstance(word, str | None) for word in kind):
-        return NOTHING
-    able = RSA_ALGORITHMS if kind[0] == "RSA" else ALGORITHMS_OF_CURVES.get(kind, NOTHING)  # type: ignore[arg-type]
+        return NO_ALGORITHMS
+    able = RSA_ALGORITHMS if kind[0] == "RSA" else ALGORITHMS_OF_CURVES.get(kind, NO_ALGORITHMS)  # type: ignore[arg-type]
     return frozenset(alg for alg in able if jwk.get("alg", alg) == alg)

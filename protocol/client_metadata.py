@@ -1,45 +1,41 @@
-"""Registration members that have no column: which values they may have, and what they need of each other and
-of the rest.
+"""Client metadata that has no column: which values the members may have, and which combinations.
 
 Enters: a registration with all its columns filled. Leaves: everything that is wrong with it, in words for the
-operator. RFC 7591 §2, OpenID Connect Registration §2, Back-Channel Logout §2.2, RFC 9101 §10.5, RFC 9701 §6,
-and two of our own. What is accepted is enforced or shown. What this server knows of and does not do is
-refused: ignored, it would promise something.
+operator. The members are those of RFC 7591 §2, OpenID Connect Registration §2, Back-Channel Logout §2.2, RFC
+9101 §10.5, RFC 9701 §6, and two of our own. A member that is accepted is enforced or shown. A member of a
+standard that this server does not support is refused: to accept and ignore it would be a false promise.
 """
 
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import errors
 from crypto.json_values import JsonObject
 from crypto.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
-from protocol import client_jwks, outbound, redirect_uris, typed_text
+from protocol import auth_methods, client_jwks, outbound, redirect_uris, typed_text
 from protocol.authentication_request import MAXIMUM_AGE
+from protocol.json_rules import Rule, boolean, text_of_at_most
 
 MAXIMUM_TEXT_LENGTH = 500
 MAXIMUM_ITEMS = 20
-MAXIMUM_SIZE = 32_768  # of all members as JSON: they are read with the client, at every request
-SIGNS_ITS_KEYS = "private_key_jwt"
-SIGNS_ITS_SECRET = "client_secret_jwt"  # noqa: S105 - RFC 7591's word for a method
-ASSERTION_ALGORITHMS = {SIGNS_ITS_KEYS: ASYMMETRIC, SIGNS_ITS_SECRET: SYMMETRIC}
+MAXIMUM_SIZE = 32_768  # characters of all members as JSON: they are read with the client, at every request
+ASSERTION_ALGORITHMS = {auth_methods.PRIVATE_KEY_JWT: ASYMMETRIC, auth_methods.CLIENT_SECRET_JWT: SYMMETRIC}
 IN_LANGUAGES = re.compile(  # with a BCP 47 tag
     r"(?P<name>client_name|client_uri|logo_uri|policy_uri|tos_uri)#[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}"
 )
 
-Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that go on after the member's name
-
 
 @dataclass(frozen=True)
 class RegistrationPolicy:
-    """What of the server's settings the rules depend on."""
+    """The settings of the server that the rules depend on."""
 
     is_development: bool
     allow_private_addresses: bool
@@ -48,45 +44,55 @@ class RegistrationPolicy:
 
 
 class Registration(Protocol):
-    """The columns that members must fit."""
+    """The columns of a client that the rules depend on."""
 
-    token_endpoint_auth_method: str
-    grant_types: list[str]
-    redirect_uris: list[str]
-    access_token_lifetime: int | None
-    extra_metadata: JsonObject
+    @property
+    def token_endpoint_auth_method(self) -> str: ...
+
+    @property
+    def grant_types(self) -> list[str]: ...
+
+    @property
+    def redirect_uris(self) -> list[str]: ...
+
+    @property
+    def access_token_lifetime(self) -> int | None: ...
+
+    @property
+    def extra_metadata(self) -> JsonObject: ...
 
 
 # ---- single values -----------------------------------------------------------------------------------------
 
 
-def boolean(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "must be true or false"
+text = text_of_at_most(MAXIMUM_TEXT_LENGTH)
 
 
-def text(value: Any) -> str | None:
-    problem = typed_text.problem(value if isinstance(value, str) else "", MAXIMUM_TEXT_LENGTH)
-    return f"{problem}, in double quotes" if problem else None
-
-
-def texts(value: Any) -> str | None:
+def texts(value: object) -> str | None:
+    """Return what is wrong with a value that must be a short list of texts."""
     if not isinstance(value, list) or len(value) > MAXIMUM_ITEMS:
         return f"must be a list of at most {MAXIMUM_ITEMS} texts"
     return next((f"has an item that {problem}" for problem in map(text, value) if problem), None)
 
 
-def acr_values(value: Any) -> str | None:
-    """They are sent with blanks between them (OpenID Connect Core §3.1.2.1)."""
-    return texts(value) or ("must hold no blanks" if any(" " in item for item in value) else None)
+def acr_values(value: object) -> str | None:
+    """Return what is wrong with a value that must be a list of `acr` values.
+
+    Requests send them separated by blanks (OpenID Connect Core §3.1.2.1).
+    """
+    if problem := texts(value):
+        return problem
+    return "must hold no blanks" if isinstance(value, list) and any(" " in item for item in value) else None
 
 
-def age(value: Any) -> str | None:
-    is_age = type(value) is int and 0 <= value <= MAXIMUM_AGE
+def age(value: object) -> str | None:
+    """Return what is wrong with a value that must be a number of seconds."""
+    is_age = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAXIMUM_AGE
     return None if is_age else f"must be a number of seconds, 0 to {MAXIMUM_AGE} (0: sign in each time)"
 
 
-def web_page(value: Any) -> str | None:
-    """An address that people's browsers go to; this server does not."""
+def web_page(value: object) -> str | None:
+    """Return what is wrong with a value that must be the address of a web page, for browsers only."""
     if (
         not isinstance(value, str)
         or len(value) > redirect_uris.MAXIMUM_LENGTH
@@ -104,7 +110,9 @@ def web_page(value: Any) -> str | None:
 
 
 def one_of(*allowed: str, hint: str = "") -> Rule:
-    def rule(value: Any) -> str | None:
+    """Return the rule for a value that must be one of some texts."""
+
+    def rule(value: object) -> str | None:
         return (
             None
             if isinstance(value, str) and value in allowed
@@ -142,12 +150,12 @@ RULES: dict[str, Rule] = {
     "access_token_format": one_of("opaque", "jwt"),
     "assertion_audience": one_of("issuer", "token_endpoint"),
 }
-# this server itself goes there
+# addresses that this server itself calls
 FETCHED = frozenset({"jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"})
 WITH_OWN_OPTION = "post_logout_redirect_uris"
 
-# Members that are registered with IANA, or will be, and that this server has nothing behind.
-NOT_SUPPORTED = {  # by name, with * for the rest of it
+# Members of standards that this server does not support; * stands for any rest of a name.
+NOT_SUPPORTED = {
     "*_encrypted_response_alg": "encrypted tokens are not supported",
     "*_encrypted_response_enc": "encrypted tokens are not supported",
     "request_object_encryption_*": "encrypted tokens are not supported",
@@ -172,24 +180,26 @@ NOT_SUPPORTED = {  # by name, with * for the rest of it
 
 
 def rule_of(name: str) -> Rule | None:
+    """Return the rule for a member, which may have a language tag; None where there is none."""
     tagged = IN_LANGUAGES.fullmatch(name)
     return RULES.get(tagged["name"] if tagged else name)
 
 
 def is_known(name: str) -> bool:
-    """Whether the rules here speak of a member."""
+    """Return whether this server knows a member."""
     tagged = IN_LANGUAGES.fullmatch(name)
     return tagged is not None or name in FETCHED or (name in RULES and name != "client_name")
 
 
 def reason_against(name: str) -> str | None:
-    """Why a member is refused whatever its value."""
+    """Return why a member is refused whatever its value; None where it is not."""
     return next((reason for pattern, reason in NOT_SUPPORTED.items() if fnmatchcase(name, pattern)), None)
 
 
-def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    """Members that this server keeps and shows and makes nothing of, each with the known one that it looks
-    like.
+def find_unknown(names: Mapping[str, object]) -> Iterator[tuple[str, str | None]]:
+    """Return members that this server stores and shows but does not use, each with a known one like it.
+
+    The second of a pair is None where no known name is alike.
     """
     for name in names:
         if not is_known(name) and name != WITH_OWN_OPTION:
@@ -197,51 +207,51 @@ def find_unknown(names: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
             yield name, next(iter(alike), None)
 
 
-def normal(members: Mapping[str, Any]) -> JsonObject:
-    """Members as they are stored: names and other text in the form of `protocol/typed_text.py`, the rest as
-    it was given.
-    """
-    return {name: normal_value(rule_of(name), value) for name, value in members.items()}
+def normalize(members: Mapping[str, object]) -> JsonObject:
+    """Return members as they are stored: text in the form of `protocol/typed_text.py`, the rest unchanged."""
+    return {name: normalize_value(rule_of(name), value) for name, value in members.items()}
 
 
-def normal_value(rule: Rule | None, value: Any) -> Any:
+def normalize_value(rule: Rule | None, value: object) -> object:
+    """Return the value of a member as it is stored."""
     if rule is texts and isinstance(value, list) and len(value) <= MAXIMUM_ITEMS:
-        return [normal_value(text, item) for item in value]
+        return [normalize_value(text, item) for item in value]
     return typed_text.name(value, MAXIMUM_TEXT_LENGTH) if rule is text and isinstance(value, str) else value
 
 
 # ---- a registration as a whole -----------------------------------------------------------------------------
 
 
-def find_problems(client: Registration, surroundings: RegistrationPolicy) -> Iterator[str]:
-    """Everything that is wrong, but for what the document at `sector_identifier_uri` says."""
+def find_problems(client: Registration, policy: RegistrationPolicy) -> Iterator[str]:
+    """Return everything that is wrong, but for the document at `sector_identifier_uri`."""
     members = client.extra_metadata
     if len(json.dumps(members)) > MAXIMUM_SIZE:
         yield f"the members together have more than {MAXIMUM_SIZE} characters"
-    problems = {name: problem_of_member(name, value, surroundings) for name, value in members.items()}
+    problems = {name: problem_of_member(name, value, policy) for name, value in members.items()}
     yield from (f"{name} {problem}" for name, problem in problems.items() if problem)
-    sound = {name: value for name, value in members.items() if problems[name] is None}
-    yield from problems_of_application_type(client, sound, surroundings)
-    yield from problems_of_keys(client, members, sound)
-    yield from problems_of_assertions(client, sound)
-    yield from problems_of_subject(client, members, sound, surroundings)
-    yield from problems_of_logout(client, sound)
-    yield from problems_of_access_tokens(client, sound, surroundings)
+    valid = {name: value for name, value in members.items() if problems[name] is None}
+    yield from problems_of_application_type(client, valid, policy)
+    yield from problems_of_keys(client, members, valid)
+    yield from problems_of_assertions(client, valid)
+    yield from problems_of_subject(client, members, valid, policy)
+    yield from problems_of_logout(client, valid)
+    yield from problems_of_access_tokens(client, valid, policy)
 
 
-def problem_of_member(name: str, value: Any, surroundings: RegistrationPolicy) -> str | None:
+def problem_of_member(name: str, value: object, policy: RegistrationPolicy) -> str | None:
+    """Return what is wrong with one member, in words that follow its name."""
     if reason := reason_against(name):
         return f"cannot be registered: {reason}"
     if name in FETCHED:
-        return problem_of_called_url(value, surroundings.allow_private_addresses)
+        return problem_of_fetched_url(value, policy.allow_private_addresses)
     rule = rule_of(name)
     return rule(value) if rule else None
 
 
-def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
-    """Said now, what would otherwise be a line in the log later.
+def problem_of_fetched_url(value: object, allow_private: bool) -> str | None:
+    """Return why this server would not call an address.
 
-    A name is resolved only when it is called.
+    A host name is resolved only when the address is called, so its IP addresses are not checked here.
     """
     if not isinstance(value, str):
         return "must be an https URL, in double quotes"
@@ -255,55 +265,51 @@ def problem_of_called_url(value: Any, allow_private: bool) -> str | None:
 
 
 def problems_of_application_type(
-    client: Registration, sound: Mapping[str, Any], surroundings: RegistrationPolicy
+    client: Registration, valid: JsonObject, policy: RegistrationPolicy
 ) -> Iterator[str]:
-    """OpenID Connect Registration §2.
+    """Return redirect URIs that the `application_type` does not allow (OpenID Connect Registration §2).
 
-    A native application may have them all (RFC 8252 §7), and so may one that says nothing.
+    A native application may have any (RFC 8252 §7), and so may a client that does not say.
     """
-    if sound.get("application_type") != "web":
+    if valid.get("application_type") != "web":
         return
     # http is for loopback addresses alone
-    allowed = ("https", "http") if surroundings.is_development else ("https",)
+    allowed = ("https", "http") if policy.is_development else ("https",)
     for uri in client.redirect_uris:
         if (
-            not redirect_uris.find_problem(uri, surroundings.redirect_schemes)
+            not redirect_uris.find_problem(uri, policy.redirect_schemes)
             and urlsplit(uri).scheme not in allowed
         ):
             yield f"redirect URI {uri!r} is not for application_type web: it must use https"
 
 
-def problems_of_keys(
-    client: Registration, members: Mapping[str, Any], sound: Mapping[str, Any]
-) -> Iterator[str]:
-    """Where the client's signatures can be checked, and whether its keys make those that it is registered
-    for.
-    """
+def problems_of_keys(client: Registration, members: JsonObject, valid: JsonObject) -> Iterator[str]:
+    """Return what is wrong with the client's keys: missing, or unfit for its registered algorithms."""
     if "jwks" in members and "jwks_uri" in members:
         yield "jwks and jwks_uri exclude each other: register one of them (RFC 7591 §2)"
     has_keys = "jwks" in members or "jwks_uri" in members
-    if client.token_endpoint_auth_method == SIGNS_ITS_KEYS and not has_keys:
-        yield f"auth method {SIGNS_ITS_KEYS} needs jwks or jwks_uri"
-    if (sound.get("require_signed_request_object") or "request_object_signing_alg" in sound) and not has_keys:
+    if client.token_endpoint_auth_method == auth_methods.PRIVATE_KEY_JWT and not has_keys:
+        yield f"auth method {auth_methods.PRIVATE_KEY_JWT} needs jwks or jwks_uri"
+    if (valid.get("require_signed_request_object") or "request_object_signing_alg" in valid) and not has_keys:
         yield "signed request objects need jwks or jwks_uri"
-    if "jwks" not in sound:
+    if "jwks" not in valid:
         return
-    able = client_jwks.algorithms(sound["jwks"])
-    wanted = {"request_object_signing_alg": sound.get("request_object_signing_alg")}
-    if client.token_endpoint_auth_method == SIGNS_ITS_KEYS:
-        wanted["token_endpoint_auth_signing_alg"] = sound.get("token_endpoint_auth_signing_alg")
+    able = client_jwks.algorithms(valid["jwks"])
+    wanted = {"request_object_signing_alg": valid.get("request_object_signing_alg")}
+    if client.token_endpoint_auth_method == auth_methods.PRIVATE_KEY_JWT:
+        wanted["token_endpoint_auth_signing_alg"] = valid.get("token_endpoint_auth_signing_alg")
     for name, alg in wanted.items():
         if alg is not None and alg not in able:
             yield f"{name} is {alg}, and jwks has no key for it"
 
 
-def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> Iterator[str]:
-    """OpenID Connect Core §9."""
+def problems_of_assertions(client: Registration, valid: JsonObject) -> Iterator[str]:
+    """Return what is wrong with members about client assertions (OpenID Connect Core §9)."""
     algorithms = ASSERTION_ALGORITHMS.get(client.token_endpoint_auth_method)
     for name in ("token_endpoint_auth_signing_alg", "assertion_audience"):
-        if algorithms is None and name in sound:
+        if algorithms is None and name in valid:
             yield f"{name} is of use with auth methods {' and '.join(ASSERTION_ALGORITHMS)} only"
-    alg = sound.get("token_endpoint_auth_signing_alg")
+    alg = valid.get("token_endpoint_auth_signing_alg")
     if algorithms is not None and alg is not None and alg not in algorithms:
         method = client.token_endpoint_auth_method
         yield (
@@ -314,44 +320,48 @@ def problems_of_assertions(client: Registration, sound: Mapping[str, Any]) -> It
 
 def problems_of_subject(
     client: Registration,
-    members: Mapping[str, Any],
-    sound: Mapping[str, Any],
-    surroundings: RegistrationPolicy,
+    members: JsonObject,
+    valid: JsonObject,
+    policy: RegistrationPolicy,
 ) -> Iterator[str]:
-    """OpenID Connect Core §8.1: the people of a pairwise client are known by the host of its sector."""
-    if sound.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
+    """Return what is wrong with pairwise subjects: they need one host (OpenID Connect Core §8.1)."""
+    if valid.get("subject_type") != "pairwise" or "sector_identifier_uri" in members:
         return
-    schemes = surroundings.redirect_schemes
-    sound_uris = [uri for uri in client.redirect_uris if not redirect_uris.find_problem(uri, schemes)]
-    hosts = {urlsplit(uri).hostname or uri for uri in sound_uris}
+    schemes = policy.redirect_schemes
+    valid_uris = [uri for uri in client.redirect_uris if not redirect_uris.find_problem(uri, schemes)]
+    hosts = {urlsplit(uri).hostname or uri for uri in valid_uris}
     if not client.redirect_uris:
         yield "subject_type pairwise needs a redirect URI or a sector_identifier_uri"
     elif len(hosts) > 1:
         yield "subject_type pairwise needs a sector_identifier_uri where redirect URIs have several hosts"
 
 
-def problems_of_logout(client: Registration, sound: Mapping[str, Any]) -> Iterator[str]:
-    if "backchannel_logout_uri" in sound and "authorization_code" not in client.grant_types:
+def problems_of_logout(client: Registration, valid: JsonObject) -> Iterator[str]:
+    """Return what is wrong with members about back-channel logout."""
+    if "backchannel_logout_uri" in valid and "authorization_code" not in client.grant_types:
         yield "backchannel_logout_uri is of use with grant type authorization_code only"
-    if sound.get("backchannel_logout_session_required") and "backchannel_logout_uri" not in sound:
+    if valid.get("backchannel_logout_session_required") and "backchannel_logout_uri" not in valid:
         yield "backchannel_logout_session_required is of use with backchannel_logout_uri only"
 
 
 def problems_of_access_tokens(
-    client: Registration, sound: Mapping[str, Any], surroundings: RegistrationPolicy
+    client: Registration, valid: JsonObject, policy: RegistrationPolicy
 ) -> Iterator[str]:
-    """A signing key stays published for as long as a JWT may live, and no longer."""
+    """Return what is wrong with JWT access tokens: a key is published no longer than they may be valid."""
     longest = int(MAXIMUM_JWT_LIFETIME.total_seconds())
-    lifetime = client.access_token_lifetime or int(surroundings.access_token_lifetime.total_seconds())
-    if sound.get("access_token_format") == "jwt" and lifetime > longest:
+    lifetime = client.access_token_lifetime or int(policy.access_token_lifetime.total_seconds())
+    if valid.get("access_token_format") == "jwt" and lifetime > longest:
         yield f"access_token_format jwt needs an access token lifetime of at most {longest} seconds"
 
 
 # ---- the document of a sector ------------------------------------------------------------------------------
 
 
-def problem_of_sector(document: Any, uris: list[str]) -> str | None:
-    """OpenID Connect Registration §5: what is at `sector_identifier_uri` names every redirect URI."""
+def problem_of_sector(document: object, uris: list[str]) -> str | None:
+    """Return what is wrong with the document at `sector_identifier_uri`.
+
+    It must name every redirect URI of the client (OpenID Connect Registration §5).
+    """
     if not isinstance(document, list) or not all(isinstance(item, str) for item in document):
         return "sector_identifier_uri: its document is no JSON list of URIs"
     missing = [uri for uri in uris if uri not in document]

@@ -1,8 +1,8 @@
-"""Which addresses this server may call on behalf of a client, before and after the name is resolved.
+"""Which URLs and addresses this server may call on behalf of a client (against SSRF).
 
-Enters: a URL that somebody registered, then what its host resolved to. Leaves: where to connect, or the
-reason why not, in fixed words. A name can point anywhere, and there are many spellings of 127.0.0.1: so an
-address is judged by its number alone.
+Enters: a URL that a client registered, then the addresses that its host resolved to. Leaves: where to
+connect, or the reason why not, in fixed words. Only the numeric address decides: any name may resolve to a
+private address, and 127.0.0.1 has many spellings.
 """
 
 import ipaddress
@@ -20,27 +20,25 @@ NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62}){0,1
 # `2130706433`).
 ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 DEFAULT_PORTS = {"https": 443, "http": 80}
-FIRST_FREE_PORT = 1024  # below it other services of the host listen
-GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that was ever given out
+FIRST_FREE_PORT = 1024  # below it, other services of the host listen
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291 §2.4: all that is assigned so far
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 
 
 class Target(NamedTuple):
-    """Where a request goes: what is resolved, what the certificate must say, and what the Host
-    header says.
-    """
+    """Where a request goes."""
 
     is_tls: bool
-    host: str
+    host: str  # it is resolved, and the certificate must name it
     port: int
-    netloc: str
+    netloc: str  # for the Host header
     path: str  # with its query
 
 
 def read_url(url: str, allow_private: bool) -> Target:
-    """The parts of a URL that may be called, as far as it can be told from its text. Raises NotCallableError.
+    """Return the parts of a URL that may be called, as far as its text tells. Raises BlockedUrlError.
 
-    allow_private: plain http and all ports will do, as in development.
+    allow_private: allows plain http and every port, as in development.
     """
     if len(url) > redirect_uris.MAXIMUM_LENGTH or not redirect_uris.URI_CHARACTERS.fullmatch(url):
         raise BlockedUrlError("it is no URL: use ASCII, and no fragment")
@@ -64,6 +62,7 @@ def read_url(url: str, allow_private: bool) -> Target:
 
 
 def is_plain_host(host: str) -> bool:
+    """Return whether a host is a name, or an address in its usual spelling."""
     if read_address(host) is not None:
         return True
     return (
@@ -74,7 +73,7 @@ def is_plain_host(host: str) -> bool:
 
 
 def read_address(text: str) -> IpAddress | None:
-    """An address in its usual spelling, without a zone (RFC 4007 §11); None for anything else."""
+    """Return an address in its usual spelling, without a zone (RFC 4007 §11); None for anything else."""
     try:
         return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
@@ -82,7 +81,7 @@ def read_address(text: str) -> IpAddress | None:
 
 
 def check_addresses(addresses: list[str], allow_private: bool) -> None:
-    """Raises NotCallableError unless every address that a name resolved to may be called."""
+    """Raise BlockedUrlError unless every address that a name resolved to may be called."""
     if not addresses:
         raise BlockedUrlError("its host has no address")
     for text in addresses:
@@ -98,9 +97,9 @@ PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: IpAddress) -> bool:
-    """Whether it is one of the public internet.
+    """Return whether an address belongs to the public internet.
 
-    An IPv6 address that leads to an IPv4 one is judged by that.
+    For an IPv6 address that contains an IPv4 address, the IPv4 address decides.
     """
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour

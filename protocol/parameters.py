@@ -1,8 +1,8 @@
-"""The front guard: what a request's parameters must look like before any grant reads them.
+"""The form of a request's parameters, which is checked before any grant reads them.
 
 Authlib reads parameters from query and body alike, takes the first of two, tries one way of client
-authentication after the other, and raises where a character surprises it. Here such a request is refused
-first, with the registered error and fixed words (RFC 6749 §3.1, §3.2, §2.3; RFC 9700 §2.5).
+authentication after the other, and raises on some characters. Such a request is refused here before, with the
+registered error and fixed words (RFC 6749 §3.1, §3.2, §2.3; RFC 9700 §2.5).
 """
 
 import binascii
@@ -19,11 +19,12 @@ from protocol import typed_text
 FORM = "application/x-www-form-urlencoded"
 VISIBLE = re.compile(r"[\x20-\x7E]*")  # VSCHAR, RFC 6749 appendix A
 CONTROL = re.compile(r"[\x00-\x1F\x7F-\x9F\uD800-\uDFFF\uFFFD]")
-ANY_LETTERS = frozenset({"state", "nonce", "client_secret"})
-IN_JSON = re.compile(
+# The client chose the value and gets it back unchanged; a secret with other characters is merely wrong (401).
+FREE_TEXT = frozenset({"state", "nonce", "client_secret"})
+NOT_IN_JSON = re.compile(
     r"[\x00-\x08\x0B\x0C\x0E-\x1F\uD800-\uDFFF\uFFFD]"
-)  # line feeds and tabs are its blanks (RFC 8259 §2)
-JSON = frozenset({"claims"})
+)  # line feeds and tabs are whitespace (RFC 8259 §2)
+JSON_PARAMETERS = frozenset({"claims"})
 REPEATABLE = frozenset({"resource", "audience"})  # RFC 8707 §2, RFC 8693 §2.1
 
 MAXIMUM_LENGTHS = {
@@ -47,34 +48,35 @@ KNOWN = AUTHORIZATION | frozenset(
     " ticket decision token"
     " token_type_hint post_logout_redirect_uri".split()
 )
-# What may help, and is left out where it is of no use: too long, or with characters that no such value has.
+# Optional hints: ignored, not refused, where they are too long or have characters that no hint has.
 HINTS = frozenset({"login_hint", "ui_locales", "claims_locales"})
 MAXIMUM_HINT_LENGTH = 254
 
 
-def known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What we understand of an authorization request that was checked.
+def select_known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the parameters of a checked authorization request that this server knows.
 
-    Unrecognized parameters, and those without a value, count as left out (RFC 6749 §3.1).
+    Unknown parameters, and those without a value, are left out (RFC 6749 §3.1).
     """
     return {
         name: value
         for name, value in parameters
-        if value and (name in AUTHORIZATION or (name in HINTS and is_of_use(value)))
+        if value and (name in AUTHORIZATION or (name in HINTS and is_usable(value)))
     }
 
 
-def is_of_use(hint: str) -> bool:
+def is_usable(hint: str) -> bool:
+    """Return whether a hint has a length and characters that a hint may have."""
     return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint) and not typed_text.refused_in(hint)
 
 
 def check_form(
     content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str
 ) -> set[str]:
-    """The names of the parameters that have a value. Raises InvalidRequestError for what no machine endpoint
-    accepts.
+    """Return the names of the parameters that have a value, in a request that a client sends by itself.
 
     form: the pairs of the body, repeated ones included. authorization: the header's text, "" when absent.
+    Raises InvalidRequestError, and InvalidScopeError for a blank scope.
     """
     if content_type.partition(";")[0].strip().lower() != FORM:
         raise InvalidRequestError("the body must be application/x-www-form-urlencoded")
@@ -96,17 +98,16 @@ def check_form(
 def check_parameters(
     pairs: Iterable[tuple[str, str]], of_scope: type[OAuth2Error] = InvalidRequestError
 ) -> None:
-    """Raises InvalidRequestError for a repeated parameter, one with characters outside its syntax, or one
-    that is too long.
+    """Raise InvalidRequestError for a parameter that is repeated, too long, or has forbidden characters.
 
-    of_scope: what is raised for a scope that is malformed so.
+    of_scope: the error for a malformed scope.
     """
     pairs = list(pairs)
-    if not repeated(pairs) <= REPEATABLE:
+    if not find_repeated(pairs) <= REPEATABLE:
         raise InvalidRequestError("a parameter is given more than once")
     for name, value in pairs:
         if name not in KNOWN:
-            continue  # RFC 6749 §3.1: unrecognized parameters are ignored
+            continue  # RFC 6749 §3.1: unknown parameters are ignored
         error = of_scope if name == "scope" else InvalidRequestError
         if len(value) > MAXIMUM_LENGTHS.get(name, DEFAULT_MAXIMUM_LENGTH):
             raise error(f"{name} is too long")
@@ -115,40 +116,38 @@ def check_parameters(
 
 
 def has_wrong_characters(name: str, value: str) -> bool:
-    """What the client chose for itself comes back to it as it was; a secret in other letters is merely wrong
-    (401).
-
-    Everything else is ASCII by its syntax, or JSON.
-    """
-    if name in JSON:
-        return IN_JSON.search(value) is not None
-    if name in ANY_LETTERS:
+    """Return whether a value has characters outside of the parameter's syntax."""
+    if name in JSON_PARAMETERS:
+        return NOT_IN_JSON.search(value) is not None
+    if name in FREE_TEXT:
         return CONTROL.search(value) is not None
     return VISIBLE.fullmatch(value) is None
 
 
-def repeated(pairs: Iterable[tuple[str, str]]) -> set[str]:
+def find_repeated(pairs: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the names of the parameters that are given more than once."""
     return {name for name, count in Counter(name for name, _value in pairs).items() if count > 1}
 
 
-def sound(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Of a request that is refused: what it gives once and well-formed, enough to know who is told, and how
-    (RFC 6749 §4.1.2.1).
+def select_well_formed(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the well-formed parameters of a refused request: they say where the error goes.
 
-    Nothing where client or redirect URI are among what is wrong: then nobody is told but the person.
+    The result is empty where the client or the redirect URI is repeated or malformed: then the error is shown
+    to the user and sent to nobody (RFC 6749 §4.1.2.1).
     """
     pairs = list(pairs)
-    twice = repeated(pairs)
-    once = {
-        name: value for name, value in pairs if value and name not in twice and is_well_formed(name, value)
+    repeated = find_repeated(pairs)
+    well_formed = {
+        name: value for name, value in pairs if value and name not in repeated and is_well_formed(name, value)
     }
-    named = {
-        name for name, value in pairs if name in ("client_id", "redirect_uri") and (value or name in twice)
+    required = {
+        name for name, value in pairs if name in ("client_id", "redirect_uri") and (value or name in repeated)
     }
-    return known(once.items()) if named <= once.keys() else {}
+    return select_known(well_formed.items()) if required <= well_formed.keys() else {}
 
 
 def is_well_formed(name: str, value: str) -> bool:
+    """Return whether one parameter has an allowed length and allowed characters."""
     try:
         check_parameters([(name, value)])
     except OAuth2Error:
@@ -157,7 +156,7 @@ def is_well_formed(name: str, value: str) -> bool:
 
 
 def check_assertion(form: dict[str, str]) -> None:
-    """Of its two parameters neither stands alone (RFC 7521 §4.2)."""
+    """Raise InvalidRequestError unless both parameters of an assertion are there (RFC 7521 §4.2)."""
     if not form.get("client_assertion"):
         raise InvalidRequestError("client_assertion is missing")
     if form.get("client_assertion_type") != JWT_BEARER:
@@ -165,8 +164,9 @@ def check_assertion(form: dict[str, str]) -> None:
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:
-    """Client identifier and secret of a Basic header (RFC 6749 §2.3.1), or None for another scheme or a
-    malformed one.
+    """Return client identifier and secret of a Basic header (RFC 6749 §2.3.1).
+
+    None for another scheme, and for a malformed header.
     """
     scheme, _blank, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":

@@ -1,7 +1,7 @@
 """Redirect URIs: which may be registered, and whether a requested one is registered.
 
-Compared as text, exactly (RFC 9700 §2.1), with exceptions for loopback addresses, where a native application
-listens and cannot know in advance which port is free: a loopback IP literal may use any port (RFC 8252 §7.3),
+They are compared as text (RFC 9700 §2.1). The exceptions are for loopback addresses, where a native
+application listens on whatever port is free: a loopback IP address may have any port (RFC 8252 §7.3),
 `localhost` any port where none is registered, and no path is the same as `/`, because clients write either
 (RFC 3986 §6.2.3).
 """
@@ -17,15 +17,14 @@ LOOPBACK = re.compile(
     re.ASCII,
 )
 URI_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
-WITH_FRAGMENT = re.compile(  # any other address that is registered or told
+WITH_FRAGMENT = re.compile(  # for addresses that are no redirect URI, such as a logo
     r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+(#[A-Za-z0-9\-._~:/?@!$&'()*+,;=%]*)?"
 )
 MAXIMUM_LENGTH = 2_000
 MAXIMUM_PORT = 65_535
 MAXIMUM_HOST_LENGTH = 253  # RFC 1035 §2.3.4
-# Without a dot, so that nobody owns them, and with a meaning for browsers or for the system: never an
-# application's own.
-TAKEN_SCHEMES = frozenset(
+# Schemes without a dot that browsers or operating systems use: never those of an application.
+RESERVED_SCHEMES = frozenset(
     "about blob chrome chrome-extension data facetime file filesystem ftp http https intent jar"
     " javascript ldap mailto"
     " moz-extension ms-settings res resource search-ms shell sms ssh tel telnet urn vbscript"
@@ -36,14 +35,15 @@ RESPONSE_PARAMETERS = {"code", "state", "iss", "error", "error_description", "er
 
 
 class Loopback(NamedTuple):
-    """A redirect URI at an address of the computer itself."""
+    """The parts of a redirect URI at a loopback address."""
 
     host: str
     port: str | None
     rest: str  # path and query
 
     @classmethod
-    def read(cls, uri: str) -> "Loopback | None":
+    def parse(cls, uri: str) -> "Loopback | None":
+        """Return the parts of a URI; None for one at no loopback address."""
         match = LOOPBACK.fullmatch(uri)
         if (
             match is None
@@ -54,24 +54,23 @@ class Loopback(NamedTuple):
         rest = match["rest"] or ""
         return cls(match["host"], match["port"], rest if rest.startswith("/") else f"/{rest}")
 
-    def fits(self, registered: "Loopback | None") -> bool:
+    def matches(self, registered: "Loopback | None") -> bool:
+        """Return whether a registered URI allows this one (RFC 8252 §7.3)."""
         if registered is None or (self.host, self.rest) != (registered.host, registered.rest):
             return False
         return self.port == registered.port or self.host != "localhost" or registered.port is None
 
 
 def is_registered(requested: str, registered: list[str]) -> bool:
-    """Whether `requested` equals one of `registered`; at a loopback address whether it is the same but for a
-    port that is free.
-    """
+    """Return whether `requested` is one of `registered`; at a loopback address the port may differ."""
     if requested in registered:
         return True
-    loopback = Loopback.read(requested)
-    return loopback is not None and any(loopback.fits(Loopback.read(uri)) for uri in registered)
+    loopback = Loopback.parse(requested)
+    return loopback is not None and any(loopback.matches(Loopback.parse(uri)) for uri in registered)
 
 
 def find_problem(uri: str, schemes: Collection[str] = ()) -> str | None:
-    """Why `uri` may not be registered, in words for the operator, or None when it may.
+    """Return why `uri` may not be registered, in words for the operator; None when it may.
 
     schemes: private-use schemes without a dot that the operator allows.
     """
@@ -93,8 +92,8 @@ def find_problem(uri: str, schemes: Collection[str] = ()) -> str | None:
     if parts.scheme == "http":
         return None if host and is_loopback_host(host) else "must use https, except on a loopback address"
     if "." not in parts.scheme and parts.scheme not in schemes:
-        # RFC 8252 §7.1, §8.4: nobody owns such a name. It also leaves out javascript:, data: and whatever
-        # else a browser runs.
+        # RFC 8252 §7.1, §8.4: a scheme without a dot belongs to nobody. The rule also excludes javascript:,
+        # data: and others that a browser executes.
         return (
             "must use https, or a private-use scheme with a dot in it such as com.example.app (or"
             " see OSTIARY_REDIRECT_SCHEMES)"
@@ -103,18 +102,22 @@ def find_problem(uri: str, schemes: Collection[str] = ()) -> str | None:
 
 
 def problem_of_scheme(scheme: str) -> str | None:
-    """Why the operator may not allow a scheme, in lower case, though it has no dot."""
+    """Return why the operator may not allow a scheme without a dot; None when it may. scheme: lower case."""
     if not SCHEME.fullmatch(scheme):
         return "must hold names of schemes, without a colon"
-    return "must not hold a scheme that browsers or systems act on" if scheme in TAKEN_SCHEMES else None
+    return "must not hold a scheme that browsers or systems act on" if scheme in RESERVED_SCHEMES else None
 
 
 def parameter_names(query: str) -> set[str]:
-    """As the most lenient of clients reads them: decoded, with or without a value, `;` as good as `&`."""
+    """Return the names of a query's parameters as the most lenient client reads them.
+
+    They are decoded, with or without a value, and separated by `&` or `;`.
+    """
     return {name for name, _value in parse_qsl(query.replace(";", "&"), keep_blank_values=True)}
 
 
 def is_loopback_host(host: str) -> bool:
+    """Return whether a host is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -124,20 +127,24 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_web(uri: str) -> bool:
-    """Whether it is a browser that goes there, and no application of its own scheme."""
+    """Return whether a URI is a web address, not one with an application's own scheme."""
     return urlsplit(uri).scheme in ("http", "https")
 
 
 def is_native(uri: str) -> bool:
-    """Whether any program of the computer could take the answer: at a loopback address, by a private-use
-    scheme (RFC 8252 §8.6).
+    """Return whether any program of the computer could receive the response (RFC 8252 §8.6).
+
+    It could at a loopback address, and by a private-use scheme.
     """
     host = (urlsplit(uri).hostname or "").rstrip(".")
     return not is_web(uri) or is_loopback_host(host) or host.endswith(".localhost")
 
 
 def origin(uri: str) -> str | None:
-    """`https://app.example:8443` of a web URI (RFC 6454 §4); None for a private-use scheme."""
+    """Return the origin of a web URI, such as `https://app.example:8443` (RFC 6454 §4).
+
+    None for a private-use scheme.
+    """
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return None
@@ -145,22 +152,24 @@ def origin(uri: str) -> str | None:
 
 
 def host_with_port(parts: SplitResult) -> str:
+    """Return the host, with the port where it is not the scheme's default."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else (parts.hostname or "")
     default = {"http": 80, "https": 443}.get(parts.scheme)
     return host if parts.port in (None, default) else f"{host}:{parts.port}"
 
 
 def display_host(uri: str) -> str:
-    """What the consent page names as the place the answer goes to: a host, or the scheme of an application.
+    """Return where the response goes, for the consent page: a host, or the scheme of an application.
 
-    What looks like a host behind a private-use scheme is none: nobody owns it, so it is not shown.
+    What stands in the place of a host after a private-use scheme is not shown: nobody owns it.
     """
     parts = urlsplit(uri)
     return host_with_port(parts) if is_web(uri) else f"{parts.scheme}:"
 
 
-def with_answer(uri: str, answer: list[tuple[str, str]]) -> str:
-    """`uri` with the members of an authorization response added to its query; what was registered stays byte
-    for byte.
+def add_response(uri: str, parameters: list[tuple[str, str]]) -> str:
+    """Return `uri` with the parameters of an authorization response added to its query.
+
+    The registered part stays unchanged, byte for byte.
     """
-    return uri + ("&" if "?" in uri else "?") + urlencode(answer)
+    return uri + ("&" if "?" in uri else "?") + urlencode(parameters)

@@ -1,20 +1,20 @@
-"""What a presented refresh token means, decided from the one row of its family.
+"""Refresh token rotation: what a presented token means, decided from the one row of its family.
 
-A client that lost a response, or that refreshes in two tabs at once, presents a token again; so does a thief.
-Time alone does not tell them apart, the use of what was issued does. RFC 9700 §4.14.2 asks for the end of the
-family on reuse, and leaves open how reuse is noticed:
+A client that lost a response presents its token again, and so do two tabs that refresh at the same time. An
+attacker who stole a token does the same. Time alone cannot tell them apart; the use of the new pair can. (RFC
+9700 §4.14.2 asks to revoke the family when a token is reused, and does not say how reuse is detected.)
 
     presented token                          decision
     ---------------------------------------  -------------------------------------------------------------
     the current one                          ROTATE, unless it was just used and rotation is off: REPEAT
     the one before, within the leeway        REPEAT, whatever was done with the successor's access token
-    the one before, later, successor unused  LATE_REPEAT while the access token lives, then REPLACE
+    the one before, later, successor unused  LATE_REPEAT while the access token is valid, then REPLACE
     the one before, successor used           REUSED
     an older one                             REUSED
 
-"Later" is only for a client that proves who it is: a thief would need its secret too. A public client proves
-nothing. If a thief refreshed first and did not use the tokens, nobody would notice, and the user's own repeat
-would get the thief's tokens. So a public client has the leeway alone.
+"Later" is only for clients that authenticate: an attacker needs more than the token there. At a public client
+an attacker who refreshes first and does not use the pair would not be noticed: the user's client would get
+the same pair. So a public client has the leeway alone.
 """
 
 import hmac
@@ -26,17 +26,17 @@ from protocol.clock import MICROSECONDS
 
 
 class RefreshDecision(Enum):
-    """What is done with a presented refresh token."""
+    """What a refresh request gets."""
 
-    ROTATE = auto()  # the next tokens are issued
-    REPEAT = auto()  # the tokens that were issued for it are given again
+    ROTATE = auto()  # a new pair
+    REPEAT = auto()  # the pair that the token was exchanged for before
     LATE_REPEAT = auto()  # the same, after the leeway
-    REPLACE = auto()  # new tokens take the place of those that nobody ever used
-    REUSED = auto()  # the family is revoked
+    REPLACE = auto()  # a new pair in place of one that was never used
+    REUSED = auto()  # a refusal, and the family is revoked
 
 
 class Family(Protocol):
-    """The columns of a token row that the decision rests on."""
+    """The columns of a token's row that the decision depends on."""
 
     @property
     def refresh_token_digest(self) -> bytes: ...
@@ -58,13 +58,16 @@ class Family(Protocol):
 
 
 class Client(Protocol):
-    """The columns of a client that decide for how long a refresh may be repeated.
+    """The client's own settings of how long a refresh may be repeated.
 
-    Seconds; None for the server's setting.
+    In seconds; None for the server's setting.
     """
 
-    refresh_leeway: int | None
-    refresh_retry_lifetime: int | None
+    @property
+    def refresh_leeway(self) -> int | None: ...
+
+    @property
+    def refresh_retry_lifetime(self) -> int | None: ...
 
     @property
     def is_public(self) -> bool: ...
@@ -74,7 +77,7 @@ class Client(Protocol):
 
 
 class Leeways(Protocol):
-    """The settings that decide where a client's registration does not."""
+    """The server's settings of how long a refresh may be repeated."""
 
     @property
     def refresh_leeway(self) -> timedelta: ...
@@ -87,22 +90,22 @@ class Leeways(Protocol):
 
 
 class RetryWindow(NamedTuple):
-    """For how long a refresh may be repeated: in any case, and while the new access token is unused."""
+    """For how long a refresh may be repeated: in any case, and while the new pair is unused."""
 
     leeway: timedelta
     retry_lifetime: timedelta
 
     @property
     def is_strict(self) -> bool:
-        """Whether no refresh may be repeated."""
+        """Return whether no refresh may be repeated."""
         return not self.leeway and not self.retry_lifetime
 
 
 def retry_window_of(client: Client, settings: Leeways) -> RetryWindow:
-    """Return for how long a client may repeat a refresh.
+    """Return for how long this client may repeat a refresh.
 
-    This server does not see the use of an access token that is a JWT, so for such a client too the leeway
-    counts alone.
+    Where access tokens are JWTs there is only the leeway, as for public clients: this server does not see
+    their use.
     """
     leeway = leeway_of(client.is_public, client.refresh_leeway, settings)
     if client.is_public or client.has_jwt_access_tokens:
@@ -112,23 +115,23 @@ def retry_window_of(client: Client, settings: Leeways) -> RetryWindow:
 
 
 def leeway_of(is_public: bool, own: int | None, settings: Leeways) -> timedelta:
-    """Return for how long a refresh may be repeated in any case. own: of the registration, in seconds."""
+    """Return the leeway of a client. own: the client's own seconds, None for the server's setting."""
     if own is not None:
         return timedelta(seconds=own)
     return settings.public_refresh_leeway if is_public else settings.refresh_leeway
 
 
-def classify(family: Family, presented: bytes, now: int, retry_window: RetryWindow) -> RefreshDecision:
-    """Return what is done with a refresh token whose tag is right and whose family this is.
+def classify(family: Family, presented: bytes, now: int, window: RetryWindow) -> RefreshDecision:
+    """Return what a refresh request gets whose token has a valid tag and belongs to this family.
 
-    presented: its digest. now: epoch microseconds, as `issued_at` is.
+    presented: the token's digest. now: epoch microseconds, as `issued_at` is.
     """
-    leeway, retry_lifetime = retry_window
+    leeway, retry_lifetime = window
     age = timedelta(microseconds=now - family.issued_at)
     is_current = hmac.compare_digest(family.refresh_token_digest, presented)
     is_previous = hmac.compare_digest(family.previous_refresh_token_digest or b"", presented)
     is_alive = now < family.access_token_expires_at * MICROSECONDS
-    if is_current:  # never reused, whatever the clocks of two nodes say
+    if is_current:  # never reuse, also where the clocks of two nodes differ
         was_just_issued = is_previous and family.sealed_pair is not None and age < leeway and is_alive
         return RefreshDecision.REPEAT if was_just_issued else RefreshDecision.ROTATE
     if not is_previous or family.sealed_pair is None:

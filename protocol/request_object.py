@@ -1,15 +1,14 @@
-"""Signed request objects, by value (RFC 9101, OpenID Connect Core §6.1): nobody could change the request on
-its way.
+"""Signed request objects, by value (RFC 9101, OpenID Connect Core §6.1).
 
-Enters: the parameters of a request that may have `request` among them. Leaves: the parameters to go on with,
-which are those that the client signed; they are checked afterwards like any others. What is said outside must
-be said inside in the same words: ignored, it could be what the client meant, and used, what an attacker did
-(RFC 9101 §6.3).
+Enters: the parameters of a request, which may have `request` among them. Leaves: the parameters to go on
+with: those that the client signed. They are checked afterwards like any others. A parameter outside of the
+object must be in it with the same value (RFC 9101 §6.3): ignored, it could be what the client meant; used, it
+could be an attacker's.
 """
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TypeVar
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
 from authlib.oauth2.rfc9101.errors import InvalidRequestObjectError, RequestUriNotSupportedError
@@ -19,68 +18,56 @@ from crypto import jwt
 from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 from protocol import scopes
-from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, known
+from protocol.client import Client
+from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, select_known
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
 CLOCK_SKEW = 60
-OF_THE_ENVELOPE = frozenset({"client_id", "request"})
-OF_THE_ANSWER = ("redirect_uri", "state", "response_mode")
-NEEDED_OUTSIDE = ("response_type", "scope")  # so that it is an OAuth request still (OpenID Connect Core §6.1)
+OUTSIDE_ONLY = frozenset({"client_id", "request"})  # they need not be in the object
+RESPONSE_PARAMETERS = ("redirect_uri", "state", "response_mode")  # how the client gets the response
+# OpenID Connect Core §6.1: they are needed outside too, so that the request is one of OAuth 2.0.
+NEEDED_OUTSIDE = ("response_type", "scope")
 
-
-class Client(Protocol):
-    client_id: str
-
-    def member(self, name: str, default: Any = None) -> Any: ...
-
-    def check_redirect_uri(self, redirect_uri: str) -> bool: ...
-
-    def get_default_redirect_uri(self) -> str | None: ...
-
-
-FindKeys = Callable[[Any, str], Iterable[tuple[str | None, Key]]]
+AnyClient = TypeVar("AnyClient", bound=Client)
+FindKeys = Callable[[AnyClient, str], Iterable[tuple[str | None, Key]]]
 
 
 def unpack(
-    parameters: dict[str, str], client: Client, find_keys: FindKeys, issuer: str, now: int
+    parameters: dict[str, str], client: AnyClient, find_keys: FindKeys[AnyClient], issuer: str, now: int
 ) -> dict[str, str]:
-    """The parameters that count: those of the request object where there is one, else these.
+    """Return the parameters of the request object where there is one, else the given ones.
 
-    find_keys: from a client and a token to the client's public keys; asked only when there is a request
-    object. Raises OAuth2Error, with the redirect URI to send it to where the request names one that is
-    registered.
+    find_keys: from a client and a token to the client's public keys; called only for a request object. Raises
+    OAuth2Error, with the redirect URI of the request where it is registered.
     """
     try:
         return signed_parameters(parameters, client, find_keys, issuer, now)
     except OAuth2Error as error:
-        address_error(error, parameters, client)
+        set_redirect(error, parameters, client)
         raise
 
 
-def address_error(error: OAuth2Error, parameters: dict[str, str], client: Client) -> None:
-    """Give a refusal of this client's request its redirect URI and `state`, where the request names one that
-    is registered.
-    """
-    parameters = for_the_answer(parameters)
+def set_redirect(error: OAuth2Error, parameters: dict[str, str], client: Client) -> None:
+    """Set the redirect URI and `state` of an error, where the request's redirect URI is registered."""
+    parameters = with_response_parameters(parameters)
     redirect_uri = parameters.get("redirect_uri", client.get_default_redirect_uri())
     if redirect_uri and client.check_redirect_uri(redirect_uri):
         error.redirect_uri, error.state = redirect_uri, parameters.get("state")
 
 
-def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
-    """The parameters of a request that is refused, with what its request object says of the answer, verified
-    or not.
+def with_response_parameters(parameters: dict[str, str]) -> dict[str, str]:
+    """Return the parameters with those of the request object that say how the client gets an error.
 
-    It only says how the client hears of the error, and in a plain request nobody signed that either. Without
-    its state no client takes an answer for one to its own request. A redirect URI that is said outside
-    counts.
+    The object's signature is not verified for this: in a plain request these parameters are not signed
+    either. Without its `state` a client cannot tell which of its requests was refused. A redirect URI outside
+    of the object wins.
     """
     try:
         claims = jwt.read_unverified(parameters.get("request", ""))
     except InvalidJwtError:
         return parameters
-    inside = {name: claims[name] for name in OF_THE_ANSWER if claims.get(name) not in (None, "")}
+    inside = {name: claims[name] for name in RESPONSE_PARAMETERS if claims.get(name) not in (None, "")}
     usable = {
         name: value
         for name, value in inside.items()
@@ -89,13 +76,17 @@ def for_the_answer(parameters: dict[str, str]) -> dict[str, str]:
     if "redirect_uri" in parameters:
         usable["redirect_uri"] = parameters["redirect_uri"]
     elif "redirect_uri" in inside:
-        usable.setdefault("redirect_uri", "")  # not the default: the client meant another one
+        usable.setdefault("redirect_uri", "")  # not the registered one: the client meant another
     return parameters | usable
 
 
 def signed_parameters(
-    parameters: dict[str, str], client: Client, find_keys: FindKeys, issuer: str, now: int
+    parameters: dict[str, str], client: AnyClient, find_keys: FindKeys[AnyClient], issuer: str, now: int
 ) -> dict[str, str]:
+    """Return the parameters that the client signed; the given ones where it need not sign and did not.
+
+    Raises OAuth2Error.
+    """
     if "request_uri" in parameters:
         raise RequestUriNotSupportedError("request objects are taken by value only")
     if "request" not in parameters:
@@ -106,7 +97,7 @@ def signed_parameters(
     registered = client.member("request_object_signing_alg")
     algorithms = [alg for alg in jwt.ASYMMETRIC if registered in (None, alg)]
     try:
-        # no key is fetched for nothing
+        # checked before the signature, so that no keys are fetched for an object that would be refused
         check_claims(jwt.read_unverified(text), client.client_id, issuer, now)
         claims = jwt.decode(text, find_keys(client, text), algorithms, TYP)
     except InvalidJwtError as error:
@@ -121,7 +112,7 @@ def signed_parameters(
 
 
 def check_claims(claims: JsonObject, client_id: str, issuer: str, now: int) -> None:
-    """What is said of the object itself. Raises InvalidJwtError."""
+    """Raise InvalidJwtError unless the object is of this client, for this server, and valid now."""
     if claims.get("iss", client_id) != client_id:
         raise InvalidJwtError("the iss is not the client_id")
     if claims.get("client_id", client_id) != client_id:
@@ -137,8 +128,10 @@ def check_claims(claims: JsonObject, client_id: str, issuer: str, now: int) -> N
 
 
 def check_times(claims: JsonObject, now: int) -> None:
-    """`exp` may be missing (OpenID Connect Core §6.1); then its life ends an hour after `nbf` or `iat`, where
-    one is given.
+    """Raise InvalidJwtError unless the object is valid now, and for a short time only.
+
+    `exp` may be missing (OpenID Connect Core §6.1). Then the object expires an hour after `nbf` or `iat`,
+    where it has one of these.
     """
     times = {name: claims[name] for name in ("exp", "nbf", "iat") if name in claims}
     if not all(jwt.is_numeric_date(time) for time in times.values()):
@@ -152,16 +145,19 @@ def check_times(claims: JsonObject, now: int) -> None:
 
 
 def parameters_of(claims: JsonObject) -> dict[str, str]:
-    """What it asks for, as a form would have it.
+    """Return the parameters of the object as a form would have them.
 
-    Unrecognized parameters, and those without a value, count as left out.
+    Unknown parameters, and those without a value, are left out.
     """
     given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION | HINTS}
-    return known(given.items())
+    return select_known(given.items())
 
 
-def as_text(name: str, value: Any) -> str:
-    """Text as it is; `max_age` is a number there, and `claims` an object (OpenID Connect Core §6.1)."""
+def as_text(name: str, value: object) -> str:
+    """Return a parameter's value as text: `max_age` is a number, and `claims` an object (§6.1).
+
+    Raises InvalidRequestObjectError for any other value that is no text.
+    """
     if isinstance(value, str):
         return value
     if name == "max_age" and type(value) is int:
@@ -172,10 +168,10 @@ def as_text(name: str, value: Any) -> str:
 
 
 def check_outside(outside: dict[str, str], inside: dict[str, str]) -> None:
-    """Raises InvalidRequestError where something is said outside that was not signed."""
-    for name in outside.keys() - OF_THE_ENVELOPE:
+    """Raise InvalidRequestError where a parameter outside of the object differs from the one in it."""
+    for name in outside.keys() - OUTSIDE_ONLY:
         if name == "scope" and scopes.is_within(outside[name], inside.get(name, outside[name])):
-            continue  # there `openid` will do (OpenID Connect Core §6.1)
+            continue  # outside, `openid` is enough (OpenID Connect Core §6.1)
         if name in NEEDED_OUTSIDE and name not in inside:
             continue
         if outside[name] != inside.get(name):

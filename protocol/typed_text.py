@@ -1,18 +1,17 @@
-"""Text that people type or paste: the one form in which it is kept and compared, and what is refused of it.
+"""Text that people type or paste: its normal form, and which characters are refused.
 
-Enters: a name, a sentence, a password or an address, as somebody gave it. Leaves: its normal form (RFC 8265
-for user names and passwords, RFC 8266 for names that are shown, RFC 6531 for addresses), and what is wrong
-with that, in words. Nothing here raises.
+Enters: a name, a sentence, a password or an address, as it was typed. Leaves: its normal form (RFC 8265 for
+user names and passwords, RFC 8266 for names that are shown, RFC 6531 for addresses), and what is wrong with
+that, in words. Nothing here raises an exception.
 
-Which characters are refused is our own choice: the RFCs' classes have no emoji that is younger than the
-tables, and few joiners.
-Refused are only those that no text needs: control characters and line ends, what turns the direction of
-writing for all that comes after it, and code points that are no characters. Joiners stay wherever they stand
-(Persian, Sinhala, Malayalam, emoji). So do the marks U+200E, U+200F and U+061C: they turn nothing around, and
-copied Arabic and Hebrew is full of them.
+Which characters are refused is our own choice: the classes of the RFCs lack emoji that are younger than
+Python's tables, and most joiners. Only those are refused that no text needs: control characters and line
+ends, characters that change the direction of writing for all that follows, and code points that are no
+characters. Joiners are allowed everywhere (Persian, Sinhala, Malayalam, emoji). So are the marks U+200E,
+U+200F and U+061C: they change no direction, and copied Arabic and Hebrew text often has them.
 
-What is far too long in any form is not normalised, because one character may become 18, and sorting combining
-marks takes quadratic time: it comes back as it was, and is found too long.
+Text that is far too long in any form is returned unchanged, and then found too long. To normalise it could be
+slow: one character may become 18, and sorting combining marks takes quadratic time.
 """
 
 import re
@@ -24,9 +23,9 @@ import idna
 
 NAME_LENGTH = 200
 ADDRESS_LENGTH = 254  # octets (RFC 5321 §4.5.3.1.3, without the angle brackets)
-# A `client_id` or `sub` that somebody chose: the same text in a URL, a Basic header and a command line.
+# A `client_id` or `sub` that an operator chose: the same text in a URL, a Basic header and a command line.
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
-MOST_TO_ONE = 4  # so many characters may become one: a Greek letter with three marks
+MOST_TO_ONE = 4  # characters that may become one: a Greek letter with three marks
 
 # C0, DEL, C1; line and paragraph separator; embeddings, overrides and isolates (UAX #9 §2.1 to §2.5);
 # surrogates; noncharacters.
@@ -39,7 +38,7 @@ REFUSED = re.compile(
     r"\U0010fffe\U0010ffff]"
 )
 JOINERS = re.compile(r"[\u200C\u200D]")
-# Letters, marks and symbols that show nothing, though their category says otherwise.
+# Letters, marks and symbols that are invisible, though their category does not say so.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
     map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
@@ -48,51 +47,55 @@ LOCAL_PART = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF-]+"
     r"(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010FFFF-]+)*"
 )
-AROUND_AN_ADDRESS = " \t\n\f\r\u200b\u200e\u200f\u061c\u2060\ufeff"  # what comes along when one is copied
-NUMBER_AT_THE_END = re.compile(r"(.*\.)?[0-9]+")  # an IPv4 address, or what looks like one
+AROUND_AN_ADDRESS = (
+    " \t\n\f\r\u200b\u200e\u200f\u061c\u2060\ufeff"  # characters that are copied along with an address
+)
+NUMBER_AT_THE_END = re.compile(r"(.*\.)?[0-9]+")  # an IPv4 address, or text that looks like one
 
-# Closed networks have people, too: at `.local` (Active Directory), `.home.arpa` (RFC 8375), `.test`,
-# `.onion`, `.localhost`. Only a name that can never exist is no address (RFC 6761 §6.4). The library keeps
-# this list to be changed.
+# Closed networks have users too, with addresses at `.local` (Active Directory), `.home.arpa` (RFC 8375),
+# `.test`, `.onion` or `.localhost`. Only a domain that can never exist is refused (RFC 6761 §6.4). The
+# library documents this list as one to change.
 email_validator.SPECIAL_USE_DOMAIN_NAMES = ["invalid"]
 
 
-# ---- what is shown -----------------------------------------------------------------------------------------
+# ---- normal forms of text that is shown --------------------------------------------------------------------
 
 
 def name(text: str, maximum: int = NAME_LENGTH) -> str:
-    """What people and clients are called (RFC 8266 §2.3): NFKC, one kind of blank, none around it and no two
-    in a row.
+    """Return the name of a user or client in its normal form (RFC 8266 §2.3).
 
-    Case stays, and with it the look of a name: the RFC maps it only to compare. A few characters do change
-    their look, on purpose (Ａ, ﬁ, ① and ™ become A, fi, 1 and TM): names that differ in nothing else would be
-    read as the same, so they are.
+    It is NFKC, with U+0020 as the only blank, none at the ends and no two in a row. Upper and lower case
+    stay: the RFC maps them only to compare. A few characters look different afterwards (Ａ, ﬁ, ① and ™ become
+    A, fi, 1 and TM): people would read two names that differ only in these as the same.
     """
     return in_form("NFKC", text, maximum)
 
 
 def words(text: str, maximum: int) -> str:
-    """A sentence, such as what a scope allows: as a name, but in NFC, which leaves ², ™ and … as they were
-    meant.
+    """Return a sentence, such as the description of a scope, in its normal form.
+
+    It is as for a name, but in NFC, which keeps characters such as ², ™ and ….
     """
     return in_form("NFC", text, maximum)
 
 
 def lines(text: str, maximum: int) -> str:
-    """The same for several lines, such as a postal address."""
+    """Return text of several lines, such as a postal address, in its normal form."""
     if len(text) > maximum * MOST_TO_ONE:
         return text
     return "\n".join(words(line, maximum) for line in text.replace("\r\n", "\n").split("\n"))
 
 
 def label(text: str, maximum: int) -> str:
-    """What a program says of itself, such as a browser: nobody could mend it, so it is cut, and what would be
-    refused left out.
+    """Return what a program says of itself, such as a browser's name, in its normal form.
+
+    No user could correct it, so it is cut to `maximum`, and characters that would be refused are left out.
     """
     return words(REFUSED.sub("", text[: maximum * MOST_TO_ONE]), maximum)[:maximum]
 
 
 def in_form(form: Literal["NFC", "NFKC"], text: str, maximum: int) -> str:
+    """Return text in a Unicode normalization form, with single blanks between its words."""
     text = text.strip(" ")
     if len(text) > maximum * MOST_TO_ONE:
         return text
@@ -101,19 +104,19 @@ def in_form(form: Literal["NFC", "NFKC"], text: str, maximum: int) -> str:
 
 
 def with_plain_blanks(text: str) -> str:
-    """Every space separator (Zs) as U+0020. Line ends and tabs are none."""
+    """Return text with every space separator (Zs) as U+0020. Line ends and tabs are no separators."""
     if text.isascii():
         return text
     return "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
 
 
-# ---- what is wrong -----------------------------------------------------------------------------------------
+# ---- what is wrong with text -------------------------------------------------------------------------------
 
 
 def problem(text: str, maximum: int, minimum: int = 1) -> str | None:
-    """What is wrong with a normal form, in words that go on after the name of the field.
+    """Return what is wrong with text in its normal form, in words that follow the name of the field.
 
-    Text that shows nothing is none.
+    None where nothing is. Text without a visible character counts as empty.
     """
     limits = f"{minimum} to {maximum}" if minimum else f"at most {maximum}"
     if found := refused_in(text):
@@ -123,17 +126,18 @@ def problem(text: str, maximum: int, minimum: int = 1) -> str | None:
 
 
 def refused_in(text: str) -> str:
-    """The first character that no text may have, as `U+202E`, because it cannot be seen; "" for none."""
+    """Return the first forbidden character as `U+202E`, because it cannot be seen; "" for none."""
     found = REFUSED.search(text)
     return f"U+{ord(found[0]):04X}" if found else ""
 
 
 def printable(text: str) -> str:
-    """For a terminal: a question mark in the place of each character that is refused."""
+    """Return text for a terminal: with a question mark for each forbidden character."""
     return REFUSED.sub("?", text)
 
 
 def is_visible(text: str) -> bool:
+    """Return whether text has a visible character."""
     return any(
         character not in BLANK and unicodedata.category(character) not in ("Zs", "Cf", "Cc")
         for character in text
@@ -144,7 +148,10 @@ def is_visible(text: str) -> bool:
 
 
 def password(text: str, maximum: int) -> str:
-    """RFC 8265 §4.2: NFC, one kind of blank. Nothing is trimmed, and case and width stay."""
+    """Return a password in its normal form (RFC 8265 §4.2): NFC, with U+0020 as the only blank.
+
+    Nothing is trimmed; case and width stay.
+    """
     if text.isascii() or len(text) > maximum * MOST_TO_ONE:
         return text
     return unicodedata.normalize("NFC", with_plain_blanks(text))
@@ -154,21 +161,20 @@ def password(text: str, maximum: int) -> str:
 
 
 def address(text: str) -> str | None:
-    """The one form in which an address is stored, or None for what is no address. It signs in, so its case
-    does not matter.
+    """Return the form in which an address is stored, or None for text that is no address.
 
-    Local part: normalised as a UsernameCaseMapped (RFC 8265 §3.3), with the characters of RFC 6531. Domain:
-    in the letters that its owner writes it with (IDNA 2008), also where it was given as `xn--…`. It may have
-    a single label.
+    Users sign in with it, so its case does not matter. The local part is normalised as a UsernameCaseMapped
+    (RFC 8265 §3.3), with the characters of RFC 6531. The domain is in Unicode (IDNA 2008), also where it was
+    typed as `xn--…`. It may have a single label.
     """
     parts = in_parts(text)
     return None if parts is None else joined(with_usual_width(parts[0]), parts[1])
 
 
 def addresses(text: str) -> tuple[str, ...]:
-    """The forms under which the address may be stored, the present one first.
+    """Return the forms in which an address may be stored, the present one first; () for no address.
 
-    Full-width local parts were once kept as typed.
+    Older versions stored full-width local parts as they were typed.
     """
     parts = in_parts(text)
     if parts is None:
@@ -178,7 +184,7 @@ def addresses(text: str) -> tuple[str, ...]:
 
 
 def in_parts(text: str) -> tuple[str, str] | None:
-    """Local part as it is, and domain in its normal form."""
+    """Return the local part as it was typed, and the domain in its normal form; None for no address."""
     text = with_plain_blanks(text[: ADDRESS_LENGTH * MOST_TO_ONE + 1]).strip(AROUND_AN_ADDRESS)
     if len(text) > ADDRESS_LENGTH * MOST_TO_ONE:
         return None
@@ -188,6 +194,7 @@ def in_parts(text: str) -> tuple[str, str] | None:
 
 
 def joined(local_part: str, domain: str) -> str | None:
+    """Return the address of a local part and a normalised domain; None where they make none."""
     local_part = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local_part).lower())
     whole = f"{local_part}@{domain}"
     if not is_local_part(local_part) or len(whole.encode()) > ADDRESS_LENGTH:
@@ -196,9 +203,9 @@ def joined(local_part: str, domain: str) -> str | None:
 
 
 def is_local_part(text: str) -> bool:
-    """No quoted strings.
+    """Return whether text is a local part that is no quoted string.
 
-    What cannot be seen, but for joiners, is refused here: an address has to be told from others.
+    It may have no invisible characters except joiners, because users must be able to tell addresses apart.
     """
     if LOCAL_PART.fullmatch(text) is None or unicodedata.category(text[0])[0] == "M":
         return False
@@ -206,18 +213,21 @@ def is_local_part(text: str) -> bool:
 
 
 def with_usual_width(text: str) -> str:
-    """Full-width and half-width characters as the usual ones (RFC 8265 §3.3.2, width mapping)."""
+    """Return text with the usual characters for full-width and half-width ones (RFC 8265 §3.3.2)."""
     return "".join(usual_width(character) for character in text)
 
 
 def usual_width(character: str) -> str:
+    """Return the usual character for a full-width or half-width one, and any other unchanged."""
     kind, _blank, code_point = unicodedata.decomposition(character).partition(" ")
     return chr(int(code_point, 16)) if kind in ("<wide>", "<narrow>") else character
 
 
 def domain_name(text: str) -> str | None:
-    """The library refuses joiners, which IDNA 2008 allows between some letters: those are left to IDNA,
-    everything else to both.
+    """Return a domain in its normal form, or None where it is no domain.
+
+    `email_validator` refuses joiners, which IDNA 2008 allows between some letters. So a domain with joiners
+    is checked by `idna`, and by `email_validator` without them.
     """
     if len(text) > ADDRESS_LENGTH:
         return None

@@ -11,7 +11,7 @@ import store.clients
 from crypto.jwt import MINIMUM_SECRET_OCTETS
 from errors import FetchError, Problem
 from models import CLIENT_ID_LENGTH, Client
-from protocol import client_metadata, clock, redirect_uris, typed_text
+from protocol import auth_methods, client_metadata, clock, redirect_uris, typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
 from services.current import documents, keyring, server, settings
 from services.problems import Code, problem
@@ -158,7 +158,7 @@ def find_secret_problems(client: Client, client_secret: str) -> Iterator[Problem
     """Return what is wrong with a secret that somebody chose for this client."""
     if client.is_public:
         yield problem(Code.PUBLIC_WITH_SECRET)
-    if client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_KEYS:
+    if client.token_endpoint_auth_method == auth_methods.PRIVATE_KEY_JWT:
         yield problem(Code.OWN_KEYS_WITH_SECRET)
     minimum = minimum_signing_secret(client, max(MINIMUM_SECRET_OCTETS.values()))
     if len(client_secret) < minimum:
@@ -172,7 +172,7 @@ def minimum_signing_secret(client: Client, default: int) -> int:
 
     default: for a client that is registered for no algorithm.
     """
-    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
+    if client.token_endpoint_auth_method != auth_methods.CLIENT_SECRET_JWT:
         return 0
     alg = client.member("token_endpoint_auth_signing_alg")
     return MINIMUM_SECRET_OCTETS.get(alg, default) if isinstance(alg, str) else default

@@ -10,11 +10,11 @@ import store.client_secrets
 from crypto import credentials
 from errors import ConflictError
 from models import Client
-from protocol import client_metadata, clock
+from protocol import auth_methods, clock
 from services.current import keyring
 from services.problems import Code, problem
 
-WITHOUT_SECRET = ("none", client_metadata.SIGNS_ITS_KEYS)
+WITHOUT_SECRET = ("none", auth_methods.PRIVATE_KEY_JWT)
 
 
 class SecretInfo(NamedTuple):
@@ -75,7 +75,7 @@ def follow_auth_method(client: Client) -> str | None:
     Return the secret when one was made now.
     """
     method = client.token_endpoint_auth_method
-    signs = method == client_metadata.SIGNS_ITS_SECRET
+    signs = method == auth_methods.CLIENT_SECRET_JWT
     if not signs:
         client.sealed_client_secret = None
     if signs or method in WITHOUT_SECRET:
@@ -89,7 +89,7 @@ def follow_auth_method(client: Client) -> str | None:
 
 def make(client: Client, overlap: int | None = None) -> str:
     """Return a new random secret, which the client has from now on; `overlap` as in `rotate`."""
-    signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
+    signs = client.token_endpoint_auth_method == auth_methods.CLIENT_SECRET_JWT
     client_secret = (
         credentials.CLIENT_SECRET + credentials.random_text(64) if signs else credentials.new_client_secret()
     )
@@ -110,7 +110,7 @@ def put(client: Client, client_secret: str, overlap: int | None = None) -> None:
         client.sealed_previous_secret = client.sealed_client_secret
         client.previous_secret_made_at = client.client_secret_made_at
         client.previous_secret_ends_at = clock.now() + overlap
-    signs = client.token_endpoint_auth_method == client_metadata.SIGNS_ITS_SECRET
+    signs = client.token_endpoint_auth_method == auth_methods.CLIENT_SECRET_JWT
     client.client_secret_digest = None if signs else credentials.digest(client_secret)
     client.sealed_client_secret = (
         keyring.client_secrets.encrypt(client_secret.encode(), client.client_id) if signs else None
@@ -124,7 +124,7 @@ def put(client: Client, client_secret: str, overlap: int | None = None) -> None:
 
 def is_present(client: Client, client_secret: str) -> bool:
     """Return whether this is the client's newest secret, in the form that its auth method needs."""
-    if client.token_endpoint_auth_method != client_metadata.SIGNS_ITS_SECRET:
+    if client.token_endpoint_auth_method != auth_methods.CLIENT_SECRET_JWT:
         return client.client_secret_digest == credentials.digest(client_secret)
     encrypted = client.sealed_client_secret
     if encrypted is None:

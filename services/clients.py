@@ -175,7 +175,7 @@ def normal(members: ClientMembers) -> ClientMembers:
     if "scope" in members:
         members["scope"] = scopes.join(scopes.split(members["scope"]))
     if "extra_metadata" in members:
-        members["extra_metadata"] = client_metadata.normal(members["extra_metadata"])
+        members["extra_metadata"] = client_metadata.normalize(members["extra_metadata"])
     return members
 
 

@@ -12,7 +12,7 @@ import store.tokens
 import store.users
 from errors import ConflictError, NotFoundError, Problem
 from models import SUB_LENGTH, User, db
-from protocol import clock, person_claims, typed_text
+from protocol import clock, typed_text, user_claims
 from services import passwords
 from services.problems import Code, problem, refuse_if_any
 from services.sessions import end_sessions
@@ -71,12 +71,12 @@ def find_name_problems(name: str, minimum: int = 0) -> Iterator[Problem]:
 
 def find_claim_problems(claims: Mapping[str, object]) -> Iterator[Problem]:
     """Return what is wrong with claims. claims: in their normal form."""
-    return (problem(Code.INVALID_CLAIM, text=text) for text in person_claims.find_problems(claims))
+    return (problem(Code.INVALID_CLAIM, text=text) for text in user_claims.find_problems(claims))
 
 
 def normal_claims(claims: Mapping[str, object]) -> dict[str, object]:
     """Return claims in the form in which they are stored; null is the same as left out."""
-    return person_claims.normal(without_nulls(claims))
+    return user_claims.normalize(without_nulls(claims))
 
 
 def without_nulls(claims: Mapping[str, object]) -> dict[str, object]:
@@ -155,7 +155,7 @@ def change(user: User, email: str | None, name: str | None, claims: Mapping[str,
     None leaves the address or the name as it is. claims: those to change; null takes one away.
     """
     new_name = user.name if name is None else typed_text.name(name)
-    new_claims = without_nulls((user.claims or {}) | person_claims.normal(claims))
+    new_claims = without_nulls((user.claims or {}) | user_claims.normalize(claims))
     new_email = user.email if email is None else store.users.normal_email(email)
     problems = [problem(Code.INVALID_EMAIL, email=email)] if new_email is None else []
     problems += [*find_name_problems(new_name), *find_claim_problems(new_claims)]

@@ -60,7 +60,7 @@ def id_token_claims(
         "sid": sign_in.sid,
         "at_hash": claims.at_hash(access_token, alg),
     }
-    wanted = [name for name in claims.requested(openid, "id_token") if name in claims.PERSON_CLAIMS]
-    return claims.of_person(user, wanted) | {
+    wanted = [name for name in claims.requested_claims(openid, "id_token") if name in claims.USER_CLAIMS]
+    return claims.of_user(user, wanted) | {
         name: value for name, value in members.items() if value is not None
     }

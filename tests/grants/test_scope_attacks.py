@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select
 
 from models import Token
-from protocol.scopes import NEED_A_PERSON
+from protocol.scopes import REQUIRE_USER
 from tests.builders import a_client, a_machine, a_refresh_token, a_token, a_user, basic, refresh_request
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
@@ -58,7 +58,7 @@ def test_a_refresh_gets_no_more_than_was_granted(http, seed, rows, scope):
 
 
 @pytest.mark.threat("T025")
-@pytest.mark.parametrize("scope", sorted(NEED_A_PERSON))
+@pytest.mark.parametrize("scope", sorted(REQUIRE_USER))
 def test_a_machine_gets_no_scope_that_needs_a_person_though_it_is_registered(ask, seed, rows, scope):
     seed(a_machine(scope=f"read {scope}"))
     for asked in (scope, f"read {scope}"):

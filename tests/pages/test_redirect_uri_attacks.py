@@ -307,7 +307,7 @@ RAISE_SITES = [
     *raised_in(AuthorizationCodeGrant.validate_authorization_redirect_uri),
     *raised_in(authentication_request.parse),
     *raised_in(authentication_request.parse_max_age),
-    *dict.fromkeys([*raised_in(claims.parse_parameter), *raised_in(claims.check_wish)]),
+    *dict.fromkeys([*raised_in(claims.parse_parameter), *raised_in(claims.check_individual_request)]),
     *raised_in(S256CodeChallenge.validate_code_challenge),
 ]
 # By raise site: a request that gets there, and the error that its client is told; None where only a page may

@@ -3,13 +3,13 @@
 import pytest
 
 from protocol.redirect_uris import (
+    add_response,
     display_host,
     find_problem,
     is_native,
     is_registered,
     is_web,
     origin,
-    with_answer,
 )
 
 REGISTERED = [
@@ -248,7 +248,9 @@ def test_what_is_on_the_computer_itself(uri, expected):
 
 
 def test_an_answer_is_added_to_what_was_registered_byte_for_byte():
-    assert with_answer("https://a.example/cb", [("code", "x"), ("state", "a b&c=d+é")]) == (
+    assert add_response("https://a.example/cb", [("code", "x"), ("state", "a b&c=d+é")]) == (
         "https://a.example/cb?code=x&state=a+b%26c%3Dd%2B%C3%A9"
     )
-    assert with_answer("https://a.example/cb?x='%7E", [("code", "x")]) == "https://a.example/cb?x='%7E&code=x"
+    assert (
+        add_response("https://a.example/cb?x='%7E", [("code", "x")]) == "https://a.example/cb?x='%7E&code=x"
+    )

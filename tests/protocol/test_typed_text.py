@@ -74,7 +74,7 @@ def test_a_name_stays_as_it_is_written(text):
     assert typed_text.words(text, 300) == text
     assert typed_text.problem(text, typed_text.NAME_LENGTH) is None
     assert typed_text.printable(text) == text
-    assert parameters.is_of_use(text)
+    assert parameters.is_usable(text)
 
 
 @pytest.mark.parametrize(("typed", "kept"), SAME_NAMES, ids=ascii)
@@ -96,7 +96,7 @@ def test_what_is_refused_is_named_wherever_it_stands(character):
         assert told.isprintable()
         assert typed_text.address(f"a{text}@example.com") is None
         assert passwords.find_problem(text + "long enough") is not None
-        assert not parameters.is_of_use(text)
+        assert not parameters.is_usable(text)
         assert character not in typed_text.label(text, 300) + typed_text.printable(text)
 
 

@@ -1,22 +1,23 @@
-"""The claims of a person that no column holds: which values they may have (OpenID Connect Core §5.1, and
-`groups`).
+"""Claims about a user that have no column: which values they may have.
+
+They are those of OpenID Connect Core §5.1, and `groups`.
 
 Enters: claims by name, as an operator gave them or as they are stored. Leaves: everything that is wrong with
-them, in words. What clients are told of them, and for which scope, is in `protocol/claims.py`.
+them, in words. `protocol/claims.py` has what a client gets of them, and for which scope.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cache
-from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from crypto.json_values import JsonObject
 from protocol import redirect_uris, typed_text
+from protocol.json_rules import Rule, boolean, text_of_at_most
 
-MAXIMUM_TEXT_LENGTH = 200
+MAXIMUM_TEXT_LENGTH = typed_text.NAME_LENGTH
 MAXIMUM_ADDRESS_LENGTH = 500
 MAXIMUM_GROUPS = 100
 MAXIMUM_GROUP_LENGTH = 100
@@ -30,32 +31,23 @@ PHONE_NUMBER = re.compile(r"\+?[0-9(][0-9 ().-]{0,30}(;ext=[0-9]{1,10})?")  # RF
 # with the blanks and brackets of §5.1's examples
 E164 = re.compile(r"\+[1-9]([ ().-]*[0-9]){1,14}(;ext=[0-9]{1,10})?")
 
-Rule = Callable[[Any], str | None]  # what is wrong with a value, in words that go on after the claim's name
+text = text_of_at_most(MAXIMUM_TEXT_LENGTH)
 
 
-def text(value: Any) -> str | None:
-    problem = typed_text.problem(value if isinstance(value, str) else "", MAXIMUM_TEXT_LENGTH)
-    return f"{problem}, in double quotes" if problem else None
-
-
-def boolean(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "must be true or false"
-
-
-def url(value: Any) -> str | None:
+def url(value: object) -> str | None:
+    """Return what is wrong with a value that must be a web address."""
+    written = value if isinstance(value, str) and redirect_uris.WITH_FRAGMENT.fullmatch(value) else ""
     try:
-        parts = urlsplit(
-            value if isinstance(value, str) and redirect_uris.WITH_FRAGMENT.fullmatch(value) else ""
-        )
+        parts = urlsplit(written)
         is_url = parts.scheme in ("https", "http") and bool(parts.hostname) and "@" not in parts.netloc
-        is_url = is_url and parts.port != 0 and len(value) <= redirect_uris.MAXIMUM_LENGTH
+        is_url = is_url and parts.port != 0 and len(written) <= redirect_uris.MAXIMUM_LENGTH
     except ValueError:
         is_url = False
     return None if is_url else "must be a URL in ASCII, such as https://ada.example/"
 
 
-def birthdate(value: Any) -> str | None:
-    """The year 0000 means that it is not told."""
+def birthdate(value: object) -> str | None:
+    """Return what is wrong with a value that must be a date. The year 0000 stands for none (§5.1)."""
     match = BIRTHDATE.fullmatch(value) if isinstance(value, str) else None
     try:
         if match is None or (match["month"] is None and match["year"] == "0000"):
@@ -66,7 +58,8 @@ def birthdate(value: Any) -> str | None:
     return None
 
 
-def zone(value: Any) -> str | None:
+def zone(value: object) -> str | None:
+    """Return what is wrong with a value that must be the name of a time zone."""
     is_name = isinstance(value, str) and ZONE.fullmatch(value) is not None
     if not is_name or (known_zones() and value not in known_zones()):
         return "must be the name of a time zone, such as Europe/Paris"
@@ -75,23 +68,27 @@ def zone(value: Any) -> str | None:
 
 @cache
 def known_zones() -> frozenset[str]:
-    """The time zones that this machine knows; a lean one knows none, and then any name of the right form will
-    do.
+    """Return the time zones that this machine knows.
+
+    A small container image may have none; then every name of the right form is accepted.
     """
     return frozenset(available_timezones())
 
 
-def locale(value: Any) -> str | None:
+def locale(value: object) -> str | None:
+    """Return what is wrong with a value that must be a language tag."""
     is_tag = isinstance(value, str) and LOCALE.fullmatch(value) is not None
     return None if is_tag else "must be a language tag, such as fr-CA"
 
 
-def phone_number(value: Any) -> str | None:
+def phone_number(value: object) -> str | None:
+    """Return what is wrong with a value that must be a phone number."""
     is_number = isinstance(value, str) and PHONE_NUMBER.fullmatch(value) is not None
     return None if is_number else "must be a phone number, best as +1 425 555 1212 (E.164)"
 
 
-def address(value: Any) -> str | None:
+def address(value: object) -> str | None:
+    """Return what is wrong with a value that must be a postal address (§5.1.1)."""
     if not isinstance(value, dict) or not value or not set(value) <= set(ADDRESS_MEMBERS):
         return f"must be an object with any of {', '.join(ADDRESS_MEMBERS)}"
     wrong = [name for name, part in value.items() if not is_part_of_address(name, part)]
@@ -99,21 +96,22 @@ def address(value: Any) -> str | None:
     return f"must have {limits} in {', '.join(wrong)}" if wrong else None
 
 
-def is_part_of_address(name: str, part: Any) -> bool:
+def is_part_of_address(name: str, part: object) -> bool:
+    """Return whether a member of an address has a value that it may have."""
     if not isinstance(part, str):
         return False
     in_one_line = part.replace("\r\n", " ").replace("\n", " ") if name in SEVERAL_LINES else part
     return typed_text.problem(in_one_line, MAXIMUM_ADDRESS_LENGTH) is None
 
 
-def groups(value: Any) -> str | None:
-    """They go into tokens that travel in headers, so there is an end to them.
+def groups(value: object) -> str | None:
+    """Return what is wrong with a value that must be a list of group names; it may be empty.
 
-    An empty list says that there are none.
+    The list is bounded, because it goes into tokens, and these into headers.
     """
-    is_list = isinstance(value, list) and len(value) <= MAXIMUM_GROUPS and not any(map(text, value))
-    if is_list and len(set(value)) == len(value) and all(len(name) <= MAXIMUM_GROUP_LENGTH for name in value):
-        return None
+    if isinstance(value, list) and len(value) <= MAXIMUM_GROUPS and not any(map(text, value)):
+        if len(set(value)) == len(value) and all(len(name) <= MAXIMUM_GROUP_LENGTH for name in value):
+            return None
     limits = f"{MAXIMUM_GROUPS} different names of 1 to {MAXIMUM_GROUP_LENGTH} printable characters"
     return f'must be a list such as ["admins"], of at most {limits}'
 
@@ -138,12 +136,13 @@ RULES: dict[str, Rule] = {
 }
 
 
-def normal(claims: Mapping[str, Any]) -> JsonObject:
-    """Claims as they are stored: text in the form of `protocol/typed_text.py`, the rest as it was given."""
-    return {name: normal_value(name, value) for name, value in claims.items()}
+def normalize(claims: Mapping[str, object]) -> JsonObject:
+    """Return claims as they are stored: text in the form of `protocol/typed_text.py`, the rest unchanged."""
+    return {name: normalize_value(name, value) for name, value in claims.items()}
 
 
-def normal_value(name: str, value: Any) -> Any:
+def normalize_value(name: str, value: object) -> object:
+    """Return the value of a claim as it is stored."""
     if RULES.get(name) in (text, phone_number) and isinstance(value, str):
         return typed_text.name(value, MAXIMUM_TEXT_LENGTH)
     if name == "groups" and isinstance(value, list) and len(value) <= MAXIMUM_GROUPS:
@@ -151,17 +150,18 @@ def normal_value(name: str, value: Any) -> Any:
             typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value
         ]
     if name == "address" and isinstance(value, dict):
-        return {member: normal_part(member, part) for member, part in value.items()}
+        return {member: normalize_part(member, part) for member, part in value.items()}
     return value
 
 
-def normal_part(member: str, part: Any) -> Any:
+def normalize_part(member: str, part: object) -> object:
+    """Return the value of a member of an address as it is stored."""
     form = typed_text.lines if member in SEVERAL_LINES else typed_text.words
     return form(part, MAXIMUM_ADDRESS_LENGTH) if isinstance(part, str) else part
 
 
-def find_problems(claims: Mapping[str, Any]) -> Iterator[str]:
-    """Everything that is wrong with a person's claims as a whole."""
+def find_problems(claims: Mapping[str, object]) -> Iterator[str]:
+    """Return everything that is wrong with the claims of a user, each in words for the operator."""
     for name, value in claims.items():
         rule = RULES.get(name)
         if rule is None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from protocol import claims, person_claims
-from protocol.person_claims import find_problems
+from protocol import claims, user_claims
+from protocol.user_claims import find_problems
 
 ADDRESS = {
     "formatted": "12 Rue X\n75001 Paris\r\nFrance",
@@ -58,8 +58,8 @@ NO_URL = [
 BAD = [
     *(
         (name, value)
-        for name, rule in person_claims.RULES.items()
-        if rule is person_claims.text
+        for name, rule in user_claims.RULES.items()
+        if rule is user_claims.text
         for value in NO_TEXT
     ),
     *((name, value) for name in ("profile", "picture", "website") for value in NO_URL),
@@ -133,10 +133,10 @@ def test_a_verified_phone_number(number, verified, words):
 
 def test_every_claim_that_a_client_can_get_has_a_rule_or_a_column():
     columns = {"name", "email", "email_verified", "updated_at"}
-    assert set(person_claims.RULES) | columns == set(claims.PERSON_CLAIMS)
+    assert set(user_claims.RULES) | columns == set(claims.USER_CLAIMS)
 
 
 def test_without_time_zones_on_the_machine_the_form_decides(monkeypatch):
-    monkeypatch.setattr(person_claims, "known_zones", frozenset)
+    monkeypatch.setattr(user_claims, "known_zones", frozenset)
     assert list(find_problems({"zoneinfo": "Mars/Base"})) == []
     assert list(find_problems({"zoneinfo": "../etc/passwd"})) != []
