@@ -98,7 +98,7 @@ def warnings_about_sealed() -> Iterator[str]:
     """What would be lost with an old secret key, and what is lost already."""
     boxes = list(sealed.all_encrypted_values())
     if old := [box for box in boxes if box.state == "old"]:
-        yield f"{sealed.in_words(old)}: sealed under an old secret key, run `flask keys rewrap`"
+        yield f"{sealed.in_words(old)}: encrypted under an old secret key, run `flask keys rewrap`"
     if unreadable := [box for box in boxes if box.state == "unreadable"]:
         yield sealed.unreadable_in_words(unreadable)
 

@@ -1,4 +1,4 @@
-"""`flask keys …`: the server's signing keys, and what is sealed under the secret key.
+"""`flask keys …`: the server's signing keys, and what is encrypted under the secret key.
 
 Keys follow each other by themselves (`crypto/key_schedule.py`). These commands are for a change before its
 time, for a key that has leaked, and for a new secret key; `docs/operating.md` says in which order.
@@ -36,7 +36,7 @@ COLUMNS = (
     ),
 )
 
-keys = CommandGroup("keys", help="Signing keys, and what is sealed under the secret key.")
+keys = CommandGroup("keys", help="Signing keys, and what is encrypted under the secret key.")
 
 
 # ---- list --------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def public_members(row: SigningKeyRow, rows: Sequence[SigningKeyRow]) -> dict[st
 @keys.command("rotate")
 @click.option("--alg", type=click.Choice(SIGNING), help="Of this algorithm alone.")
 def rotate(alg: str | None) -> Result:
-    """Announce the next keys now. They sign when every cached JWKS has them."""
+    """Publish the next keys now. They sign when every cached JWKS has them."""
     announced = [announce(each) for each in SIGNING if alg in (None, each)]
     return Result(
         [members for members, _text in announced], messages=tuple(text for _members, text in announced)
@@ -101,7 +101,7 @@ def announce(alg: str) -> tuple[dict[str, Any], str]:
 @click.argument("kid")
 @click.option("--force", is_flag=True, help="Also where something depends on it.")
 def retire(kid: str, force: bool) -> Result:
-    """Take a key out at once: what it signed is refused from now on.
+    """Remove a key at once: what it signed is refused from now on.
 
     For an orderly change use `flask keys rotate`.
     """
@@ -158,14 +158,14 @@ def replace(row: SigningKeyRow, rows: Sequence[SigningKeyRow]) -> str:
 
 @keys.command("rewrap")
 def rewrap() -> Result:
-    """Seal anew, under the present secret key, what is sealed under an old one."""
+    """Encrypt again, under the current secret key, what is encrypted under an old one."""
     sealed.lock_clients()
     boxes = list(sealed.all_encrypted_values())
     old = [box for box in boxes if box.state == "old"]
     unreadable = [box for box in boxes if box.state == "unreadable"]
     for box in old:
         box.seal_anew()
-    messages = [f"Sealed anew: {sealed.in_words(old) or 'nothing'}."]
+    messages = [f"Encrypted again: {sealed.in_words(old) or 'nothing'}."]
     if unreadable:
         messages.append(f"Warning: {sealed.unreadable_in_words(unreadable)}")
     elif settings.old_secret_keys:

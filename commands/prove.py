@@ -49,22 +49,22 @@ class Proof(NamedTuple):
 
 @click.command("prove")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Of each scene."
+    "--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True, help="Of each scenario."
 )
 @click.option(
     "--seconds",
     type=click.IntRange(1, LONGEST // timedelta(seconds=1)),
     default=SECONDS,
     show_default=True,
-    help="All scenes together take no longer, however many rounds are left; each is played once.",
+    help="The limit for all scenarios together. Each is played at least once.",
 )
 @json_option
 @click.pass_context
 @with_appcontext
 def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> None:
-    """Race for tokens on this database, in a place of its own: no row of yours is read or changed.
+    """Race for tokens on this database, in a scratch database: no row of yours is read or changed.
 
-    Exit code 1 where a promise was broken, or where the way the database is set up makes them void.
+    Exit code 1 if a promise was broken, or if the settings of the database make the promises worthless.
     """
     if database.is_memory(settings.database_url):
         raise CommandError("in-memory SQLite is for the test client alone: there is nothing to prove")

@@ -1,4 +1,4 @@
-"""What the database holds sealed under the secret key: signing keys, and the secrets of clients that sign
+"""What the database holds encrypted under the secret key: signing keys, and the secrets of clients that sign
 with them.
 
 Enters: nothing. Leaves: a `Box` for each, which tells whether the present key opens it and can be sealed
@@ -73,7 +73,7 @@ def in_words(boxes: list[EncryptedValue]) -> str:
 
 def unreadable_in_words(boxes: list[EncryptedValue]) -> str:
     return (
-        f"no known secret key opens {in_words(boxes)}: put the key of that time into OSTIARY_OLD_SECRET_KEYS."
-        " Without it, signing keys are replaced by themselves, and a client secret by `flask clients"
-        " rotate-secret`"
+        f"no known secret key decrypts {in_words(boxes)}: put the key of that time into"
+        " OSTIARY_OLD_SECRET_KEYS. Without it, signing keys are replaced automatically, and a client secret"
+        " by `flask clients rotate-secret`"
     )

@@ -1,4 +1,4 @@
-"""`flask keys …`: signing keys in their order, out of it, and all that is sealed under the secret key."""
+"""`flask keys …`: signing keys in their order, out of it, and all that is encrypted under the secret key."""
 
 import re
 
@@ -315,7 +315,7 @@ def test_rewrap(with_keys, sealed_things, rows):
     flask = with_keys(OTHER_KEY, SECRET_KEY)
     done = flask("keys", "rewrap")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr.startswith("Sealed anew: 3 signing keys, 1 client secret.\n")
+    assert done.stderr.startswith("Encrypted again: 3 signing keys, 1 client secret.\n")
     assert "OSTIARY_OLD_SECRET_KEYS 365 days after the change" in done.stderr
     new, old = Cipher([OTHER_KEY], "signing keys"), Cipher([SECRET_KEY], "signing keys")
     for kid, box in rows(SEALED):
@@ -329,7 +329,7 @@ def test_rewrap_again_changes_nothing(with_keys, sealed_things, rows):
     flask = with_keys(OTHER_KEY, SECRET_KEY)
     flask("keys", "rewrap")
     before = rows(SEALED), rows(SEALED_SECRETS)
-    assert "Sealed anew: nothing." in flask("keys", "rewrap").stderr
+    assert "Encrypted again: nothing." in flask("keys", "rewrap").stderr
     assert (rows(SEALED), rows(SEALED_SECRETS)) == before
     assert "OLD_SECRET_KEYS" not in with_keys(OTHER_KEY)("keys", "rewrap").stderr
 
@@ -362,7 +362,7 @@ def test_what_no_key_opens_is_left_and_told(with_keys, sealed_things, rows):
     done = with_keys(OTHER_KEY, "a third secret key of this server")("keys", "rewrap", "--json")
     assert done.exit_code == 0
     assert done.stdout.split() == ["{", '"sealed_anew":', "0,", '"unreadable":', "4", "}"]
-    assert "Warning: no known secret key opens 3 signing keys, 1 client secret" in done.stderr
+    assert "Warning: no known secret key decrypts 3 signing keys, 1 client secret" in done.stderr
     assert "may leave OSTIARY_OLD_SECRET_KEYS" not in done.stderr
     assert (rows(SEALED), rows(SEALED_SECRETS)) == before
 
@@ -380,14 +380,14 @@ def test_refresh_tokens_without_an_end_are_named(with_keys, sealed_things, app):
 def test_config_check_says_what_is_under_an_old_key(with_keys, sealed_things):
     flask = with_keys(OTHER_KEY, SECRET_KEY)
     words = (
-        "Warning: 3 signing keys, 1 client secret: sealed under an old secret key, run `flask keys rewrap`"
+        "Warning: 3 signing keys, 1 client secret: encrypted under an old secret key, run `flask keys rewrap`"
     )
     assert words in flask("config", "check").stderr
     flask("keys", "rewrap")
-    assert "sealed under" not in flask("config", "check").stderr
+    assert "encrypted under" not in flask("config", "check").stderr
 
 
 def test_config_check_says_what_no_key_opens(with_keys, sealed_things):
     done = with_keys(OTHER_KEY)("config", "check")
     assert done.exit_code == 0
-    assert "Warning: no known secret key opens 3 signing keys, 1 client secret" in done.stderr
+    assert "Warning: no known secret key decrypts 3 signing keys, 1 client secret" in done.stderr
