@@ -11,7 +11,7 @@ from typing import Any
 from testing.races.workers import UNIQUE_KEY, Answer
 
 
-class BrokenPromiseError(Exception):
+class BrokenPromiseError(AssertionError):
     """A rule of the tokens did not hold. Its text says which, without any value."""
 
 

@@ -10,16 +10,17 @@ from typing import NamedTuple
 
 from crypto import credentials
 from testing.races.testbed import Pair, Testbed, check, code_in, pair_of
-from testing.races.workers import Answer
+from testing.races.workers import Answer, Call
 
-FAMILIES = 4  # of as many people, each refreshed and ended at the same moment
+# By how many seconds a refresh begins before the end of its family: as many families, each of another user.
+LEADS = (-0.002, -0.001, 0, 0.001)
 
 
 # ---- what must hold afterwards -----------------------------------------------------------------------------
 
 
 def check_live(stage: Testbed, client_id: str, user_id: int | None, access_tokens: Sequence[str]) -> None:
-    """These access tokens work, and there is no other token of this person at this client."""
+    """Check that these access tokens work, and that this user has no other token at this client."""
     stored = stage.token_digests(client_id, user_id)
     wanted = {credentials.digest(token) for token in access_tokens}
     check(
@@ -66,20 +67,32 @@ def one_code(stage: Testbed) -> None:
 
 
 def one_refresh_token(stage: Testbed) -> None:
-    """All senders get one and the same pair, and one row is stored; in strict mode one gets it and the
-    repeats are thefts.
+    """All senders get one and the same pair, and it works: its access token, then its refresh token.
+
+    In strict mode one gets it, and the repeats are thefts.
     """
     client_id, user_id = stage.client(), stage.person()
     presented = stage.sign_in(client_id, user_id).refresh_token
     answers = stage.at_once([stage.refresh(client_id, presented)] * stage.crowd.size)
-    pairs = {pair_of(answer) for answer in answers if answer.status == 200}
-    check(len(pairs) == 1, f"{len(pairs)} pairs for one refresh token")
+    pair = the_one_pair([answer for answer in answers if answer.status == 200])
     if stage.settings.refresh_leeway or stage.settings.refresh_retry_lifetime:
         check_granted(answers)
-        check_live(stage, client_id, user_id, [pair.access_token for pair in pairs])
+        check(pair.refresh_token != presented, "a refresh token was not replaced")
+        check_live(stage, client_id, user_id, [pair.access_token])
+        renewed = stage.pair(stage.refresh(client_id, pair.refresh_token))
+        check_live(stage, client_id, user_id, [renewed.access_token])
     else:
+        check([answer.status for answer in answers].count(200) == 1, "more than one was served")
         check_refused([answer for answer in answers if answer.status != 200])
-        check_dead(stage, client_id, user_id, list(pairs))
+        check_dead(stage, client_id, user_id, [pair])
+
+
+def the_one_pair(answers: Sequence[Answer]) -> Pair:
+    """Return the pair that all these answers have, which grant it."""
+    check_granted(answers)
+    pairs = {pair_of(answer) for answer in answers}
+    check(len(pairs) == 1, f"{len(pairs)} pairs for one refresh token")
+    return pairs.pop()
 
 
 def sign_ins(stage: Testbed, max_sessions: int) -> None:
@@ -88,7 +101,7 @@ def sign_ins(stage: Testbed, max_sessions: int) -> None:
     """
     client_id, user_id = stage.client(max_sessions=max_sessions), stage.person()
     for _ in range(2):
-        codes = stage.codes(client_id, [user_id] * stage.crowd.size)
+        codes = stage.codes(client_id, [user_id] * stage.crowd.handful)
         answers = stage.at_once([stage.exchange(client_id, code) for code in codes])
         check_granted(answers)
         issued = [pair_of(answer).access_token for answer in answers]
@@ -105,42 +118,62 @@ def sign_ins_for_three_sessions(stage: Testbed) -> None:
     sign_ins(stage, 3)
 
 
+Offence = Callable[[Testbed, str, int], tuple[Call, Pair]]
+
+
+def ends_against_refreshes(
+    stage: Testbed,
+    client_id: str,
+    offend: Offence,
+    check_ended: Callable[[Sequence[Answer]], None],
+) -> None:
+    """Families are ended while they are refreshed: they are dead in the end, whichever was first.
+
+    `offend(stage, client_id, user_id)` gives the call that ends a family, and the family's current pair;
+    `check_ended` is for the answers to those calls.
+    """
+    user_ids = stage.people(len(LEADS))
+    offences = [offend(stage, client_id, user_id) for user_id in user_ids]
+    calls = []
+    for lead, (offence, pair) in zip(LEADS, offences, strict=True):
+        rival = stage.refresh(client_id, pair.refresh_token)
+        calls += [offence.later(max(lead, 0)), rival.later(max(-lead, 0))]
+    answers = stage.at_once(calls)
+    check_ended(answers[::2])
+    for user_id, (_, pair), answer in zip(user_ids, offences, answers[1::2], strict=True):
+        check_dead(stage, client_id, user_id, [pair, *granted_or_refused(answer)])
+
+
+def granted_or_refused(answer: Answer) -> list[Pair]:
+    """Return the pair of a refresh that was fast enough; of one that was not, nothing."""
+    if answer.status == 200:
+        return [pair_of(answer)]
+    check_refused([answer])
+    return []
+
+
 def revocations_against_refreshes(stage: Testbed) -> None:
     """A revoked family is dead, also where a refresh was under way."""
-    client_id, user_ids = stage.client(), stage.people(FAMILIES)
-    pairs = [stage.sign_in(client_id, user_id) for user_id in user_ids]
-    calls = [stage.revoke(client_id, pair.refresh_token) for pair in pairs]
-    rivals = [stage.refresh(client_id, pair.refresh_token) for pair in pairs]
-    answers = stage.at_once([*calls, *rivals])
-    check_granted(answers[:FAMILIES])
-    check_ended(stage, client_id, user_ids, pairs, answers[FAMILIES:])
+
+    def revoke(stage: Testbed, client_id: str, user_id: int) -> tuple[Call, Pair]:
+        pair = stage.sign_in(client_id, user_id)
+        return stage.revoke(client_id, pair.refresh_token), pair
+
+    ends_against_refreshes(stage, stage.client(), revoke, check_granted)
 
 
 def sign_outs_against_refreshes(stage: Testbed) -> None:
     """Who signs out of the browser is signed out of its clients, also where a refresh was under way."""
-    client_id, user_ids = stage.client(), stage.people(FAMILIES)
-    pairs, calls = [], []
-    for user_id in user_ids:
+
+    def sign_out(stage: Testbed, client_id: str, user_id: int) -> tuple[Call, Pair]:
         browser = stage.browser(user_id)
         code, form = browser.allow(client_id)
-        pairs.append(pair_of(stage.send(stage.exchange(client_id, code))))
-        calls.append(browser.call("/logout", form))
-    answers = stage.at_once([*calls, *(stage.refresh(client_id, pair.refresh_token) for pair in pairs)])
-    check(all(answer.status == 303 for answer in answers[:FAMILIES]), "a sign-out was refused")
-    check_ended(stage, client_id, user_ids, pairs, answers[FAMILIES:])
+        return browser.call("/logout", form), stage.pair(stage.exchange(client_id, code))
 
+    def check_signed_out(answers: Sequence[Answer]) -> None:
+        check(all(answer.status == 303 for answer in answers), "a sign-out was refused")
 
-def check_ended(
-    stage: Testbed,
-    client_id: str,
-    user_ids: Sequence[int],
-    pairs: Sequence[Pair],
-    refreshed: Sequence[Answer],
-) -> None:
-    """Nothing of the families lives, nor of what a refresh that was fast enough has made of them."""
-    check_refused([answer for answer in refreshed if answer.status != 200])
-    for user_id, pair, answer in zip(user_ids, pairs, refreshed, strict=True):
-        check_dead(stage, client_id, user_id, [pair, *([pair_of(answer)] if answer.status == 200 else [])])
+    ends_against_refreshes(stage, stage.client(), sign_out, check_signed_out)
 
 
 def one_consent(stage: Testbed) -> None:
@@ -156,7 +189,7 @@ def one_consent(stage: Testbed) -> None:
 
 def neighbours(stage: Testbed) -> None:
     """People who sign in at the same moment do not meet: nobody is refused, and each has a token."""
-    client_id, user_ids = stage.client(), stage.people(stage.crowd.size)
+    client_id, user_ids = stage.client(), stage.people(stage.crowd.handful)
     codes = stage.codes(client_id, user_ids)
     answers = stage.at_once([stage.exchange(client_id, code) for code in codes])
     check_granted(answers)
@@ -166,7 +199,10 @@ def neighbours(stage: Testbed) -> None:
 
 def machines(stage: Testbed) -> None:
     """Workers of one client get a token each, and keep it."""
-    client_id = stage.client()
+    machines_of(stage, stage.client())
+
+
+def machines_of(stage: Testbed, client_id: str) -> None:
     answers = stage.at_once([stage.machine(client_id)] * stage.crowd.size)
     check_granted(answers)
     check_live(stage, client_id, None, [pair_of(answer).access_token for answer in answers])

@@ -11,7 +11,7 @@ import secrets
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from flask import Flask
@@ -29,7 +29,7 @@ from protocol.claims import AMR_PASSWORD
 from store.codes import CodeRow
 from store.user_sessions import SignIn
 from testing.races.result import BrokenPromiseError, ScenarioResult
-from testing.races.workers import Answer, Call, WorkerPool, send
+from testing.races.workers import Answer, Call, send
 from unit_of_work import transaction
 
 REDIRECT_URI = "https://client.invalid/callback"
@@ -43,17 +43,79 @@ class Pair(NamedTuple):
     refresh_token: str
 
 
-class Testbed:
-    """What a scene has to play with. `tally` is the running scene's."""
+class TokenCalls:
+    """The requests of clients that all have this secret, and of whoever has their tokens."""
 
-    def __init__(self, app: Flask, settings: Settings, crowd: WorkerPool) -> None:
+    def __init__(self, client_secret: str, verifier: str, redirect_uri: str) -> None:
+        self.client_secret = client_secret
+        self.verifier = verifier
+        self.redirect_uri = redirect_uri
+
+    def token_call(self, client_id: str, form: dict[str, str], path: str = "/oauth/token") -> Call:
+        basic = b64encode(f"{client_id}:{self.client_secret}".encode()).decode()
+        return Call("POST", path, {"Authorization": f"Basic {basic}"}, form)
+
+    def exchange(self, client_id: str, code: str) -> Call:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_uri}
+        return self.token_call(client_id, form | {"code_verifier": self.verifier})
+
+    def refresh(self, client_id: str, refresh_token: str) -> Call:
+        return self.token_call(client_id, {"grant_type": "refresh_token", "refresh_token": refresh_token})
+
+    def machine(self, client_id: str) -> Call:
+        return self.token_call(client_id, {"grant_type": "client_credentials"})
+
+    def revoke(self, client_id: str, token: str) -> Call:
+        return self.token_call(client_id, {"token": token}, "/oauth/revoke")
+
+    @staticmethod
+    def me(access_token: str) -> Call:
+        return Call("GET", "/api/me", {"Authorization": f"Bearer {access_token}"})
+
+    def challenge(self) -> str:
+        return pkce.s256(self.verifier)
+
+
+class Workers(Protocol):
+    """What sends calls at the same moment: threads of processes that have the app, or connections to a
+    server.
+
+    size: how many calls at most. handful: as many as are served at the same moment. again: why requests were
+    run again, since somebody took it.
+    """
+
+    size: int
+    handful: int
+    again: Counter[str]
+
+    def at_once(self, calls: Sequence[Call]) -> list[Answer]:
+        """Return the answers in the order of the calls."""
+
+
+class Testbed(TokenCalls):
+    """What a scenario has to play with. `tally` is the running one's."""
+
+    code_scope = ""
+
+    def __init__(
+        self,
+        app: Flask,
+        settings: Settings,
+        crowd: Workers,
+        client_secret: str = "",
+        verifier: str = "",
+        redirect_uri: str = REDIRECT_URI,
+    ) -> None:
+        super().__init__(
+            client_secret or credentials.new_client_secret(),
+            verifier or credentials.random_text(),
+            redirect_uri,
+        )
         self.app = app
         self.settings = settings
         self.crowd = crowd
         self.tally = ScenarioResult("")
-        self._names = (f"{secrets.token_hex(4)}-{number}" for number in itertools.count())
-        self._client_secret = credentials.new_client_secret()
-        self._verifier = credentials.random_text()
+        self.names = (f"{secrets.token_hex(4)}-{number}" for number in itertools.count())
 
     def warm_up(self) -> None:
         """Every thread of the crowd gets its connection to the database, which is no part of any race."""
@@ -64,13 +126,13 @@ class Testbed:
     def client(self, **columns: Any) -> str:
         """The `client_id` of a new client, which may use every grant."""
         client = Client(
-            client_id=next(self._names),
+            client_id=next(self.names),
             client_name="Proof",
-            client_secret_digest=credentials.digest(self._client_secret),
+            client_secret_digest=credentials.digest(self.client_secret),
             client_id_issued_at=clock.now(),
             token_endpoint_auth_method="client_secret_basic",  # noqa: S106 - RFC 7591's word
             grant_types=["authorization_code", "refresh_token", "client_credentials"],
-            redirect_uris=[REDIRECT_URI],
+            redirect_uris=[self.redirect_uri],
             scope=SCOPE,
             **columns,
         )
@@ -83,7 +145,7 @@ class Testbed:
         with self.app.app_context(), transaction():
             return [
                 store.users.add(f"{name}@example.com", "", "").id
-                for name in itertools.islice(self._names, count)
+                for name in itertools.islice(self.names, count)
             ]
 
     def person(self) -> int:
@@ -99,9 +161,9 @@ class Testbed:
                     code_digest=credentials.digest(code),
                     client_id=client_id,
                     user_id=user_id,
-                    redirect_uri=REDIRECT_URI,
-                    scope="",
-                    code_challenge=pkce.s256(self._verifier),
+                    redirect_uri=self.redirect_uri,
+                    scope=self.code_scope,
+                    code_challenge=self.challenge(),
                     auth_time=now,
                     acr=None,
                     sid=None,
@@ -121,39 +183,13 @@ class Testbed:
             store.user_sessions.start(user_id, SignIn(cookie_value, clock.now(), AMR_PASSWORD))
         return Browser(self, cookie_value)
 
-    def token_digests(self, client_id: str, user_id: int | None) -> list[bytes]:
+    def token_digests(self, client_id: str, user_id: int | None = None) -> list[bytes]:
         with self.app.app_context():
             return store.tokens.access_token_digests(client_id, user_id)
 
     def count_codes(self, client_id: str) -> int:
         with self.app.app_context():
             return store.codes.count_of_client(client_id)
-
-    # ---- calls ---------------------------------------------------------------------------------------------
-
-    def token_call(self, client_id: str, form: dict[str, str], path: str = "/oauth/token") -> Call:
-        basic = b64encode(f"{client_id}:{self._client_secret}".encode()).decode()
-        return Call("POST", path, {"Authorization": f"Basic {basic}"}, form)
-
-    def exchange(self, client_id: str, code: str) -> Call:
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
-        return self.token_call(client_id, form | {"code_verifier": self._verifier})
-
-    def refresh(self, client_id: str, refresh_token: str) -> Call:
-        return self.token_call(client_id, {"grant_type": "refresh_token", "refresh_token": refresh_token})
-
-    def machine(self, client_id: str) -> Call:
-        return self.token_call(client_id, {"grant_type": "client_credentials"})
-
-    def revoke(self, client_id: str, token: str) -> Call:
-        return self.token_call(client_id, {"token": token}, "/oauth/revoke")
-
-    @staticmethod
-    def me(access_token: str) -> Call:
-        return Call("GET", "/api/me", {"Authorization": f"Bearer {access_token}"})
-
-    def challenge(self) -> str:
-        return pkce.s256(self._verifier)
 
     # ---- what is answered ----------------------------------------------------------------------------------
 
@@ -180,7 +216,11 @@ class Testbed:
 
     def sign_in(self, client_id: str, user_id: int) -> Pair:
         """The pair that a fresh code of this person becomes."""
-        return pair_of(self.send(self.exchange(client_id, self.code(client_id, user_id))))
+        return self.pair(self.exchange(client_id, self.code(client_id, user_id)))
+
+    def pair(self, call: Call) -> Pair:
+        """The pair that is answered to a call that must succeed."""
+        return pair_of(self.send(call))
 
     def is_live(self, access_token: str) -> bool:
         return self.send(self.me(access_token)).status in (200, 403)  # 403: a machine's
@@ -204,7 +244,7 @@ class Browser:
         parameters = {
             "response_type": "code",
             "client_id": client_id,
-            "redirect_uri": REDIRECT_URI,
+            "redirect_uri": self._stage.redirect_uri,
             "scope": SCOPE,
             "code_challenge": self._stage.challenge(),
             "code_challenge_method": "S256",

@@ -13,10 +13,10 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Any, Self
@@ -31,6 +31,7 @@ from services.current import state_of
 PROCESSES = 2
 THREADS = 4
 START_SECONDS = 60
+SPAWN = multiprocessing.get_context("spawn")  # a fork would share what must not be shared, such as a pool
 MEETING_SECONDS = 30
 # How `unit_of_work.describe` names the violation of a unique key, in the words of each driver.
 UNIQUE_KEY = re.compile(r"_UNIQUE|UniqueViolation|_PRIMARYKEY|\b1062\b")
@@ -42,12 +43,16 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """A request to send."""
+    """A request to send, `after` so many seconds from the moment when all may begin."""
 
     method: str
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     form: dict[str, str] = field(default_factory=dict)
+    after: float = 0.0
+
+    def later(self, seconds: float) -> "Call":
+        return replace(self, after=seconds)
 
 
 @dataclass(frozen=True)
@@ -88,58 +93,66 @@ def send(app: Flask, call: Call, issuer: str) -> Answer:
     )
 
 
-class WorkerPool:
-    """`with Crowd(factory, settings) as crowd:` starts the processes. factory: where `create_app` is, such as
-    `app:create_app`.
+class ProcessPool:
+    """Processes that run `target(*arguments, end)`, each at the other end of a pipe; they end when it is
+    closed.
     """
 
-    def __init__(
-        self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS
-    ) -> None:
-        self.size = processes * threads
-        self.again: Counter[str] = Counter()  # why requests were run again, since the last `forget`
-        # a fork would share what must not be shared, such as a pool
-        context = multiprocessing.get_context("spawn")
-        self._barrier = context.Barrier(self.size)  # kept: its semaphores go with it
-        self._ends: list[Connection] = []
+    def __init__(self, processes: int, target: Callable[..., None], *arguments: object) -> None:
+        self.ends: list[Connection] = []
         self._processes = []
         with without_interrupts():
             for _ in range(processes):
-                ours, theirs = context.Pipe()
-                arguments = (factory, settings, threads, self._barrier, theirs)
-                process = context.Process(target=run_worker, args=arguments, daemon=True)
+                ours, theirs = SPAWN.Pipe()
+                process = SPAWN.Process(target=target, args=(*arguments, theirs), daemon=True)
                 process.start()
                 theirs.close()
-                self._ends.append(ours)
+                self.ends.append(ours)
                 self._processes.append(process)
 
     def __enter__(self) -> Self:
+        """Wait until each has said that it is ready."""
         try:
-            for end in self._ends:
-                receive(end, START_SECONDS)
+            self.hear(START_SECONDS)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *failure: object) -> None:
-        for end in self._ends:
+        for end in self.ends:
             end.close()
         for process in self._processes:
             process.terminate()
             process.join()
+
+    def hear(self, seconds: float) -> list[Any]:
+        """Return what each process says next."""
+        return [receive(end, seconds) for end in self.ends]
+
+
+class WorkerPool(ProcessPool):
+    """Processes that have the app. factory: where `create_app` is, such as `app:create_app`."""
+
+    def __init__(
+        self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS
+    ) -> None:
+        self.size = self.handful = processes * threads
+        self.again: Counter[str] = Counter()  # why requests were run again, since the last `forget`
+        self._barrier = SPAWN.Barrier(self.size)  # kept: its semaphores go with it
+        super().__init__(processes, run_worker, factory, settings, threads, self._barrier)
 
     def at_once(self, calls: Sequence[Call]) -> list[Answer]:
         """The answers to calls that were sent at the same moment, in their order.
 
         As many as the crowd has threads at most.
         """
-        count = len(self._ends)
-        for number, end in enumerate(self._ends):
+        count = len(self.ends)
+        for number, end in enumerate(self.ends):
             end.send(list(calls[number::count]))
         answers: list[Answer | None] = [None] * len(calls)
-        for number, end in enumerate(self._ends):
-            answers[number::count], again = receive(end, 2 * MEETING_SECONDS)
+        for number, (answered, again) in enumerate(self.hear(2 * MEETING_SECONDS)):
+            answers[number::count] = answered
             self.again.update(again)
         return [answer for answer in answers if answer is not None]
 
@@ -200,7 +213,10 @@ def run_worker(factory: str, settings: Settings, threads: int, barrier: Barrier,
 
     def meet(call: Call | None) -> Answer | None:
         barrier.wait(MEETING_SECONDS)
-        return None if call is None else send(app, call, settings.issuer)
+        if call is None:
+            return None
+        time.sleep(call.after)
+        return send(app, call, settings.issuer)
 
     end.send("ready")
     with ThreadPoolExecutor(threads) as pool:

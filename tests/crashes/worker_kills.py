@@ -27,6 +27,7 @@ from models import (
 )
 from protocol import clock
 from testing import failpoints
+from testing.races.workers import Call
 from tests.builders import (
     AUTHORIZATION_REQUEST,
     PASSWORD,
@@ -39,7 +40,6 @@ from tests.crashes.report import Report
 from tests.flows.browser_journey import Browser
 from tests.flows.driving import (
     PATIENCE_SECONDS,
-    Call,
     Driver,
     exchange,
     machine_call,
@@ -124,7 +124,7 @@ class Stage(Driver):
 
     def has_only(self, client_id, user_id, access_token):
         """This token is the pair's one row, and works."""
-        rows = self.token_rows(client_id, user_id)
+        rows = self.token_digests(client_id, user_id)
         assert rows == [credentials.digest(access_token)], (
             f"{len(rows)} rows, and not just the one that there must be"
         )
@@ -161,32 +161,30 @@ def code_exchange(stage):
         )
         digest = stage.one(Token.code_digest, Token.client_id == client_id, Token.user_id == user_id)
         assert digest == credentials.digest(code), "the one row is not what the code issued"
-        assert not stage.is_live(old["access_token"])
+        assert not stage.is_live(old.access_token)
         stage.is_refused(call)  # it cannot be told from a replay, so what it issued ends
-        assert stage.token_rows(client_id, user_id) == []
+        assert stage.token_digests(client_id, user_id) == []
     else:
         assert stage.count(AuthorizationCode.code_digest, is_unspent) == 1, (
             "the code is gone, and there is no token"
         )
-        stage.has_only(client_id, user_id, old["access_token"])
-        stage.has_only(client_id, user_id, stage.pair(call)["access_token"])
+        stage.has_only(client_id, user_id, old.access_token)
+        stage.has_only(client_id, user_id, stage.pair(call).access_token)
 
 
 def token_refresh(stage):
     client_id, user_id = stage.client(), stage.person()
     old = stage.sign_in(client_id, user_id)
-    call = refresh(client_id, old["refresh_token"])
+    call = refresh(client_id, old.refresh_token)
     if stage.kill(partial(stage.send, call)):
-        stored = stage.token_rows(client_id, user_id)
+        stored = stage.token_digests(client_id, user_id)
         repeated = stage.pair(call)
-        assert stored == [credentials.digest(repeated["access_token"])], (
-            "the repeat did not get what was stored"
-        )
-        stage.has_only(client_id, user_id, repeated["access_token"])
-        assert not stage.is_live(old["access_token"]), "the old token outlived its successor"
+        assert stored == [credentials.digest(repeated.access_token)], "the repeat did not get what was stored"
+        stage.has_only(client_id, user_id, repeated.access_token)
+        assert not stage.is_live(old.access_token), "the old token outlived its successor"
     else:
-        stage.has_only(client_id, user_id, old["access_token"])
-        stage.has_only(client_id, user_id, stage.pair(call)["access_token"])
+        stage.has_only(client_id, user_id, old.access_token)
+        stage.has_only(client_id, user_id, stage.pair(call).access_token)
 
 
 def machine_token(stage):
@@ -195,16 +193,16 @@ def machine_token(stage):
     call = machine_call(client_id)
     expired = {"user_id": None, "slot": None, "auth_time": None, "access_token_expires_at": clock.now() - 1}
     stage.store(a_token(client_id=client_id, **expired))
-    before = stage.token_rows(client_id)
+    before = stage.token_digests(client_id)
     if stage.kill(partial(stage.send, call)):
-        stored = stage.token_rows(client_id)
+        stored = stage.token_digests(client_id)
         assert len(stored) == 1, f"{len(stored)} rows: the expired one and the new one change places together"
         assert stored != before
         stage.pair(call)
-        assert len(stage.token_rows(client_id)) == 2
+        assert len(stage.token_digests(client_id)) == 2
     else:
-        assert stage.token_rows(client_id) == before
-        stage.has_only(client_id, None, stage.pair(call)["access_token"])
+        assert stage.token_digests(client_id) == before
+        stage.has_only(client_id, None, stage.pair(call).access_token)
 
 
 def machine_token_by_assertion(stage):
@@ -212,19 +210,17 @@ def machine_token_by_assertion(stage):
     client_id = stage.client(build=a_machine, client_secret_digest=None, **by_key)
     claims = assertion_claims(client_id, aud=stage.server.issuer)
     form = with_assertion(sign(claims, KEY), grant_type="client_credentials")
-    call = Call(
-        "POST", "/oauth/token", {"Content-Type": "application/x-www-form-urlencoded"}, urlencode(form)
-    )
+    call = Call("POST", "/oauth/token", form=form)
     spent_before = stage.count(SpentAssertion.jti_digest)
     if stage.kill(partial(stage.send, call)):
         assert stage.count(SpentAssertion.jti_digest) == spent_before + 1
-        assert len(stage.token_rows(client_id)) == 1
+        assert len(stage.token_digests(client_id)) == 1
         assert stage.send(call).status == 401, "an assertion was good twice"
     else:
         assert stage.count(SpentAssertion.jti_digest) == spent_before, (
             "the assertion is spent, and there is no token"
         )
-        stage.has_only(client_id, None, stage.pair(call)["access_token"])
+        stage.has_only(client_id, None, stage.pair(call).access_token)
 
 
 def sign_in(stage):
@@ -271,13 +267,13 @@ def consent(stage):
 def revocation(stage):
     client_id, user_id = stage.client(), stage.person()
     old = stage.sign_in(client_id, user_id)
-    call = revoke(client_id, old["refresh_token"])
+    call = revoke(client_id, old.refresh_token)
     if not stage.kill(partial(stage.send, call)):
-        stage.has_only(client_id, user_id, old["access_token"])
+        stage.has_only(client_id, user_id, old.access_token)
         assert stage.send(call).status == 200
-    assert stage.token_rows(client_id, user_id) == []
-    assert not stage.is_live(old["access_token"]), "a token outlived its revocation"
-    stage.is_refused(refresh(client_id, old["refresh_token"]))
+    assert stage.token_digests(client_id, user_id) == []
+    assert not stage.is_live(old.access_token), "a token outlived its revocation"
+    stage.is_refused(refresh(client_id, old.refresh_token))
 
 
 def sign_out(stage):
@@ -291,12 +287,12 @@ def sign_out(stage):
         stage.store(a_token(a_refresh_token(), client_id=client_id, user_id=user_id, sid=sid, **scope))
         browser.open(f"{stage.server.issuer}/logout")
         is_stored = stage.kill(lambda: press(browser, "Sign out"))
-        both = (stage.count(UserSession.id, of_person), len(stage.token_rows(client_id, user_id)))
+        both = (stage.count(UserSession.id, of_person), len(stage.token_digests(client_id, user_id)))
         assert both == ((0, 0) if is_stored else (1, 1)), f"(sessions, tokens) are {both}"
         if not is_stored:
             press(browser, "Sign out")
         assert stage.count(UserSession.id, of_person) == 0
-        assert stage.token_rows(client_id, user_id) == []
+        assert stage.token_digests(client_id, user_id) == []
 
 
 SCENES = {

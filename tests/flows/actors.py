@@ -1,7 +1,7 @@
 """Those who touch what a person has at a client: requests of clients and browsers over HTTP, and commands of
 operators.
 
-Each `Actor` has a name, an act, and its effect in `pair_model`. A `Stand` is a person at a client with
+Each `Actor` has a name, an act, and its effect in `pair_model.Pair`. A `Stand` is a person at a client with
 everything that they act on: two families, a pending code, an open request for consent, a browser. `meet` lets
 two act at the same moment and says what came out.
 """
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from inspect import unwrap
 from typing import NamedTuple
-from urllib.parse import urlencode
 
 from flask import session
 from flask_wtf.csrf import generate_csrf
@@ -23,6 +22,7 @@ from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
 from protocol import clock
 from services.browser_ids import BrowserId, cookie_prefix
+from testing.races.workers import Call
 from tests.builders import (
     AUTHORIZATION_REQUEST,
     CHALLENGE,
@@ -35,9 +35,8 @@ from tests.builders import (
     a_token,
     a_user,
 )
-from tests.flows import pair_model
-from tests.flows.driving import Call, exchange, machine_call, refresh, revoke, send
-from tests.flows.pair_model import DONE, LAPTOP, MINTED, PENDING, PHONE, REFUSED, RENEWED, TABLET, State
+from tests.flows.driving import exchange, machine_call, refresh, revoke, send
+from tests.flows.pair_model import DONE, LAPTOP, MINTED, PENDING, PHONE, REFUSED, RENEWED, TABLET, Pair, State
 from tests.live import SECRET_KEY
 
 NEW_PASSWORD = "another correct horse"
@@ -144,13 +143,8 @@ class Stand:
 
     def post(self, path, **fields):
         """A form of this browser."""
-        headers = {"Cookie": self.cookie, "Content-Type": "application/x-www-form-urlencoded"}
-        return Call(
-            "POST",
-            path,
-            headers,
-            urlencode(fields | {"csrf_token": f"{self.csrf_token}~{secrets.token_hex(4)}"}),
-        )
+        csrf_token = f"{self.csrf_token}~{secrets.token_hex(4)}"
+        return Call("POST", path, {"Cookie": self.cookie}, fields | {"csrf_token": csrf_token})
 
     def issued(self, connection, call, name=None):
         """Whether a request for tokens is granted; the access token is known by this name then."""
@@ -251,28 +245,28 @@ HASHING_SECONDS = 0.03
 ACTORS = [
     Actor(
         lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.code), TABLET),
-        pair_model.spend_code,
+        Pair.spend_code,
     ),
     Actor(
         lambda stand, line: stand.issued(
             line, refresh(stand.client_id, stand.laptop.refresh_token), LAPTOP + RENEWED
         ),
-        pair_model.refresh,
+        Pair.refresh,
     ),
     Actor(
         lambda stand, line: stand.issued(line, exchange(stand.client_id, stand.laptop.code)),
-        pair_model.replay_code,
+        Pair.replay_code,
     ),
     Actor(
         lambda stand, line: stand.issued(line, machine_call(stand.client_id)),
-        pair_model.machine,
+        Pair.machine,
         touches=frozenset({"client"}),
     ),
     Actor(
         lambda stand, line: (
             DONE if send(line, revoke(stand.client_id, stand.laptop.refresh_token)).status == 200 else REFUSED
         ),
-        pair_model.revoke,
+        Pair.revoke,
         is_end=True,
     ),
     Actor(
@@ -281,40 +275,38 @@ ACTORS = [
             stand.post("/oauth/authorize", ticket=stand.ticket, decision="allow"),
             f"{REDIRECT_URI}?code=",
         ),
-        pair_model.allow,
+        Pair.allow,
     ),
     Actor(
         lambda stand, line: stand.led_to(
             line, stand.post("/account/applications", client=stand.client_id), "/account/applications"
         ),
-        pair_model.withdraw,
+        Pair.withdraw,
         is_end=True,
     ),
     Actor(
         lambda stand, line: stand.led_to(line, stand.post("/logout"), "/logout"),
-        pair_model.sign_out,
+        Pair.sign_out,
         is_end=True,
     ),
     Actor(
         lambda stand, line: stand.led_to(
             line, stand.post("/account/password", password=PASSWORD, new_password=NEW_PASSWORD), "/account/"
         ),
-        pair_model.change_password,
+        Pair.change_password,
         seconds=2 * HASHING_SECONDS,
     ),
     Actor(
         lambda stand, line: stand.operate(users.set_password, stand.email, NEW_PASSWORD),
-        pair_model.set_password,
+        Pair.set_password,
         seconds=HASHING_SECONDS,
         is_end=True,
     ),
-    Actor(lambda stand, line: stand.operate(users.disable, stand.email), pair_model.disable, is_end=True),
-    Actor(
-        lambda stand, line: stand.operate(users.remove, stand.email), pair_model.remove_person, is_end=True
-    ),
+    Actor(lambda stand, line: stand.operate(users.disable, stand.email), Pair.disable, is_end=True),
+    Actor(lambda stand, line: stand.operate(users.remove, stand.email), Pair.remove_person, is_end=True),
     Actor(
         lambda stand, line: stand.operate(clients.remove, stand.client_id),
-        pair_model.remove_client,
+        Pair.remove_client,
         touches=frozenset({"pair", "client"}),
         is_end=True,
     ),
@@ -328,7 +320,7 @@ ACTORS = [
             scopes_given=(),
             max_sessions=1,
         ),
-        pair_model.lower_max_sessions,
+        Pair.lower_max_sessions,
         touches=frozenset({"pair", "client"}),
         is_end=True,
     ),

@@ -1,13 +1,13 @@
-"""What a person has at a client, as a small model: a state, and what each request or command makes of it when
-it is alone.
+"""What a user has at a client, in the model of `tests/generated`, and what each request makes of it.
 
 Two that run at the same moment must leave what they would leave one after the other, in one order or the
-other: that is all that is asked of any pair of them (`tests/flows/test_meetings.py`). The rules are those of
-the documents, told a second time.
+other: that is all that is asked of any pair of them (`tests/flows/test_meetings.py`).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import copy
+from typing import NamedTuple
+
+from tests.generated.model import BASIC, CODE, MACHINE, OPENID, REFRESH, USUAL, Client, Model
 
 # Families, by the sign-ins that they come from. A refresh renews the pair, and the family is the newest from
 # then on.
@@ -18,142 +18,180 @@ RENEWED = "+"
 PENDING = "pending"  # a code that waits to be spent
 MINTED = "minted"  # the code that a consent makes
 DONE, REFUSED = "done", "refused"
+SCOPE = frozenset({OPENID, "profile"})
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """families: the oldest first. session: "here" as long as this browser's cookie is good for it,
     "elsewhere", or "gone".
     """
 
-    families: tuple[str, ...] = (PHONE, LAPTOP)
-    codes: frozenset[str] = frozenset({PENDING})
-    is_ticket_open: bool = True
-    is_consented: bool = True
-    session: str = "here"
-    person: str = "enabled"
-    has_first_password: bool = True  # not looked at afterwards, as is_code_spent: others tell
-    is_client: bool = True
-    max_sessions: int | None = 2
-    machine_tokens: int = 0
-    is_code_spent: bool = False
-
-    def is_served(self):
-        return self.is_client and self.person == "enabled"
-
-    def without(self, *families):
-        """Ended, whether they were refreshed or not."""
-        gone = {*families, *(family + RENEWED for family in families)}
-        return replace(self, families=tuple(family for family in self.families if family not in gone))
-
-    def signed_out(self, **changed):
-        """Of everything: sessions, codes, tokens."""
-        return replace(self, families=(), codes=frozenset(), session="gone", **changed)
+    families: tuple[str, ...]
+    codes: frozenset[str]
+    is_ticket_open: bool
+    is_consented: bool
+    session: str
+    person: str
+    is_client: bool
+    max_sessions: int | None
+    machine_tokens: int
 
 
-Results = Iterable[tuple[str, State]]  # what may come out: the outcome and the state after it
+class Pair:
+    """A user and a client before anybody acts. Each act changes it and says whether it was DONE or REFUSED.
 
-
-def spend_code(state: State) -> Results:
-    if not state.is_served() or PENDING not in state.codes:
-        is_replay = state.is_code_spent and state.is_client
-        return [(REFUSED, state.without(TABLET) if is_replay else state)]
-    kept = state.families[max(len(state.families) - state.max_sessions + 1, 0) :]
-    codes = state.codes - {PENDING}
-    return [(DONE, replace(state, families=(*kept, TABLET), codes=codes, is_code_spent=True))]
-
-
-def refresh(state: State) -> Results:
-    if state.is_served() and LAPTOP + RENEWED in state.families:  # a repeat: the same pair again
-        return [(DONE, state)]
-    if not state.is_served() or LAPTOP not in state.families:
-        return [(REFUSED, state)]
-    others = tuple(family for family in state.families if family != LAPTOP)
-    return [(DONE, replace(state, families=(*others, LAPTOP + RENEWED)))]
-
-
-def replay_code(state: State) -> Results:
-    """The code that the laptop signed in with comes again."""
-    return [(REFUSED, state.without(LAPTOP) if state.is_client else state)]
-
-
-def revoke(state: State) -> Results:
-    return [(DONE, state.without(LAPTOP))] if state.is_client else [(REFUSED, state)]
-
-
-def machine(state: State) -> Results:
-    if not state.is_client:
-        return [(REFUSED, state)]
-    return [(DONE, replace(state, machine_tokens=state.machine_tokens + 1))]
-
-
-def allow(state: State) -> Results:
-    if state.session != "here" or not state.is_ticket_open or not state.is_client:
-        return [(REFUSED, state)]
-    return [(DONE, replace(state, is_ticket_open=False, is_consented=True, codes=state.codes | {MINTED}))]
-
-
-def withdraw(state: State) -> Results:
-    if state.session != "here" or not state.is_consented:
-        return [(REFUSED, state)]
-    return [(DONE, replace(state, is_consented=False, families=(), codes=frozenset()))]
-
-
-def sign_out(state: State) -> Results:
-    """Says that it is done in any case.
-
-    Of a session whose password was changed meanwhile it may find the old cookie or not.
+    luck: which of two things happens, where either may.
     """
-    ended = replace(state.without(LAPTOP, TABLET), codes=frozenset(), session="gone")
-    if state.session == "here":
-        return [(DONE, ended)]
-    return [(DONE, state), (DONE, ended)] if state.session == "elsewhere" else [(DONE, state)]
+
+    def __init__(self):
+        self.luck = False
+        self.model = model = Model(USUAL)
+        self.user, self.user_state, self.has_first_password = model.people[0], "enabled", True
+        self.client = Client("web", grants=(CODE, REFRESH, MACHINE), max_sessions=2)
+        self.is_client = self.is_ticket_open = True
+        self.browser, other_browser = model.browsers
+        elsewhere = model.sign_in(self.user, other_browser, 1)
+        self.session, self.has_cookie = model.sign_in(self.user, self.browser, 2), True
+        self.phone, self.laptop = self.code(elsewhere), self.code(self.session)
+        self.presented = [self.ask(model.exchange, code).refresh for code in (self.phone, self.laptop)][1]
+        self.pending, self.minted = self.code(self.session), None
+        model.allow(self.user, self.client, SCOPE)
+
+    def code(self, session):
+        return self.model.issue_code(self.client, session, SCOPE, "")
+
+    def ask(self, request, *arguments):
+        return request(self.client, BASIC, *arguments)
+
+    def request(self, request, *arguments):
+        """A request of the client's to the model."""
+        return DONE if self.is_client and self.ask(request, *arguments).status == 200 else REFUSED
+
+    def session_state(self):
+        if self.session.is_ended:
+            return "gone"
+        return "here" if self.has_cookie else "elsewhere"
+
+    def state(self):
+        names = {self.phone: PHONE, self.laptop: LAPTOP, self.pending: TABLET}
+        pending = self.model.pending_codes()
+        return State(
+            families=tuple(
+                names[family.code] + (RENEWED if family.previous else "")
+                for family in reversed(self.model.sessions(self.client, self.user))
+            ),
+            codes=frozenset(
+                name for name, code in ((PENDING, self.pending), (MINTED, self.minted)) if code in pending
+            ),
+            is_ticket_open=self.is_ticket_open,
+            is_consented=(self.user, self.client) in self.model.consents,
+            session=self.session_state(),
+            person=self.user_state,
+            is_client=self.is_client,
+            max_sessions=self.client.max_sessions if self.is_client else None,
+            machine_tokens=len(self.model.machine_tokens),
+        )
+
+    # ---- acts ----------------------------------------------------------------------------------------------
+
+    def spend_code(self):
+        return self.request(self.model.exchange, self.pending)
+
+    def refresh(self):
+        return self.request(self.model.refresh, self.presented)
+
+    def replay_code(self):
+        """The code that the laptop signed in with comes again."""
+        return self.request(self.model.exchange, self.laptop)
+
+    def revoke(self):
+        return self.request(self.model.revoke, self.presented)
+
+    def machine(self):
+        return self.request(self.model.client_credentials)
+
+    def allow(self):
+        if self.session_state() != "here" or not self.is_ticket_open or not self.is_client:
+            return REFUSED
+        self.is_ticket_open, self.minted = False, self.code(self.session)
+        self.model.allow(self.user, self.client, SCOPE)
+        return DONE
+
+    def withdraw(self):
+        if self.session_state() != "here" or not self.model.consents.pop((self.user, self.client), None):
+            return REFUSED
+        self.model.end_tokens(self.user, self.client)
+        return DONE
+
+    def sign_out(self):
+        """Says that it is done in any case.
+
+        Of a session whose password was changed meanwhile it may find the old cookie or not.
+        """
+        if self.session_state() == "here" or (self.session_state() == "elsewhere" and self.luck):
+            self.model.sign_out(self.browser, [self.session])
+        return DONE
+
+    def change_password(self):
+        """By the user, who goes on under a new cookie, while everything of other sessions ends.
+
+        Where this session has ended meanwhile they are signed in anew: they have proven both passwords.
+        """
+        is_signed_in_anew = self.session_state() == "gone" and self.user_state == "enabled"
+        is_done = is_signed_in_anew and self.has_first_password and self.luck
+        if self.session_state() != "here" and not is_done:
+            return REFUSED
+        self.session.is_ended = self.has_cookie = self.has_first_password = False
+        for credential in [*self.model.pending_codes(), *self.model.live_families()]:
+            is_code = credential in self.model.codes
+            credential.is_ended = is_code or credential.code.session is not self.session
+        return DONE
+
+    def set_password(self):
+        """By an operator."""
+        if self.user_state == "removed":
+            return REFUSED
+        self.has_first_password = False
+        self.model.sign_out_everywhere(self.user)
+        return DONE
+
+    def disable(self):
+        if self.user_state == "removed":
+            return REFUSED
+        self.user_state = "disabled"
+        self.model.disable(self.user)
+        return DONE
+
+    def remove_person(self):
+        if self.disable() == REFUSED:
+            return REFUSED
+        self.user_state = "removed"
+        self.model.consents.clear()
+        return DONE
+
+    def remove_client(self):
+        if not self.is_client:
+            return REFUSED
+        self.is_client = self.is_ticket_open = False
+        self.model.consents.clear()
+        self.model.end_tokens(client=self.client)
+        return DONE
+
+    def lower_max_sessions(self):
+        """Counts from the next sign-in on: what is there stays."""
+        self.client.max_sessions = 1
+        return DONE if self.is_client else REFUSED
 
 
-def change_password(state: State) -> Results:
-    """By the person, who goes on under a new cookie, while everything of other sessions ends.
-
-    Where this session has ended meanwhile they are signed in anew: they have proven both passwords.
-    """
-    changed = replace(state.without(PHONE), codes=frozenset(), session="elsewhere", has_first_password=False)
-    if state.session == "here":
-        return [(DONE, changed)]
-    if state.session == "gone" and state.person == "enabled" and state.has_first_password:
-        return [(REFUSED, state), (DONE, changed)]
-    return [(REFUSED, state)]
-
-
-def set_password(state: State) -> Results:
-    """By an operator."""
-    return [
-        (REFUSED, state) if state.person == "removed" else (DONE, state.signed_out(has_first_password=False))
-    ]
-
-
-def disable(state: State) -> Results:
-    return [(REFUSED, state) if state.person == "removed" else (DONE, state.signed_out(person="disabled"))]
-
-
-def remove_person(state: State) -> Results:
-    if state.person == "removed":
-        return [(REFUSED, state)]
-    return [(DONE, state.signed_out(person="removed", is_consented=False))]
-
-
-def remove_client(state: State) -> Results:
-    if not state.is_client:
-        return [(REFUSED, state)]
-    gone = {"is_ticket_open": False, "is_consented": False, "is_client": False, "max_sessions": None}
-    return [(DONE, replace(state, families=(), codes=frozenset(), machine_tokens=0, **gone))]
-
-
-def lower_max_sessions(state: State) -> Results:
-    """Counts from the next sign-in on: what is there stays."""
-    return [(DONE, replace(state, max_sessions=1)) if state.is_client else (REFUSED, state)]
-
-
-def in_order(first: Callable, second: Callable, start: State):
+def in_order(first, second):
     """What may come of both: the outcome of the first, that of the second, and the state."""
-    for outcome, between in first(start):
-        for other, end in second(between):
-            yield outcome, other, end
+    for outcome, between in results(first, Pair()):
+        for other, end in results(second, between):
+            yield outcome, other, end.state()
+
+
+def results(act, before):
+    for luck in (False, True):
+        after = copy.deepcopy(before)
+        after.luck = luck
+        yield act(after), after

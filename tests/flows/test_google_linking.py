@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import func, select
@@ -17,11 +17,13 @@ from sqlalchemy import func, select
 from app import create_app
 from config import Settings
 from models import Token, db
+from testing.races.scenarios import the_one_pair
+from testing.races.workers import Call
 from tests.builders import CHALLENGE, ISSUER, VERIFIER
 from tests.flows.browser_journey import EMAIL, PASSWORD, Browser, add_person
-from tests.flows.driving import Call, Driver, me, race_server
-from tests.flows.google import FORM, PRODUCTION, SANDBOX, STATE, Google, follow_recipe, register_google
-from tests.flows.races import refresh_and_use, the_one_pair, without_trouble
+from tests.flows.driving import Driver, me, race_server
+from tests.flows.google import PRODUCTION, SANDBOX, STATE, Google, follow_recipe, register_google
+from tests.flows.races import refresh_and_use, without_trouble
 from tests.live import ENGINES, SECRET_KEY, LiveServer, new_database
 from tests.pages.steps import follow, page, press, sign_in
 
@@ -525,11 +527,11 @@ def live_link(server, driver):
 
 
 def to_token(body):
-    return Call("POST", "/oauth/token", FORM, urlencode(body))
+    return Call("POST", "/oauth/token", form=body)
 
 
 def to_revoke(body):
-    return Call("POST", "/oauth/revoke", FORM, urlencode(body))
+    return Call("POST", "/oauth/revoke", form=body)
 
 
 def test_a_link_from_its_beginning_to_its_end(server, driver, live_google, live_link):
@@ -541,14 +543,14 @@ def test_a_link_from_its_beginning_to_its_end(server, driver, live_google, live_
     assert WARNING in follow_recipe(server, "--no-pkce", CLIENT_ID=live_google.client_id).stderr
     kept = live_link(replace(live_google, pkce=False))
     for pair in (ended, kept):
-        renewed = driver.pair(to_token(live_google.refresh(pair["refresh_token"])))
-        assert renewed["refresh_token"] == pair["refresh_token"]
-        assert driver.send(me(renewed["access_token"])).json["email"] == EMAIL
-        assert not driver.is_live(pair["access_token"])
-    assert driver.send(to_revoke(live_google.unlink(ended["refresh_token"], "refresh_token"))).status == 200
-    refused = driver.send(to_token(live_google.refresh(ended["refresh_token"])))
+        renewed = driver.pair(to_token(live_google.refresh(pair.refresh_token)))
+        assert renewed.refresh_token == pair.refresh_token
+        assert driver.send(me(renewed.access_token)).json["email"] == EMAIL
+        assert not driver.is_live(pair.access_token)
+    assert driver.send(to_revoke(live_google.unlink(ended.refresh_token, "refresh_token"))).status == 200
+    refused = driver.send(to_token(live_google.refresh(ended.refresh_token)))
     assert (refused.status, refused.error) == (400, "invalid_grant")
-    assert driver.pair(to_token(live_google.refresh(kept["refresh_token"])))
+    assert driver.pair(to_token(live_google.refresh(kept.refresh_token)))
     server.flask("clients", "set", live_google.client_id, "--pkce")
 
 
@@ -569,8 +571,8 @@ def test_clusters_refresh_at_the_same_moment(server, driver, live_google, live_l
             driver.expire_access_tokens(user_id)
             answers = driver.meet([partial(refresh_and_use, cluster) for cluster in clusters])
             pairs = [the_one_pair(answers[link::2]) for link in range(2)]
-            assert [pair["refresh_token"] for pair in pairs] == refresh_tokens
-            issued |= {pair["access_token"] for pair in pairs}
+            assert [pair.refresh_token for pair in pairs] == refresh_tokens
+            issued |= {pair.access_token for pair in pairs}
     assert len(issued) == 2 * rounds
     answered = Counter(re.findall("process=(.*)", server.log()[start:]))
     assert len(answered) == server.workers

@@ -4,13 +4,11 @@ Codes, refreshes, machine tokens, revocations, consents, sign-outs, changed pass
 are disabled, removed or changed: `meetings.PAIRS` is the whole table.
 """
 
-from dataclasses import replace
-
 import pytest
 
 from tests.flows.driving import race_server
 from tests.flows.meetings import PAIRS, driver_for, expected, meet, name_of
-from tests.flows.pair_model import State
+from tests.flows.pair_model import Pair
 from tests.live import ENGINES, new_database
 
 # Where nothing but the locks keeps two requests apart; the others are for the long form.
@@ -64,7 +62,7 @@ class TestModel:
 
     def test_a_repeated_refresh_is_one(self):
         assert expected(*pair_named("refresh meets refresh")) == {
-            ("done", "done", replace(State(), families=("phone", "laptop+")))
+            ("done", "done", Pair().state()._replace(families=("phone", "laptop+")))
         }
 
 

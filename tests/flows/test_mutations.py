@@ -8,6 +8,7 @@ races. So it is with `meetings.py`.
 
 import pytest
 
+from testing.races import refreshes, scenarios
 from tests.flows import meetings, mutations, races
 from tests.flows.driving import race_server
 from tests.live import ENGINES, new_database
@@ -31,45 +32,45 @@ SHORT = [
     (
         "NO_LOCK_ON_THE_PERSON",
         "postgresql",
-        races.sign_ins_for_one_session,
+        scenarios.sign_ins_for_one_session,
         f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
     ),
-    ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", races.one_code_many_times, "one code, .* winners"),
-    ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", races.one_code_many_times, "one code, .* winners"),
-    ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", races.one_code_many_times, "one code, .* winners"),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "sqlite", races.one_refresh_token_many_times, RUN_AGAIN),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "postgresql", races.one_refresh_token_many_times, RUN_AGAIN),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "mariadb", races.one_refresh_token_many_times, RUN_AGAIN),
-    ("NO_SLOT_IN_THE_KEY", "sqlite", races.sign_ins_for_three_sessions, LOST_OFTEN),
-    ("TAG_NOT_CHECKED", "sqlite", races.forged_tag, "0 rows, not just the 1"),
-    ("PENALTIES_ROLLED_BACK", "postgresql", races.one_code_many_times, OUTLIVED),
-    ("PENALTIES_ROLLED_BACK", "mariadb", races.one_code_many_times, OUTLIVED),
-    ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", races.replays_against_refreshes, OUTLIVED),
-    ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", races.thefts_against_refreshes, OUTLIVED),
-    ("NO_LOCK_IN_A_REVOCATION", "postgresql", races.revocations_against_refreshes, OUTLIVED),
+    ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", scenarios.one_code, "one code, .* winners"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", scenarios.one_code, "one code, .* winners"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", scenarios.one_code, "one code, .* winners"),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "sqlite", scenarios.one_refresh_token, RUN_AGAIN),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "postgresql", scenarios.one_refresh_token, RUN_AGAIN),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "mariadb", scenarios.one_refresh_token, RUN_AGAIN),
+    ("NO_SLOT_IN_THE_KEY", "sqlite", scenarios.sign_ins_for_three_sessions, LOST_OFTEN),
+    ("TAG_NOT_CHECKED", "sqlite", refreshes.forged_tag, "0 stored tokens, and not just the 1"),
+    ("PENALTIES_ROLLED_BACK", "postgresql", scenarios.one_code, OUTLIVED),
+    ("PENALTIES_ROLLED_BACK", "mariadb", scenarios.one_code, OUTLIVED),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", refreshes.replays_against_refreshes, OUTLIVED),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", refreshes.thefts_against_refreshes, OUTLIVED),
+    ("NO_LOCK_IN_A_REVOCATION", "postgresql", scenarios.revocations_against_refreshes, OUTLIVED),
 ]
 LONG = [
     (
         "NO_LOCK_ON_THE_PERSON",
         "postgresql",
-        races.sign_ins_for_three_sessions,
+        scenarios.sign_ins_for_three_sessions,
         f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
     ),
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.replays_against_refreshes, OUTLIVED),
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", races.thefts_against_refreshes, OUTLIVED),
-    ("NO_SLOT_IN_THE_KEY", "postgresql", races.sign_ins_for_three_sessions, LOST_OFTEN),
-    ("TAG_NOT_CHECKED", "postgresql", races.forged_tag, "0 rows, not just the 1"),
-    ("PENALTIES_FORGOTTEN", "sqlite", races.one_code_many_times, OUTLIVED),
-    ("PENALTIES_FORGOTTEN", "postgresql", races.one_code_many_times, OUTLIVED),
-    ("PENALTIES_ROLLED_BACK", "sqlite", races.one_code_many_times, OUTLIVED),
-    ("THEFT_WITHOUT_PENALTY", "sqlite", races.theft_within_the_leeway, OUTLIVED),
-    ("THEFT_WITHOUT_PENALTY", "postgresql", races.theft_after_the_leeway, OUTLIVED),
-    ("PAIR_NOT_SEALED", "sqlite", races.one_lasting_refresh_token_many_times, "pairs for one refresh token"),
-    ("PAIR_NOT_SEALED", "postgresql", races.late_retry_of_an_unused_pair, REFUSED),
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", refreshes.replays_against_refreshes, OUTLIVED),
+    ("NO_LOCK_ON_THE_PERSON", "postgresql", refreshes.thefts_against_refreshes, OUTLIVED),
+    ("NO_SLOT_IN_THE_KEY", "postgresql", scenarios.sign_ins_for_three_sessions, LOST_OFTEN),
+    ("TAG_NOT_CHECKED", "postgresql", refreshes.forged_tag, "0 stored tokens, and not just the 1"),
+    ("PENALTIES_FORGOTTEN", "sqlite", scenarios.one_code, OUTLIVED),
+    ("PENALTIES_FORGOTTEN", "postgresql", scenarios.one_code, OUTLIVED),
+    ("PENALTIES_ROLLED_BACK", "sqlite", scenarios.one_code, OUTLIVED),
+    ("THEFT_WITHOUT_PENALTY", "sqlite", refreshes.theft_within_the_leeway, OUTLIVED),
+    ("THEFT_WITHOUT_PENALTY", "postgresql", refreshes.theft_after_the_leeway, OUTLIVED),
+    ("PAIR_NOT_SEALED", "sqlite", refreshes.one_lasting_refresh_token, "pairs for one refresh token"),
+    ("PAIR_NOT_SEALED", "postgresql", refreshes.late_retry_of_an_unused_pair, REFUSED),
     ("FIRST_USE_BREAKS_THE_SEAL", "sqlite", races.two_tabs, REFUSED),
     ("FIRST_USE_BREAKS_THE_SEAL", "postgresql", races.two_tabs, REFUSED),
-    ("FIRST_USE_NOT_NOTED", "sqlite", races.late_retry_of_a_used_pair, "instead of refusals"),
-    ("FIRST_USE_NOT_NOTED", "postgresql", races.late_retry_of_a_used_pair, "instead of refusals"),
+    ("FIRST_USE_NOT_NOTED", "sqlite", refreshes.late_retry_of_a_used_pair, "instead of refusals"),
+    ("FIRST_USE_NOT_NOTED", "postgresql", refreshes.late_retry_of_a_used_pair, "instead of refusals"),
 ]
 # Mutation, engine, and who meet: what is left is then what neither order leaves.
 MEETINGS = [
@@ -113,7 +114,7 @@ def test_the_race_notices(serve, mutation, engine, race, words):
         serve(getattr(mutations, mutation), engine, race) as server,
         pytest.raises(AssertionError, match=words),
     ):
-        race(server, rounds_of(race))
+        races.play(server, race, rounds_of(race))
 
 
 @pytest.mark.parametrize(("mutation", "engine", "name"), MEETINGS)
@@ -134,4 +135,4 @@ def test_a_copy_without_a_mutation_passes(serve, engine):
     noticing = {race for _, _, race, _ in SHORT + LONG}
     with serve([], engine, race=None) as server:
         for race in [race for race in races.RACES if race in noticing]:
-            race(server, rounds_of(race))
+            races.play(server, race, rounds_of(race))

@@ -10,8 +10,9 @@ from collections import Counter
 
 import pytest
 
-from tests.flows.driving import race_server
-from tests.flows.races import CROWD, LATE_RACES, RACES, one_refresh_token_many_times
+from testing.races.scenarios import one_refresh_token
+from tests.flows.driving import CONNECTIONS, race_server
+from tests.flows.races import LATE_RACES, RACES, play
 from tests.live import ENGINES, new_database
 
 pytestmark = pytest.mark.long_on("mariadb")
@@ -53,20 +54,20 @@ def hasty_server(engine, tmp_path_factory, postgres):
 @pytest.mark.threat("T034", "T081")
 @pytest.mark.parametrize(("race", "rounds"), cases(RACES))
 def test_race(server, race, rounds):
-    race(server, rounds)
+    play(server, race, rounds)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux deals connections among listening processes")
 def test_both_processes_take_part(server):
     """Otherwise the races would prove what the threads of one process do."""
     start = len(server.log())
-    one_refresh_token_many_times(server, rounds=5)
+    play(server, one_refresh_token, rounds=5)
     answered = Counter(re.findall("process=(.*)", server.log()[start:]))
     assert len(answered) == server.workers
-    assert min(answered.values()) > CROWD // 2
+    assert min(answered.values()) > CONNECTIONS // 2
 
 
 @pytest.mark.threat("T081", "T083")
 @pytest.mark.parametrize(("race", "rounds"), cases(LATE_RACES))
 def test_race_after_the_leeway(hasty_server, race, rounds):
-    race(hasty_server, rounds)
+    play(hasty_server, race, rounds)

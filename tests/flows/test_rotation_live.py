@@ -20,12 +20,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from joserfc import jws, jwt
@@ -33,9 +32,10 @@ from joserfc.jwk import KeySet
 
 from crypto import credentials
 from tests.builders import a_code
-from tests.flows.driving import Driver, exchange, refresh
+from tests.flows.driving import FORM, Driver, exchange, refresh
 from tests.flows.mutations import Replacement, mutated_copy
 from tests.live import ENGINES, PROJECT, START_SECONDS, LiveServer, live_server, new_database
+from tests.load import Senders
 from tests.openid import ALGORITHMS, AllNames
 
 pytestmark = [
@@ -107,30 +107,19 @@ class Line:
         return self.connection.sock is not None and bool(select.select([self.connection.sock], [], [], 0)[0])
 
 
-class Client(threading.Thread):
+class Client:
     """Refreshes on and on, and verifies each ID token with its own copy of the JWKS."""
 
     def __init__(self, nodes, issuer, client_id, refresh_token):
-        super().__init__(daemon=True)
         self.lines = [Line(node, issuer) for node in nodes]
         self.turns = itertools.cycle(self.lines)
         self.client_id, self.refresh_token = client_id, refresh_token
-        self.is_over = threading.Event()
         self.keys, self.keys_end_at = {}, 0.0
         self.id_tokens, self.failures, self.unknown, self.seconds = [], [], [], []
 
-    def run(self):
-        try:
-            while not self.is_over.is_set():
-                self.refresh()
-        except Exception as error:
-            self.failures.append(f"the client died: {error!r}")
-        for line in self.lines:
-            line.connection.close()
-
-    def refresh(self):
+    def refresh(self, _is_over):
         call = refresh(self.client_id, self.refresh_token)
-        if answer := self.ask(call.method, call.path, call.headers, call.body):
+        if answer := self.ask(call.method, call.path, FORM | call.headers, urlencode(call.form)):
             tokens = json.loads(answer[1])
             self.refresh_token = tokens["refresh_token"]
             self.verify(tokens["id_token"])
@@ -177,7 +166,7 @@ def verified(text, key):
     return jwt.decode(text, key, registry=AllNames(algorithms=ALGORITHMS)).claims
 
 
-class Crowd:
+class Crowd(Senders):
     """Clients that sign their ID tokens with every `alg`, in turn, each for a person of its own."""
 
     def __init__(self, nodes):
@@ -190,25 +179,20 @@ class Crowd:
                 )
                 code = credentials.new_authorization_code()
                 driver.store(a_code(code, client_id=client_id, user_id=driver.person(), scope="openid"))
-                token = driver.pair(exchange(client_id, code))["refresh_token"]
+                token = driver.pair(exchange(client_id, code)).refresh_token
                 self.clients.append(Client(nodes, first.issuer, client_id, token))
-
-    def __enter__(self):
-        for client in self.clients:
-            client.start()
-        return self
+        super().__init__([client.refresh for client in self.clients])
 
     def __exit__(self, *failure):
-        for client in self.clients:
-            client.is_over.set()
-        for client in self.clients:
-            client.join(PATIENCE_SECONDS)
+        super().__exit__()
+        for line in self.all("lines"):
+            line.connection.close()
 
     def all(self, name):
         return [each for client in self.clients for each in getattr(client, name)]
 
     def has_trouble(self):
-        return bool(self.all("failures") or self.all("unknown"))
+        return bool(self.failures or self.all("failures") or self.all("unknown"))
 
     def wait_for(self, count):
         """Until so many ID tokens have come, or there is no point in waiting."""
@@ -367,7 +351,8 @@ def has_its_turn(token, new_kid, signs_from):
 
 
 def check(nodes, crowd, announced):
-    failures, unknown, id_tokens = (crowd.all(name) for name in ("failures", "unknown", "id_tokens"))
+    unknown, id_tokens = crowd.all("unknown"), crowd.all("id_tokens")
+    failures = crowd.failures + crowd.all("failures")
     assert not failures, f"{len(failures)} requests failed, the first: {failures[0]}"
     assert not unknown, f"{len(unknown)} ID tokens had an unknown kid"
     early = [token for token in id_tokens if not has_its_turn(token, *announced[token.alg])]

@@ -3,10 +3,10 @@ comes by and by.
 """
 
 import http.client
-import json
 import time
 
-from tests.flows.driving import Answer, Call
+from testing.races.workers import Call
+from tests.flows import driving
 
 PATIENCE_SECONDS = 20
 
@@ -14,20 +14,16 @@ PATIENCE_SECONDS = 20
 def ask(server, call):
     """The answer to a call over a connection of its own: the kernel deals those among the processes."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
-    began = time.monotonic()
     try:
-        connection.request(call.method, call.path, call.body or None, call.headers)
-        response = connection.getresponse()
-        content = response.read()
+        answer = driving.ask(connection, call)
     finally:
         connection.close()
-    is_json = "json" in response.headers.get_content_type()
-    assert response.status in (200, 400, 401, 403, 503), response.status
-    return Answer(response.status, json.loads(content) if is_json else {}, time.monotonic() - began)
+    assert answer.status in (200, 400, 401, 403, 503), answer.status
+    return answer
 
 
 def look(server, path):
-    return ask(server, Call("GET", path, {}))
+    return ask(server, Call("GET", path))
 
 
 def wait_until(is_so, seconds):

@@ -87,9 +87,7 @@ def crowd(server, calls):
 def families(driver, count):
     """So many clients, each with the refresh token of a person of its own."""
     client_id = driver.client()
-    return [
-        (client_id, driver.sign_in(client_id, user_id)["refresh_token"]) for user_id in driver.people(count)
-    ]
+    return [(client_id, driver.sign_in(client_id, user_id).refresh_token) for user_id in driver.people(count)]
 
 
 def is_back(server):
@@ -165,9 +163,9 @@ def test_lines_that_break_all_the_time(server, proxy, driver, breaks):
         lived = [life.result() for life in lived]
     check_nobody_lost_anything(server, lived[:8])
     for user_id, token in zip(people, lived[8:12], strict=True):
-        assert driver.token_rows(web, user_id) == [credentials.digest(token)]
+        assert driver.token_digests(web, user_id) == [credentials.digest(token)]
     issued = {credentials.digest(token) for tokens in lived[12:] for token in tokens}
-    assert issued and issued <= set(driver.token_rows(robot))
+    assert issued and issued <= set(driver.token_digests(robot))
 
 
 def break_lines(proxy, breaks):
@@ -207,7 +205,7 @@ def new_sign_ins(server, driver, client_id, user_id, over):
     while not over.is_set() or token is None:
         answer = ask(server, exchange(client_id, driver.code(client_id, user_id)))
         token = answer.json["access_token"] if answer.status == 200 else None
-        assert token is None or driver.token_rows(client_id, user_id) == [credentials.digest(token)]
+        assert token is None or driver.token_digests(client_id, user_id) == [credentials.digest(token)]
     return token
 
 

@@ -15,8 +15,9 @@ import database.sqlite
 from crypto import credentials
 from database import LockFile
 from models import db
+from testing.races.workers import Call
 from tests.builders import a_machine
-from tests.flows.driving import Call, Driver, machine_call, me
+from tests.flows.driving import Driver, machine_call, me
 from tests.lines.asking import ask
 from tests.lines.scene import WORKS, Scene, code_exchange, machine_token
 from tests.live import live_server
@@ -116,7 +117,7 @@ def test_a_disk_without_room(path, tmp_path):
         with no_file_grows(server, path.with_name(f"{path.name}-wal").stat().st_size):
             answers = [ask(server, call) for _ in range(20)]
             assert {answer.status for answer in answers} == {503}
-            assert ask(server, Call("GET", "/healthz", {})).status == 200
+            assert ask(server, Call("GET", "/healthz")).status == 200
         answer = ask(server, call)
         assert answer.status == 200
         # a machine's, and live

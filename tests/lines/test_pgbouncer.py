@@ -13,13 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from testing.races.scenarios import neighbours, one_code, one_refresh_token, sign_ins_for_one_session
 from tests.flows.driving import race_server
-from tests.flows.races import (
-    neighbours,
-    one_code_many_times,
-    one_refresh_token_many_times,
-    sign_ins_for_one_session,
-)
+from tests.flows.races import play
 from tests.live import PROJECT, START_SECONDS, LiveServer, free_port
 from tests.places import an_open_folder, another_account
 
@@ -27,7 +23,7 @@ GUIDE = (PROJECT / "docs/operating.md").read_text()
 [WHAT_IT_NEEDS] = re.findall(r"^```ini\n\[pgbouncer\]\n(.*?)```$", GUIDE, re.MULTILINE | re.DOTALL)
 [OF_THE_ACCOUNT] = re.findall(r"^```sql\n(ALTER ROLE ostiary .*?)```$", GUIDE, re.MULTILINE | re.DOTALL)
 [NOT_PREPARED] = re.findall(r"`\?(prepare_threshold=[a-z]+)`", GUIDE)
-RACES = (one_code_many_times, one_refresh_token_many_times, sign_ins_for_one_session, neighbours)
+RACES = (one_code, one_refresh_token, sign_ins_for_one_session, neighbours)
 
 pytestmark = pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
 
@@ -118,7 +114,7 @@ def test_the_rules_hold_through_it(open_folder, database, servers, tmp_path, mod
         through = text_of(url.update_query_string(query))
         with race_server(through, tmp_path) as server:
             for race in RACES:
-                race(server, rounds=3)
+                play(server, race, rounds=3)
             verdict = json.loads(server.flask("config", "check", "--json").stdout)
             assert (
                 verdict["problems"],

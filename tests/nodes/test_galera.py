@@ -14,27 +14,28 @@ from sqlalchemy.exc import DBAPIError
 
 import database.checks
 from database import engine_options, lost_a_race
-from tests.flows import races
+from testing.races import refreshes, scenarios
+from tests.crashes.report import Report
 from tests.flows.driving import Driver, exchange, me, send
 from tests.flows.meetings import PAIRS, meet, name_of
 from tests.flows.mutations import Replacement, mutated_copy
+from tests.load import Crowd
 from tests.nodes.app_nodes import app_nodes
 from tests.nodes.balancer import Balancer
-from tests.nodes.load import Crowd
 
 pytestmark = [pytest.mark.whole_machine, pytest.mark.timeout(300)]
 
 ROUNDS = 10
 RACES = [
-    races.one_code_many_times,
-    races.one_refresh_token_many_times,
-    races.sign_ins_for_one_session,
-    races.sign_ins_for_three_sessions,
-    races.neighbours,
-    races.replays_against_refreshes,
-    races.thefts_against_refreshes,
-    races.revocations_against_refreshes,
-    races.sign_in_against_the_old_family,
+    scenarios.one_code,
+    scenarios.one_refresh_token,
+    scenarios.sign_ins_for_one_session,
+    scenarios.sign_ins_for_three_sessions,
+    scenarios.neighbours,
+    refreshes.replays_against_refreshes,
+    refreshes.thefts_against_refreshes,
+    scenarios.revocations_against_refreshes,
+    refreshes.sign_in_against_the_old_family,
 ]
 GIVE_UP_ROUNDS = 2  # of those in which a request may have lost three times, and been answered 503
 # These two write different rows: they are put in order by the lock on the person alone, which is one on its
@@ -77,7 +78,7 @@ def play(nodes, race, rounds):
     with Driver(nodes) as driver:
         for _ in range(rounds):
             try:
-                race.__wrapped__(driver)  # the scene itself: retries belong to it here
+                race(driver)  # the scenario itself: retries belong to it here
             except AssertionError as error:
                 if GAVE_UP not in str(error):
                     raise
@@ -126,7 +127,7 @@ def test_everybody_meets_everybody(cluster, nodes, monkeypatch):
 def test_they_did_conflict(cluster, nodes):
     """Otherwise the races would prove what one node does."""
     before, start = conflicts_at_commit(cluster), len(nodes.log())
-    play(nodes, races.sign_ins_for_one_session, ROUNDS)
+    play(nodes, scenarios.sign_ins_for_one_session, ROUNDS)
     retries = len(LOST.findall(nodes.log()[start:]))
     print(f"{conflicts_at_commit(cluster) - before} conflicts at COMMIT, {retries} retries")
     assert conflicts_at_commit(cluster) > before
@@ -136,7 +137,7 @@ def test_they_did_conflict(cluster, nodes):
 def test_without_the_retry_at_commit(cluster, tmp_path):
     source = mutated_copy([NO_RETRY_AT_COMMIT], tmp_path / "source")
     with app_nodes([node.url for node in cluster[:2]], tmp_path, source=source) as nodes:
-        gave_up = play(nodes, races.sign_ins_for_one_session, 2 * ROUNDS)
+        gave_up = play(nodes, scenarios.sign_ins_for_one_session, 2 * ROUNDS)
     print(f"{gave_up} of {2 * ROUNDS} rounds failed")
     assert gave_up > 2 * GIVE_UP_ROUNDS
 
@@ -145,8 +146,8 @@ def test_what_one_node_has_acknowledged_the_other_knows(nodes):
     """By `wsrep_sync_wait = 7`: a write is acknowledged before every node has applied it."""
     with Driver(nodes) as driver:
         client_id, user_id = driver.client(), driver.person()
-        writer, reader = list(driver.connections)[:2]  # dealt in turn: they go to two nodes
-        former = driver.sign_in(client_id, user_id)["access_token"]
+        writer, reader = list(driver.crowd.all)[:2]  # dealt in turn: they go to two nodes
+        former = driver.sign_in(client_id, user_id).access_token
         for code in driver.codes(client_id, [user_id] * SIGN_INS):
             issued = send(writer, exchange(client_id, code)).json["access_token"]
             assert send(reader, me(issued)).status == 200
@@ -189,13 +190,14 @@ def test_a_node_is_lost(cluster, tmp_path):
     with Balancer([lost.port, spare.port], in_turn=False) as database:
         second = make_url(lost.url).set(port=database.port).render_as_string()
         with app_nodes([spare.url, second], tmp_path) as nodes:
-            with Crowd(nodes) as crowd:
+            report = Report()
+            with Driver(nodes) as driver, Crowd(driver) as crowd:
                 time.sleep(WARM_UP_SECONDS)
                 lost_at = time.monotonic()
                 lost.kill()
-                _first, last = crowd.successes_after(lost_at)
+                _first, last = crowd.served_after(lost_at)
                 time.sleep(WARM_UP_SECONDS)
-            report = crowd.report(nodes, spare.url)
+                crowd.finish(report, spare.url)
     print(f"every client was served {last - lost_at:.2f} s after the loss; {report}")
     assert report.violations == []
     assert last - lost_at < BACK_SECONDS

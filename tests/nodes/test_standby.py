@@ -8,9 +8,11 @@ import time
 import pytest
 
 from database.timeouts import ANSWER_TIMEOUT
+from tests.crashes.report import Report
+from tests.flows.driving import Driver
 from tests.live import live_server
+from tests.load import Crowd
 from tests.nodes.cluster import Pair, primary_and_standby
-from tests.nodes.load import Crowd
 
 WARM_UP_SECONDS = 1
 AWAY_SECONDS = 0.5  # between the end of the primary and the promotion
@@ -24,7 +26,8 @@ def fail_over(pair, server, before=lambda: None):
     Returns what the crowd says of it, and how many seconds after the promotion each of its clients had been
     served again.
     """
-    with Crowd(server) as crowd:
+    report = Report()
+    with Driver(server) as driver, Crowd(driver) as crowd:
         time.sleep(WARM_UP_SECONDS)
         before()
         pair.primary.kill()
@@ -32,10 +35,10 @@ def fail_over(pair, server, before=lambda: None):
         assert not server.is_ready()
         promoted_at = time.monotonic()
         pair.standby.promote()
-        first, last = crowd.successes_after(promoted_at)
+        first, last = crowd.served_after(promoted_at)
         assert server.is_ready()
         time.sleep(WARM_UP_SECONDS)
-    report = crowd.report(server, pair.standby.url)
+        crowd.finish(report, pair.standby.url)
     print(
         f"first 200 {first - promoted_at:.2f} s after the promotion, every client"
         f" {last - promoted_at:.2f} s; {report}"
@@ -89,16 +92,17 @@ def test_without_its_standby_it_answers_503_and_not_never(open_folder, tmp_path)
     The client is told after a while; what it was told before stays true.
     """
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
-        with Crowd(server) as crowd:
+        report = Report()
+        with Driver(server) as driver, Crowd(driver) as crowd:
             time.sleep(WARM_UP_SECONDS)
             pair.standby.kill()
             time.sleep(ANSWER_TIMEOUT.total_seconds() + 2)
             pair.standby.start()
             back_at = time.monotonic()
-            _first, last = crowd.successes_after(back_at)
-        report = crowd.report(server, pair.primary.url)
+            _first, last = crowd.served_after(back_at)
+            crowd.finish(report, pair.primary.url)
     print(f"every client was served {last - back_at:.2f} s after the standby was back; {report}")
     assert report.violations == []
     assert report.statuses[503] > 0
     assert last - back_at < BACK_SECONDS
-    assert report.slowest_seconds < 3 * ANSWER_TIMEOUT.total_seconds()
+    assert report.slowest_answer < 3 * ANSWER_TIMEOUT.total_seconds()

@@ -14,23 +14,24 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from requests.auth import HTTPBasicAuth
 
-from tests.builders import CHALLENGE, REDIRECT_URI, code_request, refresh_request
-from tests.flows.browser_journey import EMAIL, Browser, add_client, add_person
-from tests.flows.races import (
-    one_code_many_times,
-    one_refresh_token_many_times,
+from testing.races.scenarios import (
+    one_code,
+    one_refresh_token,
     revocations_against_refreshes,
     sign_ins_for_three_sessions,
 )
+from tests.builders import CHALLENGE, REDIRECT_URI, code_request, refresh_request
+from tests.flows.browser_journey import EMAIL, Browser, add_client, add_person
+from tests.flows.races import play
 from tests.live import new_database
 from tests.nodes.app_nodes import app_nodes
 from tests.openid import AllNames
 
 PATIENCE_SECONDS = 10
 RACES = [
-    pytest.param(one_refresh_token_many_times, 5),
+    pytest.param(one_refresh_token, 5),
     pytest.param(revocations_against_refreshes, 10),
-    pytest.param(one_code_many_times, 20, marks=pytest.mark.whole_machine),
+    pytest.param(one_code, 20, marks=pytest.mark.whole_machine),
     pytest.param(sign_ins_for_three_sessions, 20, marks=pytest.mark.whole_machine),
 ]
 
@@ -141,4 +142,4 @@ def test_a_sign_out_at_one_is_one_at_the_other(nodes, browser):
 
 @pytest.mark.parametrize(("race", "rounds"), RACES)
 def test_race(nodes, race, rounds):
-    race(nodes, rounds)
+    play(nodes, race, rounds)

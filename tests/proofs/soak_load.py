@@ -11,15 +11,17 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from crypto import credentials
 from models import Consent
 from protocol import clock
+from testing.races.workers import Call
 from tests.builders import PASSWORD, REDIRECT_URI, a_machine, a_session, a_user
 from tests.flows.browser_journey import Browser
-from tests.flows.driving import PATIENCE_SECONDS, Call, ask, exchange, machine_call, me, refresh, revoke
+from tests.flows.driving import PATIENCE_SECONDS, ask, exchange, machine_call, me, refresh, revoke
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
+from tests.load import Senders
 from tests.pages.steps import authorization_path
 
 WALKERS = 8
@@ -30,7 +32,6 @@ GRANTS_PER_REGULAR = 2_000  # of everybody's: each signs in some twenty times
 SCOPES = {"shop": "openid profile", "notes": "profile email"}  # of the two clients that people go to
 LASTING_SECONDS = 24 * 3600  # of a session that outlives the run
 SIGNING_KEY = key_for("ES256")
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 # What a step is, in a hundred.
 SHARES = {
     "code": 14,
@@ -66,7 +67,6 @@ class Load:
         self.issuer = driver.server.issuer
         self.lock = threading.Lock()
         self.counts, self.failures, self.latencies = Counter(), Counter(), []
-        self.is_over = threading.Event()
         self._store_clients(notify_url)
         people = self._store_people(min(MOST_PEOPLE, max(WALKERS, grants // GRANTS_PER_PERSON)))
         regulars = self._store_regulars(max(WALKERS, grants // GRANTS_PER_REGULAR))
@@ -74,10 +74,10 @@ class Load:
             Walker(self, number, people[number::WALKERS], regulars[number::WALKERS])
             for number in range(WALKERS)
         ]
+        self.senders = Senders([walker.step for walker in self.walkers])
 
     def __enter__(self):
-        for walker in self.walkers:
-            walker.start()
+        self.senders.begin()
         return self
 
     def __exit__(self, *failure):
@@ -87,9 +87,7 @@ class Load:
 
     def end(self):
         """No walker takes another step. What one of them does after that, it does for the caller."""
-        self.is_over.set()
-        for walker in self.walkers:
-            walker.join()
+        self.senders.end()
 
     @property
     def grants(self):
@@ -180,27 +178,26 @@ class Load:
         return [f"{name}@example.com" for name in names]
 
 
-class Walker(threading.Thread):
+class Walker:
     """Takes one step after another, with people of its own. Where there is a pace it keeps to it."""
 
     def __init__(self, load, number, people, regulars):
-        super().__init__(daemon=True)
         self.load, self.people, self.regulars = load, itertools.cycle(people), itertools.cycle(regulars)
         self.random = random.Random(number)  # noqa: S311 - what comes next, no secret
-        self.connections = deque(load.driver.connect() for _ in range(CONNECTIONS))
+        self.connections = deque(load.driver.crowd.connect() for _ in range(CONNECTIONS))
         self.pause = WALKERS / load.steps_a_second if load.steps_a_second else 0
+        self.due = time.monotonic() + self.pause * self.random.random()
 
-    def run(self):
-        names, weights = list(SHARES), list(SHARES.values())
-        due = time.monotonic() + self.pause * self.random.random()
-        while not self.load.is_over.wait(max(0, due - time.monotonic()) if self.pause else 0):
-            [name] = self.random.choices(names, weights)
-            try:
-                getattr(self, name)()
-            except Exception as error:
-                self.load.failed(name, repr(error))
-            self.load.count(name)
-            due += self.pause
+    def step(self, is_over):
+        if is_over.wait(max(0, self.due - time.monotonic()) if self.pause else 0):
+            return
+        [name] = self.random.choices(list(SHARES), list(SHARES.values()))
+        try:
+            getattr(self, name)()
+        except Exception as error:
+            self.load.failed(name, repr(error))
+        self.load.count(name)
+        self.due += self.pause
 
     def ask(self, kind, call, *statuses, redirect=""):
         """The answer; None where it is another than it should be."""
@@ -309,7 +306,7 @@ class Walker(threading.Thread):
             exp=clock.now() + self.load.seconds,
         )
         body = with_assertion(sign(claims, SIGNING_KEY), grant_type="client_credentials")
-        self.granted("assertion", Call("POST", "/oauth/token", FORM, urlencode(body)))
+        self.granted("assertion", Call("POST", "/oauth/token", form=body))
 
     def failed_authentication(self):
         """Of a client that nobody knows, another one each time."""

@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy.schema import CreateTable
 
 from models import Token, table
+from testing.races.scenarios import Scenario, one_code
 from tests.crashes.report import Report
 from tests.flows import mutations
 from tests.flows.driving import Driver, race_server
 from tests.live import ENGINES, new_database
 from tests.proofs.__main__ import FULL, main
-from tests.proofs.promises import Place, Size, lines_of, prove_races
-from tests.proofs.races import race
+from tests.proofs.promises import SENDERS, Place, Size, lines_of, prove_races, race
 from tests.proofs.throughput import Cost, measure_cost
 
 SMALL = Size(races=2, scenes={}, kill_rounds=0, server_kills=0, queue=2, rate_rounds=1, rate_seconds=0.1)
@@ -26,7 +26,7 @@ def test_races_on_sqlite(tmp_path):
     place = Place("sqlite", lambda: new_database("sqlite", tmp_path, None), tmp_path)
     lines = prove_races(place, SMALL, ignore)
     assert [line.is_kept for line in lines] == [True] * 5
-    assert [line.came_out for line in lines] == ["in 2 of 2 races"] * 3 + ["0 of 24 answers", "0 retries"]
+    assert [line.came_out for line in lines] == ["in 2 of 2 races"] * 3 + ["0 of 32 answers", "0 retries"]
 
 
 def test_the_long_form_is_long_enough():
@@ -58,10 +58,11 @@ def test_a_broken_rule_is_counted(tmp_path):
     source = mutations.mutated_copy(mutations.CLAIM_OF_THE_CODE_IGNORED, tmp_path / "source")
     with (
         race_server(new_database("sqlite", tmp_path, None), tmp_path, source=source) as server,
-        Driver(server) as driver,
+        Driver(server, SENDERS) as driver,
     ):
-        races = race(driver, "codes", 8)
-    assert 0 < sum(races.broken.values()) == races.played - races.won
+        found = race(driver, Scenario("one code for many", one_code), 8, ignore)
+    assert found.rounds == 8
+    assert 0 < len(found.broken) <= 8
 
 
 @pytest.mark.whole_machine
@@ -87,4 +88,4 @@ def test_the_table(capsys):
     assert headings.split() == ["PROMISE", "CAME_OUT", "BOUND", "OUTCOME"]
     assert engine.startswith("SQLite 3.")
     assert len([line for line in lines if line.endswith((" kept", " BROKEN"))]) == 10
-    assert "2 of 2 races for sign-ins" in told.err
+    assert f"2 of 2: of {SENDERS} sign-ins one stays stored" in told.err

@@ -8,7 +8,6 @@ no unique key on it: it is as fast as it is wrong.
 """
 
 import itertools
-import multiprocessing
 import os
 import statistics
 import time
@@ -24,12 +23,12 @@ from models import Base, Token, User, table
 from my_oauth import DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN
 from protocol import clock
 from store.users import LOCK
+from testing.races.workers import START_SECONDS, ProcessPool
 from tests.builders import a_client, a_user
 
 PROCESSES = 4
 PEOPLE = 50  # of each process, in turn
 WARM_UP_SECONDS = 0.3
-START_SECONDS = 60
 SAFE, BARE = "safe", "bare"
 BARE_PLACE = "bare"
 
@@ -139,61 +138,38 @@ def replace(engine, statements, user_id):
         connection.commit()
 
 
-def work(urls, number, end):
-    """A process of the crew: makes replacements of the design and for the seconds that it is told, and says
-    how many.
+def work(urls, end):
+    """A process of the crew: makes replacements of the design, for the seconds and for the people that it is
+    told, and says how many.
     """
     with engine_for(urls[SAFE]) as safe, engine_for(urls.get(BARE, urls[SAFE])) as bare:
         engines = {SAFE: safe, BARE: bare}
-        user_ids = itertools.cycle(range(number * PEOPLE + 1, (number + 1) * PEOPLE + 1))
         end.send("ready")
         while True:
             try:
-                design, seconds = end.recv()
-            except EOFError:
+                design, seconds, number = end.recv()
+            except (EOFError, ConnectionError):
                 return
-            engine = engines[design]
-            statements = [Compiled.of(statement, engine.dialect) for statement in STATEMENTS[design]]
+            user_ids = itertools.cycle(range(number * PEOPLE + 1, (number + 1) * PEOPLE + 1))
+            statements = [Compiled.of(statement, engines[design].dialect) for statement in STATEMENTS[design]]
             stop = time.perf_counter() + seconds
             count = 0
             while time.perf_counter() < stop:
-                replace(engine, statements, next(user_ids))
+                replace(engines[design], statements, next(user_ids))
                 count += 1
             end.send(count)
 
 
-class Crew:
-    """`with Crew(urls, processes) as crew:` has `rate(design, seconds)`."""
+class Crew(ProcessPool):
+    """Processes that replace tokens, each for people of its own."""
 
     def __init__(self, urls, processes):
-        context = multiprocessing.get_context("spawn")
-        self.ends, self.processes = [], []
-        for number in range(processes):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(urls, number, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self.ends.append(ours)
-            self.processes.append(process)
-
-    def __enter__(self):
-        self.hear(START_SECONDS)
-        return self
-
-    def __exit__(self, *failure):
-        for end in self.ends:
-            end.close()
-        for process in self.processes:
-            process.join(START_SECONDS)
-
-    def hear(self, seconds):
-        assert all(end.poll(seconds) for end in self.ends), "a process of the crew says nothing"
-        return [end.recv() for end in self.ends]
+        super().__init__(processes, work, urls)
 
     def rate(self, design, seconds):
         """Replacements a second of all processes together."""
-        for end in self.ends:
-            end.send((design, seconds))
+        for number, end in enumerate(self.ends):
+            end.send((design, seconds, number))
         return sum(self.hear(seconds + START_SECONDS)) / seconds
 
 
