@@ -29,8 +29,9 @@ from tests.live import SECRET_KEY, LiveServer
 from unit_of_work import transaction
 
 GRANT_TYPES = ["authorization_code", "refresh_token", "client_credentials"]
-# The settings that a scenario asks about, by what a server is started with.
+# The settings that scenarios and commands ask about, by what a server is started with.
 ASKED_FOR = {
+    "password_hashes": "OSTIARY_PASSWORD_HASHES",
     "refresh_leeway": "OSTIARY_REFRESH_LEEWAY",
     "refresh_retry_lifetime": "OSTIARY_REFRESH_RETRY_LIFETIME",
 }
