@@ -107,9 +107,9 @@ OPTIONS = (
         "--max-sessions",
         type=click.IntRange(1, LARGEST_MAX_SESSIONS),
         metavar="N",
-        help="How many sign-ins of one person live at once.",
+        help="How many sign-ins one person may have at the same time.",
     ),
-    click.option("--pkce/--no-pkce", "require_pkce", default=None, help="Whether PKCE is demanded."),
+    click.option("--pkce/--no-pkce", "require_pkce", default=None, help="Whether PKCE is required."),
     click.option(
         "--rotation/--no-rotation",
         "rotate_refresh_tokens",
@@ -129,7 +129,7 @@ OPTIONS = (
         "--refresh-leeway",
         type=click.IntRange(0, LARGEST_LIFETIME),
         metavar="S",
-        help="For so many seconds a repeated refresh gets the same pair; 0: never.",
+        help="How many seconds a repeated refresh gets the same pair; 0: never.",
     ),
     click.option(
         "--refresh-retry-lifetime",
@@ -145,7 +145,7 @@ OPTIONS = (
         "--resource-server/--no-resource-server",
         "is_resource_server",
         default=None,
-        help="It may introspect and gets no tokens itself.",
+        help="It may introspect, and gets no tokens itself.",
     ),
 )
 

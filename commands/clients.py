@@ -109,7 +109,7 @@ def describe_secret(secret: SecretInfo) -> str:
 @clients.command("rotate-secret")
 @click.argument("client_id")
 @click.option(
-    "--overlap", type=Duration(), metavar="DURATION", help="How long the old one stays good: 7d, 12h, 3600."
+    "--overlap", type=Duration(), metavar="DURATION", help="How long the old one still works: 7d, 12h, 3600."
 )
 @click.option(
     "--now", "ends_old", is_flag=True, help="End the older of two secrets at once, and make no new one."
@@ -117,7 +117,7 @@ def describe_secret(secret: SecretInfo) -> str:
 def rotate_secret(client_id: str, overlap: int | None, ends_old: bool) -> Result:
     """Make a new secret.
 
-    The old one is of no use from this moment on, or after an overlap; two are good at once, no more.
+    The old one stops working at once, or after an overlap. At most two work at the same time.
     """
     if overlap is not None and ends_old:
         raise click.UsageError("--now ends the old secret, --overlap keeps it: give one of them.")

@@ -22,7 +22,7 @@ NEW_PASSWORD = f".venv/bin/flask users set-password {store.demo.EMAIL} --passwor
 @json_option
 @with_appcontext
 def demo(migrate: bool, as_json: bool) -> None:
-    """Make a person and a client to try, where the issuer is on loopback and nobody is there yet."""
+    """Make an account and a client to try, if the issuer is on loopback and the database is empty."""
     if migrate:
         apply_migrations()
     show(run_command(provide), as_json, tells_place=True)

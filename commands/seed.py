@@ -30,8 +30,9 @@ from services.users import public_members
 @json_option
 @with_appcontext
 def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
-    """Bring people, clients and scopes in line with a JSON FILE ("-" for stdin), where the issuer is on
-    loopback.
+    """Change accounts, clients and scopes to what a JSON FILE says ("-": stdin); loopback issuers only.
+
+    What the file does not name stays as it is.
     """
     if not settings.is_development:
         raise CommandError(

@@ -14,7 +14,7 @@ tokens = CommandGroup("tokens", help="Live tokens.")
 @tokens.command("revoke")
 @click.option("--user", "email", metavar="EMAIL", help="The tokens of this person.")
 @click.option(
-    "--client", "client_id", metavar="ID", help="The tokens of this client, those of machines included."
+    "--client", "client_id", metavar="ID", help="The tokens of this client, also those without a user."
 )
 def revoke(email: str | None, client_id: str | None) -> Result:
     """End tokens and pending codes: of a person, of a client, or of a person at a client."""

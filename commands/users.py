@@ -76,12 +76,12 @@ def add(email: str, name: str, members: tuple[str, ...], password: str) -> Resul
 @click.option(
     "--email",
     "new_email",
-    help="Their new address, which counts as verified. To clients they stay who they are.",
+    help="The new address, which counts as verified. To clients it is the same person.",
 )
 @click.option("--name", help="How the person is addressed.")
 @set_option
 def set_(email: str, new_email: str | None, name: str | None, members: tuple[str, ...]) -> Result:
-    """Change what clients are told of a person: address, name, or the claims that are given and no others."""
+    """Change what clients are told of a person: the address, the name, or the claims that are given."""
     if new_email is None and name is None and not members:
         raise click.UsageError("Nothing to change: give --email, --name or --set.")
     claims, problems = read_members(members, NOT_BY_SET)
@@ -124,7 +124,7 @@ def set_password(email: str, password: str) -> Result:
 @users.command("disable")
 @click.argument("email")
 def disable(email: str) -> Result:
-    """Keep a person from signing in, and sign them out everywhere. `enable` undoes the first."""
+    """Stop a person from signing in, and sign them out everywhere. `enable` lets them sign in again."""
     user = service.lock(email)
     return show_signed_out(user, "is disabled", service.disable(user))
 
