@@ -8,6 +8,8 @@
     FetchError                   a client's document or address could not be used
         FetchBusyError           ... because too many threads wait for the network; 503
     InvalidJwtError              a token is malformed, or no known key has signed it
+    ThrottledError               429, with the seconds to wait, and the form again
+    WrongPasswordError           the sign-in page again
     ServiceError                 a service refused a change; commands exit 1, pages show the form again
         InvalidInputError        ... because what was given breaks rules
         NotFoundError            ... because there is no such client, user or scope
@@ -43,6 +45,18 @@ class StorageBusyError(Exception):
 
 class TooManyHashesError(Exception):
     """As many passwords are being hashed as may be at once."""
+
+
+class ThrottledError(Exception):
+    """There were too many failures, or too many new accounts, before this request."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(seconds)
+
+
+class WrongPasswordError(Exception):
+    """An address and a password do not belong together, or the account is disabled."""
 
 
 class DuplicateRequestError(Exception):

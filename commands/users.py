@@ -17,7 +17,8 @@ from models import User
 from protocol import clock
 from services import passwords
 from services import users as service
-from services.users import NewUser, SignedOut
+from services.sessions import SignedOut
+from services.users import NewUser
 
 CANNOT_BE_SET = "it cannot be set"
 NOT_BY_SET = {"name": "use --name", "email": "use `users set --email`"} | dict.fromkeys(

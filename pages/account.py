@@ -1,17 +1,14 @@
-"""`/account/`, `/account/sessions`, `/account/sign-outs`: what a person sees of the present account, and
-where it is signed in.
+"""`/account/`, `/account/sessions`, `/account/sign-outs`: what users see of the present account, and where it
+is signed in.
 
 Each page has one address: GET shows it, its forms POST to it and are answered 303. Whoever is not signed in
-is asked to, first. What a form names is looked for among the person's own rows: another person's are not
-there, like those that have ended.
+is asked to, first. What a form names is looked for among the user's own rows: those of other users are not
+found, like those that have ended.
 """
 
-from collections.abc import Callable
-from functools import partial, wraps
 from itertools import groupby
-from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 import store.client_sessions
@@ -21,13 +18,11 @@ import store.users
 from middleware import forms
 from middleware.error_responses import page_error
 from pages import formatting
+from pages.account_layout import login_required, render_account_page
 from protocol import clock
-from services.event_log import Event, write
-from services.login_session import cookie_values, has_others, sign_out, signed_in
-from services.sessions import end_sessions
+from services.login_session import cookie_values, sign_out, sign_out_elsewhere
 from store.logout_notices import ReceiptRow
 from store.user_sessions import SignedIn
-from unit_of_work import after_commit
 
 blueprint = Blueprint("account", __name__)
 blueprint.add_app_template_filter(formatting.utc)
@@ -37,70 +32,50 @@ blueprint.add_app_template_filter(formatting.describe_methods, "method_words")
 blueprint.add_app_template_filter(store.logout_notices.state_of)
 
 
-def for_signed_in(view: Callable[[SignedIn], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
-    """The view, for the present account of this browser; where there is none, a sign-in that leads back to
-    it.
-    """
-
-    @wraps(view)
-    def view_of_person() -> ResponseReturnValue:
-        person = signed_in()
-        if person is None:
-            return redirect(url_for("login.login", next=request.script_root + request.path), 303)
-        return view(person)
-
-    return view_of_person
-
-
-def show(page: str, person: SignedIn, **values: Any) -> str:
-    return render_template(f"account/{page}.html", person=person, has_others=has_others(), **values)
-
-
 @blueprint.get("/account/")
-@for_signed_in
-def overview(person: SignedIn) -> str:
-    user = store.users.find(person.id)
-    return show("overview", person, is_verified=user is not None and user.email_verified_at is not None)
+@login_required
+def overview(user: SignedIn) -> str:
+    """Return the account's own page."""
+    row = store.users.find(user.id)
+    is_verified = row is not None and row.email_verified_at is not None
+    return render_account_page("overview", user, is_verified=is_verified)
 
 
 @blueprint.route("/account/sessions", methods=["GET", "POST"])
-@for_signed_in
-def sessions(person: SignedIn) -> ResponseReturnValue:
+@login_required
+def sessions(user: SignedIn) -> ResponseReturnValue:
+    """Return the list of browsers that the user is signed in with, or end what its form names."""
     if forms.is_sent():
-        return end_chosen(person, request.form.get("end", ""))
-    found = store.user_sessions.of_user(person.id, clock.now())
-    here_first = sorted(found, key=lambda session: session.id != person.session_id)
+        return end_sessions(user, request.form.get("end", ""))
+    found = store.user_sessions.of_user(user.id, clock.now())
+    this_one_first = sorted(found, key=lambda session: session.id != user.session_id)
     clients: dict[int, list[str]] = {}
-    for row in store.client_sessions.names_of_user(person.id):
+    for row in store.client_sessions.names_of_user(user.id):
         clients.setdefault(row.session_id, []).append(row.client_name)
-    return show("sessions", person, sessions=here_first, clients=clients)
+    return render_account_page("sessions", user, sessions=this_one_first, clients=clients)
 
 
-def end_chosen(person: SignedIn, which: str) -> ResponseReturnValue:
-    """which: the id of a session, "others", or "everywhere"."""
-    if which in ("everywhere", str(person.session_id)):
-        sign_out([person], everywhere=which == "everywhere")
+def end_sessions(user: SignedIn, which: str) -> ResponseReturnValue:
+    """Sign the user out of some sessions, and return the answer. which: an id, "others", or "everywhere"."""
+    if which in ("everywhere", str(user.session_id)):
+        sign_out([user], everywhere=which == "everywhere")
         return redirect(url_for("home.home" if cookie_values() else "login.logout"), 303)
-    store.users.lock(person.id)  # no sign-in elsewhere comes between the question and the end
-    others = store.user_sessions.others_of_user(person.id, person.session_id)
-    chosen = others if which == "others" else [number for number in others if str(number) == which]
-    if not chosen and which != "others":
+    if not sign_out_elsewhere(user, None if which == "others" else which):
         back = (url_for("account.sessions"), "Where you are signed in")
         return page_error(404, "Not signed in there", "You are signed out there already.", link=back)
-    ended = end_sessions(person.id, chosen)
-    after_commit(partial(write, Event.SIGN_OUT, sub=person.sub, sessions=ended.sessions))
     flash("You are signed out everywhere else." if which == "others" else "You are signed out there.")
     return redirect(url_for("account.sessions"), 303)
 
 
 @blueprint.get("/account/sign-outs")
-@for_signed_in
-def sign_outs(person: SignedIn) -> str:
-    """The receipts, one group for what ended at once."""
-    receipts = store.logout_notices.of_user(person.id)
-    grouped = [(at, list(group)) for at, group in groupby(receipts, key=when_written)]
-    return show("sign_outs", person, sign_outs=grouped)
+@login_required
+def sign_outs(user: SignedIn) -> str:
+    """Return the notices of logout, one group for those that were written at once."""
+    receipts = store.logout_notices.of_user(user.id)
+    grouped = [(at, list(group)) for at, group in groupby(receipts, key=written_at)]
+    return render_account_page("sign_outs", user, sign_outs=grouped)
 
 
-def when_written(receipt: ReceiptRow) -> int:
+def written_at(receipt: ReceiptRow) -> int:
+    """Return when the notice was written."""
     return receipt.created_at

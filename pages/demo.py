@@ -1,5 +1,4 @@
-"""`/demo`: the demo client, an application that runs in the browser and shows each request and each answer of
-the code flow.
+"""`/demo`: the demo client, which runs in the browser and shows each request and answer of the code flow.
 
 Only on a loopback issuer, and only while its client is registered (`flask demo`). The one page with a script:
 a public client is one (OAuth 2.1 §2.1), so this is what it shows.
@@ -9,19 +8,15 @@ from flask import Blueprint, abort, render_template
 
 import store.demo
 from middleware.security_headers import allow_own_script
-from models import Client
 from services.current import issuer, settings
+from services.demo import find_client
 
 blueprint = Blueprint("demo", __name__)
 
 
-def find_client() -> Client | None:
-    """The demo client, where there is a demo. No question to the database in production."""
-    return store.demo.find_client(issuer) if settings.is_development else None
-
-
 @blueprint.get(store.demo.PATH)
 def demo() -> str:
+    """Return the demo, or 404 where there is none."""
     client = find_client()
     if client is None:
         abort(404)

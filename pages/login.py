@@ -1,137 +1,117 @@
-"""`/login` and `/logout`. The password is hashed before anything is locked, for unknown accounts too: same
-words, same time.
+"""`/login` and `/logout`.
 
-Too many failures are answered 429, whether the account exists or not, and too many hashes at once 503.
+Too many failures are answered 429, whether the account exists or not, and too many hashes at once 503. An
+unknown account gets the same words in the same time as a wrong password.
 """
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from wtforms import BooleanField, PasswordField, StringField
 
-import errors
 import store.logout_notices
-import store.users
+from errors import ThrottledError, TooManyHashesError, WrongPasswordError
 from middleware import forms
-from models import User
 from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
-from pages.navigation import Pending, find_lost_request, find_pending, next_path, pending_ticket
-from services import passwords, throttling
-from services.current import password_hashes, settings
-from services.event_log import Reason, set_reason
-from services.login_session import (
-    accounts,
-    find_known_device,
-    receipts_of_sign_out,
-    sign_in,
-    sign_out,
-    signed_in,
+from pages.navigation import (
+    PendingRequest,
+    find_closed_request,
+    find_pending_request,
+    next_path,
+    pending_ticket,
 )
+from services import passwords
+from services.current import settings
+from services.event_log import Reason, set_reason
+from services.login_session import accounts, receipts_of_sign_out, sign_out, signed_in
 from store.user_sessions import SignedIn
 
 blueprint = Blueprint("login", __name__)
 
 
 class SignInForm(forms.Form):
+    """An address and a password."""
+
     email = StringField("Email address")
     password = PasswordField("Password")
     keep = BooleanField("Keep me signed in on this device")
 
 
+# ---- sign in -----------------------------------------------------------------------------------------------
+
+
 @blueprint.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
+    """Return the form, or sign in and go on with `next`."""
     form = SignInForm()
     if not forms.is_sent():
-        return show(form)
-    typed = form.email.data or ""
-    account = store.users.account_of(typed)
-    failures, seconds = throttling.for_sign_in(account, find_known_device(account))
-    if seconds:
-        set_reason(Reason.THROTTLED)
-        return show(form, too_many_tries(seconds)), 429, {"Retry-After": str(seconds)}
+        return render_form(form)
     try:
-        user, password_hash = check_password(typed, form.password.data or "")
-    except errors.TooManyHashesError:
+        passwords.sign_in(form.email.data or "", form.password.data or "", pending_ticket(), form.keep.data)
+    except ThrottledError as error:
+        problem = too_many_tries(error.seconds)
+        return render_form(form, problem), 429, {"Retry-After": str(error.seconds)}
+    except TooManyHashesError:
         set_reason(Reason.BUSY)
-        return show(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
-    if user is None or not sign_in(user.id, user.password_hash or "", pending_ticket(), form.keep.data):
-        throttling.count_failure(failures)
-        return show(form, "This address and password do not belong together."), 400
-    if password_hash != user.password_hash:
-        store.users.set_password_hash(user.id, password_hash)
+        return render_form(form, BUSY), 503, {"Retry-After": BUSY_SECONDS}
+    except WrongPasswordError:
+        return render_form(form, "This address and password do not belong together."), 400
     return redirect(next_path(), 303)
 
 
-def show(form: SignInForm, problem: str | None = None) -> str:
-    pending = find_pending()
-    person = person_of(pending)
+def render_form(form: SignInForm, problem: str | None = None) -> str:
+    """Return the page with the form."""
+    pending = find_pending_request()
+    user = find_user_of(pending)
     must_sign_in = "again" in request.args  # the client asks for a sign-in now, whoever is signed in already
     if request.method != "POST":
-        form.email.data = (
-            pending.login_hint
-            if pending and pending.login_hint
-            else person.email
-            if person and must_sign_in
-            else ""
-        )
-        form.keep.data = person is not None and must_sign_in and person.is_kept
+        fill_in(form, pending, user if must_sign_in else None)
     return render_template(
         "login.html",
         form=form,
         problem=problem,
         pending=pending,
-        lost=find_lost_request(pending),
-        person=person,
+        closed=find_closed_request(pending),
+        user=user,
         must_sign_in=must_sign_in,
         signup_is_open=settings.signup == "open",
     )
 
 
-def person_of(pending: Pending | None) -> SignedIn | None:
-    """Whom the request goes on with when nobody else signs in: whose it is already, else the
-    present account.
+def fill_in(form: SignInForm, pending: PendingRequest | None, user: SignedIn | None) -> None:
+    """Fill in what is known already: the client's `login_hint`, or the user who has to sign in again."""
+    hint = pending.login_hint if pending else ""
+    form.email.data = hint or (user.email if user else "")
+    form.keep.data = user is not None and user.is_kept
+
+
+def find_user_of(pending: PendingRequest | None) -> SignedIn | None:
+    """Return the user whom the request goes on with when nobody else signs in.
+
+    That is the user whose request it is already, else the present account.
     """
     if pending is None or pending.session_id is None:
         return signed_in()
-    return next((account for account in accounts() if account.session_id == pending.session_id), signed_in())
+    return next((user for user in accounts() if user.session_id == pending.session_id), signed_in())
 
 
-def check_password(email: str, password: str) -> tuple[User | None, str]:
-    """The person, when address and password belong together and the account is open, and the hash to keep
-    from now on.
-
-    Takes as long when they do not. Raises TooManyHashesError.
-    """
-    user = store.users.find_by_email(email)
-    known_hash = user.password_hash if user else None
-    with password_hashes.acquire():
-        form = passwords.find_form(password, known_hash)
-        if user is None or known_hash is None or form is None or user.disabled_at is not None:
-            set_reason(why_not(user, form is not None), sub=user.sub if user else None)
-            return None, ""
-        is_old = passwords.needs_rehash(password, form, known_hash)
-        return user, passwords.hash_password(password) if is_old else known_hash
-
-
-def why_not(user: User | None, is_right: bool) -> Reason:
-    if user is None:
-        return Reason.UNKNOWN_ACCOUNT
-    return Reason.DISABLED if is_right else Reason.WRONG_PASSWORD
+# ---- sign out ----------------------------------------------------------------------------------------------
 
 
 @blueprint.route("/logout", methods=["GET", "POST"])
 def logout() -> ResponseReturnValue:
-    """GET asks, or says that it is done; POST signs out: everybody here, or only the present account."""
-    here = accounts()
+    """Return the question, or the receipts when nobody is left; POST signs out everybody or one account."""
+    users = accounts()
     if not forms.is_sent():
-        return render_template("logout.html", people=here, told={} if here else names_by_state())
+        notified = {} if users else clients_by_notice_state()
+        return render_template("logout.html", users=users, notified=notified)
     who = request.form.get("who", "everybody")
-    gone = here if who == "everybody" else [person for person in here if str(person.session_id) == who]
-    sign_out(gone)
-    return redirect(url_for("login.logout" if len(gone) == len(here) else "home.home"), 303)
+    chosen = users if who == "everybody" else [user for user in users if str(user.session_id) == who]
+    sign_out(chosen)
+    return redirect(url_for("login.logout" if len(chosen) == len(users) else "home.home"), 303)
 
 
-def names_by_state() -> dict[str, list[str]]:
-    """The applications that are told of the sign-out that left nobody here, by what became of it so far."""
+def clients_by_notice_state() -> dict[str, list[str]]:
+    """Return the names of the clients that the last sign-out is told to, by the state of their notices."""
     names: dict[str, list[str]] = {}
     for receipt in receipts_of_sign_out():
         of_state = names.setdefault(store.logout_notices.state_of(receipt), [])

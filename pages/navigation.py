@@ -1,4 +1,4 @@
-"""Where a page leads next: inside this site, always (RFC 9700 §4.11), and on behalf of whom."""
+"""Where a page leads next, which is always inside this site (RFC 9700 §4.11), and for which client."""
 
 import re
 from dataclasses import dataclass
@@ -17,55 +17,55 @@ LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*")
 
 
 def local_path(text: str | None) -> str | None:
-    """`text` when it is a path of this site with its query, else None."""
+    """Return `text` when it is a path of this site with its query, else None."""
     if not text or not LOCAL_PATH.fullmatch(text):
         return None
     return text
 
 
 def next_path() -> str:
-    """Where to go after this page: its `next`, or home."""
+    """Return where to go after this page: its `next`, or home."""
     return local_path(request.args.get("next")) or url_for("home.home")
 
 
 @dataclass(frozen=True)
-class Pending:
-    """The authorization request that a person signs in for."""
+class PendingRequest:
+    """The authorization request that a user signs in for."""
 
     ticket: str
     client_name: str
     redirect_host: str
     login_hint: str
-    session_id: int | None  # whose it is so far
+    session_id: int | None  # of the user whose request it is by now
 
 
 @dataclass(frozen=True)
-class LostRequest:
-    """An application whose request `next` would resume, were it still open."""
+class ClosedRequest:
+    """A client whose request `next` names, and which this page cannot go on with."""
 
     client_name: str
-    address: str | None  # where it is found
-    # the browser sent none, so the request may be there and nobody can know whose it is
+    address: str | None  # where the application is found
+    # The browser sent no cookies: the request may be open, but nobody can know whose it is.
     is_without_cookies: bool
 
 
 def pending_ticket() -> str | None:
-    """The ticket of the request that `next` resumes."""
-    return of_request("ticket")
+    """Return the ticket of the request that `next` resumes."""
+    return request_parameter("ticket")
 
 
-def of_request(name: str) -> str | None:
-    """A parameter of the address that `next` resumes a request by."""
+def request_parameter(name: str) -> str | None:
+    """Return a parameter of `next`, where that resumes an authorization request."""
     path = local_path(request.args.get("next"))
     if path is None or urlsplit(path).path != url_for("authorize.authorize"):
         return None
     return parse_qs(urlsplit(path).query).get(name, [None])[0]
 
 
-def find_pending() -> Pending | None:
-    """The request that `next` resumes, if it is this browser's.
+def find_pending_request() -> PendingRequest | None:
+    """Return the request that `next` resumes, if it is this browser's.
 
-    Lets the page's form end in a redirect to its client.
+    The page's form may end in a redirect to its client then.
     """
     ticket = pending_ticket()
     row = store.tickets.find(ticket, browser_ids.digests(), clock.now()) if ticket is not None else None
@@ -76,15 +76,14 @@ def find_pending() -> Pending | None:
     omit_form_action()
     hint = row.parameters.get("login_hint", "")
     hint = hint if "@" in hint else ""
-    return Pending(ticket, client.client_name, redirect_uris.display_host(redirect_uri), hint, row.session_id)
+    host = redirect_uris.display_host(redirect_uri)
+    return PendingRequest(ticket, client.client_name, host, hint, row.session_id)
 
 
-def find_lost_request(pending: Pending | None) -> LostRequest | None:
-    """The application that this page can no longer lead back to by itself; None where there is none, or
-    `pending` is there.
-    """
-    client_id = of_request("client_id") if pending is None and pending_ticket() is not None else None
+def find_closed_request(pending: PendingRequest | None) -> ClosedRequest | None:
+    """Return the request that this page cannot go on with; None where there is none, or a pending one."""
+    client_id = request_parameter("client_id") if pending is None and pending_ticket() is not None else None
     client = store.clients.find(client_id) if client_id is not None else None
     if client is None:
         return None
-    return LostRequest(client.client_name, client.home(), not browser_ids.sends_cookies())
+    return ClosedRequest(client.client_name, client.home(), not browser_ids.sends_cookies())

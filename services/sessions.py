@@ -1,8 +1,7 @@
-"""The end of sessions, wherever it comes from: a sign-out, a new password, an operator (OpenID Connect
-Back-Channel Logout 1.0).
+"""Revoke sessions, for a sign-out, a new password or an operator (OpenID Connect Back-Channel Logout 1.0).
 
-Enters: a person, and which of their sessions. Leaves: no such sessions, none of the codes and tokens that
-lived by them, and a notice for each client that wants to be told, all in one transaction.
+Enters: a user, and which of their sessions. Leaves: no such sessions, none of the codes and tokens that
+depended on them, and a notice for each client that wants one, all in one transaction.
 `outbound/logout_delivery.py` delivers the notices once it is committed.
 """
 
@@ -21,8 +20,8 @@ from store.client_sessions import KnownClient
 from unit_of_work import after_commit
 
 
-class Ended(NamedTuple):
-    """How many of each."""
+class SignedOut(NamedTuple):
+    """How many sessions, codes and tokens have ended, and how many clients get a notice."""
 
     sessions: int
     codes: int
@@ -30,10 +29,10 @@ class Ended(NamedTuple):
     notices: int
 
 
-def end_sessions(user_id: int, session_ids: Collection[int] | None = None) -> Ended:
-    """End all sessions of a person, or these of them, with what depends on them; it locks the person first.
+def revoke_sessions(user_id: int, session_ids: Collection[int] | None = None) -> SignedOut:
+    """Revoke all sessions of a user, or these of them, with what depends on them; lock the user first.
 
-    Whoever ends sessions of several people does it in the order of their ids. Tokens with `offline_access`
+    Whoever revokes sessions of several users does it in the order of their ids. Tokens with `offline_access`
     outlive the session (§2.7). Three statements for sessions without a client, at most seven, however many
     sessions and clients there are.
     """
@@ -41,20 +40,21 @@ def end_sessions(user_id: int, session_ids: Collection[int] | None = None) -> En
     known_to = store.client_sessions.of_user(user_id, session_ids)
     sessions = store.user_sessions.delete_of_user(user_id, session_ids)
     if not known_to:
-        return Ended(sessions, 0, 0, 0)
+        return SignedOut(sessions, 0, 0, 0)
     sids = [row.sid for row in known_to]
     codes = store.codes.delete_of_sids(user_id, sids)
     tokens = store.tokens.revoke_of_sids(user_id, sids)
-    told = [addressed_to(row) for row in known_to if row.client.member("backchannel_logout_uri")]
-    if told:
-        store.logout_notices.add(user_id, clock.now(), told)
+    notices = [notice_for(row) for row in known_to if row.client.member("backchannel_logout_uri")]
+    if notices:
+        store.logout_notices.add(user_id, clock.now(), notices)
         after_commit(delivery.wake)
-    return Ended(sessions, codes, tokens, len(told))
+    return SignedOut(sessions, codes, tokens, len(notices))
 
 
-def addressed_to(row: KnownClient) -> dict[str, str]:
-    """Whom a client is told of, as it knows the person: a pairwise `sub` can be made only while the person is
-    there.
+def notice_for(row: KnownClient) -> dict[str, str]:
+    """Return whom a notice is about, under the `sub` that the client knows.
+
+    A pairwise `sub` can be made only while the user is there.
     """
     return {
         "client_id": row.client.client_id,

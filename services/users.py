@@ -5,17 +5,20 @@ function that takes a `User` expects a row that `lock` or `lock_fresh` returned.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import store.codes
 import store.tokens
 import store.users
-from errors import ConflictError, NotFoundError, Problem
+from errors import ConflictError, NotFoundError, Problem, ThrottledError
 from models import SUB_LENGTH, User, db
 from protocol import clock, typed_text, user_claims
-from services import passwords
+from services import passwords, throttling
+from services.event_log import Event, Reason, set_reason, write
 from services.problems import Code, problem, refuse_if_any
-from services.sessions import end_sessions
+from services.sessions import SignedOut, revoke_sessions
+from unit_of_work import after_commit
 
 
 class NewUser(NamedTuple):
@@ -38,23 +41,14 @@ class PreparedUser(NamedTuple):
     sub: str | None = None
 
 
-class SignedOut(NamedTuple):
-    """How much of what a user was signed in to has ended. notices: to clients that want to be told."""
-
-    sessions: int
-    codes: int
-    tokens: int
-    notices: int
-
-
 # ---- rules -------------------------------------------------------------------------------------------------
 
 
-def find_problems(new: NewUser) -> Iterator[Problem]:
+def find_problems(new: NewUser, minimum_name_length: int = 0) -> Iterator[Problem]:
     """Return everything that is wrong with a new account, except that its address may be taken."""
     if store.users.normal_email(new.email) is None:
         yield problem(Code.INVALID_EMAIL, email=new.email)
-    yield from find_name_problems(typed_text.name(new.name))
+    yield from find_name_problems(typed_text.name(new.name), minimum_name_length)
     if found := passwords.find_problem(new.password):
         yield found
     yield from find_claim_problems(normal_claims(new.claims))
@@ -113,6 +107,33 @@ def add(new: PreparedUser, *, is_verified: bool) -> User:
     user = store.users.add(new.email, new.name, new.password_hash, is_verified=is_verified)
     user.claims, user.sub = new.claims, new.sub or user.sub
     return user
+
+
+def sign_up(new: NewUser) -> User:
+    """Store the account that somebody makes for themselves; its address stays unverified.
+
+    Raise InvalidInputError, ThrottledError, TooManyHashesError, or ConflictError where the address is taken.
+    """
+    refuse_if_any(find_problems(new, minimum_name_length=1))
+    failures = throttling.for_sign_up()
+    check_throttle(throttling.seconds_to_wait([*failures, throttling.for_new_account()]))
+    prepared = normal(new, passwords.hash_new(new.password))
+    if store.users.find_by_email(new.email) is not None:
+        throttling.count_failure(failures)
+        set_reason(Reason.ACCOUNT_EXISTS)
+        raise ConflictError([problem(Code.EMAIL_TAKEN, email=prepared.email)])
+    # Others may have been faster while this password was hashed.
+    check_throttle(throttling.claim(throttling.for_new_account()))
+    user = store.users.add(prepared.email, prepared.name, prepared.password_hash)
+    after_commit(partial(write, Event.SIGN_UP, sub=user.sub))
+    return user
+
+
+def check_throttle(seconds: int) -> None:
+    """Raise ThrottledError where the request has to wait."""
+    if seconds:
+        set_reason(Reason.THROTTLED)
+        raise ThrottledError(seconds)
 
 
 # ---- find and change ---------------------------------------------------------------------------------------
@@ -237,10 +258,7 @@ def remove(user: User) -> SignedOut:
 
 def sign_out(user: User) -> SignedOut:
     """End all sessions, pending codes and tokens of a user, at this server and at every client."""
-    ended = end_sessions(user.id)  # first: clients are told of sessions that are there
-    return SignedOut(
-        ended.sessions,
-        ended.codes + store.codes.delete_pending(user_id=user.id),
-        ended.tokens + store.tokens.revoke_of_user(user.id),
-        ended.notices,
-    )
+    ended = revoke_sessions(user.id)  # first: clients are told of sessions that are there
+    codes = store.codes.delete_pending(user_id=user.id)
+    tokens = store.tokens.revoke_of_user(user.id)
+    return ended._replace(codes=ended.codes + codes, tokens=ended.tokens + tokens)

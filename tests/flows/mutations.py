@@ -106,7 +106,7 @@ NO_LOCK_IN_A_SIGN_OUT = [
     Replacement("services/sessions.py", "    store.users.lock(user_id)\n    known_to", "    known_to"),
 ]
 NO_LOCK_WHEN_ACCESS_IS_REMOVED = [
-    Replacement("pages/account_applications.py", "    store.users.lock(person.id)\n    if", "    if"),
+    Replacement("services/consents.py", "    store.users.lock(user_id)\n    if", "    if"),
 ]
 NO_LOCK_IN_THE_PENALTY_OF_A_THEFT = [
     Replacement(

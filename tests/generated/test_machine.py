@@ -359,7 +359,7 @@ class Machine(RuleBasedStateMachine):
             store.users.lock(person.id)
             _older, surplus = store.user_sessions.find_older(person.id, None, now)
             if surplus:
-                sessions.end_sessions(person.id, surplus)
+                sessions.revoke_sessions(person.id, surplus)
             id = store.user_sessions.start(person.id, SignIn(credentials.random_text(), now, "pwd"))
         return self.model.begin_session(person, id)
 
@@ -477,7 +477,7 @@ class Machine(RuleBasedStateMachine):
     def end_session(self, session):
         """From elsewhere, as the page of a person's sessions does it."""
         with self.app.app_context(), transaction():
-            sessions.end_sessions(session.person.id, [session.id])
+            sessions.revoke_sessions(session.person.id, [session.id])
         self.model.end_session(session)
 
     def exchange(self, code, client=None, way=None, redirect_uri=REDIRECT_URI, code_verifier=VERIFIER):
@@ -732,7 +732,7 @@ class Machine(RuleBasedStateMachine):
                 store.users.set_disabled(person.id, self.model.now)
             else:
                 self.model.sign_out_everywhere(person)
-            sessions.end_sessions(person.id)
+            sessions.revoke_sessions(person.id)
             store.codes.delete_pending(user_id=person.id)
             store.tokens.revoke_of_user(person.id)
 

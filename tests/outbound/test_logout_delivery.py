@@ -21,7 +21,7 @@ from models import Client, LogoutNotice, db
 from outbound import http_client, logout_delivery
 from protocol import clock
 from services.current import state_of
-from services.sessions import end_sessions
+from services.sessions import revoke_sessions
 from store import logout_notices
 from store.logout_notices import ATTEMPT_SECONDS, ATTEMPTS, UNFINISHED, Priority, claim_due
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_client_session, a_notice, a_session, a_user
@@ -226,7 +226,7 @@ def test_a_client_that_wants_to_be_told_no_more(seed, rows, deliver):
 def test_a_client_is_told_of_a_person_who_was_removed(app, seed, rows, deliver, receiver):
     seed(a_user(), a_told_client(receiver.url("200")), a_session(), a_client_session())
     with app.app_context(), transaction():
-        end_sessions(1)
+        revoke_sessions(1)
         store.users.remove(1)
     assert deliver() == 1
     assert rows(select(LogoutNotice.user_id, LogoutNotice.outcome)) == [(None, "answered 200")]

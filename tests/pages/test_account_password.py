@@ -9,10 +9,9 @@ import crypto.passwords
 import store.users
 from config import Settings
 from models import AuthorizationCode, LogoutNotice, Throttle, Token, User, UserSession
-from pages import account_password
 from services import passwords
 from services.current import state_of
-from services.sessions import end_sessions
+from services.sessions import revoke_sessions
 from tests.builders import (
     ISSUER,
     PASSWORD,
@@ -126,14 +125,14 @@ def test_a_session_that_was_ended_meanwhile_is_a_new_one(ada, seed, rows, app, m
     """A sign-out everywhere that comes while the password is hashed: the person has proven both, so they are
     signed in anew.
     """
-    genuine = account_password.hash_new
+    genuine = passwords.hash_new
 
     def slowly(new):
         with app.app_context(), transaction():
-            end_sessions(1)
+            revoke_sessions(1)
         return genuine(new)
 
-    monkeypatch.setattr(account_password, "hash_new", slowly)
+    monkeypatch.setattr(passwords, "hash_new", slowly)
     assert change(ada).status_code == 303
     assert is_signed_in(ada)
     assert rows(select(UserSession.id)) == [(2,)]
@@ -241,7 +240,7 @@ def test_the_passwords_are_hashed_before_anything_is_locked(ada, statements, mon
 @pytest.mark.parametrize("happens", ["another password", "disabled"])
 def test_what_was_checked_must_hold_still(ada, app, rows, monkeypatch, happens):
     """Another change comes between the check and the lock: it wins."""
-    genuine = account_password.hash_new
+    genuine = passwords.hash_new
 
     def slowly(new):
         with app.app_context(), transaction():
@@ -252,7 +251,7 @@ def test_what_was_checked_must_hold_still(ada, app, rows, monkeypatch, happens):
         return genuine(new)
 
     before = rows(HASH)
-    monkeypatch.setattr(account_password, "hash_new", slowly)
+    monkeypatch.setattr(passwords, "hash_new", slowly)
     refused(change(ada), 400, "This is not your present password.")
     assert rows(HASH) == ([("of somebody faster",)] if happens == "another password" else before)
     assert rows(select(UserSession.id)) == [(1,)]

@@ -11,7 +11,7 @@ import store.logout_notices
 from models import AuthorizationCode, ClientSession, LogoutNotice, Token, UserSession, db, table
 from protocol import clock
 from services.current import state_of
-from services.sessions import Ended, end_sessions
+from services.sessions import SignedOut, revoke_sessions
 from store.logout_notices import PER_PERSON, WAITING_PER_PERSON
 from tests.builders import a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.test_unit_of_work import busy, fail_commits, view  # noqa: F401 - a fixture
@@ -35,7 +35,7 @@ def end(app):
 
     def end(*arguments):
         with app.app_context(), transaction():
-            return end_sessions(*arguments)
+            return revoke_sessions(*arguments)
 
     return end
 
@@ -52,7 +52,7 @@ def ada(seed):
 
 
 def test_one_session_ends_and_its_clients_are_told(ada, end, rows):
-    assert end(1, [1]) == Ended(sessions=1, codes=0, tokens=0, notices=1)
+    assert end(1, [1]) == SignedOut(sessions=1, codes=0, tokens=0, notices=1)
     assert rows(NOTICES) == [("web", "sid-1", "sub-of-ada")]
     assert rows(select(ClientSession.sid)) == [("sid-2",)]
 
@@ -66,13 +66,13 @@ def test_all_sessions_of_a_person_end(ada, end, rows, seed):
 
 def test_nobody_ends_the_session_of_somebody_else(ada, end, rows, seed):
     seed(a_user(id=2, sub="b", email="bob@example.com"))
-    assert end(2, [1, 2]) == Ended(0, 0, 0, 0)
+    assert end(2, [1, 2]) == SignedOut(0, 0, 0, 0)
     assert rows(COUNTS) == [(2, 0)]
 
 
 def test_a_session_ends_once(ada, end, rows):
     assert end(1, [1]).notices == 1
-    assert end(1, [1]) == Ended(0, 0, 0, 0)
+    assert end(1, [1]) == SignedOut(0, 0, 0, 0)
     assert len(rows(NOTICES)) == 1
 
 
@@ -125,7 +125,7 @@ def test_unspent_codes_end_with_their_session(ada, end, rows, seed):
 
 def test_what_a_refusal_undoes_it_undoes_whole(ada, app, http, rows):
     def refusing():
-        end_sessions(1)
+        revoke_sessions(1)
         abort(400)
 
     assert http.get(view(app, refusing)).status_code == 400
@@ -134,14 +134,14 @@ def test_what_a_refusal_undoes_it_undoes_whole(ada, app, http, rows):
 
 def test_a_request_that_is_run_again_tells_nobody_twice(ada, app, http, rows, fail_commits):  # noqa: F811
     fail_commits(busy(), busy())
-    assert http.get(view(app, lambda: str(end_sessions(1).notices))).text == "2"
+    assert http.get(view(app, lambda: str(revoke_sessions(1).notices))).text == "2"
     assert rows(COUNTS) == [(0, 2)]
 
 
 def test_the_courier_is_called_after_the_commit_alone(ada, app, http, statements, fail_commits, monkeypatch):  # noqa: F811
     monkeypatch.setattr(state_of(app).delivery, "wake", lambda: statements.append("wake"))
     fail_commits(busy())
-    http.get(view(app, lambda: str(end_sessions(1).notices)))
+    http.get(view(app, lambda: str(revoke_sessions(1).notices)))
     assert statements.count("wake") == 1
     assert statements.index("wake") > max(n for n, sql in enumerate(statements) if sql == "COMMIT")
 
@@ -150,7 +150,7 @@ def test_a_refused_request_does_not_call_it(ada, app, http, statements, monkeypa
     monkeypatch.setattr(state_of(app).delivery, "wake", lambda: statements.append("wake"))
 
     def refusing():
-        end_sessions(1)
+        revoke_sessions(1)
         abort(400)
 
     http.get(view(app, refusing))
@@ -173,7 +173,7 @@ def test_it_costs_as_much_for_many_clients_as_for_one(end, seed, statements, ses
             )
         )
     statements.clear()
-    assert end(1) == Ended(sessions, 0, 0, sessions * clients)
+    assert end(1) == SignedOut(sessions, 0, 0, sessions * clients)
     assert len(statements) - statements.count("COMMIT") - statements.count("BEGIN IMMEDIATE") == budget, (
         statements
     )
