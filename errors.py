@@ -3,8 +3,8 @@
     ClickException
         ConfigError              a process does not start, a command exits 1
     StorageBusyError             503
+        DuplicateRequestError    the request is run again, and finds the answer of the first; at last 503
     TooManyHashesError           503, and the sign-in page again
-    DuplicateRequestError        the request is run again, and finds the answer of its twin
     FetchError                   a client's document or address could not be used
         FetchBusyError           ... because too many threads wait for the network; 503
     InvalidJwtError              a token is malformed, or no known key has signed it
@@ -43,6 +43,13 @@ class StorageBusyError(Exception):
     """The queue for the database's one writer took longer than the bound (the lock file of SQLite)."""
 
 
+class DuplicateRequestError(StorageBusyError):
+    """A request was overtaken by the same request, sent twice.
+
+    Run again, it finds the answer of the other.
+    """
+
+
 class TooManyHashesError(Exception):
     """As many passwords are being hashed as may be at once."""
 
@@ -57,13 +64,6 @@ class ThrottledError(Exception):
 
 class WrongPasswordError(Exception):
     """An address and a password do not belong together, or the account is disabled."""
-
-
-class DuplicateRequestError(Exception):
-    """A request was overtaken by the same request, sent twice.
-
-    Run again, it finds the answer of the other.
-    """
 
 
 class FetchError(Exception):

@@ -1,9 +1,9 @@
-"""One request, one transaction: the only place that commits, rolls back or opens a transaction.
+"""Run a request, a command or a delivery as one transaction. No other file commits, rolls back or opens one.
 
 Enters: a view. Leaves: its response, after everything it did was committed or undone, and before a byte of it
-was sent. A success commits. A refusal rolls back; what must outlive it (a replay ends the tokens it was
-about) is a *penalty*, run after the rollback in a transaction of its own. A request that lost a race to
-another is run again from a clean start.
+was sent. A success commits. A refusal rolls back; what must outlive it (a replay revokes the tokens it was
+about) is registered with `after_rollback`, and runs after the rollback in a transaction of its own. What lost
+a race to another transaction is run again from a clean start, by one loop for all three.
 """
 
 import copy
@@ -65,72 +65,92 @@ VERSION_TABLE = Table(
 def run_in_transaction(view: Callable[[], ResponseReturnValue]) -> Response:
     """Run one request as one transaction and return its response, committed or undone.
 
-    A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs
-    the view again, ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent.
-    After that, and at once for any other failure, the error is raised; `middleware/error_responses.py`
-    answers it 503 or 500. A connection lost during COMMIT is not tried again: the second run would take its
-    own claim for a replay. A view that has to wait for somebody else's server is undone first (`apart`), and
-    run again with what came of it.
+    A view that has to wait for somebody else's server is undone first (`run_outside_transaction`), and run
+    again with what came of it. An error that no other try can help is raised; `middleware/error_responses.py`
+    answers it 503 or 500.
     """
     before = Snapshot()
-    began_at = time.monotonic()
-    attempt = 1
     while True:
-        before.restore()
         try:
-            response = answer(view)
-            if g.refused or response.status_code >= 400:
-                db.session.rollback()
-                g.after_commit = []
-                for penalty, arguments in g.penalties:
-                    penalty(*arguments)
-            commit()
-            run_after_commit()
-            return response
+            return run_with_retries(lambda: run_view(view), before.restore)
         except OutsideTransaction as wait:
-            before.restore()
-            db.session.rollback()
-            db.session.expunge_all()
             before.remember(wait)
-            began_at = time.monotonic()
-        except DBAPIError as error:
-            mishap = retry_reason(error, time.monotonic() - began_at)
-            before.restore()  # the cookie must not say what the rows do not; and the rollback may fail too
+
+
+def run_view(view: Callable[[], ResponseReturnValue]) -> Response:
+    """Return the view's response, to be committed: all that the view did, or what outlives its refusal."""
+    response = answer(view)
+    if is_refused(response):
+        db.session.rollback()
+        g.after_commit = []
+        for callback, arguments in g.after_rollback:
+            callback(*arguments)
+    return response
+
+
+def start_clean() -> None:
+    """Forget what a try before this one has registered."""
+    g.must_roll_back = False
+    g.is_committing = False
+    g.after_rollback = []
+    g.after_commit = []
+
+
+def run_with_retries(work: Callable[[], Result], restore: Callable[[], None] = start_clean) -> Result:
+    """Run `work()` as one transaction and return what it returned, committed.
+
+    A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs
+    it again, ATTEMPTS tries in all, and so does a connection that was lost before COMMIT was sent. After
+    that, and at once for any other failure, the error is raised and nothing is stored. A connection lost
+    during COMMIT is not tried again: the second run would take its own claim for a replay.
+
+    restore: puts back what `work` changes outside of the database; ends with `start_clean`.
+    """
+    began_at = time.monotonic()
+    for attempt in range(1, ATTEMPTS + 1):
+        restore()
+        try:
+            result = work()
+            commit()
+        except BaseException as error:
+            reason = retry_reason(error, time.monotonic() - began_at)
+            restore()  # the cookie must not say what the rows do not; and the rollback may fail too
             db.session.rollback()
-            if attempt == ATTEMPTS or mishap is None:
-                raise
             db.session.expunge_all()  # rows that the next try would take for present may be gone by now
-            log.warning("%s, try %d of %d: %s", mishap, attempt + 1, ATTEMPTS, describe(error))
-            # jitter, not a secret
-            time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311
-            attempt += 1
-        except DuplicateRequestError:
-            before.restore()
-            db.session.rollback()
-            db.session.expunge_all()
-            if attempt == ATTEMPTS:
-                raise StorageBusyError from None
-            attempt += 1
-        except BaseException:
-            before.restore()
-            db.session.rollback()
-            raise
+            if reason is None or attempt == ATTEMPTS:
+                raise
+            if isinstance(error, DBAPIError):
+                log.warning("%s, try %d of %d: %s", reason, attempt + 1, ATTEMPTS, describe(error))
+            back_off(attempt)
+        else:
+            run_after_commit()
+            return result
+    raise AssertionError("the loop returns or raises")
+
+
+def back_off(attempt: int) -> None:
+    """Wait a moment before the next try, each time for longer."""
+    time.sleep(BACKOFF_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
 
 
 def commit() -> None:
-    """Until COMMIT is sent nothing is stored; whoever loses the connection after that cannot know."""
+    """Commit. Until COMMIT is sent nothing is stored; who loses the connection after that cannot know."""
     db.session.flush()
     g.is_committing = True
     db.session.commit()
 
 
-def retry_reason(error: DBAPIError, seconds: float) -> str | None:
-    """In words, if running the whole request again, from a clean start, can be expected to succeed and cannot
-    do harm.
+def retry_reason(error: BaseException, seconds: float) -> str | None:
+    """Return in words why running it all again, from a clean start, can be expected to succeed and cannot do
+    harm; None where it cannot.
 
     seconds: how long it has taken by now. A line that breaks late was one that nothing came through: the next
     would be no better.
     """
+    if isinstance(error, DuplicateRequestError):
+        return "met the same request"
+    if not isinstance(error, DBAPIError):
+        return None
     if error.connection_invalidated:
         is_harmless = not g.get("is_committing") and seconds < LOST_CONNECTION_SECONDS
         return "lost its connection" if is_harmless else None
@@ -138,8 +158,8 @@ def retry_reason(error: DBAPIError, seconds: float) -> str | None:
 
 
 def answer(view: Callable[[], ResponseReturnValue]) -> Response:
-    """The view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that its
-    penalties run.
+    """Return the view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that
+    what it has registered with `after_rollback` runs.
     """
     try:
         return current_app.make_response(view())
@@ -154,6 +174,11 @@ def handle(error: HTTPException) -> ResponseReturnValue:
     return handler(*context, error)
 
 
+def is_refused(response: Response) -> bool:
+    """Whether this response undoes its transaction: by its status, or because the request is marked."""
+    return bool(g.must_roll_back) or response.status_code >= 400
+
+
 class OutsideTransaction(Exception):  # noqa: N818 - no error: the request goes on after it
     """A view came to a point where it has to wait for the network."""
 
@@ -164,14 +189,14 @@ class OutsideTransaction(Exception):  # noqa: N818 - no error: the request goes 
 
 
 def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Result:
-    """What `work()` returns, which may take seconds: it runs while this request holds no connection and no
-    lock.
+    """Return what `work()` returns, which may take seconds: it runs while this request holds no connection
+    and no lock.
 
     The transaction is undone whole and the view runs again from a clean start, as after a lost race; there
     this returns what came of it, under the same name. So all that the request does is one transaction still,
     and none of it is older than the wait. `work` neither raises nor touches the database.
     """
-    done = g.get("apart", {})
+    done = g.get("outside_results", {})
     if name in done:
         return cast(Result, done[name])
     raise OutsideTransaction(name, work)
@@ -188,17 +213,16 @@ class Snapshot:
         self._modified = session.modified
 
     def remember(self, wait: OutsideTransaction) -> None:
-        """Do the work that a view waits for; every later run knows what came of it."""
-        done = self._g.get("apart", {})
+        """Do the work that a view waits for, and keep what came of it for every later run."""
+        done = self._g.get("outside_results", {})
         assert wait.name not in done and len(done) < MAXIMUM_WAITS, "a view waits for ever more"  # noqa: S101, PT018
-        self._g["apart"] = done | {wait.name: wait.work()}
+        self._g["outside_results"] = done | {wait.name: wait.work()}
 
     def restore(self) -> None:
+        """Put everything back as it was before the view."""
         g.__dict__.clear()
         g.__dict__.update(self._g)
-        g.refused = False
-        g.penalties = []
-        g.after_commit = []
+        start_clean()
         setattr(FLASHES_OF, FLASHES, None)
         if session.modified != self._modified or dict(session) != self._session:
             session.clear()
@@ -208,19 +232,19 @@ class Snapshot:
 
 def mark_rollback() -> None:
     """Mark this request as refused, whatever its status: an OAuth error may leave as a redirect."""
-    g.refused = True
+    g.must_roll_back = True
 
 
-def after_rollback(penalty: Callable[..., Any], *arguments: Any) -> None:
-    """Run `penalty(*arguments)` after the rollback of this refused request.
+def after_rollback(callback: Callable[..., Any], *arguments: Any) -> None:
+    """Run `callback(*arguments)` if this request is refused: after its rollback, in a transaction of its own.
 
     Plain values only: rows have expired by then.
     """
-    g.penalties.append((penalty, arguments))
+    g.after_rollback.append((callback, arguments))
 
 
 def after_commit(callback: Callable[[], None]) -> None:
-    """Run `callback()` when this transaction is committed; not for a try that was undone.
+    """Run `callback()` once this transaction is committed; not for a try that was undone.
 
     It stores nothing and never raises.
     """
@@ -234,30 +258,21 @@ def run_after_commit() -> None:
 
 @contextmanager
 def transaction() -> Iterator[None]:
-    """One transaction for a command: committed at the end of the block, rolled back when it raises."""
+    """Commit at the end of the block, or roll back when it raises. It is not run again."""
+    start_clean()
     try:
         yield
-        db.session.commit()
+        commit()
     except BaseException:
         db.session.rollback()
-        db.session.expunge_all()  # a command is run again too
-        g.pop("after_commit", None)
         raise
     run_after_commit()
 
 
 def run_in_app(app: Flask, work: Callable[[], Result]) -> Result:
-    """Run `work()` as one transaction outside of any request, again when it lost a race, and return what it
-    returned.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with app.app_context(), transaction():
-                return work()
-        except DBAPIError as error:
-            if attempt == ATTEMPTS or not lost_a_race(error):
-                raise
-    raise AssertionError("the loop returns or raises")
+    """Run `work()` outside of any request as one transaction, and return what it returned, committed."""
+    with app.app_context():
+        return run_with_retries(work)
 
 
 def release_connection() -> None:

@@ -26,7 +26,7 @@ from commands.problem_texts import problem_texts
 from database import describe, is_unavailable, lost_a_race
 from errors import ConflictError, InvalidInputError, ServiceError, StorageBusyError
 from services.current import issuer, settings, state_of
-from unit_of_work import ATTEMPTS, transaction
+from unit_of_work import run_with_retries
 
 HIDDEN = "hidden"
 MIGRATE = ".venv/bin/flask db upgrade"
@@ -112,22 +112,22 @@ def run_command(command: Callable[[], Result]) -> Result:
 
     Raise CommandError, also for what a service refuses, and for a database that is away.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            if not database.is_there(settings.database_url):  # connecting would make it
-                raise CommandError(NOT_MIGRATED)
-            with transaction():
-                if not store.schema.is_migrated():
-                    raise CommandError(NOT_MIGRATED)
-                return command()
-        except ServiceError as error:
-            raise CommandError(*problem_texts(error.problems)) from None
-        except DBAPIError as error:
-            if attempt == ATTEMPTS or not lost_a_race(error):
-                raise CommandError(database_problem(error)) from None
-        except (PoolTimeoutError, StorageBusyError) as error:
-            raise CommandError(busy_problem(error)) from None
-    raise AssertionError("the loop returns or raises")
+    try:
+        if not database.is_there(settings.database_url):  # connecting would make it
+            raise CommandError(NOT_MIGRATED)
+        return run_with_retries(lambda: run_if_migrated(command))
+    except ServiceError as error:
+        raise CommandError(*problem_texts(error.problems)) from None
+    except DBAPIError as error:
+        raise CommandError(database_problem(error)) from None
+    except (PoolTimeoutError, StorageBusyError) as error:
+        raise CommandError(busy_problem(error)) from None
+
+
+def run_if_migrated(command: Callable[[], Result]) -> Result:
+    if not store.schema.is_migrated():
+        raise CommandError(NOT_MIGRATED)
+    return command()
 
 
 def database_problem(error: DBAPIError) -> str:

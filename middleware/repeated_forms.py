@@ -19,7 +19,7 @@ from protocol import clock
 from services import browser_ids
 from services.current import forms_in_flight
 from services.event_log import Reason, set_reason
-from unit_of_work import answer, mark_rollback
+from unit_of_work import answer, is_refused, mark_rollback
 
 STORED_HEADERS = ("Location", "Content-Type", "Cache-Control")
 # what a view leaves in `g` for its response
@@ -68,7 +68,7 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
         return response
     before = session_digest()
     response = answer(view)
-    if response.status_code >= 400 or g.refused:
+    if is_refused(response):
         meanwhile = find_answer(form) if response.status_code >= 400 else None
         if meanwhile is not None and meanwhile.answer is not None:
             # what this one found done was done by the same form, sent at the same time

@@ -20,7 +20,7 @@ from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
 from services import browser_ids
 from services.login_session import known_device_cookie_name, load_signed_in, note_use
-from unit_of_work import answer
+from unit_of_work import answer, is_refused
 
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
@@ -121,7 +121,7 @@ def record_session_use(view: Callable[[], ResponseReturnValue]) -> Callable[[], 
 
     def view_and_use() -> Response:
         response = answer(view)
-        if not g.refused and response.status_code < 400:
+        if not is_refused(response):
             for person in g.pop("in_use", {}).values():
                 if store.user_sessions.record_use(person, clock.now()):
                     session.modified = True

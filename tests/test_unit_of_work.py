@@ -11,10 +11,19 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import store.clients
+from commands.output import CommandGroup, Result
 from errors import StorageBusyError
 from models import Scope, db
-from tests.builders import a_client
-from unit_of_work import after_rollback, mark_rollback, run_outside_transaction, transaction
+from tests.builders import ISSUER, a_client
+from unit_of_work import (
+    ATTEMPTS,
+    after_commit,
+    after_rollback,
+    mark_rollback,
+    run_in_app,
+    run_outside_transaction,
+    transaction,
+)
 
 NAMES = select(Scope.name).order_by(Scope.name)
 
@@ -267,3 +276,90 @@ def test_a_command_is_one_transaction(app, names):
             add("kept")  # its key is taken
         db.session.remove()
     assert names() == ["kept"]
+
+
+# ---- one loop for requests, commands and deliveries --------------------------------------------------------
+
+
+def as_request(app, work):
+    app.add_url_rule("/api/work", "work", lambda: (work(), "ok")[1])
+    return app.test_client().get("/api/work", base_url=ISSUER).status_code == 200
+
+
+def as_command(app, work):
+    group = CommandGroup("works")
+    group.command("work")(lambda: (work(), Result({}))[1])
+    app.cli.add_command(group)
+    return app.test_cli_runner().invoke(args=["works", "work"]).exit_code == 0
+
+
+def as_delivery(app, work):
+    try:
+        run_in_app(app, work)
+    except DBAPIError:
+        return False
+    return True
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """How long was waited before each further try."""
+    pauses = []
+    monkeypatch.setattr("unit_of_work.time.sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def migrated(app):
+    with app.app_context(), transaction():
+        db.session.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        db.session.execute(text("INSERT INTO alembic_version VALUES ('newest')"))
+
+
+CALLERS = pytest.mark.parametrize("run", [as_request, as_command, as_delivery])
+
+
+@CALLERS
+def test_whoever_loses_a_race_waits_a_moment_and_tries_again(app, migrated, names, fail_commits, pauses, run):
+    fail_commits(busy(), busy())
+    assert run(app, lambda: add("a"))
+    assert names() == ["a"]
+    assert [0.005 <= pauses[0] <= 0.015, 0.01 <= pauses[1] <= 0.03] == [True, True]
+
+
+@CALLERS
+def test_whoever_loses_it_three_times_gives_up(app, migrated, names, fail_commits, pauses, run):
+    fail_commits(busy(), busy(), busy())
+    assert not run(app, lambda: add("a"))
+    assert names() == []
+    assert len(pauses) == ATTEMPTS - 1
+
+
+@CALLERS
+def test_a_connection_that_is_lost_before_commit_is_no_end(app, migrated, names, pauses, run):
+    tries = []
+
+    def work():
+        tries.append(1)
+        add("a")
+        if len(tries) == 1:
+            raise cut()
+
+    assert run(app, work)
+    assert names() == ["a"]
+
+
+@CALLERS
+def test_one_that_is_lost_during_commit_is_one(app, migrated, names, fail_commits, pauses, run):
+    """The first try may be stored: the second would take its own work for another's."""
+    fail_commits(cut())
+    assert not run(app, lambda: add("a"))
+    assert pauses == []
+
+
+@CALLERS
+def test_what_is_to_follow_a_commit_follows_the_one_that_came_about(app, migrated, fail_commits, pauses, run):
+    done = []
+    fail_commits(busy())
+    assert run(app, lambda: (add("a"), after_commit(lambda: done.append(1))))
+    assert done == [1]

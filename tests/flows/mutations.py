@@ -76,18 +76,18 @@ TAG_NOT_CHECKED = [
     ),
 ]
 PENALTIES_FORGOTTEN = [
-    Replacement("unit_of_work.py", "                    penalty(*arguments)\n", "                    pass\n"),
+    Replacement("unit_of_work.py", "            callback(*arguments)\n", "            pass\n"),
 ]
 PENALTIES_ROLLED_BACK = [
     Replacement(
         "unit_of_work.py",
-        "                db.session.rollback()\n"
-        "                g.after_commit = []\n"
-        "                for penalty, arguments in g.penalties:\n"
-        "                    penalty(*arguments)\n",
-        "                for penalty, arguments in g.penalties:\n"
-        "                    penalty(*arguments)\n"
-        "                db.session.rollback()\n",
+        "        db.session.rollback()\n"
+        "        g.after_commit = []\n"
+        "        for callback, arguments in g.after_rollback:\n"
+        "            callback(*arguments)\n",
+        "        for callback, arguments in g.after_rollback:\n"
+        "            callback(*arguments)\n"
+        "        db.session.rollback()\n",
     ),
 ]
 NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY = [
