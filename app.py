@@ -60,7 +60,6 @@ from pages import (
     signup,
 )
 from services import current
-from testing import failpoints
 
 ENDPOINTS = [
     authorize,
@@ -134,8 +133,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)
-        if settings.failpoint is not None:
-            failpoints.arm(db.engine, settings.failpoint)
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     APPS.add(app)

@@ -251,11 +251,6 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 
-    failpoint: Path | None = Field(default=None, exclude=True)  # excluded: no operator is told of it
-    """For tests, on a loopback issuer alone: the file that says where a process is to die
-    (`testing/failpoints.py`).
-    """
-
     def __init__(self, **values: Any) -> None:
         is_process = not values
         problems = env_file.load() if is_process else []
@@ -303,12 +298,6 @@ class Settings(BaseSettings):
                 " two minutes more:"
                 " each key is published before it signs"
             )
-        return self
-
-    @model_validator(mode="after")
-    def check_failpoint(self) -> "Settings":
-        if self.failpoint is not None and not self.is_development:
-            raise ValueError("OSTIARY_FAILPOINT kills processes: it is for tests, on a loopback issuer alone")
         return self
 
     @field_validator("issuer")

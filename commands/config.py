@@ -106,7 +106,7 @@ def warnings_about_sealed() -> Iterator[str]:
 @config.command("settings")
 def describe_settings() -> None:
     """Print every setting with its default and what it is for, as the Markdown table of docs/settings.md."""
-    fields = [item for item in Settings.model_fields.items() if not item[1].exclude]
+    fields = Settings.model_fields.items()
     click.echo("\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, fields)]))
 
 
@@ -123,11 +123,7 @@ def value_in_words(value: Any) -> str:
 
 def settings_in_force() -> dict[str, Any]:
     """Every setting as it would be written into the environment, secrets left out."""
-    shown = {
-        name: without_secret(getattr(settings, name))
-        for name, field in Settings.model_fields.items()
-        if not field.exclude
-    }
+    shown = {name: without_secret(getattr(settings, name)) for name in Settings.model_fields}
     return shown | {"database_url": without_password(settings.database_url)}
 
 
@@ -148,8 +144,6 @@ def without_secret(value: Any) -> Any:
 def find_warnings() -> Iterator[str]:
     """What is allowed, and perhaps not what was meant."""
     yield from misspelt_variables()
-    if settings.failpoint is not None:
-        yield "OSTIARY_FAILPOINT is set: whoever writes that file ends this server's processes"
     if settings.is_development:
         yield "the issuer is a loopback address: this is a server for development"
     elif settings.signup == "open":

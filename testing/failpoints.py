@@ -1,9 +1,8 @@
-"""Places in a transaction where a test makes this process die, hang or fail; without the setting `failpoint`
-nothing is attached.
+"""Tell a test which point of a transaction this process has reached, so that it dies, hangs or fails there.
 
-Enters: the engine's own events, seen from one listener each. Leaves: the name of the place, to whoever
-watches. `arm` is for the tests that kill processes: it takes its orders from a file, so that one running
-server serves any number of them.
+Enters: the engine's own events, seen from one listener each. Leaves: the name of the point. `arm` is for
+tests that kill processes: it takes its orders from a file, so that one running server serves any number of
+them. The application attaches nothing by itself, and has no setting for it.
 """
 
 import os

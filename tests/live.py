@@ -74,13 +74,14 @@ class LiveServer:
             "PYTHONWARNINGS": "default",
             **{f"OSTIARY_{name.upper()}": str(value) for name, value in settings.items()},
         }
+        self.factory = "app:create_app()"
         self.process = None
 
     def start(self):
         self.migrate()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"],
+                [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", self.factory],
                 cwd=self.source,
                 env=self.environment,
                 stdout=log,

@@ -58,10 +58,13 @@ AT_ONCE_SECONDS = 2.0
 
 @contextmanager
 def server_to_kill(database_url, folder, **options):
-    """A live server with `failpoint`, the file for its orders."""
+    """A live server that is armed, and in `failpoint` the file for its orders."""
     orders = folder / "failpoint"
-    server = LiveServer(database_url, folder, workers=WORKERS, failpoint=orders, **options)
+    server = LiveServer(database_url, folder, workers=WORKERS, **options)
+    server.factory = "tests.armed:create_app()"
     server.environment["GUNICORN_CMD_ARGS"] = FORKED_FROM_A_LOADED_ONE
+    server.environment["FAILPOINT_ORDERS"] = str(orders)
+    server.environment["PYTHONPATH"] = str(PROJECT)  # behind `source`, which may have no tests
     server.failpoint = orders
     try:
         yield server.start()

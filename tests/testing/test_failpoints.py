@@ -2,6 +2,7 @@
 none of it.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from config import Settings
-from errors import ConfigError
 from models import db
 from testing import failpoints
 from testing.failpoints import Action
+from tests.armed import arm
 from tests.builders import ISSUER, a_client, a_code, a_machine, a_token, a_user, basic, code_request
 from tests.live import PROJECT
 
@@ -24,9 +25,9 @@ CODE = "ost_ac_" + "c" * 43
 EVENTS = ("begin", "commit", "after_cursor_execute")
 
 
-def app_with(tmp_path, **settings):
+def a_new_app(tmp_path, issuer=LOOPBACK):
     url = f"sqlite:///{tmp_path / 'failpoints.sqlite3'}"
-    return create_app(Settings(issuer=LOOPBACK, database_url=url, secret_key="k" * 32, **settings))
+    return create_app(Settings(issuer=issuer, database_url=url, secret_key="k" * 32))
 
 
 def listeners(app):
@@ -35,19 +36,23 @@ def listeners(app):
 
 
 def test_an_app_that_is_not_armed_has_no_listener_of_it(tmp_path):
-    assert listeners(app_with(tmp_path)) == dict.fromkeys(EVENTS, 0)
-    assert listeners(app_with(tmp_path, failpoint=tmp_path / "orders")) == dict.fromkeys(EVENTS, 1)
+    app = a_new_app(tmp_path)
+    assert listeners(app) == dict.fromkeys(EVENTS, 0)
+    arm(app, tmp_path / "orders")
+    assert listeners(app) == dict.fromkeys(EVENTS, 1)
 
 
 def test_only_a_loopback_issuer_can_be_armed(tmp_path):
-    with pytest.raises(ConfigError, match="OSTIARY_FAILPOINT kills processes"):
-        Settings(issuer=ISSUER, database_url="sqlite://", secret_key="k" * 32, failpoint=tmp_path / "orders")
+    with pytest.raises(AssertionError, match="failpoints kill processes"):
+        arm(a_new_app(tmp_path, ISSUER), tmp_path / "orders")
 
 
-def test_who_asks_for_the_settings_is_told_of_an_armed_server(tmp_path):
-    app = app_with(tmp_path, failpoint=tmp_path / "orders")
-    checked = app.test_cli_runner().invoke(args=["config", "check"])
-    assert "OSTIARY_FAILPOINT is set" in checked.stderr
+def test_no_variable_arms_a_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTIARY_ISSUER", LOOPBACK)
+    monkeypatch.setenv("OSTIARY_DATABASE_URL", f"sqlite:///{tmp_path / 'failpoints.sqlite3'}")
+    monkeypatch.setenv("OSTIARY_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("OSTIARY_FAILPOINT", str(tmp_path / "orders"))
+    assert listeners(create_app()) == dict.fromkeys(EVENTS, 0)
 
 
 @pytest.fixture
@@ -115,7 +120,8 @@ class TestArmed:
 
     @pytest.fixture
     def app(self, tmp_path, orders):
-        app = app_with(tmp_path, failpoint=orders)
+        app = a_new_app(tmp_path)
+        arm(app, orders)
         with app.app_context():
             db.create_all()
         yield app
@@ -152,15 +158,19 @@ def test_a_process_is_killed(tmp_path):
     orders = tmp_path / "orders"
     orders.write_text("begin:kill")
     ask = (
-        "import sys, pathlib, app, config\n"
-        "url, orders = sys.argv[1], pathlib.Path(sys.argv[2])\n"
-        "settings = config.Settings(issuer='http://127.0.0.1:8000', database_url=url, secret_key='k'"
-        " * 32, failpoint=orders)\n"
-        "app.create_app(settings).test_client().get('/readyz', base_url='http://127.0.0.1:8000')\n"
+        "from tests.armed import create_app\n"
+        f"create_app().test_client().get('/readyz', base_url='{LOOPBACK}')\n"
     )
-    url = f"sqlite:///{tmp_path / 'killed.sqlite3'}"
-    command = [sys.executable, "-c", ask, url, str(orders)]
-    first, second = (subprocess.run(command, cwd=PROJECT, timeout=30).returncode for _ in range(2))
+    environment = os.environ | {
+        "OSTIARY_ISSUER": LOOPBACK,
+        "OSTIARY_DATABASE_URL": f"sqlite:///{tmp_path / 'killed.sqlite3'}",
+        "OSTIARY_SECRET_KEY": "k" * 32,
+        "FAILPOINT_ORDERS": str(orders),
+    }
+    command = [sys.executable, "-c", ask]
+    first, second = (
+        subprocess.run(command, cwd=PROJECT, env=environment, timeout=30).returncode for _ in range(2)
+    )
     assert (first, second) == (-signal.SIGKILL, 0)
 
 
