@@ -8,7 +8,6 @@ any command.
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import click
 from flask.cli import AppGroup
@@ -19,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
 import store.schema
-from commands import sealed
+from commands.encryption_texts import count_text, unreadable_text
 from commands.formatting import details
 from commands.output import (
     HIDDEN,
@@ -34,7 +33,7 @@ from commands.output import (
 from config import CREATES, DEFAULTS_IN_WORDS, Settings
 from environment import env_file
 from protocol.client_address import UNIX
-from services import database_checks
+from services import database_checks, encrypted_values
 from services.current import settings
 from unit_of_work import transaction
 
@@ -49,7 +48,7 @@ config = AppGroup("config", help="The settings in force.")
 @click.pass_context
 def check(context: click.Context, as_json: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
-    state, problems, database_warnings = look_at_database()
+    state, problems, database_warnings = check_database()
     warnings = [*find_warnings(), *database_warnings]
     shown = settings_in_force()
     verdict = {
@@ -69,10 +68,8 @@ def check(context: click.Context, as_json: bool) -> None:
         context.exit(1)
 
 
-def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
-    """Whether it answers and has the tables of this version; what is wrong with it, and what is odd, each
-    with what to do.
-    """
+def check_database() -> tuple[dict[str, bool], list[str], list[str]]:
+    """Return whether the database answers and is migrated, then its problems, then its warnings."""
     unreachable = {"reachable": False, "migrated": False}
     if not database.is_there(settings.database_url):  # connecting would make it
         return unreachable | {"reachable": True}, [NOT_MIGRATED], []
@@ -80,7 +77,7 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
         findings = database_checks.run_checks()
         with transaction():
             is_migrated = store.schema.is_migrated()
-            warnings = list(warnings_about_sealed()) if is_migrated else []
+            warnings = list(find_encryption_warnings()) if is_migrated else []
     except DBAPIError as error:
         return unreachable, [database_problem(error)], []
     except PoolTimeoutError:
@@ -94,13 +91,13 @@ def look_at_database() -> tuple[dict[str, bool], list[str], list[str]]:
     return {"reachable": True, "migrated": is_migrated}, problems, warnings
 
 
-def warnings_about_sealed() -> Iterator[str]:
-    """What would be lost with an old secret key, and what is lost already."""
-    boxes = list(sealed.all_encrypted_values())
-    if old := [box for box in boxes if box.state == "old"]:
-        yield f"{sealed.in_words(old)}: encrypted under an old secret key, run `flask keys rewrap`"
-    if unreadable := [box for box in boxes if box.state == "unreadable"]:
-        yield sealed.unreadable_in_words(unreadable)
+def find_encryption_warnings() -> Iterator[str]:
+    """Return what would be lost with an old secret key, and what is lost already."""
+    old, unreadable = encrypted_values.find_not_current()
+    if old:
+        yield f"{count_text(old)}: encrypted under an old secret key, run `flask keys rewrap`"
+    if unreadable:
+        yield unreadable_text(unreadable)
 
 
 @config.command("settings")
@@ -111,23 +108,26 @@ def describe_settings() -> None:
 
 
 def table_row(item: tuple[str, FieldInfo]) -> str:
+    """Return a setting as a row of the table."""
     name, field = item
-    default = DEFAULTS_IN_WORDS.get(name) or f"`{value_in_words(field.default)}`"
+    default = DEFAULTS_IN_WORDS.get(name) or f"`{value_text(field.default)}`"
     description = " ".join((field.description or "").split())
     return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {description} |"
 
 
-def value_in_words(value: Any) -> str:
+def value_text(value: object) -> str:
+    """Return a default as it would be written into the environment."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(without_secret(value))
 
 
-def settings_in_force() -> dict[str, Any]:
-    """Every setting as it would be written into the environment, secrets left out."""
+def settings_in_force() -> dict[str, object]:
+    """Return every setting as it would be written into the environment, secrets left out."""
     shown = {name: without_secret(getattr(settings, name)) for name in Settings.model_fields}
     return shown | {"database_url": without_password(settings.database_url)}
 
 
-def without_secret(value: Any) -> Any:
+def without_secret(value: object) -> object:
+    """Return the value of a setting as JSON has it, and HIDDEN for a secret."""
     if isinstance(value, SecretStr):
         return HIDDEN
     if isinstance(value, tuple):
@@ -142,8 +142,8 @@ def without_secret(value: Any) -> Any:
 
 
 def find_warnings() -> Iterator[str]:
-    """What is allowed, and perhaps not what was meant."""
-    yield from misspelt_variables()
+    """Return what is allowed and may not be what was meant."""
+    yield from find_misspelt_variables()
     if settings.is_development:
         yield "the issuer is a loopback address: this is a server for development"
     elif settings.signup == "open":
@@ -178,10 +178,8 @@ def find_warnings() -> Iterator[str]:
         yield "OSTIARY_OLD_SECRET_KEYS is set: what these keys signed is still accepted"
 
 
-def misspelt_variables() -> Iterator[str]:
-    """Variables that look like settings and are none: a typing mistake leaves the default in force without a
-    word.
-    """
+def find_misspelt_variables() -> Iterator[str]:
+    """Return variables that look like settings and are none: the default is in force in their place."""
     known = {env_file.variable_of(name) for name in Settings.model_fields}
     known |= {env_file.NAMED_FILE, CREATES, *map(env_file.file_variable_of, env_file.IN_FILES)}
     for name in sorted(os.environ):

@@ -2,8 +2,6 @@
 (Back-Channel Logout 1.0).
 """
 
-from typing import Any
-
 import click
 
 import store.logout_notices
@@ -42,7 +40,8 @@ def list_(email: str | None, undelivered: bool) -> Result:
     return Result(shown, table(shown, COLUMNS))
 
 
-def public_members(notice: ReceiptRow) -> dict[str, Any]:
+def public_members(notice: ReceiptRow) -> dict[str, object]:
+    """Return what is shown of a notice."""
     return {
         "client_id": notice.client_id,
         "client_name": notice.client_name,

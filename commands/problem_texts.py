@@ -109,6 +109,14 @@ TEXTS: Mapping[str, str] = {
         "the password will not do: Leave out control characters, and those that turn the direction of"
         " writing."
     ),
+    # a signing key
+    Code.UNKNOWN_SIGNING_KEY: "there is no signing key {kid!r}",
+    Code.KEY_SIGNS_NOW: "it is the one that signs {alg} now",
+    Code.KEY_HAS_LIVE_TOKENS: "what it signed may be alive until {expires_at}",
+    Code.KEY_PRESENTED_LATELY: (
+        "something that it signed was shown to this server at {presented_at}: resource servers still ask for"
+        " it"
+    ),
     # a seed
     Code.REPEATED: "is that of {other} too",
 }

@@ -74,6 +74,11 @@ class Code(StrEnum):
     PASSWORD_TOO_LONG = "password_too_long"  # noqa: S105 - maximum
     PASSWORD_CHARACTERS = "password_characters"  # noqa: S105
     PASSWORD_UNCHANGED = "password_unchanged"  # noqa: S105
+    # a signing key
+    UNKNOWN_SIGNING_KEY = "unknown_signing_key"  # kid
+    KEY_SIGNS_NOW = "key_signs_now"  # alg
+    KEY_HAS_LIVE_TOKENS = "key_has_live_tokens"  # expires_at
+    KEY_PRESENTED_LATELY = "key_presented_lately"  # presented_at
     # a seed
     REPEATED = "repeated"  # other
 
