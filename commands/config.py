@@ -27,7 +27,7 @@ from commands.output import (
     Result,
     database_problem,
     json_option,
-    show,
+    print_result,
     without_password,
 )
 from config import CREATES, DEFAULTS_IN_WORDS, Settings
@@ -63,7 +63,7 @@ def check(context: click.Context, as_json: bool) -> None:
         *(f"Problem: {problem}" for problem in problems),
         "This will not do." if problems else "No problem found.",
     )
-    show(Result(verdict, details(shown | state), messages), as_json)
+    print_result(Result(verdict, details(shown | state), messages), as_json)
     if problems:
         context.exit(1)
 

@@ -9,7 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 import store.demo
-from commands.output import Result, apply_migrations, json_option, run_command, show
+from commands.output import Result, apply_migrations, json_option, print_result, run_command
 from services import demo as service
 from services.current import settings
 from services.demo import Demo
@@ -25,7 +25,7 @@ def demo(migrate: bool, as_json: bool) -> None:
     """Make an account and a client to try, if the issuer is on loopback and the database is empty."""
     if migrate:
         apply_migrations()
-    show(run_command(provide), as_json, tells_place=True)
+    print_result(run_command(provide), as_json, names_database=True)
 
 
 def provide() -> Result:

@@ -1,5 +1,4 @@
-"""How every command runs and what it says: one transaction on a migrated database, and an answer after its
-commit.
+"""How every command runs and answers: one transaction on a migrated database, and output after its commit.
 
 Enters: a function that returns a `Result`, or raises `CommandError` or a service's refusal. Leaves: text or
 JSON on stdout, messages on stderr, exit code. A command that lost a race to a request is run again, as
@@ -31,7 +30,7 @@ from unit_of_work import run_with_retries
 HIDDEN = "hidden"
 MIGRATE = ".venv/bin/flask db upgrade"
 NOT_MIGRATED = f"the database is not migrated: run `{MIGRATE}` first"
-READS = frozenset({"list", "show"})  # the commands of a noun that change nothing
+READ_ONLY = frozenset({"list", "show"})  # the commands of a noun that change nothing
 IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL names"
 
 
@@ -70,7 +69,7 @@ def refuse_with(problems: list[str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has to say once its transaction is committed."""
+    """What a command prints once its transaction is committed."""
 
     data: object  # what --json prints
     text: str = ""  # what stdout gets without --json
@@ -78,18 +77,23 @@ class Result:
 
 
 class CommandGroup(AppGroup):
-    """`flask <noun> …`: its commands run through `run_in_transaction`, and each takes `--json`."""
+    """A group such as `flask users`: each command is one transaction, and takes `--json`."""
 
     def command(  # type: ignore[override]  # as Flask's own: always with a name
         self, name: str, *arguments: Any, **options: Any
     ) -> Callable[[Callable[..., Result]], click.Command]:
+        """Return a decorator that makes a command of a function which returns a `Result`."""
         register = super().command(name, *arguments, **options)
 
         def decorate(function: Callable[..., Result]) -> click.Command:
             @json_option
             @wraps(function)
             def run(*values: Any, as_json: bool, **named: Any) -> None:
-                show(run_command(lambda: function(*values, **named)), as_json, tells_place=name not in READS)
+                print_result(
+                    run_command(lambda: function(*values, **named)),
+                    as_json,
+                    names_database=name not in READ_ONLY,
+                )
 
             return register(run)
 
@@ -131,8 +135,9 @@ def run_if_migrated(command: Callable[[], Result]) -> Result:
 
 
 def database_problem(error: DBAPIError) -> str:
-    """What went wrong, without the values of the statement; the driver's own words only where no statement
-    was at fault.
+    """Return what went wrong, without the values of the statement.
+
+    The driver's own words are used only where no statement was at fault.
     """
     if is_unavailable(error) and not lost_a_race(error):
         reason = str(error.orig).strip().splitlines() or [describe(error)]
@@ -141,32 +146,36 @@ def database_problem(error: DBAPIError) -> str:
 
 
 def busy_problem(error: Exception) -> str:
+    """Return why the queue for the database did not move."""
     cause = error.__cause__
     if isinstance(cause, OSError):  # SQLite's lock file, which is opened before the first change
-        owner = "run this as the user that the server runs as"
-        return f"{cause.filename} cannot be opened ({cause.strerror}): {owner}"
+        advice = "run this as the user that the server runs as"
+        return f"{cause.filename} cannot be opened ({cause.strerror}): {advice}"
     return "the database is too busy: try again"
 
 
-def show(answer: Result, as_json: bool, *, tells_place: bool = False) -> None:
-    """tells_place: for what may have changed something, so that nobody takes one server for another."""
-    for message in answer.messages:
+def print_result(result: Result, as_json: bool, *, names_database: bool = False) -> None:
+    """Print the messages to stderr, and the text or the JSON to stdout.
+
+    names_database: for what may have changed something, so that nobody takes one server for another.
+    """
+    for message in result.messages:
         click.echo(message, err=True)
-    if tells_place:
+    if names_database:
         click.echo(target_database(), err=True)
     if as_json:
-        click.echo(json.dumps(answer.data, indent=2))
-    elif answer.text:
-        click.echo(answer.text)
+        click.echo(json.dumps(result.data, indent=2))
+    elif result.text:
+        click.echo(result.text)
 
 
 def target_database() -> str:
-    """Whose database a command works on, in words that hold no secret."""
+    """Return the issuer and the database that a command works on, without any secret."""
     return f"Issuer {issuer}, database {without_password(settings.database_url)}"
 
 
 def without_password(database_url: str) -> str:
-    """Drivers take a password in the query too."""
+    """Return the URL with its passwords hidden: drivers take one in the query too."""
     url = make_url(database_url)
     query = {name: HIDDEN if "pass" in name.lower() else value for name, value in url.query.items()}
     return url.set(query=query).render_as_string(hide_password=True)

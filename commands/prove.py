@@ -1,8 +1,7 @@
-"""`flask prove`: the rules of the tokens, raced for on the operator's own database, in a place of its own
-that is dropped after.
+"""`flask prove`: races for the rules of the tokens, in a scratch database on the operator's own server.
 
-Enters: the settings in force. Leaves: a table of what was tried and what came out; exit code 1 where a
-promise was broken, or where the database is set up so that it cannot be kept.
+Enters: the settings in force. Leaves: a table of scenarios and results; exit code 1 where a promise was
+broken, or where the database is set up so that it cannot be kept. `testing/races/` has the scenarios.
 """
 
 import sys
@@ -25,7 +24,7 @@ from commands.output import (
     busy_problem,
     database_problem,
     json_option,
-    show,
+    print_result,
 )
 from errors import StorageBusyError
 from services.current import settings
@@ -43,8 +42,15 @@ COLUMNS = ("scene", "rounds", "answers", "retries", "p50_ms", "p99_ms", "outcome
 
 
 class Proof(NamedTuple):
-    tallies: Sequence[ScenarioResult]
-    voids: Sequence[str]  # why this database cannot keep what was raced for, however the races ended
+    """What came out of all scenarios. caveats: why the database cannot keep the promises, however they ended."""
+
+    results: Sequence[ScenarioResult]
+    caveats: Sequence[str]
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether every promise was kept, and will be."""
+        return not self.caveats and all(result.is_kept for result in self.results)
 
 
 @click.command("prove")
@@ -71,7 +77,7 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
     if not database.is_there(settings.database_url):  # connecting would make it
         raise CommandError(NOT_MIGRATED)
     try:
-        proof = find_proof(rounds, seconds)
+        proof = run_scenarios(rounds, seconds)
     except NoScratchDatabaseError as error:
         raise CommandError(str(error)) from None
     except DBAPIError as error:
@@ -80,39 +86,37 @@ def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> N
         raise CommandError(IS_MYSQL) from None
     except (WorkerError, StorageBusyError) as error:
         raise CommandError(f"the proof ended early: {error or busy_problem(error)}") from None
-    show(report(proof, rounds), as_json)
-    if not is_kept(proof):
+    print_result(report(proof, rounds), as_json)
+    if not proof.is_kept:
         context.exit(1)
 
 
-def find_proof(rounds: int, seconds: int) -> Proof:
-    """All scenes, with a progress bar where somebody sees it; what voids them, in the operator's own tables
-    and in the place.
+def run_scenarios(rounds: int, seconds: int) -> Proof:
+    """Return what came out, with a progress bar on a terminal.
+
+    Caveats are looked for in the operator's own tables and in the scratch database.
     """
     app: Flask = cast(Any, current_app)._get_current_object()
     with (
-        scratch_database(app, timedelta(seconds=seconds) + SPARE) as inside,
-        open_testbed(inside) as stage,
+        scratch_database(app, timedelta(seconds=seconds) + SPARE) as scratch,
+        open_testbed(scratch) as testbed,
         click.progressbar(
             length=rounds * len(SCENARIOS), label="Racing", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar,
     ):
-        return Proof(run(stage, rounds, seconds, progress=bar.update), find_caveats(app, stage.app))
-
-
-def is_kept(proof: Proof) -> bool:
-    return not proof.voids and all(tally.is_kept for tally in proof.tallies)
+        return Proof(run(testbed, rounds, seconds, progress=bar.update), find_caveats(app, testbed.app))
 
 
 def report(proof: Proof, rounds: int) -> Result:
+    """Return what the command says. rounds: how many were asked for."""
     broken = [
-        f"{tally.scene}: {promise}" for tally in proof.tallies for promise in dict.fromkeys(tally.broken)
+        f"{result.scene}: {promise}" for result in proof.results for promise in dict.fromkeys(result.broken)
     ]
-    cut = [tally.scene for tally in proof.tallies if tally.rounds < rounds]
+    cut = [result.scene for result in proof.results if result.rounds < rounds]
     document = {
-        "kept": is_kept(proof),
-        "scenes": [tally.document() for tally in proof.tallies],
-        "voids": list(proof.voids),
+        "kept": proof.is_kept,
+        "scenes": [result.document() for result in proof.results],
+        "voids": list(proof.caveats),
     }
     messages = (
         *(
@@ -120,15 +124,16 @@ def report(proof: Proof, rounds: int) -> Result:
             for _ in cut[:1]
         ),
         *(f"BROKEN: {promise}" for promise in broken),
-        *(f"VOID: {reason}" for reason in proof.voids),
-        verdict(broken, proof.voids),
+        *(f"VOID: {caveat}" for caveat in proof.caveats),
+        verdict(broken, proof.caveats),
     )
-    return Result(document, table([tally.row() for tally in proof.tallies], COLUMNS), messages)
+    return Result(document, table([result.row() for result in proof.results], COLUMNS), messages)
 
 
-def verdict(broken: Sequence[Any], voids: Sequence[str]) -> str:
+def verdict(broken: Sequence[str], caveats: Sequence[str]) -> str:
+    """Return the last line."""
     if broken:
         return "A promise was broken."
-    if voids:
+    if caveats:
         return "The races were won, but as this database is set up the promises are void."
     return "Every promise was kept."

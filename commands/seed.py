@@ -14,7 +14,7 @@ from flask.cli import with_appcontext
 
 from commands import seed_file
 from commands.formatting import counted, table
-from commands.output import CommandError, Result, apply_migrations, json_option, run_command, show
+from commands.output import CommandError, Result, apply_migrations, json_option, print_result, run_command
 from commands.problem_texts import problem_text, problem_texts
 from commands.seed_file import SeedFile
 from services import seed as service
@@ -41,7 +41,7 @@ def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
     read = seed_file.read(file)
     if migrate:
         apply_migrations()
-    show(run_command(lambda: apply(read)), as_json, tells_place=True)
+    print_result(run_command(lambda: apply(read)), as_json, names_database=True)
 
 
 def apply(read: SeedFile) -> Result:

@@ -2,7 +2,7 @@
 
 import click
 
-from commands.output import Result, json_option, show
+from commands.output import Result, json_option, print_result
 from config import VERSION
 
 
@@ -10,4 +10,4 @@ from config import VERSION
 @json_option
 def version(as_json: bool) -> None:
     """Say which version of Ostiary this is."""
-    show(Result({"version": VERSION}, f"Ostiary {VERSION}"), as_json)
+    print_result(Result({"version": VERSION}, f"Ostiary {VERSION}"), as_json)

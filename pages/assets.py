@@ -1,4 +1,4 @@
-"""The stylesheet and the icon: kept by browsers for a year under a name that holds a digest of the content.
+"""The stylesheet and the icon, which browsers keep for a year under a URL with a digest of the content.
 
 Pages link to `/static/ostiary.css?v=…`, so a new version of a file is fetched at once and an unchanged one
 never again.
@@ -17,26 +17,27 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 def version(filename: str) -> str | None:
-    """The start of the digest of a file's content, or None when there is no such file."""
+    """Return the start of the digest of a file's content, or None when there is no such file."""
     file = Path(current_app.static_folder or "", filename)
     return digest_of(file, file.stat().st_mtime_ns) if file.is_file() else None
 
 
 @cache
 def digest_of(file: Path, modified_at: int) -> str:
-    """Computed again when the file was changed, as it is in development."""
+    """Return the start of the digest, computed again when the file was changed, as in development."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 @blueprint.app_url_defaults
-def name_version(endpoint: str, values: dict[str, Any]) -> None:
+def add_version(endpoint: str, values: dict[str, Any]) -> None:
+    """Add the version to the URL of a static file. Flask decides the type of `values`."""
     if endpoint == "static" and "v" not in values:
         values["v"] = version(values["filename"])
 
 
 @blueprint.after_app_request
-def keep_forever(response: Response) -> Response:
-    """Only what was asked for by its present version: under any other address it may change."""
+def cache_forever(response: Response) -> Response:
+    """Let browsers keep what was asked for by its present version: under any other URL it may change."""
     if request.endpoint == "static" and response.status_code in (200, 304):
         filename = (request.view_args or {})["filename"]
         if request.args.get("v") == version(filename):

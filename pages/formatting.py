@@ -28,7 +28,7 @@ METHODS = {"pwd": "password"}  # RFC 8176 §2
 
 
 def describe_browser(user_agent: str) -> str:
-    """`Firefox on Windows`, as far as the browser's own claim can be trusted (RFC 9110 §10.1.5)."""
+    """Return `Firefox on Windows`, as far as the browser's own claim can be trusted (RFC 9110 §10.1.5)."""
     name = next((name for mark, name in BROWSERS if mark in user_agent), None)
     system = next((name for mark, name in SYSTEMS if mark in user_agent), None)
     if name is None:
@@ -37,16 +37,17 @@ def describe_browser(user_agent: str) -> str:
 
 
 def describe_methods(amr: str) -> str:
-    """How a person proved who they are; "" for ways that have no words here."""
+    """Return how a user proved who they are; "" for methods that have no words here."""
     return " and ".join(METHODS[method] for method in amr.split() if method in METHODS)
 
 
 def utc(at: int) -> datetime:
+    """Return epoch seconds as an instant in UTC."""
     return datetime.fromtimestamp(at, UTC)
 
 
 def date_and_time(moment: datetime) -> str:
-    """`4 July 2026, 09:30 UTC`: absolute, because a page stays open."""
+    """Return `4 July 2026, 09:30 UTC`, which stays right while a page is open."""
     return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
@@ -55,6 +56,7 @@ BUSY_SECONDS = "2"  # the Retry-After that goes with it
 
 
 def too_many_tries(seconds: int) -> str:
+    """Return the sentence for somebody who has to wait."""
     minutes = math.ceil(seconds / 60)
     return (
         f"Too many tries. Please wait {'a minute' if minutes == 1 else f'{minutes} minutes'}, then try again."

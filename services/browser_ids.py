@@ -1,10 +1,9 @@
-"""Which browser a request comes from: cookies that hold a random id each. Pending requests are stored under
-their digests.
+"""Know a browser again by random ids in its cookies; its pending requests are stored under their digests.
 
-A browser that opens many tabs before it has a cookie is given an id by each answer. Each of those cookies has
-a name of its own, so none takes the place of another, and each tab can be finished. An id opens nothing by
-itself: whoever plants one in a browser knows neither its tickets nor who is signed in. So it outlives sign-in
-and sign-out, and what was pending stays where it is.
+A browser that opens many tabs before it has a cookie gets an id with each answer. Each of those cookies has
+a name of its own, so none replaces another, and each tab can be finished. An id grants nothing by itself: an
+attacker who plants one in a browser learns neither its tickets nor who is signed in. So an id outlives sign-in
+and sign-out, and pending requests stay with their browser.
 """
 
 import re
@@ -15,8 +14,8 @@ from flask import current_app, g, request
 from crypto import credentials
 from protocol import clock
 
-# A younger id is used for what is new. Its cookie lives twice as long, so that a ticket, or a page that stays
-# open over lunch, does not outlive the cookie of its id.
+# An id is used for new requests as long as it is younger. Its cookie lives twice as long, so that a ticket, or
+# a page that stays open over lunch, does not outlive the cookie of its id.
 RENEWAL_SECONDS = 6 * 3600
 COOKIE_SECONDS = 2 * RENEWAL_SECONDS
 MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
@@ -24,11 +23,14 @@ VALUE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{1,12})")
 
 
 class BrowserId(NamedTuple):
-    issued_at: int  # by its own word; only this browser suffers from a wrong one
+    """An id of a browser, as its cookie has it."""
+
+    issued_at: int  # not signed: a browser that changes it harms itself only
     secret: str
 
     @property
     def digest(self) -> bytes:
+        """Return what pending requests are stored under."""
         return credentials.digest(self.secret)
 
     def __str__(self) -> str:
@@ -36,15 +38,17 @@ class BrowserId(NamedTuple):
 
     @classmethod
     def new(cls) -> Self:
+        """Return a new random id."""
         return cls(clock.now(), credentials.random_text(16))
 
 
 def cookie_prefix() -> str:
+    """Return how the names of the cookies with ids begin."""
     return str(current_app.config["SESSION_COOKIE_NAME"]) + "-browser-"
 
 
 def all_ids() -> list[BrowserId]:
-    """The ids of this browser, the newest first."""
+    """Return the ids of this browser, the newest first."""
     values = (value for name, value in request.cookies.items(multi=True) if name.startswith(cookie_prefix()))
     matches = (VALUE.fullmatch(value) for value, _place in zip(values, range(MAXIMUM_COOKIES), strict=False))
     found = [BrowserId(int(match[2], 16), match[1]) for match in matches if match is not None]
@@ -52,12 +56,12 @@ def all_ids() -> list[BrowserId]:
 
 
 def digests() -> list[bytes]:
-    """What this browser's pending requests may be stored under; nothing for a browser without cookies."""
+    """Return what this browser's requests may be stored under; nothing for a browser without cookies."""
     return [found.digest for found in all_ids()]
 
 
 def digest() -> bytes:
-    """What the next one is stored under. An id is made when there is none, or none that is young enough."""
+    """Return what a new request is stored under. An id is made when no present one is young enough."""
     oldest = clock.now() - RENEWAL_SECONDS
     young = next((found for found in all_ids() if found.issued_at > oldest), None)
     if young is None:
@@ -66,8 +70,9 @@ def digest() -> bytes:
 
 
 def sends_cookies() -> bool:
-    """Whether this browser has sent any cookie of ours; another issuer of the same host has names with its
-    path in them.
+    """Return whether this browser has sent any cookie of this issuer.
+
+    Cookies of another issuer on the same host have its path in their names.
     """
     ours = str(current_app.config["SESSION_COOKIE_NAME"])
     return any(name == ours or name.startswith(f"{ours}-") for name in request.cookies)

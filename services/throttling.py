@@ -1,10 +1,8 @@
-"""Whose failures are counted together, and for how long they have to wait: failed sign-ins and failed client
-authentications.
+"""Limit failed sign-ins, failed client authentications and sign-ups: what is counted, and who has to wait.
 
-Only failures count, those about accounts and clients that do not exist like any other. They are counted as a
-penalty, after the rollback of the refused request. Of sign-ups it is the accounts that count: each is claimed
-in the transaction that makes it. `protocol/throttle.py` has the rule, `store/throttles.py` the rows, ADR 10
-the reasons.
+Only failures count; those with an unknown account or client count like any other. They are stored after the
+rollback of the refused request. Of sign-ups the new accounts count: each takes its place in the transaction
+that makes it. `protocol/throttle.py` has the rule, `store/throttles.py` the rows, ADR 10 the reasons.
 """
 
 from flask import request
@@ -18,20 +16,18 @@ from unit_of_work import after_rollback
 Buckets = list[Bucket]
 
 HOUR, DAY = 3600, 24 * 3600
-NEWCOMER_TRIES = 3  # a day, for each network: a person mistypes
-# times what all strangers may fail in a throttle period: so often in a day they try by what is kept for
-# newcomers
+NEWCOMER_TRIES = 3  # a day, for each network: people mistype
+# So many times the limit for all unknown devices together may newcomers fail in a day.
 NEWCOMERS = 20
 
 
 def for_sign_in(account: str, device: str | None) -> tuple[Buckets, int]:
-    """What a failure of this sign-in is poured into, and how long it has to wait before it is tried. One
-    SELECT.
+    """Return the buckets that a failure of this sign-in counts in, and for how many seconds it has to wait.
 
-    A device that this account is known on is counted by itself, so strangers cannot lock its owner out.
-    Whoever comes otherwise waits for all strangers together, unless their network has hardly failed here
-    today: then what is kept for newcomers is asked instead, which strangers can use up from many networks
-    only. The owner of a new device is one of these.
+    A device that is known for this account has a limit of its own, so attackers cannot lock its user out. All
+    other devices share the limits of the account. A network that has hardly failed today has another chance,
+    within a limit for newcomers, which attackers can use up from many networks only: so the user can sign in
+    with a new device. One SELECT.
 
     account: the address that was typed, in normal form. device: its entry in the cookie of known devices, or
     None.
@@ -54,17 +50,20 @@ def for_sign_in(account: str, device: str | None) -> tuple[Buckets, int]:
 
 
 def for_sign_up() -> Buckets:
-    """Whoever tries addresses until one has an account is guessing as well."""
+    """Return what a sign-up with a taken address counts in: trying addresses is guessing as well."""
     return [bucket(settings.failed_sign_ins_per_address, "sign-in, address", address())]
 
 
 def for_new_account() -> Bucket:
-    """Not failures but accounts: whoever may make them, makes rows that stay."""
+    """Return what new accounts of this network count in."""
     return Bucket.of(settings.sign_ups_per_address, HOUR, "sign-up, address", address())
 
 
 def for_client(client_id: str) -> Buckets:
-    """client_id: the one that was presented, whether there is such a client or not; "" for none."""
+    """Return what a failed authentication of a client counts in.
+
+    client_id: the one that was presented, whether there is such a client or not; "" for none.
+    """
     return [
         bucket(settings.failed_client_authentications_per_client, "client, both", client_id, address()),
         bucket(settings.failed_client_authentications_per_address, "client, address", address()),
@@ -72,37 +71,36 @@ def for_client(client_id: str) -> Buckets:
 
 
 def for_fetching(client_id: str) -> Buckets:
-    """Asked before what a client publishes is fetched: its own failures from here.
-
-    Those of its neighbours keep it from nothing.
-    """
+    """Return what is asked before a client's keys are fetched: its own failures, not those of its network."""
     return for_client(client_id)[:1]
 
 
 def bucket(failures: int, *subject: str) -> Bucket:
+    """Return the bucket of a subject, which may fail so often in a throttle period."""
     return Bucket.of(failures, int(settings.throttle_period.total_seconds()), *subject)
 
 
 def address() -> str:
+    """Return the network address that the request comes from."""
     return network(request.remote_addr or "")
 
 
 def seconds_to_wait(buckets: Buckets) -> int:
-    """0 when the request may go on. One SELECT."""
+    """Return for how many seconds the request has to wait; 0 when it may go on. One SELECT."""
     return store.throttles.seconds_to_wait(buckets, clock.now())
 
 
 def first_open(*ways: Buckets) -> tuple[Buckets, int]:
-    """The first of several ways in that is open, else the one that will be first, and how long that takes."""
+    """Return the buckets that are open, else those that will be first, and in how many seconds."""
     waits = store.throttles.all_seconds_to_wait(ways, clock.now())
     return ways[waits.index(min(waits))], min(waits)
 
 
 def claim(one: Bucket) -> int:
-    """Take a place in it, in this transaction: 0, or how long to wait where there is none."""
+    """Take a place in a bucket in this transaction and return 0, or the seconds to wait for one."""
     return store.throttles.claim(one, clock.now())
 
 
 def count_failure(buckets: Buckets) -> None:
-    """Of a request that is being refused: runs after its rollback."""
+    """Count the failure of a request that is being refused, after its rollback."""
     after_rollback(store.throttles.count_failure, buckets, clock.now())
