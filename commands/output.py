@@ -89,11 +89,8 @@ class CommandGroup(AppGroup):
             @json_option
             @wraps(function)
             def run(*values: Any, as_json: bool, **named: Any) -> None:
-                print_result(
-                    run_command(lambda: function(*values, **named)),
-                    as_json,
-                    names_database=name not in READ_ONLY,
-                )
+                result = run_command(lambda: function(*values, **named))
+                print_result(result, as_json, names_database=name not in READ_ONLY)
 
             return register(run)
 
@@ -129,6 +126,7 @@ def run_command(command: Callable[[], Result]) -> Result:
 
 
 def run_if_migrated(command: Callable[[], Result]) -> Result:
+    """Return the result of a command. Raise CommandError where the database is not migrated."""
     if not store.schema.is_migrated():
         raise CommandError(NOT_MIGRATED)
     return command()

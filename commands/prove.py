@@ -42,7 +42,7 @@ COLUMNS = ("scene", "rounds", "answers", "retries", "p50_ms", "p99_ms", "outcome
 
 
 class Proof(NamedTuple):
-    """What came out of all scenarios. caveats: why the database cannot keep the promises, however they ended."""
+    """What came out of all scenarios, and why this database cannot keep the promises whatever came out."""
 
     results: Sequence[ScenarioResult]
     caveats: Sequence[str]

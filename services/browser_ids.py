@@ -2,8 +2,8 @@
 
 A browser that opens many tabs before it has a cookie gets an id with each answer. Each of those cookies has
 a name of its own, so none replaces another, and each tab can be finished. An id grants nothing by itself: an
-attacker who plants one in a browser learns neither its tickets nor who is signed in. So an id outlives sign-in
-and sign-out, and pending requests stay with their browser.
+attacker who plants one in a browser learns neither its tickets nor who is signed in. So an id outlives
+sign-in and sign-out, and pending requests stay with their browser.
 """
 
 import re
@@ -14,8 +14,8 @@ from flask import current_app, g, request
 from crypto import credentials
 from protocol import clock
 
-# An id is used for new requests as long as it is younger. Its cookie lives twice as long, so that a ticket, or
-# a page that stays open over lunch, does not outlive the cookie of its id.
+# New requests use an id that is younger. Its cookie lives twice as long, so that a ticket, or a page that
+# stays open for an hour, does not outlive the cookie of its id.
 RENEWAL_SECONDS = 6 * 3600
 COOKIE_SECONDS = 2 * RENEWAL_SECONDS
 MAXIMUM_COOKIES = 180  # as many as Chromium keeps for one site
