@@ -1,13 +1,12 @@
-"""Settings: every knob, typed, with its default and unit, read from `OSTIARY_…` and checked once at start.
+"""Settings: each with its type, unit and default, read from `OSTIARY_…` and checked once at start.
 
 Enters: the environment (or keyword arguments in tests). Leaves: one frozen `Settings`, or one `ConfigError`
-that lists every problem together and prints no value. A loopback issuer means development: only there do the
-first three have defaults.
+that lists every problem and prints no value. A loopback issuer means development: only there do the first
+three have defaults.
 """
 
 import os
-import re
-import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,27 +21,26 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+import protocol.issuer
+from crypto.json_values import JsonObject
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME, Schedule
 from environment import env_file, secret_files
 from errors import ConfigError
 from protocol import client_address, redirect_uris
 
-# said by `flask version` and by a server when it starts; a release has a tag of the same name
+# `flask version` and the start of a server print it; a release has a tag of the same name
 VERSION = "0.1.0"
 PROJECT = Path(__file__).resolve().parent
 INSTANCE = PROJECT / "instance"  # where `make run` keeps its database and key
 DEVELOPMENT_DATABASE = INSTANCE / "ostiary.sqlite3"
-# `make run` and `make dev` set it where they make what is not there yet
+# `make run` and `make dev` set this variable: then a missing database and key are created
 CREATES = "OSTIARY_CREATE_DEVELOPMENT"
 MINIMUM_SECRET_LENGTH = 32
-ISSUER = re.compile(
-    r"(?P<origin>https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d+)?)"
-    r"(?P<path>(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)"  # RFC 3986 §2.3: what has one spelling; no dot segments
-)
 DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
@@ -51,8 +49,7 @@ DRIVERS = {
     "mysql+pymysql": "mariadb+pymysql",
 }
 
-
-# What stands in for a value that depends on the place.
+# Shown in place of a default that depends on the environment.
 DEFAULTS_IN_WORDS = {
     "issuer": "`http://127.0.0.1:$PORT`",
     "database_url": "on loopback the SQLite file `instance/ostiary.sqlite3`",
@@ -62,23 +59,31 @@ DEFAULTS_IN_WORDS = {
 }
 
 
-def from_seconds(value: Any) -> Any:
-    """Durations are written in seconds, as text too; pydantic's own reading of "600" is another."""
+def from_seconds(value: object) -> timedelta:
+    """Return a duration that is given in seconds, also as text. Raises ValueError.
+
+    pydantic itself would not read "600" as seconds.
+    """
     if isinstance(value, timedelta):
         return value
     try:
-        return timedelta(seconds=float(value))
+        return timedelta(seconds=float(value))  # type: ignore[arg-type]  # a TypeError is caught
     except (TypeError, ValueError, OverflowError):
         raise ValueError("must be a number of seconds") from None
 
 
-def from_commas(value: Any) -> Any:
+def from_commas(value: object) -> object:
+    """Return the parts of a text with commas; any other value unchanged."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def read_proxies(value: Any) -> Any:
+def read_proxies(value: object) -> list[client_address.Network | client_address.Unix]:
+    """Return the trusted proxies of a text with commas, or of a list. Raises ValueError."""
     try:
-        return [client_address.read_proxy(str(part)) for part in from_commas(value)]
+        parts = from_commas(value)
+        if not isinstance(parts, Iterable):
+            raise ValueError
+        return [client_address.read_proxy(str(part)) for part in parts]
     except ValueError:
         raise ValueError(
             "must be addresses and networks such as 10.0.0.0/8, comma separated, or the word unix"
@@ -86,16 +91,19 @@ def read_proxies(value: Any) -> Any:
 
 
 def check_length(key: SecretStr) -> SecretStr:
+    """Return the secret key, or raise ValueError where it is too short."""
     if len(key.get_secret_value()) < MINIMUM_SECRET_LENGTH:
         raise ValueError(f"must have at least {MINIMUM_SECRET_LENGTH} characters")
     return key
 
 
-def from_blanks(value: Any) -> Any:
+def from_blanks(value: object) -> object:
+    """Return the words of a text, in lower case; any other value unchanged."""
     return value.lower().replace(",", " ").split() if isinstance(value, str) else value
 
 
 def check_schemes(schemes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the schemes, or raise ValueError where one may not be used."""
     for problem in filter(None, map(redirect_uris.problem_of_scheme, schemes)):
         raise ValueError(problem)
     return schemes
@@ -110,15 +118,15 @@ Proxies = Annotated[
     tuple[client_address.Network | client_address.Unix, ...], NoDecode, BeforeValidator(read_proxies)
 ]
 Schemes = Annotated[tuple[str, ...], NoDecode, BeforeValidator(from_blanks), AfterValidator(check_schemes)]
-IS_PROCESS = "is_process"  # no setting: whether a default would be a guess
+IS_PROCESS = "is_process"  # no setting: whether `Settings()` reads them for a process of an operator
 
 
 class Settings(BaseSettings):
-    """The contract with operators. Frozen; keyword arguments win over the environment.
+    """All settings. They cannot be changed; keyword arguments win over the environment.
 
-    `Settings()` without any is what the process of an operator has: it reads the file of settings too, and
-    never guesses a database. Raises ConfigError with every problem at once. Nothing is made on the disk, but
-    for `make run`.
+    `Settings()` without arguments is for the processes of an operator: it reads the file of settings too, and
+    takes the development database only where it exists. Raises ConfigError with every problem at once. Only
+    `make run` and `make dev` let it create files.
     """
 
     model_config = SettingsConfigDict(
@@ -254,12 +262,12 @@ class Settings(BaseSettings):
     def __init__(self, **values: Any) -> None:
         is_process = not values
         problems = env_file.load() if is_process else []
-        if problems:  # what else is missing may stand in that file
+        if problems:  # without that file other settings may be missing too
             raise ConfigError(problems)
-        in_files, problems = secret_files.secrets_in_files(taken=values)
-        given: dict[str, Any] = {IS_PROCESS: is_process, **in_files, **values}
+        in_files, problems = secret_files.read_secret_files(exclude=values)
+        arguments: JsonObject = {IS_PROCESS: is_process, **in_files, **values}
         try:
-            super().__init__(**given)
+            super().__init__(**arguments)
         except ValidationError as error:
             problems += [problem_text(problem) for problem in error.errors(include_input=False)]
         if problems:
@@ -267,30 +275,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def fill_development_defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def fill_defaults(cls, values: JsonObject) -> JsonObject:
+        """Return the values with those defaults that depend on the environment."""
         values.setdefault("issuer", f"http://127.0.0.1:{os.environ.get('PORT') or 8000}")
-        is_guess = values.pop(IS_PROCESS, False)
-        if isinstance(values["issuer"], str) and is_loopback_issuer(values["issuer"]):
-            may_create = bool(os.environ.get(CREATES))
-            if "database_url" not in values and (
-                may_create or not is_guess or os.path.exists(DEVELOPMENT_DATABASE)
-            ):
-                if may_create:
-                    INSTANCE.mkdir(mode=0o700, exist_ok=True)
-                values["database_url"] = f"sqlite:///{DEVELOPMENT_DATABASE}"
-            values.setdefault("signup", "open")
-            values.setdefault("allow_private_addresses", True)
-            if "secret_key" not in values and (
-                key := development_secret_key(INSTANCE / "secret_key", may_create)
-            ):
-                values["secret_key"] = key
-        values.setdefault("signup", "closed")
-        values.setdefault("allow_private_addresses", False)
+        is_process = values.pop(IS_PROCESS, False)
+        is_development = isinstance(values["issuer"], str) and protocol.issuer.is_loopback(values["issuer"])
+        if is_development:
+            fill_development_defaults(values, is_process)
+        values.setdefault("signup", "open" if is_development else "closed")
+        values.setdefault("allow_private_addresses", is_development)
         return values
 
     @model_validator(mode="after")
     def check_key_lifetime(self) -> "Settings":
-        """A key that is announced for longer than it signs would never be the newest one."""
+        """Raise ValueError where a key would be published for longer before it signs than it signs."""
         schedule = Schedule(self.signing_key_lifetime, self.jwks_cache_lifetime)
         if self.signing_key_lifetime.total_seconds() < 2 * schedule.publication_lead:
             raise ValueError(
@@ -303,30 +301,14 @@ class Settings(BaseSettings):
     @field_validator("issuer")
     @classmethod
     def check_issuer(cls, issuer: str) -> str:
-        """An origin in the one spelling that browsers send, because Host and Origin headers are compared with
-        it; and a path.
-        """
-        if issuer.endswith("/"):
-            raise ValueError("must not end in a slash: clients compare it as text")
-        parts = ISSUER.fullmatch(issuer)
-        try:
-            spelling = redirect_uris.origin(issuer)
-        except ValueError:
-            spelling = None
-        if not parts or spelling != parts["origin"]:
-            raise ValueError(
-                "must be like https://login.example, https://login.example:8443 or"
-                " https://example.com/login: the host in lower"
-                " case, no query, fragment, user or default port, in the path no encoded characters"
-                " (RFC 8414 §2)"
-            )
-        if not issuer.startswith("https:") and not is_loopback_issuer(issuer):
-            raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
+        """Return the issuer, or raise ValueError."""
+        protocol.issuer.check(issuer)
         return issuer
 
     @field_validator("database_url")
     @classmethod
     def check_database_url(cls, url: str) -> str:
+        """Return the URL with the driver that this server uses, or raise ValueError."""
         try:
             parsed = make_url(url)
         except (ArgumentError, ValueError):
@@ -343,25 +325,44 @@ class Settings(BaseSettings):
 
     @property
     def origin(self) -> str:
-        """The issuer without its path: what browsers send as Origin."""
+        """Return the issuer without its path, as browsers send it in the Origin header."""
         return self.issuer.removesuffix(self.path)
 
     @property
     def path(self) -> str:
-        """The issuer's path: empty, or from its slash on."""
+        """Return the issuer's path with the slash before it; "" where it has none."""
         return urlsplit(self.issuer).path
 
     @property
     def is_development(self) -> bool:
-        return is_loopback_issuer(self.issuer)
+        """Return whether the issuer is a loopback address."""
+        return protocol.issuer.is_loopback(self.issuer)
 
     @property
     def is_https(self) -> bool:
+        """Return whether browsers reach this server by https."""
         return self.issuer.startswith("https:")
 
 
-def problem_text(problem: Any) -> str:
-    """One problem in words, naming the variable and never its value."""
+def fill_development_defaults(values: JsonObject, is_process: bool) -> None:
+    """Add the database and the secret key of `instance/` to values that have none.
+
+    is_process: then the database is taken only where it exists, so that none is created by mistake.
+    """
+    may_create = bool(os.environ.get(CREATES))
+    if "database_url" not in values and (
+        may_create or not is_process or os.path.exists(DEVELOPMENT_DATABASE)
+    ):
+        if may_create:
+            INSTANCE.mkdir(mode=0o700, exist_ok=True)
+        values["database_url"] = f"sqlite:///{DEVELOPMENT_DATABASE}"
+    if "secret_key" not in values:
+        key = secret_files.development_secret_key(INSTANCE / "secret_key", may_create)
+        values |= {"secret_key": key} if key else {}
+
+
+def problem_text(problem: ErrorDetails) -> str:
+    """Return one problem in words, with the name of the variable and never its value."""
     name = "OSTIARY_" + str(problem["loc"][0]).upper() + " " if problem["loc"] else ""
     if problem["type"] == "missing":
         return (
@@ -369,40 +370,3 @@ def problem_text(problem: Any) -> str:
             " run` makes one for development"
         )
     return name + problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-
-
-def is_loopback_issuer(issuer: str) -> bool:
-    """True for http or https on 127.0.0.0/8, [::1] or the name localhost."""
-    try:
-        parts = urlsplit(issuer)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and redirect_uris.is_loopback_host(host)
-
-
-def development_secret_key(path: Path, may_create: bool = True) -> str | None:
-    """The key kept at `path`, made there the first time, or None.
-
-    Two processes that start at once get the same one.
-    """
-    if may_create and not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)  # atomic, and refused when another process was first
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ValueError(
-            f"instance/{path.name} cannot be read ({error.strerror}): run this as its owner"
-        ) from None

@@ -1,9 +1,9 @@
-"""The exceptions that cross rooms, and no more. `middleware/error_responses.py` says how each is answered.
+"""The exceptions that several rooms use. `middleware/error_responses.py` says how each is answered.
 
     ClickException
         ConfigError              a process does not start, a command exits 1
     StorageBusyError             503
-        DuplicateRequestError    the request is run again, and finds the answer of the first; at last 503
+        DuplicateRequestError    the request runs again, and finds the answer of the first; at last 503
     TooManyHashesError           503, and the sign-in page again
     FetchError                   a client's document or address could not be used
         FetchBusyError           ... because too many threads wait for the network; 503
@@ -40,18 +40,18 @@ class ConfigError(ClickException):
 
 
 class StorageBusyError(Exception):
-    """The queue for the database's one writer took longer than the bound (the lock file of SQLite)."""
+    """The wait for the database's single writer took too long (the lock file of SQLite)."""
 
 
 class DuplicateRequestError(StorageBusyError):
-    """A request was overtaken by the same request, sent twice.
+    """The same request was sent twice, and the other one was faster.
 
-    Run again, it finds the answer of the other.
+    When this one runs again, it finds the answer of the other.
     """
 
 
 class TooManyHashesError(Exception):
-    """As many passwords are being hashed as may be at once."""
+    """This process is hashing as many passwords as it may at the same time."""
 
 
 class ThrottledError(Exception):
@@ -67,22 +67,22 @@ class WrongPasswordError(Exception):
 
 
 class FetchError(Exception):
-    """There is no answer, or none that may be used.
+    """A request to a client failed, or its answer cannot be used.
 
-    The text is fixed words: it quotes neither URL nor answer.
+    The text is fixed: it quotes neither the URL nor the answer.
     """
 
 
 class FetchBusyError(FetchError):
-    """As many threads wait for the network as may. The same may be tried again in a few seconds."""
+    """As many threads wait for the network as are allowed; a second try in a few seconds may succeed."""
 
 
 class BlockedUrlError(ValueError):
-    """This server does not call that address. The text is fixed words."""
+    """This server does not call that address. The text is fixed."""
 
 
 class InvalidJwtError(Exception):
-    """A token is refused. The text is fixed words for the log: it never quotes the token."""
+    """A token is refused. The text is fixed, for the log: it never quotes the token."""
 
 
 class Problem(NamedTuple):

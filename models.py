@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from crypto import credentials
-from database.columns import Digest, Id, LongText, Sealed
+from database.columns import Digest, Encrypted, Id, LongText
 from protocol import auth_methods, clock, redirect_uris, scopes
 
 SUB_LENGTH = 43
@@ -103,7 +103,7 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     client_name: Mapped[str] = mapped_column(String(200))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
     # for client_secret_jwt, whose key it is
-    sealed_client_secret: Mapped[bytes | None] = mapped_column(Sealed)
+    sealed_client_secret: Mapped[bytes | None] = mapped_column(Encrypted)
     client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
     token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
     grant_types: Mapped[list[str]] = mapped_column(JSON)
@@ -122,7 +122,7 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     client_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
     # good beside the other until it ends
     previous_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_previous_secret: Mapped[bytes | None] = mapped_column(Sealed)
+    sealed_previous_secret: Mapped[bytes | None] = mapped_column(Encrypted)
     previous_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
     previous_secret_ends_at: Mapped[int | None] = mapped_column(BigInteger)
     extra_metadata: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what nothing queries
@@ -324,7 +324,7 @@ class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    sealed_parameters: Mapped[bytes] = mapped_column(Sealed)  # the ticket opens them
+    sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # the ticket opens them
     # the session that was begun, renewed or chosen for this request
     session_id: Mapped[int | None] = mapped_column(Id)
     # microseconds: of a browser's requests the oldest go
@@ -339,7 +339,7 @@ class FormAnswer(db.Model):  # type: ignore[name-defined]
 
     # of the browser and all that it sent
     form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    sealed_answer: Mapped[bytes] = mapped_column(Sealed)  # what was sent opens it
+    sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # what was sent opens it
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
@@ -374,7 +374,7 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the person proved who they are
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
     # what ID tokens need to know; the code opens it
-    sealed_openid: Mapped[bytes | None] = mapped_column(Sealed)
+    sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)
     # refused exchanges so far
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -426,7 +426,7 @@ class Token(db.Model):  # type: ignore[name-defined]
     family_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
     refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
     previous_refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_pair: Mapped[bytes | None] = mapped_column(Sealed)  # the pair, for whoever lost the answer
+    sealed_pair: Mapped[bytes | None] = mapped_column(Encrypted)  # the pair, for whoever lost the answer
     refresh_token_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # None: never
     family_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # the absolute end; None: never
 
@@ -461,7 +461,7 @@ class SigningKey(db.Model):  # type: ignore[name-defined]
     # of its alg: two nodes that make the next one at once make one
     generation: Mapped[int] = mapped_column(Integer)
     public_jwk: Mapped[dict[str, Any]] = mapped_column(JSON)
-    sealed_private_key: Mapped[bytes] = mapped_column(Sealed)
+    sealed_private_key: Mapped[bytes] = mapped_column(Encrypted)
     created_at: Mapped[int] = mapped_column(BigInteger)
     active_from: Mapped[int] = mapped_column(BigInteger)
     # when something it signed was last shown to us

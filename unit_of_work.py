@@ -297,7 +297,7 @@ def migration(
         connection.rollback()
         if is_wanted:
             wait_for_turn(connection, on_wait)
-        if is_wanted and database.turn_is_a_transaction(engine.dialect.name):
+        if is_wanted and database.migration_lock_ends_with_transaction(engine.dialect.name):
             with engine.connect() as second:
                 yield second
         else:
@@ -308,11 +308,11 @@ def migration(
 def wait_for_turn(connection: Connection, on_wait: Callable[[], None]) -> None:
     if connection.dialect.name != "sqlite":  # where the first change waits in the queue by itself
         make_version_table(connection)
-    if database.take_turn(connection, NOT_AT_ALL):
+    if database.lock_for_migration(connection, NOT_AT_ALL):
         return
     connection.rollback()
     on_wait()
-    if not database.take_turn(connection, LONGEST_MIGRATION):
+    if not database.lock_for_migration(connection, LONGEST_MIGRATION):
         raise StorageBusyError
 
 

@@ -1,31 +1,34 @@
-"""A psycopg connection that does not wait for an answer for ever, as libpq does.
+"""A psycopg connection that does not wait for an answer without limit, as libpq does.
 
-`statement_timeout` is the server's and ends nothing where the server hangs, the network swallows what it
-says, or a COMMIT waits for a standby that is away. What is not answered in time counts as lost: the
-connection is closed, never asked to cancel, because a COMMIT whose wait for its standby is cancelled is
-answered as a success.
+`statement_timeout` is enforced by the server. It ends nothing where the server hangs, where the network loses
+the answer, or where a COMMIT waits for a standby that is away. A connection that does not answer in time is
+closed. The statement is never cancelled instead: a COMMIT that waits for its standby answers a cancel with
+success.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
 
 from database.timeouts import ANSWER_TIMEOUT
 
 Result = TypeVar("Result")
-LOOK_AGAIN_SECONDS = 0.1  # psycopg's own: how often a wait can be interrupted
+POLL_SECONDS = 0.1  # psycopg's own default: how often a wait can be interrupted
 
 
-class BoundedConnection(psycopg.Connection[Any]):
-    """All that psycopg asks the server goes through `wait`; connecting alone has its own
-    `connect_timeout`.
+class BoundedConnection(psycopg.Connection[TupleRow]):
+    """A connection that is closed when an answer takes longer than ANSWER_TIMEOUT.
+
+    psycopg sends everything through `wait`, except connecting, which has `connect_timeout`.
     """
 
     def wait(
-        self, gen: PQGen[Result], interval: float = LOOK_AGAIN_SECONDS, timeout: float | None = None
+        self, gen: PQGen[Result], interval: float = POLL_SECONDS, timeout: float | None = None
     ) -> Result:
+        """Return the answer that a generator of psycopg waits for. Raises psycopg.OperationalError."""
         try:
             return super().wait(gen, interval, timeout or ANSWER_TIMEOUT.total_seconds())
         except psycopg.OperationalError:

@@ -1,7 +1,7 @@
-"""What is odd about a database, and what to do about it: what every engine is looked at for.
+"""Checks of a database: what is wrong with its server, and what to do about it.
 
-Enters: what an engine's own file read from its server. Leaves: findings. A *problem* makes answers wrong or
-impossible; a *warning* is a risk or an oversight.
+Enters: what the file of a database read from its server. Leaves: results of checks. A *problem* makes answers
+wrong or impossible; a *warning* is a risk or an oversight.
 """
 
 import time
@@ -18,14 +18,16 @@ ISOLATION = "read committed"
 
 @dataclass(frozen=True)
 class CheckResult:
+    """One thing that is wrong with a database."""
+
     severity: Literal["problem", "warning"]
     text: str  # what is wrong, and what to do
-    voids_promises: bool = False  # what was acknowledged may be lost, or a rule of the tokens broken
+    is_caveat: bool = False  # acknowledged writes may be lost, or a rule of the tokens broken
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself. None where it has no such thing."""
+    """What a server says of itself; None for what it does not have."""
 
     name: str
     version: tuple[int, ...]
@@ -36,45 +38,54 @@ class ServerInfo:
     is_read_only: bool = False
 
 
-def problem(text: str, *, voids_promises: bool = True) -> CheckResult:
-    return CheckResult("problem", text, voids_promises)
+def problem(text: str, *, is_caveat: bool = True) -> CheckResult:
+    """Return the result of a check that found a problem."""
+    return CheckResult("problem", text, is_caveat)
 
 
-def warning(text: str, *, voids_promises: bool = False) -> CheckResult:
-    return CheckResult("warning", text, voids_promises)
+def warning(text: str, *, is_caveat: bool = False) -> CheckResult:
+    """Return the result of a check that found a risk."""
+    return CheckResult("warning", text, is_caveat)
 
 
 def may_lose_writes(text: str) -> CheckResult:
-    """Good enough for a laptop; what was acknowledged may be gone after a crash or a power cut."""
-    return CheckResult(
-        "warning", f"{text}: what was acknowledged may be lost in a crash", voids_promises=True
-    )
+    """Return the warning that acknowledged writes may be lost in a crash or a power cut.
+
+    It is a warning only, because a developer's computer may well be set up like this.
+    """
+    return CheckResult("warning", f"{text}: what was acknowledged may be lost in a crash", is_caveat=True)
 
 
-def check_server(facts: ServerInfo, processes: int) -> Iterator[CheckResult]:
-    """processes: worker processes of this node; each has a pool of its own."""
-    if facts.version < facts.minimum_version:
-        yield problem(
-            f"{facts.name} {dotted(facts.version)} is too old: take {dotted(facts.minimum_version)} or newer"
-        )
-    if facts.is_read_only:
+def check_server(server: ServerInfo, processes: int) -> Iterator[CheckResult]:
+    """Return what is wrong by checks that every database needs.
+
+    processes: worker processes of this node; each has a pool of its own.
+    """
+    if server.version < server.minimum_version:
+        minimum = dotted(server.minimum_version)
+        yield problem(f"{server.name} {dotted(server.version)} is too old: take {minimum} or newer")
+    if server.is_read_only:
         words = (
             "the database server is read-only, perhaps a standby: let OSTIARY_DATABASE_URL name the primary"
         )
-        yield problem(words, voids_promises=False)
-    if facts.isolation is not None and facts.isolation.lower().replace("-", " ") != ISOLATION:
+        yield problem(words, is_caveat=False)
+    if server.isolation is not None and server.isolation.lower().replace("-", " ") != ISOLATION:
         yield problem(
-            f"transactions run {facts.isolation} and not READ COMMITTED: something between drops what"
+            f"transactions run {server.isolation} and not READ COMMITTED: something between drops what"
             " is set at connect"
         )
     needed = POOL_SIZE * processes
-    if facts.connections is not None and facts.connections < needed:
+    if server.connections is not None and server.connections < needed:
         yield warning(
-            f"the database server takes {facts.connections} connections, and the {processes}"
-            " processes of this node may open"
-            f" {needed}: raise max_connections, or lower WEB_CONCURRENCY"
+            f"the database server takes {server.connections} connections, and the {processes}"
+            f" processes of this node may open {needed}: raise max_connections, or lower WEB_CONCURRENCY"
         )
-    if facts.clock is not None and abs(ahead := facts.clock - time.time()) > CLOCK_TOLERANCE.total_seconds():
+    yield from check_clock(server.clock)
+
+
+def check_clock(clock: float | None) -> Iterator[CheckResult]:
+    """Return a warning where the server's clock differs from ours. clock: epoch seconds."""
+    if clock is not None and abs(ahead := clock - time.time()) > CLOCK_TOLERANCE.total_seconds():
         direction = "ahead of" if ahead > 0 else "behind"
         yield warning(
             f"the clock of the database server is {abs(ahead):.0f} s {direction} ours: set both by NTP"
@@ -82,4 +93,5 @@ def check_server(facts: ServerInfo, processes: int) -> Iterator[CheckResult]:
 
 
 def dotted(version: tuple[int, ...]) -> str:
+    """Return a version as text, such as `10.11`."""
     return ".".join(map(str, version))

@@ -1,7 +1,7 @@
-"""While the database is away one thread at a time finds out whether it is back; the others are told at once.
+"""A circuit breaker for connecting: while the database is away, only one thread at a time tries.
 
-A host that vanished is found out by a time-out only. Without the gate every thread of a process would stand
-in one, request after request, and what needs no database would find no thread either.
+A host that is gone is noticed only by a time-out. Without the circuit breaker every thread of a process would
+wait for that time-out, request after request, and requests that need no database would find no free thread.
 """
 
 import threading
@@ -14,30 +14,31 @@ Connected = TypeVar("Connected")
 
 
 class CircuitBreaker:
-    """One for each engine, around the making of its connections."""
+    """The circuit breaker of one engine."""
 
     def __init__(self) -> None:
-        self._is_away = False
-        self._turn = threading.Lock()
+        self._is_open = False
+        self._trial = threading.Lock()
 
     def connect(self, connect: Callable[[], Connected]) -> Connected:
-        """`connect()`, and what it raises; StorageBusyError where another thread is at it and the last try
-        failed.
+        """Return the result of `connect()`, or raise what it raises.
+
+        Raises StorageBusyError where the last try failed and another thread is trying.
         """
-        is_alone = self._turn.acquire(blocking=False)
+        is_alone = self._trial.acquire(blocking=False)
         try:
-            if self._is_away and not is_alone:
+            if self._is_open and not is_alone:
                 raise StorageBusyError
             return self._try(connect)
         finally:
             if is_alone:
-                self._turn.release()
+                self._trial.release()
 
     def _try(self, connect: Callable[[], Connected]) -> Connected:
         try:
             connection = connect()
         except BaseException:
-            self._is_away = True
+            self._is_open = True
             raise
-        self._is_away = False
+        self._is_open = False
         return connection

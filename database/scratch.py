@@ -1,8 +1,7 @@
-"""Places of their own beside the operator's tables: a schema on PostgreSQL, a database on MariaDB, a file on
-SQLite.
+"""Scratch databases beside the operator's: a schema on PostgreSQL, a database on MariaDB, a file on SQLite.
 
-Enters: a URL or a connection to the operator's database, and a name. A place is made empty and dropped with
-all that is in it.
+Enters: a URL of or a connection to the operator's database, and a name. A scratch database is created empty,
+and dropped with everything in it.
 """
 
 from contextlib import suppress
@@ -15,7 +14,7 @@ SQLITE_FILES = ("", "-wal", "-shm", ".lock")
 
 
 def scratch_url(url: str, name: str) -> str:
-    """The URL of a place, with everything else as in `url`."""
+    """Return the URL of a scratch database; the rest is as in `url`."""
     parsed = make_url(url)
     match parsed.get_backend_name():
         case "sqlite":
@@ -29,13 +28,15 @@ def scratch_url(url: str, name: str) -> str:
 
 
 def create_scratch(connection: Connection, name: str) -> None:
-    if connection.dialect.name != "sqlite":  # where connecting makes the file
+    """Create a scratch database; on SQLite the first connection creates the file."""
+    if connection.dialect.name != "sqlite":
         connection.execute(CreateSchema(name))
 
 
 def is_in_scratch(connection: Connection, name: str) -> bool:
-    """Whether a connection to the URL of a place got there: a pool in between may drop the option that leads
-    to a schema.
+    """Return whether a connection to the URL of a scratch database is in it.
+
+    A pool in between may drop the option that selects the schema.
     """
     return (
         connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
@@ -43,18 +44,19 @@ def is_in_scratch(connection: Connection, name: str) -> bool:
 
 
 def drop_scratch(connection: Connection, name: str) -> None:
+    """Drop a scratch database and everything in it."""
     if connection.dialect.name == "sqlite":
         for suffix in SQLITE_FILES:
             with suppress(FileNotFoundError):
                 Path(f"{file_of(connection.engine.url, name)}{suffix}").unlink()
     else:
-        # MariaDB drops what is in it without being told
+        # MariaDB always drops the tables too, and has no word CASCADE here
         is_postgresql = connection.dialect.name == "postgresql"
         connection.execute(DropSchema(name, cascade=is_postgresql))
 
 
 def find_scratches(connection: Connection, prefix: str) -> list[str]:
-    """The names of the places that are there."""
+    """Return the names of the scratch databases that begin with a prefix."""
     if connection.dialect.name == "sqlite":
         file = file_of(connection.engine.url, prefix)
         return sorted(path.stem for path in file.parent.glob(f"{prefix}*.sqlite3"))
@@ -62,4 +64,5 @@ def find_scratches(connection: Connection, prefix: str) -> list[str]:
 
 
 def file_of(url: URL, name: str) -> Path:
+    """Return the file of a scratch database on SQLite."""
     return Path(url.database or "").with_name(f"{name}.sqlite3")

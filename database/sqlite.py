@@ -1,26 +1,30 @@
-"""SQLite: when a transaction begins, what each connection is told, which errors a rival caused.
+"""SQLite: when a transaction begins, how connections are set up, and what an error means.
 
-The driver is in autocommit and a transaction begins at the first statement that locks or writes: first the
-lock file, a queue that the kernel keeps, then BEGIN IMMEDIATE. Reads before that see what READ COMMITTED
-would show, and a password is hashed without holding up every other writer. `docs/adr/` has the measurements.
+The driver is in autocommit mode. A transaction begins at the first statement that locks or writes: it takes
+the lock file first, whose queue the kernel keeps, then BEGIN IMMEDIATE. Reads before that see what READ
+COMMITTED would show, and no writer waits while another request hashes a password. `docs/adr/` has the
+measurements.
 """
 
 import os
 import re
 import sqlite3
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Select, Table, event, text
+from sqlalchemy import URL, Connection, Engine, Insert, PoolProxiedConnection, Table, event, text
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
-from database.dialect import Change, skip_locked_delete
+from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
 from database.lock_file import LockFile
 from database.timeouts import milliseconds, pool_options
 from errors import StorageBusyError
@@ -38,12 +42,12 @@ PRAGMAS = (
 )
 FULL = 2
 MOUNTS = Path("/proc/mounts")
-OCTAL = re.compile(r"\\([0-7]{3})")  # how it writes blanks
+OCTAL = re.compile(r"\\([0-7]{3})")  # how /proc/mounts writes blanks
 NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs afs ncpfs ceph glusterfs lustre gpfs ocfs2 gfs2 beegfs davfs"
     " fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.davfs2 fuse.smbnetfs".split()
 )
-RIVAL_CONSTRAINTS = frozenset(
+RACE_CONSTRAINTS = frozenset(  # violated where another transaction was faster
     {
         sqlite3.SQLITE_CONSTRAINT_UNIQUE,
         sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
@@ -53,55 +57,76 @@ RIVAL_CONSTRAINTS = frozenset(
 
 
 def is_memory(url: URL) -> bool:
+    """Return whether a URL names an in-memory database."""
     return url.database in (None, "", ":memory:")
 
 
-def options(url: URL) -> dict[str, Any]:
-    autocommit = {"connect_args": {"isolation_level": None}}  # the driver's word for it
+def options(url: URL) -> Arguments:
+    """Return the arguments of `create_engine`."""
+    autocommit = {"connect_args": {"isolation_level": None}}  # None stands for autocommit in the driver
     return autocommit if is_memory(url) else pool_options() | autocommit
 
 
 def prepare(engine: Engine) -> None:
+    """Add the listeners that create the file, set pragmas, and begin and end transactions."""
     path = engine.url.database or ""
     lock_path = None if is_memory(engine.url) else f"{path}.lock"
 
     @event.listens_for(engine, "do_connect")
-    def make_private_file(dialect: Any, record: Any, arguments: Any, named: Any) -> None:
+    def make_private_file(
+        dialect: SqlDialect, record: ConnectionPoolEntry, arguments: list[str], named: Arguments
+    ) -> None:
         if lock_path is not None:
-            # Made without being opened: a process that closes any descriptor of the file loses all its locks
-            # on it (POSIX), and SQLite's other connections here with them. An error is left to connecting,
-            # which says better what is wrong.
+            # Created without being opened: a process that closes any descriptor of a file loses all its locks
+            # on it (POSIX), also those of SQLite's other connections. Connecting reports errors better.
             with suppress(OSError):
                 os.mknod(path, stat.S_IFREG | 0o600)
 
     @event.listens_for(engine, "connect")
-    def set_pragmas(connection: sqlite3.Connection, record: Any) -> None:
+    def set_pragmas(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "before_cursor_execute")
-    def open_lazily(conn: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool) -> None:
-        if conn.connection.in_transaction or not locks_or_writes(sql, context):
+    def begin_lazily(
+        conn: Connection,
+        cursor: DBAPICursor,
+        sql: str,
+        parameters: object,
+        context: DefaultExecutionContext,
+        many: bool,
+    ) -> None:
+        if is_in_transaction(conn.connection) or not locks_or_writes(sql, context):
             return
         if lock_path is not None:
-            lock = conn.info.setdefault("lock file", LockFile(lock_path))
-            lock.acquire(LOCK_FILE_TIMEOUT)
+            lock_file_of(conn.info, lock_path).acquire(LOCK_FILE_TIMEOUT)
         try:
             cursor.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
             raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
-    # A session gives its connection back right after COMMIT or ROLLBACK: that is when the next writer's turn
-    # comes.
+    # A session returns its connection right after COMMIT or ROLLBACK: then the next writer may go on.
     @event.listens_for(engine, "checkin")
     @event.listens_for(engine, "invalidate")
-    def leave_the_queue(connection: Any, record: Any, *rest: Any) -> None:
+    def release_lock_file(connection: object, record: ConnectionPoolEntry, *rest: object) -> None:
         if "lock file" in record.info:
             record.info["lock file"].release()
 
 
-def locks_or_writes(sql: str, context: Any) -> bool:
-    """Whether a statement is one that a transaction must have begun for."""
+def is_in_transaction(connection: PoolProxiedConnection) -> bool:
+    """Return whether the driver's connection has begun a transaction."""
+    return bool(connection.dbapi_connection.in_transaction)  # type: ignore[union-attr]  # of sqlite3
+
+
+def lock_file_of(info: dict[object, object], path: str) -> LockFile:
+    """Return the lock file of a connection, from its `info`."""
+    lock = info.setdefault("lock file", LockFile(path))
+    assert isinstance(lock, LockFile)  # noqa: S101 - nothing else is kept under this name
+    return lock
+
+
+def locks_or_writes(sql: str, context: DefaultExecutionContext) -> bool:
+    """Return whether a statement needs a transaction."""
     if context.isinsert or context.isupdate or context.isdelete or context.isddl:
         return True
     if context.compiled is not None:
@@ -110,16 +135,16 @@ def locks_or_writes(sql: str, context: Any) -> bool:
 
 
 def migration_engine(engine: Engine) -> Engine:
+    """Return the engine itself."""
     return engine  # its statements have no time-out
 
 
-def take_turn(connection: Connection, wait: timedelta) -> bool:
-    """The connection keeps its place at the head of the queue from now on, not from its first change."""
+def lock_for_migration(connection: Connection, wait: timedelta) -> bool:
+    """Return whether the connection got the lock file, which it holds from now on."""
     if is_memory(connection.engine.url):
         return True
-    lock = connection.info.setdefault("lock file", LockFile(f"{connection.engine.url.database}.lock"))
     try:
-        lock.acquire(wait)
+        lock_file_of(connection.info, f"{connection.engine.url.database}.lock").acquire(wait)
     except StorageBusyError as error:
         if error.__cause__ is not None:
             raise
@@ -127,20 +152,26 @@ def take_turn(connection: Connection, wait: timedelta) -> bool:
     return True
 
 
-def upsert(into: Table, key: Sequence[str], change: Change) -> Any:
+def upsert(into: Table, key: Sequence[str], change: Change) -> Insert:
+    """Return an INSERT that updates the row where there is one with this key."""
     statement = sqlite.insert(into)
     return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded))
 
 
-def insert_or_ignore(into: Table, key: str) -> Any:
+def insert_or_ignore(into: Table, key: str) -> Insert:
+    """Return an INSERT that does nothing where there is a row with this key."""
     return sqlite.insert(into).on_conflict_do_nothing(index_elements=[key])
 
 
-def delete_batch(session: Any, chosen: Select[Any], parameters: dict[str, Any], count: int) -> None:
-    session.execute(skip_locked_delete(chosen, count), parameters)
+def delete_batch(
+    connection: Connection, chosen: KeySelect, parameters: Mapping[str, object], count: int
+) -> None:
+    """Delete the first `count` chosen rows."""
+    connection.execute(skip_locked_delete(chosen, count), parameters)
 
 
 def check_location(url: URL) -> Iterator[CheckResult]:
+    """Return a problem where the file is on a network file system."""
     if is_memory(url):
         return
     if (kind := file_system(Path(url.database or "").absolute().parent)) in NETWORK_FILE_SYSTEMS:
@@ -151,25 +182,30 @@ def check_location(url: URL) -> Iterator[CheckResult]:
 
 
 def file_system(folder: Path) -> str:
-    """The kind of the one that `folder` is on, as Linux calls it; "" where nobody says."""
-    return kind_of_place(folder.resolve(), os.fsdecode(MOUNTS.read_bytes())) if MOUNTS.exists() else ""
+    """Return the type of the file system of a folder, as Linux names it; "" where that is unknown."""
+    return type_of_file_system(folder.resolve(), os.fsdecode(MOUNTS.read_bytes())) if MOUNTS.exists() else ""
 
 
-def kind_of_place(folder: Path, mounts: str) -> str:
-    """mounts: the text of /proc/mounts. What was mounted at a place later hides what was there before."""
-    kinds = {}
+def type_of_file_system(folder: Path, mounts: str) -> str:
+    """Return the type of a folder's file system; "" where it is unknown. mounts: the text of /proc/mounts.
+
+    A later mount at the same point hides an earlier one.
+    """
+    types = {}
     for line in mounts.split("\n"):  # other line ends may be part of a name
         if line:
-            _device, place, kind, *_rest = line.split(" ")
-            kinds[Path(OCTAL.sub(lambda code: chr(int(code[1], 8)), place))] = kind
-    return next((kinds[place] for place in (folder, *folder.parents) if place in kinds), "")
+            _device, mount_point, file_system_type, *_rest = line.split(" ")
+            types[Path(OCTAL.sub(lambda code: chr(int(code[1], 8)), mount_point))] = file_system_type
+    return next((types[path] for path in (folder, *folder.parents) if path in types), "")
 
 
 def read_server_info(connection: Connection) -> ServerInfo:
+    """Return the version of the SQLite library."""
     return ServerInfo("SQLite", sqlite3.sqlite_version_info, minimum_version=(3, 35))
 
 
 def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[CheckResult]:
+    """Return what is wrong with the settings that a file may override."""
     if is_memory(connection.engine.url):
         return
     journal_mode = connection.scalar(text("PRAGMA journal_mode"))
@@ -181,18 +217,22 @@ def run_checks(connection: Connection, tables: Collection[str]) -> Iterator[Chec
         yield may_lose_writes("SQLite does not wait for the disk (synchronous)")
 
 
-def code_of(error: Any) -> str:
+def code_of(error: BaseException | None) -> str:
+    """Return the name of SQLite's error code."""
     return getattr(error, "sqlite_errorname", "")
 
 
-def constraint_of(error: Any) -> str:
-    return ""  # its message names columns only
+def constraint_of(error: BaseException | None) -> str:
+    """Return no name, because SQLite's message names columns only."""
+    return ""
 
 
-def lost_a_race(error: Any) -> bool:
+def lost_a_race(error: BaseException | None) -> bool:
+    """Return whether another transaction was faster, so that a second try can succeed."""
     code = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or code in RIVAL_CONSTRAINTS
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or code in RACE_CONSTRAINTS
 
 
-def is_unavailable(error: Any) -> bool:
+def is_unavailable(error: BaseException | None) -> bool:
+    """Return whether the database failed, and not the statement."""
     return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError | sqlite3.InternalError)

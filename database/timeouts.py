@@ -1,4 +1,4 @@
-"""How many connections a process keeps, and how long anything that has to do with the database may take."""
+"""Size of the connection pool, and time-outs of everything that has to do with the database."""
 
 from datetime import timedelta
 
@@ -8,20 +8,22 @@ POOL_RECYCLE = timedelta(minutes=30)
 CONNECT_TIMEOUT = timedelta(seconds=3)
 LOCK_TIMEOUT = timedelta(seconds=2)
 STATEMENT_TIMEOUT = timedelta(seconds=5)
-# For an answer, before the line counts as broken: a server that is well ends a statement before that.
+# After this the connection counts as broken: a healthy server has ended the statement before.
 ANSWER_TIMEOUT = STATEMENT_TIMEOUT + timedelta(seconds=2)
-IDLE_TRANSACTION_TIMEOUT = timedelta(seconds=10)  # a client that vanished keeps its locks for so long
+IDLE_TRANSACTION_TIMEOUT = timedelta(seconds=10)  # how long a client that is gone may keep its locks
 MIGRATION_LOCK_TIMEOUT = timedelta(minutes=1)
 
 
 def milliseconds(duration: timedelta) -> int:
+    """Return the whole milliseconds of a duration."""
     return duration // timedelta(milliseconds=1)
 
 
 def seconds(duration: timedelta) -> int:
+    """Return the whole seconds of a duration."""
     return duration // timedelta(seconds=1)
 
 
 def pool_options() -> dict[str, int | float]:
-    """Arguments of `create_engine` for an engine that several threads share."""
+    """Return the arguments of `create_engine` for an engine that several threads share."""
     return {"pool_size": POOL_SIZE, "max_overflow": 0, "pool_timeout": POOL_TIMEOUT.total_seconds()}

@@ -1,3 +1,1 @@
-"""Where a process gets its variables from: its own environment, a file of settings, and files with one secret
-each.
-"""
+"""Where a process gets its variables from: its environment, a file of settings, and files with one secret."""

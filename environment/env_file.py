@@ -1,10 +1,9 @@
-"""Where a process has its variables from: its own environment, below it a file of settings, and files that
-hold one secret each.
+"""The file of settings, in the format of systemd's `EnvironmentFile=`.
 
-Enters: `os.environ`, and the file that OSTIARY_ENV_FILE names, else `/etc/ostiary.env` where there is one.
-Leaves: `os.environ` with what the file adds, and problems in words; a value is in none of them. The file is
-one for systemd's `EnvironmentFile=`. What systemd might read in another way is refused, so that a command and
-its server mean the same.
+Enters: `os.environ`, and the file that OSTIARY_ENV_FILE names, else `/etc/ostiary.env` where it exists.
+Leaves: `os.environ` with the variables of the file added, and problems in words, which never quote a value.
+Lines that systemd might read differently are refused, so that a command and its server have the same
+settings.
 """
 
 import os
@@ -16,10 +15,10 @@ import click
 PREFIX = "OSTIARY_"
 NAMED_FILE = "OSTIARY_ENV_FILE"
 USUAL_FILE = Path("/etc/ostiary.env")
-IN_FILES = ("secret_key", "old_secret_keys", "database_url")  # settings that may stand in a file of their own
-WITHOUT_DEFAULT = ("ISSUER", "DATABASE_URL", "SECRET_KEY")  # outside of development
+IN_FILES = ("secret_key", "old_secret_keys", "database_url")  # settings that may be in a file of their own
+WITHOUT_DEFAULT = ("ISSUER", "DATABASE_URL", "SECRET_KEY")  # in production
 LARGEST_FILE = 64 * 1024
-DOTENV_FILES = (".flaskenv", ".env")  # what Flask looks for, in this folder and all above
+DOTENV_FILES = (".flaskenv", ".env")  # Flask looks for them in this folder and all above
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SINGLE_QUOTED = re.compile(r"'(?P<text>[^']*)'")
@@ -28,11 +27,11 @@ ESCAPED = re.compile(r'\\(["\\$`])')
 
 
 def load() -> list[str]:
-    """Fill `os.environ` with what the file of settings adds: a variable that is set wins.
+    """Add the variables of the file of settings to `os.environ`, and return problems in words.
 
-    Returns problems, in words.
+    A variable that is set already wins.
     """
-    forget_dotenv()
+    remove_dotenv()
     named = os.environ.get(NAMED_FILE)
     path = Path(named) if named else USUAL_FILE
     if not named and not os.path.lexists(path):
@@ -42,7 +41,7 @@ def load() -> list[str]:
         text = read(path)
     except OSError as error:
         if not named and isinstance(error, PermissionError) and is_complete():
-            return []  # whoever started this process has read the file for it, as systemd does
+            return []  # systemd has read the file for this process, and an ordinary user cannot
         return [
             f"{words} cannot be read ({error.strerror}): run this as its owner, or name another in"
             f" {NAMED_FILE}"
@@ -55,7 +54,7 @@ def load() -> list[str]:
 
 
 def read(path: Path) -> str:
-    """Raises OSError; or ValueError for what cannot be meant."""
+    """Return the text of a small file. Raises OSError, or ValueError where it cannot be such a file."""
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
@@ -70,9 +69,9 @@ def read(path: Path) -> str:
 
 
 def parse(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
-    """The variables of a file of settings, and the lines that are none, by number.
+    """Return the variables of a file of settings, and the lines with a problem, by number.
 
-    A name that comes twice has its last value.
+    Where a name comes twice, the last value wins.
     """
     variables, wrong = {}, []
     for number, line in enumerate(text.split("\n"), 1):
@@ -92,7 +91,10 @@ def parse(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
 
 
 def unquoted(value: str) -> str:
-    """As it stands; or in quotes from its first to its last character. Raises ValueError."""
+    """Return a value without the quotes around it.
+
+    Raises ValueError where systemd might read it differently.
+    """
     if single := SINGLE_QUOTED.fullmatch(value):
         return single["text"]
     if double := DOUBLE_QUOTED.fullmatch(value):
@@ -105,7 +107,10 @@ def unquoted(value: str) -> str:
 
 
 def add(variables: dict[str, str]) -> None:
-    """What is set already stays, whether as itself or as a file."""
+    """Add variables to `os.environ`, except those of settings that are set there.
+
+    They may be set directly, or by a file of their own.
+    """
     known = {name.upper() for name in os.environ}
     for setting in IN_FILES:
         both = {variable_of(setting), file_variable_of(setting)}
@@ -117,17 +122,16 @@ def add(variables: dict[str, str]) -> None:
 
 
 def is_complete() -> bool:
-    """Whether this environment has all that production needs, so that nothing is left to guess."""
+    """Return whether this environment has all settings that production needs."""
     known = {name.upper() for name in os.environ}
     return all(known & {PREFIX + name, f"{PREFIX}{name}_FILE"} for name in WITHOUT_DEFAULT)
 
 
-def forget_dotenv() -> None:
-    """What Flask has read from a `.env` before anybody of us was asked. A variable that this process was
-    started with stays.
+def remove_dotenv() -> None:
+    """Remove the variables that Flask has read from a `.env` file before this code ran.
 
-    `make .venv/installed` tells Flask not to look for one at all; this is for an environment that was made in
-    another way.
+    Variables that this process was started with stay. `make .venv/installed` tells Flask not to look for such
+    a file; this is for environments that were made in another way.
     """
     context = click.get_current_context(silent=True)
     if context is None or not getattr(context.find_root().obj, "load_dotenv_defaults", False):
@@ -145,7 +149,7 @@ def forget_dotenv() -> None:
 
 
 def names_at_start() -> set[str]:
-    """The variables that this process was started with; none where the system does not tell."""
+    """Return the names of the variables that this process was started with; none where that is unknown."""
     try:
         block = Path("/proc/self/environ").read_bytes()
     except OSError:
@@ -154,8 +158,10 @@ def names_at_start() -> set[str]:
 
 
 def variable_of(setting: str) -> str:
+    """Return the name of the variable of a setting."""
     return PREFIX + setting.upper()
 
 
 def file_variable_of(setting: str) -> str:
+    """Return the name of the variable that names the file of a setting."""
     return f"{variable_of(setting)}_FILE"

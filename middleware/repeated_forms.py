@@ -34,7 +34,7 @@ def in_single_flight() -> Iterator[None]:
     if not is_ours():
         yield
         return
-    with forms_in_flight.one(credentials.digest(form_text())):
+    with forms_in_flight.process(credentials.digest(form_text())):
         yield
 
 

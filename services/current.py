@@ -1,7 +1,6 @@
-"""What the running app is made of, for code that must not import it: `settings`, `issuer`, `keyring`,
-`server` and others.
+"""The parts of the running app, for code that cannot import it: `settings`, `issuer`, `keyring`, `server`, ….
 
-Endpoints and pages ask here and never the settings module, so that one process may one day serve several
+Endpoints and pages read `settings` here, never from `config`, so that one process may one day serve several
 issuers.
 """
 
@@ -29,7 +28,7 @@ EXTENSION = "ostiary"
 class ProcessState:
     """What one app keeps in one process.
 
-    Nothing in it outlives the process, and none of it is the truth: that is in the database.
+    It is lost when the process ends: only the database keeps data.
     """
 
     settings: Settings
@@ -40,7 +39,7 @@ class ProcessState:
     delivery: LogoutDelivery
     password_hashes: ConcurrencyLimit
     forms_in_flight: SingleFlight
-    device_keys: list[bytes]  # they sign the cookie of known devices; the first signs, all verify
+    device_keys: list[bytes]  # for the device cookie; the first signs, all verify
     server: Server | None = None  # `my_oauth.init_app` puts it here
 
 

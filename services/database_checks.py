@@ -1,12 +1,10 @@
-"""What is odd about the database in use: asked by `flask config check`, by `flask prove`, and once when a
-server starts.
+"""Checks of the database in use, for `flask config check`, `flask prove`, and the start of a server.
 
-Enters: the running app. Leaves: findings, each with what to do; and at a start a line of the log for each.
+Enters: the running app. Leaves: results of checks, each with what to do; at a start one log line for each.
 """
 
 import logging
 import os
-from collections.abc import Iterable
 
 from flask import Flask
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -23,14 +21,15 @@ PROCESSES = 2
 
 
 def processes() -> int:
-    """Worker processes of a server that is started with this environment."""
+    """Return the number of worker processes of a server that is started with this environment."""
     return int(os.environ.get("WEB_CONCURRENCY") or PROCESSES)
 
 
 def run_checks(of_processes: int | None = None) -> list[CheckResult]:
-    """What is odd about the database.
+    """Return what is wrong with the database.
 
-    Raises DBAPIError, PoolTimeoutError or InvalidRequestError where it cannot be asked.
+    of_processes: worker processes of the node; None for those of this environment. Raises DBAPIError,
+    PoolTimeoutError or InvalidRequestError where the database does not answer.
     """
     with transaction():
         return database.run_checks(
@@ -39,12 +38,15 @@ def run_checks(of_processes: int | None = None) -> list[CheckResult]:
 
 
 def log_problems(app: Flask, of_processes: int) -> None:
-    """At a start, which goes on: a database that is away may come back, and what is odd may be meant."""
+    """Log what is wrong with the database when a server starts.
+
+    The start goes on: a database that is away may come back, and a warning may be intended.
+    """
     with app.app_context():
         try:
-            found: Iterable[CheckResult] = run_checks(of_processes)
+            results = run_checks(of_processes)
         except (DBAPIError, PoolTimeoutError, InvalidRequestError) as error:
             log.warning("the database cannot be asked: %s", type(error).__name__)
             return
-    for finding in found:
-        log.log(logging.ERROR if finding.severity == "problem" else logging.WARNING, "%s", finding.text)
+    for result in results:
+        log.log(logging.ERROR if result.severity == "problem" else logging.WARNING, "%s", result.text)

@@ -1,18 +1,18 @@
-"""What the log says and in which words: an event, fields, and for each refusal one reason from a closed list.
+"""The log of events: an event, fields, and for each refusal one reason from a closed list.
 
-Enters: values, some of which strangers made up. Leaves: records whose text is one line, in which no value can
-pass for another field, begin another line, or tell a terminal what to do. No value is a secret: callers pass
-ids and words of ours, never what a person typed, and what looks like a credential is cut short. A record
-keeps its fields: another format can be made of them.
+Enters: values, some of which an attacker may have chosen. Leaves: log records whose text is one line. No
+value can look like another field, begin another line, or control a terminal. No value is a secret: callers
+pass ids and fixed words, never what a user typed, and anything that looks like a credential is cut. A record
+keeps its fields, for formatters that write them in another way.
 """
 
 # ruff: noqa: S105 - words, no passwords
 import json
 import logging
 import re
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from ipaddress import ip_address
-from typing import Any
 
 from flask import g, has_request_context, request
 
@@ -22,7 +22,7 @@ BARE = re.compile(r"[A-Za-z0-9._~:/@+,-]+")
 CREDENTIAL = re.compile(r"(ost_[a-z]{2}_|eyJ)[\w.~+/=-]*", re.ASCII)
 NOT_VISIBLE = re.compile(r"[^\x20-\x7E]")
 MAXIMUM_VALUE = 1_000
-MAXIMUM_OF_A_STRANGER = 64
+MAXIMUM_UNVERIFIED = 64  # characters of a value that a client sent, and that nothing verified
 
 
 class Event(StrEnum):
@@ -117,45 +117,47 @@ REASONS_OF_ERRORS = {"invalid_client": Reason.UNKNOWN_CLIENT}
 REASONS = {str(reason): reason for reason in Reason}
 
 
-def set_reason(reason: Reason, **fields: Any) -> None:
-    """Note why this request is about to be refused, and what else the line shall say; a later note wins.
-    Nothing is written yet: the line is written once, when the answer is known.
+def set_reason(reason: Reason, **fields: object) -> None:
+    """Set why this request is refused, and further fields of its log line; a later call wins.
+
+    The line is written once, when the answer is known.
     """
     add_fields(reason=str(reason), **fields)
 
 
-def add_fields(**fields: Any) -> None:
-    """What the line of a refusal says, if this request is refused. Plain values, in a new dict each time: a
-    second try starts without the first, and a form that arrives twice has the line of the first twice.
+def add_fields(**fields: object) -> None:
+    """Add fields to the log line of this request, which is written if the request is refused.
+
+    The dict is replaced, never changed: a second try of the request starts without the fields of the first.
     """
     if has_request_context():
         g.noted = g.get("noted", {}) | fields
 
 
-def get_field(name: str) -> Any:
-    """What was noted last; None for nothing."""
+def get_field(name: str) -> object:
+    """Return the value of a field that was set for this request, or None."""
     return g.get("noted", {}).get(name) if has_request_context() else None
 
 
 def set_client(client_id: str, is_known: bool) -> None:
-    """Which client a request says it comes from. Of an unknown id only so much as may stand in the log."""
+    """Set which client a request comes from. An unknown id is cut, and cleaned of control characters."""
     add_fields(client_id=client_id if is_known else visible(client_id) or None, client_known=is_known)
 
 
 def set_error(error: str, description: str | None) -> None:
-    """What the client is told: a registered word, and words of ours.
+    """Set what the client is told: a registered error code, and a fixed description.
 
-    The reason is the same, unless a better one was noted.
+    They also give the reason, unless a more exact one was set.
     """
     reason = get_field("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
     add_fields(error=error, reason=str(reason), detail=get_field("detail") or description or None)
 
 
-def write(event: Event, level: int = logging.INFO, **fields: Any) -> None:
-    """One line of the log. A field that is None is left out; the request's id and the client's address come
-    by themselves.
+def write(event: Event, level: int = logging.INFO, **fields: object) -> None:
+    """Write one line of the log, without fields that are None.
 
-    A view may run twice: what only counts once it is committed is written by `unit_of_work.after_commit`.
+    The request's id and the client's address are added. A view may run twice: an event that counts only once
+    it is committed is written by `unit_of_work.after_commit`.
     """
     if not log.isEnabledFor(level):
         return
@@ -165,30 +167,28 @@ def write(event: Event, level: int = logging.INFO, **fields: Any) -> None:
     log.log(level, "%s", as_text(known), extra={"fields": known})
 
 
-def as_plain(value: Any) -> Any:
-    """As JSON would have it, of bounded length, and nothing that is of use as a credential."""
+def as_plain(value: object) -> bool | int | float | str:
+    """Return a value for JSON, of bounded length, with credentials cut."""
     if isinstance(value, bool | int | float):
         return value
     return CREDENTIAL.sub(r"\1...", str(value)[:MAXIMUM_VALUE])
 
 
 def as_address(text: str | None) -> str | None:
-    """An address as it is usually written; None for none, and for a text that only says to be one."""
+    """Return an IP address in its usual spelling; None for anything else."""
     try:
         return str(ip_address(text or ""))
     except ValueError:
         return None
 
 
-def as_text(fields: dict[str, Any]) -> str:
-    """`name=value` for each, with a blank between them."""
+def as_text(fields: Mapping[str, object]) -> str:
+    """Return fields as `name=value`, separated by blanks."""
     return " ".join(f"{name}={as_value(value)}" for name, value in fields.items())
 
 
-def as_value(value: Any) -> str:
-    """As it is where it is a plain word, else as a JSON string of ASCII: quotes, controls and all other
-    letters are escaped.
-    """
+def as_value(value: object) -> str:
+    """Return a plain word unchanged, and anything else as a JSON string in ASCII."""
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(as_plain(value))
@@ -196,14 +196,12 @@ def as_value(value: Any) -> str:
 
 
 def visible(presented: str) -> str:
-    """Of what a stranger sent, as much as may stand in the log."""
-    return NOT_VISIBLE.sub("?", presented[:MAXIMUM_OF_A_STRANGER])
+    """Return as much of an unverified value as may be logged."""
+    return NOT_VISIBLE.sub("?", presented[:MAXIMUM_UNVERIFIED])
 
 
 def printable(text: str) -> str:
-    """The text in one line; what does not print, or changes the direction of what does, is written as an
-    escape.
-    """
+    """Return a text in one line, with escapes for characters that do not print or change the direction."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,8 +1,7 @@
-"""Note which secrets of clients were right lately, so that an operator sees whether an old one is still in
-use.
+"""The last uses of clients' secrets, so that an operator sees whether an old secret is still in use.
 
-A request stores nothing of it: it would wait for others of the same client, and cost a statement more. Each
-secret is stored once an hour with the time of its use, beside the delivery of logout notices.
+A request stores nothing: it would wait for other requests of the same client, and take one more statement.
+The thread that delivers logout notices stores each use, once an hour for each secret.
 """
 
 import logging
@@ -19,21 +18,24 @@ from unit_of_work import run_in_app
 log = logging.getLogger("ostiary.secret_uses")
 
 HOUR = 3600
-MAXIMUM_KNOWN = 10_000  # when there are more, all are forgotten, and noted once more
+MAXIMUM_KNOWN = 10_000  # with more, all are forgotten, and their next uses stored again
 
 Secret = tuple[str, int]  # client_id, number
 
 
 class SecretUses:
-    """One for each app; threads share it. Only right secrets come here, so no stranger can fill it."""
+    """The uses of one app that are not stored yet; its threads share it.
+
+    Only correct secrets are noted, so an attacker cannot fill it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._noted_at: dict[Secret, float] = {}  # on this process's own clock
+        self._noted_at: dict[Secret, float] = {}  # on the monotonic clock
         self._waiting: dict[Secret, int] = {}
 
     def note(self, client_id: str, number: int) -> bool:
-        """Whether this is news: the first use for an hour."""
+        """Note a use, and return whether it is the first one for an hour."""
         secret, now = (client_id, number), time.monotonic()
         with self._lock:
             if now - self._noted_at.get(secret, -HOUR) < HOUR:
@@ -45,21 +47,21 @@ class SecretUses:
         return True
 
     def take(self) -> dict[Secret, int]:
-        """The news, with their times; whoever takes them stores them."""
+        """Return the uses that are to be stored, each with its time, and forget them."""
         with self._lock:
             taken, self._waiting = self._waiting, {}
         return taken
 
     def forget(self, secret: Secret) -> None:
-        """It could not be stored: its next use is news again."""
+        """Forget a use that could not be stored, so that the next one is noted."""
         with self._lock:
             self._noted_at.pop(secret, None)
 
 
 def store_uses(app: Flask, uses: SecretUses) -> None:
-    """Store which secrets of clients were in use, each in a transaction of its own.
+    """Store the uses of clients' secrets, each in a transaction of its own.
 
-    One that fails stops no other, and is noted at its next use.
+    One that fails stops no other, and is noted again at its next use.
     """
     for secret, at in uses.take().items():
         try:

@@ -1,20 +1,17 @@
-"""Let a process work on one thing once at a time: whoever brings the same thing meanwhile waits for the
-first.
-"""
+"""Single flight: a form that is sent twice at the same time is processed one after the other."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-WAIT_SECONDS = 5
+WAIT_SECONDS = 5  # no form takes longer
 
 
 class SingleFlight:
-    """The forms that this process works on. The same one again waits for the first, so it needs no place for
-    a password hash.
+    """The forms that one process is working on.
 
-    One of each waits, and no longer than a form takes, so there are no more threads that wait than threads
-    that work.
+    The same form again waits for the first one, so the two never hash a password at the same time. Only one
+    of each waits, so there are never more waiting threads than working ones.
     """
 
     def __init__(self) -> None:
@@ -23,8 +20,8 @@ class SingleFlight:
         self._waited_for: set[bytes] = set()
 
     @contextmanager
-    def one(self, form: bytes) -> Iterator[None]:
-        """The work on one form, begun after that on the same one has ended."""
+    def process(self, form: bytes) -> Iterator[None]:
+        """Process one form, after waiting for the same one to end. form: its digest."""
         is_first = self._is_first(form)
         try:
             yield

@@ -22,6 +22,6 @@ def expired(model: Any, key: Any, batch: int = BATCH) -> Callable[[int], None]:
     chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at)
 
     def sweep(now: int) -> None:
-        delete_batch(db.session, chosen, {"now": now}, batch)
+        delete_batch(db.session.connection(), chosen, {"now": now}, batch)
 
     return sweep

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from config import Settings, development_secret_key
+from config import Settings
+from environment import secret_files
 from errors import ConfigError
 
 GOOD = {"issuer": "https://op.example", "database_url": "sqlite://", "secret_key": "k" * 32}
@@ -153,7 +154,7 @@ def test_settings_are_frozen_and_hide_their_secrets():
 def test_a_development_key_is_made_once_and_is_private(tmp_path):
     path = tmp_path / "new" / "secret_key"
     with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(development_secret_key, [path] * 8))
+        keys = set(pool.map(secret_files.development_secret_key, [path] * 8))
     assert len(keys) == 1
     assert len(keys.pop()) >= 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -46,7 +46,7 @@ def find_caveats(*apps: Flask) -> list[str]:
     voids = []
     for app in apps:
         with app.app_context():
-            voids += [finding.text for finding in database_checks.run_checks() if finding.voids_promises]
+            voids += [finding.text for finding in database_checks.run_checks() if finding.is_caveat]
     return list(dict.fromkeys(voids))
 
 

@@ -139,7 +139,7 @@ def test_a_file_that_leads_nowhere_is_no_missing_one():
 # ---- secrets in files of their own -------------------------------------------------------------------------
 
 
-def test_secrets_in_files(monkeypatch, tmp_path):
+def test_read_secret_files(monkeypatch, tmp_path):
     for name, text in {
         "SECRET_KEY": "k" * 32 + "\n",
         "OLD_SECRET_KEYS": f"{'o' * 32}\n\n{'p' * 32}, {'q' * 32}\n",

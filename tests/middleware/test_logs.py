@@ -55,9 +55,10 @@ def lines():
     handler.setFormatter(LineFormatter())
     handler.addFilter(RequestId())
     log.addHandler(handler)
-    level, log.level = log.level, logging.INFO
+    level = log.level
+    log.setLevel(logging.INFO)  # it also forgets which levels the logger remembers as disabled
     yield lambda: stream.getvalue()
-    log.level = level
+    log.setLevel(level)
     log.removeHandler(handler)
 
 

@@ -66,7 +66,7 @@ def version_of(url):
     database.prepare(engine)
     try:
         with engine.connect() as connection:
-            facts = database.ENGINES[connection.dialect.name].read_server_info(connection)
+            facts = database.DIALECTS[connection.dialect.name].read_server_info(connection)
     finally:
         engine.dispose()
     return f"{facts.name} {dotted(facts.version)}"

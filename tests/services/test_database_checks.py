@@ -132,7 +132,7 @@ class TestSQLite:
         ids=ascii,
     )
     def test_the_kind_of_file_system_is_read_from_the_mounts(self, folder, kind):
-        assert sqlite.kind_of_place(Path(folder), MOUNTS) == kind
+        assert sqlite.type_of_file_system(Path(folder), MOUNTS) == kind
 
     def test_a_server_does_not_start_on_a_network_file_system(self, url, tmp_path, monkeypatch):
         check_database_fits(settings_on(url), is_served=True)
