@@ -11,7 +11,8 @@ import click
 
 from commands.members import read_members, several
 from models import NEVER
-from services.clients import LARGEST_LIFETIME, LARGEST_MAX_SESSIONS, LEEWAYS, LIFETIMES, ClientMembers
+from services.client_members import ClientMembers
+from services.clients import LARGEST_LIFETIME, LARGEST_MAX_SESSIONS, LEEWAYS, LIFETIMES
 
 DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[dhms]?)")
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}

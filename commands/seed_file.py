@@ -14,7 +14,8 @@ from commands.output import CommandError
 from crypto.json_values import JsonObject
 from models import NEVER
 from protocol import client_metadata
-from services.clients import DEFAULTS, LARGEST_LIFETIME, LARGEST_MAX_SESSIONS, ClientMembers
+from services.client_members import ClientMembers
+from services.clients import DEFAULTS, LARGEST_LIFETIME, LARGEST_MAX_SESSIONS
 from services.seed import NewClient, NewScope, Seed
 from services.users import NewUser
 

@@ -5,8 +5,8 @@ Each function works in the caller's transaction, checks everything first, and ra
 `ServiceError`. `services/client_rules.py` has the rules, `services/client_secrets.py` the secrets.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import store.clients
 import store.codes
@@ -17,37 +17,14 @@ from errors import NotFoundError, Problem
 from models import NEVER, Client
 from protocol import claims, client_metadata, clock, scopes, typed_text
 from services import client_rules, client_secrets
-from services.current import settings
+from services.client_members import ClientMembers, find_warnings, without_nulls
 from services.problems import Code, problem, refuse_if_any
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
 LIFETIMES = ("access_token_lifetime", "refresh_token_idle_lifetime", "refresh_token_lifetime")
 LEEWAYS = ("refresh_leeway", "refresh_retry_lifetime")  # here 0 is none
-LONG_JWT_SECONDS = 3600
-LONG_PUBLIC_LEEWAY_SECONDS = 60
 SECTOR_MEMBERS = frozenset({"redirect_uris", "extra_metadata"})
-JWT_LIFETIME_MEMBERS = frozenset({"access_token_lifetime", "extra_metadata"})
-
-
-class ClientMembers(TypedDict, total=False):
-    """The members of a registration that have a column, and `extra_metadata` for all others."""
-
-    client_name: str
-    redirect_uris: list[str]
-    grant_types: list[str]
-    scope: str
-    token_endpoint_auth_method: str
-    is_resource_server: bool
-    require_pkce: bool
-    rotate_refresh_tokens: bool
-    max_sessions: int | None
-    access_token_lifetime: int | None
-    refresh_token_idle_lifetime: int | None
-    refresh_token_lifetime: int | None
-    refresh_leeway: int | None
-    refresh_retry_lifetime: int | None
-    extra_metadata: Mapping[str, object]
 
 
 DEFAULTS: ClientMembers = {
@@ -179,11 +156,6 @@ def normal(members: ClientMembers) -> ClientMembers:
     return members
 
 
-def without_nulls(members: Mapping[str, object]) -> dict[str, object]:
-    """Return the members that are not null: null means left out (RFC 7591 §2, RFC 7592 §2.2)."""
-    return {name: value for name, value in members.items() if value is not None}
-
-
 # ---- change and remove -------------------------------------------------------------------------------------
 
 
@@ -261,36 +233,3 @@ def lock_users_of(client_id: str) -> None:
     user_ids = {*store.tokens.users_with_tokens(client_id), *store.codes.users_with_codes(client_id)}
     for user_id in sorted(user_ids):
         store.users.lock(user_id)
-
-
-# ---- warnings ----------------------------------------------------------------------------------------------
-
-
-def find_warnings(client: Client, members: ClientMembers) -> list[Problem]:
-    """Return what is allowed and may not be what was meant. members: those that were given now."""
-    metadata = members.get("extra_metadata", {})
-    risks = {
-        Code.WITHOUT_PKCE: members.get("require_pkce") is False,
-        Code.WITHOUT_USE: not client.grant_types and not client.is_resource_server,
-        Code.AUDIENCE_INJECTION: metadata.get("assertion_audience") == "token_endpoint",
-        Code.LONG_LIVED_JWT: bool(JWT_LIFETIME_MEMBERS & members.keys()) and has_long_lived_jwt(client),
-        Code.LONG_PUBLIC_LEEWAY: client.is_public
-        and (client.refresh_leeway or 0) > LONG_PUBLIC_LEEWAY_SECONDS,
-    }
-    warnings = [problem(code) for code, is_so in risks.items() if is_so]
-    return [*warnings, *find_unused_members(metadata)]
-
-
-def has_long_lived_jwt(client: Client) -> bool:
-    """Return whether the client gets access tokens that live long and cannot be revoked."""
-    seconds = client.lifetime(client.access_token_lifetime, settings.access_token_lifetime)
-    return client.has_jwt_access_tokens and (seconds or 0) > LONG_JWT_SECONDS
-
-
-def find_unused_members(metadata: Mapping[str, object]) -> Iterator[Problem]:
-    """Return the members that mean nothing here: whoever misspelt one should hear of it (RFC 7591 §2)."""
-    for member, similar in client_metadata.find_unknown(without_nulls(metadata)):
-        if similar is None:
-            yield problem(Code.UNUSED_MEMBER, member=member)
-        else:
-            yield problem(Code.MISSPELT_MEMBER, member=member, similar=similar)

@@ -8,7 +8,7 @@ import store.demo
 import store.users
 from models import Client
 from services import clients, users
-from services.clients import ClientMembers
+from services.client_members import ClientMembers
 from services.current import issuer, settings
 from services.users import NewUser
 

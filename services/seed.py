@@ -14,8 +14,9 @@ from errors import Problem
 from models import Client, User
 from protocol import clock
 from protocol.scopes import OFFLINE_ACCESS
-from services import client_rules, client_secrets, clients, passwords, scopes, users
-from services.clients import ClientMembers, Registration
+from services import client_members, client_rules, client_secrets, clients, passwords, scopes, users
+from services.client_members import ClientMembers
+from services.clients import Registration
 from services.problems import Code, problem, refuse_if_any
 from services.users import NewUser, PreparedUser
 
@@ -169,4 +170,4 @@ def put_client(new: NewClient) -> Registration:
         store.clients.add(client)
     else:
         store.clients.set_origins(client)
-    return Registration(client, secret, clients.find_warnings(client, members))
+    return Registration(client, secret, client_members.find_warnings(client, members))

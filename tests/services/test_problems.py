@@ -27,6 +27,25 @@ def values_by_code():
     return names
 
 
+def texts_of(path):
+    """The texts in a file that are no docstrings."""
+    tree = ast.parse(path.read_text())
+    own = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    docstrings = {id(node.value) for node in own}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+@pytest.mark.parametrize("room", ["services", "protocol"])
+def test_rules_know_no_command_and_no_option(room):
+    texts = [text for path in sorted((PROJECT / room).glob("*.py")) for text in texts_of(path)]
+    assert len(texts) > 100
+    assert [text for text in texts if "`flask " in text or " --" in f" {text}"] == []
+
+
 def fields(text):
     return {name for _text, name, _format, _conversion in Formatter().parse(text) if name is not None}
 
