@@ -1,4 +1,4 @@
-"""Every table, every constraint, and the small methods that Authlib asks of a client.
+"""Every table and every constraint.
 
 Random values are stored as SHA-256 digests, chosen passwords as Argon2id, so a stolen copy of the database
 signs nobody in. Instants are epoch seconds; only `Token.issued_at` is in microseconds, because it orders a
@@ -6,11 +6,8 @@ person's sign-ins at a client. Primary keys are never used twice (AUTOINCREMENT 
 must not be mistaken for its successor.
 """
 
-import hmac
-from datetime import timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from authlib.oauth2.rfc6749 import ClientMixin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
@@ -30,13 +27,12 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from crypto import credentials
 from database.columns import Digest, Encrypted, Id, LongText
-from protocol import auth_methods, clock, redirect_uris, scopes
+from protocol.registered_client import RegisteredClient
 
 SUB_LENGTH = 43
 SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
 ACR_LENGTH = 100
-NEVER = 0  # a client's lifetime of 0 seconds: this credential does not expire
 
 
 class Base(DeclarativeBase):
@@ -81,20 +77,10 @@ class User(db.Model):  # type: ignore[name-defined]
     pairwise_secret: Mapped[bytes] = mapped_column(Digest, default=credentials.random_secret, nullable=True)
 
 
-class LiveSecret(NamedTuple):
-    """A secret that a client may prove itself with. One of `digest` and `sealed` is there."""
-
-    number: int  # counts the client's secrets: the last use of each is kept under it
-    digest: bytes | None
-    sealed: bytes | None
-    made_at: int | None  # None: before that was noted
-    ends_at: int | None  # None: not by itself
-
-
-class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
+class Client(db.Model, RegisteredClient):  # type: ignore[name-defined]
     """A registered client (RFC 7591 §2 has the members).
 
-    A lifetime of None means the server's setting, NEVER no end.
+    A lifetime of None means the server's setting, `NEVER` no end. `RegisteredClient` has the rules.
     """
 
     __tablename__ = "client"
@@ -126,99 +112,6 @@ class Client(db.Model, ClientMixin):  # type: ignore[name-defined]
     previous_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
     previous_secret_ends_at: Mapped[int | None] = mapped_column(BigInteger)
     extra_metadata: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what nothing queries
-
-    def get_client_id(self) -> str:
-        return self.client_id
-
-    def get_default_redirect_uri(self) -> str | None:
-        """RFC 6749 §3.1.2.3: it may be left out of a request only where exactly one is registered."""
-        return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
-
-    def home(self) -> str | None:
-        """Where a person finds the application: a page that begins its sign-in, its home page, or the site of
-        a redirect URI.
-        """
-        known = self.member("initiate_login_uri") or self.member("client_uri")
-        if known:
-            return str(known)
-        origins = (redirect_uris.origin(uri) for uri in self.redirect_uris)
-        return next((f"{origin}/" for origin in origins if origin is not None), None)
-
-    def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return redirect_uris.is_registered(redirect_uri, self.redirect_uris)
-
-    def check_client_secret(self, client_secret: str) -> bool:
-        return self.number_of_secret(client_secret) is not None
-
-    def number_of_secret(self, client_secret: str) -> int | None:
-        """Which of the live secrets this is; None for none of them."""
-        presented = credentials.digest(client_secret)
-        right = [
-            secret.number
-            for secret in self.live_secrets(clock.now())
-            if hmac.compare_digest(secret.digest or b"", presented)
-        ]
-        return right[0] if right else None
-
-    def live_secrets(self, now: int) -> list[LiveSecret]:
-        """At most two, the newest first."""
-        secrets = []
-        if self.client_secret_digest is not None or self.sealed_client_secret is not None:
-            stored = (self.client_secret_digest, self.sealed_client_secret)
-            secrets.append(LiveSecret(self.client_secret_number, *stored, self.client_secret_made_at, None))
-        if self.previous_secret_ends_at is not None and self.previous_secret_ends_at > now:
-            stored = (self.previous_secret_digest, self.sealed_previous_secret)
-            until = self.previous_secret_ends_at
-            secrets.append(
-                LiveSecret(self.client_secret_number - 1, *stored, self.previous_secret_made_at, until)
-            )
-        return secrets
-
-    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == self.token_endpoint_auth_method
-
-    def check_response_type(self, response_type: str) -> bool:
-        return response_type == "code" and "authorization_code" in self.grant_types
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type in self.grant_types
-
-    def get_allowed_scope(self, scope: str | None) -> str | None:
-        """The scope that a request gets: all that is registered when none is named, None when one word is not
-        allowed.
-
-        A request that was kept names "" where nothing was registered: it gets no more when something is by
-        now.
-        """
-        if scope is None:
-            return self.scope
-        allowed = self.scope
-        if self.check_grant_type("authorization_code"):
-            allowed += f" {scopes.OFFLINE_ACCESS}"
-        return scopes.join(scopes.split(scope)) if scopes.is_within(scope, allowed) else None
-
-    def still_allowed(self, scope: str | None) -> str:
-        """What of a granted scope the registration still has: it may have been narrowed since."""
-        return scopes.join([word for word in scopes.split(scope) if self.get_allowed_scope(word) is not None])
-
-    def lifetime(self, own: int | None, default: timedelta) -> int | None:
-        """Seconds, from the client's own value where it has one; None for never."""
-        if own is None:
-            return int(default.total_seconds())
-        return None if own == NEVER else own
-
-    def member(self, name: str, default: Any = None) -> Any:
-        """A registration member that has no column of its own."""
-        return self.extra_metadata.get(name, default)
-
-    @property
-    def has_jwt_access_tokens(self) -> bool:
-        """RFC 9068, for resource servers that do not ask; else a token is random text."""
-        return bool(self.member("access_token_format") == "jwt")
-
-    @property
-    def is_public(self) -> bool:
-        return self.token_endpoint_auth_method == auth_methods.NONE
 
 
 class ClientOrigin(db.Model):  # type: ignore[name-defined]

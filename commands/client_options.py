@@ -10,7 +10,7 @@ from typing import Any, TypedDict, TypeVar, cast
 import click
 
 from commands.members import read_members, several
-from models import NEVER
+from protocol.registered_client import NEVER
 from services.client_members import ClientMembers
 from services.clients import LARGEST_LIFETIME, LARGEST_MAX_SESSIONS, LEEWAYS, LIFETIMES
 

@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 
 from commands.output import CommandError
 from crypto.json_values import JsonObject
-from models import NEVER
 from protocol import client_metadata
+from protocol.registered_client import NEVER
 from services.client_members import ClientMembers
 from services.clients import DEFAULTS, LARGEST_LIFETIME, LARGEST_MAX_SESSIONS
 from services.seed import NewClient, NewScope, Seed

@@ -14,8 +14,9 @@ import store.tokens
 import store.users
 from crypto import credentials
 from errors import NotFoundError, Problem
-from models import NEVER, Client
+from models import Client
 from protocol import claims, client_metadata, clock, scopes, typed_text
+from protocol.registered_client import NEVER
 from services import client_rules, client_secrets
 from services.client_members import ClientMembers, find_warnings, without_nulls
 from services.problems import Code, problem, refuse_if_any

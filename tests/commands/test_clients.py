@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import func, select
 
 from crypto.credentials import digest, new_client_id
-from models import NEVER, AuthorizationCode, Client, ClientOrigin, Consent, Token
+from models import AuthorizationCode, Client, ClientOrigin, Consent, Token
 from protocol import clock
+from protocol.registered_client import NEVER
 from tests.builders import (
     CLIENT_SECRET,
     REDIRECT_URI,

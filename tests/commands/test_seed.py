@@ -11,8 +11,9 @@ from app import create_app
 from config import Settings
 from crypto.credentials import digest
 from crypto.encryption import Cipher
-from models import NEVER, Client, ClientOrigin, Scope, Token, User, UserSession, db
+from models import Client, ClientOrigin, Scope, Token, User, UserSession, db
 from protocol import clock
+from protocol.registered_client import NEVER
 from services import passwords
 from tests.builders import PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_token, a_user, basic
 from tests.commands.conftest import settings_on

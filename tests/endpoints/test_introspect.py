@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import select
 
 from crypto.credentials import digest
-from models import NEVER, Token
+from models import Token
 from protocol import clock
+from protocol.registered_client import NEVER
 from tests.builders import (
     CLIENT_SECRET,
     ISSUER,

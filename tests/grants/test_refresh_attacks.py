@@ -5,8 +5,9 @@
 import pytest
 from sqlalchemy import func, select
 
-from models import NEVER, Token
+from models import Token
 from protocol import clock
+from protocol.registered_client import NEVER
 from tests.builders import a_client, a_public_client, a_refresh_token, a_token, a_user, basic, refresh_request
 
 COUNT_TOKENS = select(func.count()).select_from(Token)

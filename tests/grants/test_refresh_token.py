@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from crypto.credentials import RefreshToken, digest
-from models import NEVER, Token, db
+from models import Token, db
 from protocol import clock
+from protocol.registered_client import NEVER
 from services.current import state_of
 from tests.builders import (
     SECRET_KEY,
