@@ -43,19 +43,14 @@ def ada(app, seed):
     return token
 
 
-@pytest.mark.threat("T039")
+@pytest.mark.threat("T039", "T086")
+@pytest.mark.parametrize(
+    "request_for", [lambda _token: code_request(CODE), refresh_request], ids=["code", "refresh"]
+)
 @pytest.mark.parametrize("command", ENDS_OF_TOKENS.values(), ids=ENDS_OF_TOKENS)
-def test_a_code_is_worth_nothing_after_it(flask, http, ada, command):
+def test_neither_a_code_nor_a_refresh_token_is_worth_anything(flask, http, ada, command, request_for):
     assert flask(*command, input=NEW_PASSWORD).exit_code == 0
-    answer = http.post("/oauth/token", data=code_request(CODE), auth=basic())
-    assert answer.json["error"] == ("invalid_client" if command[0] == "clients" else "invalid_grant")
-
-
-@pytest.mark.threat("T086")
-@pytest.mark.parametrize("command", ENDS_OF_TOKENS.values(), ids=ENDS_OF_TOKENS)
-def test_nor_is_a_refresh_token(flask, http, ada, command):
-    assert flask(*command, input=NEW_PASSWORD).exit_code == 0
-    answer = http.post("/oauth/token", data=refresh_request(ada), auth=basic())
+    answer = http.post("/oauth/token", data=request_for(ada), auth=basic())
     assert answer.json["error"] == ("invalid_client" if command[0] == "clients" else "invalid_grant")
 
 
@@ -64,12 +59,8 @@ def test_nor_is_a_refresh_token(flask, http, ada, command):
 def test_nor_is_a_stolen_session_cookie(app, flask, http, ada, command):
     sign_in(http)
     thief = app.test_client()
-    thief.set_cookie(
-        "__Host-ostiary",
-        http.get_cookie("__Host-ostiary", domain="op.example").value,
-        domain="op.example",
-        secure=True,
-    )
+    stolen = http.get_cookie("__Host-ostiary", domain="op.example").value
+    thief.set_cookie("__Host-ostiary", stolen, domain="op.example", secure=True)
     assert page(thief.get("/")).headings == ["Hello, Ada"]
     assert flask(*command, input=NEW_PASSWORD).exit_code == 0
     for browser in (thief, http):

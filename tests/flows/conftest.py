@@ -3,7 +3,8 @@
 import pytest
 
 from tests.flows.chromium import ARGUMENTS, CHROMIUM
-from tests.flows.judges import find_node
+from tests.flows.judges import find_node, tell
+from tests.live import ENGINES, live_server, new_database
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,18 @@ def chromium():
 def node():
     """The Node to run the scripts of `tests/node/` with, its packages installed."""
     return find_node()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def judged_server(request, tmp_path_factory, postgres, node):
+    folder = tmp_path_factory.mktemp("strangers")
+    with live_server(new_database(request.param, folder, postgres), folder) as server:
+        yield server
+        assert "Traceback" not in server.log()
+        assert "bug:" not in server.log()
+
+
+@pytest.fixture(scope="module")
+def reports(request, node, judged_server, clients, tmp_path_factory):
+    """What each script of the module told of its steps. clients: its own fixture."""
+    return tell(node, request.module.SCRIPTS, judged_server, clients, tmp_path_factory.mktemp("node"))

@@ -16,6 +16,8 @@ import subprocess
 from subprocess import PIPE
 from urllib.parse import urlencode
 
+import pytest
+
 from tests.builders import REDIRECT_URI
 from tests.flows.browser_journey import PATIENCE_SECONDS, Browser
 from tests.live import PROJECT, do_without
@@ -120,6 +122,26 @@ def leads_away(browser):
 
 
 # ---- what scripts tell -------------------------------------------------------------------------------------
+
+
+def judged(scripts):
+    """The tests of a module: each step came to what it has to, and every step that was told is compared."""
+    steps = steps_of(scripts)
+
+    @pytest.mark.parametrize(("script", "journey", "step"), steps, ids=lambda part: part.removesuffix(".mjs"))
+    def test_step(reports, script, journey, step):
+        told = outcomes(reports, script, journey)
+        assert step in told, f"the journey ended at {list(told)[-1:]}"
+        assert told[step] == scripts[script][journey][step]
+
+    def test_every_step_is_compared(reports):
+        told = [
+            (script, report["journey"], report["step"]) for script in scripts for report in reports[script]
+        ]
+        assert [step for step in told if step not in steps] == []
+        assert len(told) == len(set(told))
+
+    return test_step, test_every_step_is_compared
 
 
 def steps_of(scripts):

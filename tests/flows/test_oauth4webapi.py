@@ -12,8 +12,7 @@ from models import Scope
 from tests.builders import a_client, a_machine, a_public_client, a_user
 from tests.flows.browser_journey import EMAIL
 from tests.flows.driving import Driver
-from tests.flows.judges import body_error, challenged, outcomes, sent_back, steps_of, tell
-from tests.live import ENGINES, live_server, new_database
+from tests.flows.judges import body_error, challenged, judged, sent_back
 
 pytestmark = pytest.mark.long_on("postgresql", "mariadb")
 
@@ -150,23 +149,13 @@ OPENID_CLIENT = {
 }
 
 SCRIPTS = {"oauth4webapi.mjs": OAUTH4WEBAPI, "openid-client.mjs": OPENID_CLIENT}
-STEPS = steps_of(SCRIPTS)
 
 
 # ---- the journeys ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def server(request, tmp_path_factory, postgres, node):
-    folder = tmp_path_factory.mktemp("strangers")
-    with live_server(new_database(request.param, folder, postgres), folder) as server:
-        yield server
-        assert "Traceback" not in server.log()
-        assert "bug:" not in server.log()
-
-
 @pytest.fixture(scope="module")
-def clients(server):
+def clients(judged_server):
     """Clients of every kind, by their client_id, as they know themselves."""
     by_post = {"token_endpoint_auth_method": "client_secret_post"}
     rows = [
@@ -185,25 +174,9 @@ def clients(server):
             client["client_secret"] = credentials.new_client_secret()
             row.client_secret_digest = credentials.digest(client["client_secret"])
         clients[row.client_id] = client
-    with Driver(server) as driver:
+    with Driver(judged_server) as driver:
         driver.store(a_user(email=EMAIL), Scope(name="read", description="Read your notes"), *rows)
     return clients
 
 
-@pytest.fixture(scope="module")
-def reports(node, server, clients, tmp_path_factory):
-    """What each script told of its steps."""
-    return tell(node, SCRIPTS, server, clients, tmp_path_factory.mktemp("node"))
-
-
-@pytest.mark.parametrize(("script", "journey", "step"), STEPS, ids=lambda part: part.removesuffix(".mjs"))
-def test_step(reports, script, journey, step):
-    told = outcomes(reports, script, journey)
-    assert step in told, f"the journey ended at {list(told)[-1:]}"
-    assert told[step] == SCRIPTS[script][journey][step]
-
-
-def test_every_step_is_compared(reports):
-    told = [(script, report["journey"], report["step"]) for script in SCRIPTS for report in reports[script]]
-    assert [step for step in told if step not in STEPS] == []
-    assert len(told) == len(set(told))
+test_step, test_every_step_is_compared = judged(SCRIPTS)

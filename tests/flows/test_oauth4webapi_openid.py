@@ -11,9 +11,8 @@ import pytest
 
 from tests.builders import REDIRECT_URI
 from tests.flows.browser_journey import EMAIL, add_client, add_person
-from tests.flows.judges import body_error, challenged, outcomes, sent_back, steps_of, tell
+from tests.flows.judges import body_error, challenged, judged, sent_back
 from tests.jose import jwks, key_for
-from tests.live import ENGINES, live_server, new_database
 
 pytestmark = pytest.mark.long_on("postgresql", "mariadb")
 
@@ -209,7 +208,6 @@ OPENID_CLIENT = {
 }
 
 SCRIPTS = {"oauth4webapi-openid.mjs": OAUTH4WEBAPI, "openid-client-openid.mjs": OPENID_CLIENT}
-STEPS = steps_of(SCRIPTS)
 
 
 # ---- the clients -------------------------------------------------------------------------------------------
@@ -249,39 +247,16 @@ CLIENTS = {
 }
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def server(request, tmp_path_factory, postgres, node):
-    folder = tmp_path_factory.mktemp("strangers")
-    with live_server(new_database(request.param, folder, postgres), folder) as server:
-        yield server
-        assert "Traceback" not in server.log()
-        assert "bug:" not in server.log()
-
-
 @pytest.fixture(scope="module")
-def clients(server):
+def clients(judged_server):
     """By name, as they know themselves: their registration, and their own keys."""
-    add_person(server)
-    clients = {name: {"name": name} | add_client(server, name, *given) for name, given in CLIENTS.items()}
+    add_person(judged_server)
+    clients = {
+        name: {"name": name} | add_client(judged_server, name, *given) for name, given in CLIENTS.items()
+    }
     for name, (alg, key) in KEYS.items():
         clients[name]["key"] = {"alg": alg, "jwk": key.as_dict(private=True)}
     return clients
 
 
-@pytest.fixture(scope="module")
-def reports(node, server, clients, tmp_path_factory):
-    """What each script told of its steps."""
-    return tell(node, SCRIPTS, server, clients, tmp_path_factory.mktemp("node"))
-
-
-@pytest.mark.parametrize(("script", "journey", "step"), STEPS, ids=lambda part: part.removesuffix(".mjs"))
-def test_step(reports, script, journey, step):
-    told = outcomes(reports, script, journey)
-    assert step in told, f"the journey ended at {list(told)[-1:]}"
-    assert told[step] == SCRIPTS[script][journey][step]
-
-
-def test_every_step_is_compared(reports):
-    told = [(script, report["journey"], report["step"]) for script in SCRIPTS for report in reports[script]]
-    assert [step for step in told if step not in STEPS] == []
-    assert len(told) == len(set(told))
+test_step, test_every_step_is_compared = judged(SCRIPTS)

@@ -1,8 +1,8 @@
-"""What a person ends comes wholly before a token or wholly after it: none is left that was being made
-meanwhile.
+"""What a person or an operator ends comes wholly before a code or a token or wholly after it: none is left
+that was being made meanwhile.
 
-A form of the account's pages is sent while an exchange or a refresh is about to store its token. It must
-wait, and then find it.
+A form of the account's pages is sent while an exchange or a refresh is about to store its token, an
+operator's sign-out while a consent stores its code. It must wait, and then find it.
 """
 
 import threading
@@ -10,9 +10,13 @@ import threading
 import pytest
 from sqlalchemy import event, func, select
 
+import store.codes
+import store.tokens
+import store.user_sessions
+import store.users
 from app import create_app
 from config import Settings
-from models import AuthorizationCode, Consent, Token, db
+from models import AuthorizationCode, Consent, Token, UserSession, db
 from tests.builders import (
     ISSUER,
     PASSWORD,
@@ -24,7 +28,8 @@ from tests.builders import (
     refresh_request,
 )
 from tests.conftest import Browser
-from tests.pages.steps import answer_to_client, ask, page, press, sign_in
+from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
+from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")
 
@@ -46,27 +51,46 @@ def app(database_url):
         db.engine.dispose()
 
 
-class Ending(threading.Thread):
-    """Sends a form of another browser of the same person."""
+class Meanwhile(threading.Thread):
+    """Does something in another thread and on another connection; `result` is what came of it."""
 
-    def __init__(self, app, path, button, **fields):
+    def __init__(self, act):
         super().__init__()
-        self.http = app.test_client()
-        sign_in(self.http)
-        form = page(self.http.get(path)).form(button)
-        self.path, self.data = path, form.filled(button, **fields)
-        self.status = None
+        self.act, self.result = act, None
 
     def run(self):
-        self.status = self.http.post(self.path, data=self.data).status_code
+        self.result = self.act()
 
-    def begin(self, conn, cursor, sql, *rest):
-        """Just before a token is stored; goes on once the form has had time to be answered, if nothing holds
-        it up.
+    def begin_before(self, app, statement):
+        """Begin just before such a statement is sent; it goes on once this has had time to finish, if nothing
+        holds it up.
         """
-        if sql.startswith("INSERT INTO token") and not self.ident:
-            self.start()
-            self.join(HEAD_START_SECONDS)
+
+        def begin(conn, cursor, sql, *rest):
+            if sql.startswith(statement) and not self.ident:
+                self.start()
+                self.join(HEAD_START_SECONDS)
+
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", begin)
+
+    def end(self):
+        self.join(10)
+        assert not self.is_alive()
+        return self.result
+
+
+def form_of_another_browser(app, path, button, **fields):
+    """Of the same person."""
+    http = app.test_client()
+    sign_in(http)
+    form = page(http.get(path)).form(button).filled(button, **fields)
+    return Meanwhile(lambda: http.post(path, data=form).status_code)
+
+
+def counts(app, *models):
+    with app.app_context():
+        return [db.session.scalar(select(func.count()).select_from(model)) for model in models]
 
 
 ENDINGS = {
@@ -86,23 +110,15 @@ def test_no_token_is_left(app, ending, while_refreshing):
     sign_in(http)
     code = answer_to_client(press(http, ask(http), "Allow"))["code"][0]
     path, button, fields = ending
-    other = Ending(app, path, button, **fields)
+    other = form_of_another_browser(app, path, button, **fields)
     request = code_request(code)
     if while_refreshing:
         request = refresh_request(http.post("/oauth/token", data=request, auth=basic()).json["refresh_token"])
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", other.begin)
+    other.begin_before(app, "INSERT INTO token")
     answer = http.post("/oauth/token", data=request, auth=basic())
     assert answer.status_code == 200  # it came first
-    other.join(10)
-    assert other.status == 303
-    with app.app_context():
-        assert [
-            db.session.scalar(select(func.count()).select_from(model)) for model in (AuthorizationCode, Token)
-        ] == [
-            0,
-            0,
-        ]
+    assert other.end() == 303
+    assert counts(app, AuthorizationCode, Token) == [0, 0]
     again = refresh_request(answer.json["refresh_token"])
     assert http.post("/oauth/token", data=again, auth=basic()).json["error"] == "invalid_grant"
 
@@ -111,11 +127,36 @@ def test_access_that_is_removed_twice_at_once_is_removed_once(app):
     http = app.test_client()
     sign_in(http)
     press(http, ask(http), "Allow")
-    both = [Ending(app, "/account/applications", "Remove access of Web") for _browser in range(2)]
+    both = [
+        form_of_another_browser(app, "/account/applications", "Remove access of Web") for _browser in range(2)
+    ]
     for ending in both:
         ending.start()
-    for ending in both:
-        ending.join(10)
-    assert sorted(ending.status for ending in both) == [303, 404]
-    with app.app_context():
-        assert db.session.scalar(select(func.count()).select_from(Consent)) == 0
+    assert sorted(ending.end() for ending in both) == [303, 404]
+    assert counts(app, Consent) == [0]
+
+
+@pytest.mark.threat("T039")
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_sign_out_during_a_consent(app, remembered):
+    """An operator's, as `flask users sign-out` does it: it waits for the consent, and then finds its code."""
+
+    def end_everything():
+        with app.app_context(), transaction():
+            store.users.lock(1)
+            store.user_sessions.delete_of_user(1)
+            store.codes.delete_pending(user_id=1)
+            store.tokens.revoke_of_user(1)
+
+    http, sign_out = app.test_client(), Meanwhile(end_everything)
+    sign_in(http)
+    shown = ask(http)
+    if remembered:
+        press(http, shown, "Allow")
+    sign_out.begin_before(app, "INSERT INTO authorization_code")
+    answer = http.get(authorization_path()) if remembered else press(http, shown, "Allow")
+    code = answer_to_client(answer)["code"][0]
+    sign_out.end()
+    refused = http.post("/oauth/token", data=code_request(code), auth=basic())
+    assert (refused.status_code, refused.json["error"]) == (400, "invalid_grant")
+    assert counts(app, AuthorizationCode, Token, UserSession) == [0, 0, 0]
