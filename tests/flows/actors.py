@@ -12,8 +12,6 @@ from collections.abc import Callable
 from inspect import unwrap
 from typing import NamedTuple
 
-from flask import session
-from flask_wtf.csrf import generate_csrf
 from sqlalchemy import select
 
 import store.tickets
@@ -21,7 +19,6 @@ from commands import clients, output, users
 from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
 from protocol import clock
-from services.browser_ids import BrowserId, cookie_prefix
 from testing.races.workers import Call
 from tests.builders import (
     AUTHORIZATION_REQUEST,
@@ -35,6 +32,7 @@ from tests.builders import (
     a_token,
     a_user,
 )
+from tests.cookies import cookies_of
 from tests.flows.driving import exchange, machine_call, refresh, revoke, send
 from tests.flows.pair_model import DONE, LAPTOP, MINTED, PENDING, PHONE, REFUSED, RENEWED, TABLET, Pair, State
 from tests.live import SECRET_KEY
@@ -75,20 +73,9 @@ class Stand:
             credentials.digest(self.phone.access_token): PHONE,
             credentials.digest(self.laptop.access_token): LAPTOP,
         }
-        self.cookie, self.csrf_token, self.browser = self._browser()
-
-    def _browser(self):
-        """The cookies of a browser that is signed in, the token of its forms, and the id of its pending
-        requests.
-        """
-        app = self.driver.app
-        with app.test_request_context("/login", base_url=self.driver.server.issuer):
-            session.update(_user_id=self.cookie_value)
-            csrf_token = generate_csrf()
-            value = app.session_interface.get_signing_serializer(app).dumps(dict(session))
-            browser = BrowserId.new()
-            cookies = f"{app.config['SESSION_COOKIE_NAME']}={value}; {cookie_prefix()}0={browser}"
-            return cookies, csrf_token, browser.secret
+        self.cookie, self.csrf_token, self.browser = cookies_of(
+            driver.app, driver.server.issuer, self.cookie_value
+        )
 
     def rows(self):
         """In the order in which they refer to each other."""

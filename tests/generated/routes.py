@@ -11,8 +11,6 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from flask import session
-from flask_wtf.csrf import generate_csrf
 from sqlalchemy import bindparam, delete, update
 
 import store.tickets
@@ -21,7 +19,6 @@ from crypto.encryption import encrypt
 from models import ClientOrigin, Consent, User, db
 from protocol import clock
 from protocol.claims import ACR_PASSWORD
-from services.browser_ids import BrowserId, cookie_prefix
 from services.current import state_of
 from tests import jose
 from tests.builders import (
@@ -38,6 +35,7 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
+from tests.cookies import cookies_of
 from tests.generated.checks import AFTER_LOGOUT
 from tests.generated.raw import Parts, pairs
 
@@ -219,18 +217,10 @@ class World:
         return self.browsers[user_ids]
 
     def new_browser(self, *user_ids):
-        members, browser = {}, BrowserId.new()
         values = [credentials.random_text() for _ in user_ids]
         session_ids = [self.session(user_id, value) for user_id, value in zip(user_ids, values, strict=True)]
-        if values:
-            members |= {"_user_id": values[0], "others": values[1:]}
-        with self.app.test_request_context("/login", base_url=self.issuer):
-            session.update(members)
-            csrf_token = generate_csrf()
-            serializer = self.app.session_interface.get_signing_serializer(self.app)
-            cookie = self.cookie_name + b"=" + serializer.dumps(dict(session)).encode()
-            cookie += f"; {cookie_prefix()}0={browser}".encode()
-        return Browser(cookie, csrf_token, browser.secret, session_ids)
+        cookies = cookies_of(self.app, self.issuer, *values)
+        return Browser(cookies.header.encode(), cookies.csrf_token, cookies.browser_id, session_ids)
 
     def session(self, user_id, cookie_value):
         """The id of a session that this value stands for."""

@@ -18,6 +18,7 @@ from models import Consent
 from protocol import clock
 from testing.races.workers import Call
 from tests.builders import PASSWORD, REDIRECT_URI, a_machine, a_session, a_user
+from tests.cookies import cookies_of
 from tests.flows.browser_journey import Browser
 from tests.flows.driving import PATIENCE_SECONDS, ask, exchange, machine_call, me, refresh, revoke
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
@@ -153,7 +154,7 @@ class Load:
             self.driver.people(number), itertools.cycle(clients), strict=False
         ):
             value = credentials.random_text()
-            people.append(Person(user_id, client_id, self._cookie(value)))
+            people.append(Person(user_id, client_id, cookies_of(self.driver.app, self.issuer, value).header))
             session = {
                 "session_digest": credentials.digest(value),
                 "expires_at": clock.now() + LASTING_SECONDS,
@@ -162,14 +163,6 @@ class Load:
             rows.append(Consent(user_id=user_id, client_id=client_id, scope=scope, granted_at=clock.now()))
         self.driver.store(*rows)
         return people
-
-    def _cookie(self, value):
-        """Of a browser that is signed in by this session."""
-        app = self.driver.app
-        content = {"_user_id": value}
-        with app.test_request_context("/", base_url=self.issuer):
-            signed = app.session_interface.get_signing_serializer(app).dumps(content)
-        return f"{app.config['SESSION_COOKIE_NAME']}={signed}"
 
     def _store_regulars(self, number):
         """Their addresses."""
