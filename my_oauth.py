@@ -218,21 +218,22 @@ def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
 
 # ---- the row that is inserted ------------------------------------------------------------------------------
 
+EMPTY_ROW: dict[str, object] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
+
 
 def new_row(token: TokenResponse, request: OAuth2Request) -> dict[str, object]:
     """Return the columns of the new row, but for the slot, which `save_token` finds."""
     now = clock.now()
     scope = token.get("scope", "")
-    row: dict[str, object] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
-    row.update(
-        client_id=request.client.client_id,
-        user_id=request.user.id if request.user else None,
-        scope=scope,
-        access_token_scope=scope,
-        access_token_digest=credentials.digest(token["access_token"]),
-        access_token_expires_at=now + token["expires_in"],
-        issued_at=clock.now_in_microseconds(),
-    )
+    row = EMPTY_ROW | {
+        "client_id": request.client.client_id,
+        "user_id": request.user.id if request.user else None,
+        "scope": scope,
+        "access_token_scope": scope,
+        "access_token_digest": credentials.digest(token["access_token"]),
+        "access_token_expires_at": now + token["expires_in"],
+        "issued_at": clock.now_in_microseconds(),
+    }
     if request.authorization_code is not None:
         code = request.authorization_code.row
         row.update(

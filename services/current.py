@@ -72,7 +72,8 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def _state() -> ProcessState:
-    return state_of(current_app)
+    state: ProcessState = current_app.extensions[EXTENSION]
+    return state
 
 
 settings: Settings = LocalProxy(lambda: _state().settings)  # type: ignore[assignment]
