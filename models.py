@@ -1,12 +1,12 @@
 """Every table and every constraint.
 
 Random values are stored as SHA-256 digests, chosen passwords as Argon2id, so a stolen copy of the database
-signs nobody in. Instants are epoch seconds; only `Token.issued_at` is in microseconds, because it orders a
-person's sign-ins at a client. Primary keys are never used twice (AUTOINCREMENT on SQLite): a row that is gone
-must not be mistaken for its successor.
+signs nobody in. Columns named `sealed_…` are encrypted. Instants are epoch seconds; only `Token.issued_at` is
+in microseconds, because it orders the sign-ins of a user at a client. Primary keys are never used twice
+(AUTOINCREMENT on SQLite): a row that is gone must not be mistaken for its successor.
 """
 
-from typing import Any, cast
+from typing import cast
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -26,8 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from crypto import credentials
+from crypto.json_values import JsonObject
 from database.columns import Digest, Encrypted, Id, LongText
 from protocol.registered_client import RegisteredClient
+from protocol.typed_text import NAME_LENGTH
 
 SUB_LENGTH = 43
 SID_LENGTH = 22
@@ -36,6 +38,8 @@ ACR_LENGTH = 100
 
 
 class Base(DeclarativeBase):
+    """The base of all tables; it names constraints and indexes."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -51,9 +55,9 @@ db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
 
 
 class User(db.Model):  # type: ignore[name-defined]
-    """A person (`end_user`).
+    """A user (`end_user`).
 
-    Busy counters stay out of this row: it is the lock that orders all changes to its tokens.
+    Counters that change often stay out of this row: its lock orders all changes to the user's tokens.
     """
 
     __tablename__ = "end_user"
@@ -62,18 +66,17 @@ class User(db.Model):  # type: ignore[name-defined]
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     sub: Mapped[str] = mapped_column(String(SUB_LENGTH), unique=True)  # public, random, never the primary key
     email: Mapped[str] = mapped_column(String(254), unique=True)  # normalised, lower case
-    name: Mapped[str] = mapped_column(String(200), default="")
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), default="")
     password_hash: Mapped[str | None] = mapped_column(String(255))
     is_admin: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[int] = mapped_column(BigInteger)
     email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
     disabled_at: Mapped[int | None] = mapped_column(BigInteger)
-    # when what clients are told of them last changed
+    # When one of the claims that clients get last changed.
     updated_at: Mapped[int | None] = mapped_column(BigInteger)
-    # Always filled; nullable only because SQLite adds no other column to a table that is there.
-    claims: Mapped[dict[str, Any]] = mapped_column(
-        JSON, default=dict, nullable=True
-    )  # OpenID members that nothing queries
+    # OpenID Connect claims that no statement searches for. Always filled: these two columns are nullable only
+    # because SQLite adds no other kind of column to an existing table.
+    claims: Mapped[JsonObject] = mapped_column(JSON, default=dict, nullable=True)
     pairwise_secret: Mapped[bytes] = mapped_column(Digest, default=credentials.random_secret, nullable=True)
 
 
@@ -86,9 +89,9 @@ class Client(db.Model, RegisteredClient):  # type: ignore[name-defined]
     __tablename__ = "client"
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
-    client_name: Mapped[str] = mapped_column(String(200))
+    client_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
-    # for client_secret_jwt, whose key it is
+    # For client_secret_jwt, whose key is the secret itself.
     sealed_client_secret: Mapped[bytes | None] = mapped_column(Encrypted)
     client_id_issued_at: Mapped[int] = mapped_column(BigInteger)
     token_endpoint_auth_method: Mapped[str] = mapped_column(String(40))
@@ -106,16 +109,16 @@ class Client(db.Model, RegisteredClient):  # type: ignore[name-defined]
     refresh_retry_lifetime: Mapped[int | None] = mapped_column(Integer)
     client_secret_number: Mapped[int] = mapped_column(Integer, default=1, server_default=text("1"))
     client_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
-    # good beside the other until it ends
+    # The secret before is good too, until it ends.
     previous_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
     sealed_previous_secret: Mapped[bytes | None] = mapped_column(Encrypted)
     previous_secret_made_at: Mapped[int | None] = mapped_column(BigInteger)
     previous_secret_ends_at: Mapped[int | None] = mapped_column(BigInteger)
-    extra_metadata: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)  # what nothing queries
+    extra_metadata: Mapped[JsonObject] = mapped_column(JSON, default=dict)  # no statement searches in it
 
 
 class ClientOrigin(db.Model):  # type: ignore[name-defined]
-    """The web origins of a public client's redirect URIs: from these its pages may call us (CORS)."""
+    """The web origins of a public client's redirect URIs: its pages may call us from these (CORS)."""
 
     __tablename__ = "client_origin"
 
@@ -124,10 +127,9 @@ class ClientOrigin(db.Model):  # type: ignore[name-defined]
 
 
 class ClientSecretUse(db.Model):  # type: ignore[name-defined]
-    """When a secret of a client was last right, to the hour. Not in the client's row: whoever inserts a token
-    waits for its lock.
+    """When a secret of a client was last used, to the hour; the two newest secrets of each client are kept.
 
-    The two newest of each client are kept.
+    It is not in the client's row, whose lock an INSERT of a token waits for.
     """
 
     __tablename__ = "client_secret_use"
@@ -147,7 +149,7 @@ class Scope(db.Model):  # type: ignore[name-defined]
 
 
 class UserSession(db.Model):  # type: ignore[name-defined]
-    """One browser that a person signed in with.
+    """A browser that a user signed in with.
 
     The cookie holds the value whose digest is here; signing in again renews both.
     """
@@ -159,21 +161,19 @@ class UserSession(db.Model):  # type: ignore[name-defined]
     session_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     created_at: Mapped[int] = mapped_column(BigInteger)
-    auth_time: Mapped[int] = mapped_column(BigInteger)  # when the person last proved who they are, by
+    auth_time: Mapped[int] = mapped_column(BigInteger)  # when the user last signed in, by
     amr: Mapped[str] = mapped_column(String(100))  # these methods, separated by blanks (RFC 8176)
     expires_at: Mapped[int] = mapped_column(BigInteger)
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     remote_addr: Mapped[str] = mapped_column(String(45), default="")
-    last_seen_at: Mapped[int | None] = mapped_column(BigInteger)  # None: not since this is written down
-    # of what the browser is known by (`known_device.py`)
+    last_seen_at: Mapped[int | None] = mapped_column(BigInteger)  # None: not since the column exists
+    # Of the device cookie (`crypto/device_cookie.py`).
     device_digest: Mapped[bytes | None] = mapped_column(Digest)
     is_kept: Mapped[bool | None] = mapped_column(Boolean)  # whether it outlives the browser's end; None is no
 
 
 class ClientSession(db.Model):  # type: ignore[name-defined]
-    """A client that a person was sent back to from one of their sessions: the `sid` of its ID tokens
-    (Back-Channel Logout §2.1).
-    """
+    """A client in a session of a user: the `sid` of its ID tokens (Back-Channel Logout §2.1)."""
 
     __tablename__ = "client_session"
     __table_args__ = (UniqueConstraint("session_id", "client_id"),)
@@ -185,20 +185,20 @@ class ClientSession(db.Model):  # type: ignore[name-defined]
 
 
 class LogoutNotice(db.Model):  # type: ignore[name-defined]
-    """A client that is to be told of a session's end, and what became of it (Back-Channel Logout §2.5).
+    """A notice to a client that a session has ended, and what became of it (Back-Channel Logout §2.5).
 
-    Stored in the transaction that ended the session; delivered afterwards. It stays as the receipt, the
-    newest of each person.
+    It is stored in the transaction that ends the session, and delivered afterwards. It stays as a receipt,
+    the newest of each user.
     """
 
     __tablename__ = "logout_notice"
     __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    # None: the person was removed, and the clients are told all the same.
+    # None: the user was removed; the clients are notified all the same.
     user_id: Mapped[int | None] = mapped_column(ForeignKey(User.id, ondelete="SET NULL"))
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the person
+    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the user
     sid: Mapped[str] = mapped_column(String(SID_LENGTH))
     created_at: Mapped[int] = mapped_column(BigInteger)
     next_attempt_at: Mapped[int | None] = mapped_column(BigInteger, index=True)  # None: there will be none
@@ -208,36 +208,34 @@ class LogoutNotice(db.Model):  # type: ignore[name-defined]
 
 
 class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
-    """A pending authorization request, under its own unguessable id and bound to the browser that
-    brought it.
-    """
+    """A pending authorization request, under its own random id and bound to the browser that sent it."""
 
     __tablename__ = "authorization_ticket"
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # the ticket opens them
-    # the session that was begun, renewed or chosen for this request
+    sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with the ticket
+    # The session that was begun, renewed or chosen for this request.
     session_id: Mapped[int | None] = mapped_column(Id)
-    # microseconds: of a browser's requests the oldest go
+    # Microseconds: of a browser's requests the oldest are deleted.
     requested_at: Mapped[int | None] = mapped_column(BigInteger)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class FormAnswer(db.Model):  # type: ignore[name-defined]
-    """What a form was answered, for the case that the same browser sends the same form again at once."""
+    """The answer to a form, for a browser that sends the same form twice."""
 
     __tablename__ = "form_answer"
 
-    # of the browser and all that it sent
+    # Of the browser and all that it sent.
     form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # what was sent opens it
+    sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with what was sent
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Consent(db.Model):  # type: ignore[name-defined]
-    """What a person has allowed a client, remembered; asked again only when the client asks for more."""
+    """What a user has allowed a client; the user is asked again only when the client asks for more."""
 
     __tablename__ = "consent"
 
@@ -250,9 +248,9 @@ class Consent(db.Model):  # type: ignore[name-defined]
 
 
 class AuthorizationCode(db.Model):  # type: ignore[name-defined]
-    """An authorization code that waits to be spent (RFC 6749 §4.1.2).
+    """An authorization code that is not spent yet (RFC 6749 §4.1.2).
 
-    Spending deletes the row; the token remembers it.
+    Spending it deletes the row; the token row remembers the code.
     """
 
     __tablename__ = "authorization_code"
@@ -264,24 +262,22 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     scope: Mapped[str] = mapped_column(LongText)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
-    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the person proved who they are
+    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the user signed in
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
-    # what ID tokens need to know; the code opens it
+    # What ID tokens need of the request; decrypted with the code.
     sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)
-    # refused exchanges so far
+    # Refused exchanges so far.
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Token(db.Model):  # type: ignore[name-defined]
-    """A live token. For a person a row is a *family*: one sign-in and all its refreshes, in one of the pair's
-    slots.
+    """A live token. For a user a row is a *family*: one sign-in and all its refreshes.
 
-    `UNIQUE (client_id, user_id, slot)` is the backstop of the rule "at most max_sessions rows for a person
-    and a client": the lock on the person's row comes first, so it should never fire. A machine's token has
-    neither person nor slot.
-    There is no foreign key to `end_user`: whoever inserts holds that row's lock, and whoever removes a person
-    takes it too.
+    A pair of user and client has `max_sessions` slots, and each row takes one. `UNIQUE (client_id, user_id,
+    slot)` is the last line of defence: the lock on the user's row comes first, so the key should never be
+    violated. A client's own token has neither user nor slot. There is no foreign key to `end_user`: who
+    inserts holds that row's lock, and who deletes a user takes it too.
     """
 
     __tablename__ = "token"
@@ -306,24 +302,23 @@ class Token(db.Model):  # type: ignore[name-defined]
     access_token_scope: Mapped[str] = mapped_column(LongText)
     access_token_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
     access_token_expires_at: Mapped[int] = mapped_column(BigInteger)
-    issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; of this pair, so a refresh renews it
+    issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; a refresh renews it
     used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
-    auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the person last gave a password
-    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how they proved who they are
+    auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the user last signed in
+    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))  # of the session that it came from
-    openid: Mapped[dict[str, Any] | None] = mapped_column(
-        JSON(none_as_null=True)
-    )  # what ID tokens and userinfo need to know
+    # What ID tokens and userinfo need of the authorization request.
+    openid: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))
 
     # The family and its refresh tokens; all None where the client has none.
     family_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
     refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
     previous_refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
-    sealed_pair: Mapped[bytes | None] = mapped_column(Encrypted)  # the pair, for whoever lost the answer
+    sealed_pair: Mapped[bytes | None] = mapped_column(Encrypted)  # the response, for a client that lost it
     refresh_token_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # None: never
     family_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # the absolute end; None: never
 
-    # The authorization code that all began with: enough to know it when it comes again (RFC 6749 §4.1.2).
+    # Of the authorization code of the sign-in: enough to notice a replay (RFC 6749 §4.1.2).
     code_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
     redirect_uri_digest: Mapped[bytes | None] = mapped_column(Digest)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
@@ -342,22 +337,20 @@ class Throttle(db.Model):  # type: ignore[name-defined]
 
 
 class SigningKey(db.Model):  # type: ignore[name-defined]
-    """A key that signs ID tokens and the like, from `active_from` until its successor does
-    (`crypto/key_schedule.py`).
-    """
+    """A key that signs ID tokens and other JWTs, until its successor does (`crypto/key_schedule.py`)."""
 
     __tablename__ = "signing_key"
     __table_args__ = (UniqueConstraint("alg", "generation"),)
 
     kid: Mapped[str] = mapped_column(String(43), primary_key=True)
     alg: Mapped[str] = mapped_column(String(10))
-    # of its alg: two nodes that make the next one at once make one
+    # Of its alg; the unique key lets two nodes that make the next one at once make only one.
     generation: Mapped[int] = mapped_column(Integer)
-    public_jwk: Mapped[dict[str, Any]] = mapped_column(JSON)
+    public_jwk: Mapped[JsonObject] = mapped_column(JSON)
     sealed_private_key: Mapped[bytes] = mapped_column(Encrypted)
     created_at: Mapped[int] = mapped_column(BigInteger)
     active_from: Mapped[int] = mapped_column(BigInteger)
-    # when something it signed was last shown to us
+    # When something that it signed was last presented to this server.
     last_presented_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
@@ -370,8 +363,6 @@ class SpentAssertion(db.Model):  # type: ignore[name-defined]
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
-def table(model: type[Any]) -> Table:
-    """The table of a model, for the Core statements of the token path: they skip the ORM's work on each
-    execution.
-    """
+def table(model: type[Base]) -> Table:
+    """Return the table of a model: Core statements on it skip the ORM's work, which the token path needs."""
     return cast(Table, model.__table__)

@@ -1,6 +1,6 @@
-"""When the secrets of a client were last in use.
+"""When the secrets of a client were last used.
 
-The secrets themselves stand in the client's row, which the token path reads.
+The secrets themselves stand in the client's row, which every token request reads.
 """
 
 from sqlalchemy import delete, select
@@ -13,8 +13,9 @@ AN_HOUR = 3600
 
 
 def note_use(client_id: str, number: int, now: int) -> None:
-    """Once an hour for each secret, whichever process it was shown to; nothing of a client or a secret that
-    is gone.
+    """Record when a secret was last used, once an hour for each secret.
+
+    Nothing is stored for a client or a secret that is gone. Two SELECTs, and one statement that stores.
     """
     newest = db.session.scalar(select(Client.client_secret_number).where(Client.client_id == client_id))
     if newest is None or not newest - 1 <= number <= newest:
@@ -34,7 +35,7 @@ def note_use(client_id: str, number: int, now: int) -> None:
 
 
 def last_uses(client_id: str) -> dict[int, int]:
-    """By the number of the secret."""
+    """Return when each secret of a client was last used, by the number of the secret."""
     found = db.session.execute(
         select(uses.c.number, uses.c.last_used_at).where(uses.c.client_id == client_id)
     )
@@ -42,4 +43,5 @@ def last_uses(client_id: str) -> dict[int, int]:
 
 
 def forget_uses_before(client_id: str, number: int) -> None:
+    """Delete what is recorded of a client's secrets with a smaller number than this."""
     db.session.execute(delete(uses).where(uses.c.client_id == client_id, uses.c.number < number))

@@ -1,8 +1,6 @@
-"""The clients that people were sent back to from their sessions, each under a `sid` of its own (Back-Channel
-Logout §2.1).
+"""The clients of each session, each under a `sid` of its own (Back-Channel Logout §2.1).
 
-A row lives as long as its session and ends with it. `services/sessions.py` asks for the clients before that
-and tells them.
+A row is deleted with its session. `services/sessions.py` reads the rows before, and notifies the clients.
 """
 
 from collections.abc import Collection
@@ -19,7 +17,7 @@ client_sessions, sessions, users = table(ClientSession), table(UserSession), tab
 
 
 class ClientSessionRow(NamedTuple):
-    """A client in a user's session."""
+    """A client that a user has used a session for."""
 
     sid: str
     session_id: int
@@ -35,7 +33,7 @@ class ClientName(NamedTuple):
 
 
 class KnownClient(NamedTuple):
-    """A client that knows a session under `sid`, and by what `sub` it may know the user."""
+    """A client that knows a session under `sid`, and what its `sub` for the user is made of."""
 
     sid: str
     client: Client
@@ -52,10 +50,9 @@ FIND = (
 
 
 def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
-    """The `sid` of this client in this session, made when it is first sent back to. One statement, whoever
-    else does the same.
+    """Return the `sid` of this client in this session; the first call makes it. One statement.
 
-    A session that has ended meanwhile violates the foreign key: the request is run again and sees it.
+    A session that has ended meanwhile violates the foreign key: the request is run again, and finds that out.
     """
     keep = upsert(
         db.engine.dialect.name,
@@ -70,12 +67,12 @@ def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
 
 
 def find(sid: str) -> ClientSessionRow | None:
-    """The session and the client that a `sid` stands for, and the person; None once the session has ended."""
+    """Return the session, client and user that a `sid` stands for; None once the session has ended."""
     return fetch_one(ClientSessionRow, FIND, {"sid": sid})
 
 
 def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
-    """Those of the sessions from which people were sent back to this client."""
+    """Return those of the sessions that the user has used for this client."""
     statement = select(ClientSession.session_id).where(
         ClientSession.client_id == client_id, ClientSession.session_id.in_(session_ids)
     )
@@ -83,10 +80,7 @@ def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
 
 
 def names_of_user(user_id: int) -> list[ClientName]:
-    """`session_id` and `client_name` of each client of each of a person's sessions, the oldest first.
-
-    One SELECT.
-    """
+    """Return the name of each client of each session of a user, the oldest first. One SELECT."""
     statement = (
         select(ClientSession.session_id, Client.client_name)
         .join(Client, Client.client_id == ClientSession.client_id)
@@ -98,9 +92,7 @@ def names_of_user(user_id: int) -> list[ClientName]:
 
 
 def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[KnownClient]:
-    """`sid`, `Client`, and the person's `sub` and `pairwise_secret`, for each client of all or of these
-    sessions. One SELECT.
-    """
+    """Return each client of all sessions of a user, or of these. One SELECT."""
     statement = (
         select(ClientSession.sid, Client, users.c.sub, users.c.pairwise_secret)
         .join(Client, Client.client_id == ClientSession.client_id)

@@ -13,11 +13,10 @@ FIND = select(Client).where(Client.client_id == bindparam("client_id"))
 
 
 def find(client_id: str) -> Client | None:
-    """One SELECT, and none when this request has asked before. `Session.get` would build its statement anew
-    each time.
+    """Return a client, or None. One SELECT, and none when this request has asked before.
 
-    client_id: as a stranger wrote it. What is none by its syntax nobody has, and PostgreSQL takes no NUL to
-    look for.
+    client_id: not checked yet. A text that cannot be a client_id finds nothing, and is not sent: PostgreSQL
+    takes no NUL. `Session.get` would build its statement anew each time.
     """
     if not VISIBLE.fullmatch(client_id):
         return None
@@ -26,18 +25,21 @@ def find(client_id: str) -> Client | None:
 
 
 def lock(client_id: str) -> Client | None:
-    """The client as it is now, for a change of its registration; other changes wait, tokens that refer to it
-    do not.
+    """Lock a client's row for a change of its registration, and return the client as it is now, or None.
+
+    Other changes wait. Tokens that refer to the client do not.
     """
     statement = select(Client).where(Client.client_id == client_id).with_for_update(key_share=True)
     return db.session.scalar(statement.execution_options(populate_existing=True))
 
 
 def all_by_name() -> list[Client]:
+    """Return all clients, by name."""
     return list(db.session.scalars(select(Client).order_by(Client.client_name, Client.client_id)))
 
 
 def add(client: Client) -> None:
+    """Store a new client with its origins."""
     db.session.add(client)
     db.session.flush()
     set_origins(client)
@@ -56,6 +58,7 @@ def set_origins(client: Client) -> None:
 
 
 def is_origin_of_public_client(origin: str) -> bool:
+    """Return whether a public client has this origin. One SELECT."""
     return (
         db.session.scalar(select(ClientOrigin.origin).where(ClientOrigin.origin == origin).limit(1))
         is not None
@@ -63,21 +66,22 @@ def is_origin_of_public_client(origin: str) -> bool:
 
 
 def remove(client: Client) -> None:
-    """The client with its tokens, codes, tickets and consents (they cascade)."""
+    """Delete a client with its tokens, codes, tickets and consents (they cascade)."""
     db.session.execute(delete(Client).where(Client.client_id == client.client_id))
 
 
 def count_tokens(client_id: str) -> int:
+    """Return how many token rows a client has."""
     return db.session.scalar(select(func.count()).select_from(Token).where(Token.client_id == client_id)) or 0
 
 
 def with_scope(name: str) -> list[Client]:
-    """Clients that are registered for a scope."""
+    """Return the clients that are registered for a scope."""
     return [client for client in all_by_name() if name in client.scope.split()]
 
 
 def unknown_scopes(names: Iterable[str]) -> list[str]:
-    """Those of `names` that no scope row describes, in order."""
+    """Return those of `names` that have no row, in their order."""
     wanted = list(names)
     known = set(db.session.scalars(select(Scope.name).where(Scope.name.in_(wanted))))
     return [name for name in wanted if name not in known]

@@ -1,6 +1,4 @@
-"""Authorization codes: kept until they are spent or expire, found and claimed by their digest (RFC 6749
-§4.1.2).
-"""
+"""Authorization codes: stored until they are spent or expire, found by their digest (RFC 6749 §4.1.2)."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -35,7 +33,7 @@ CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returnin
 FAILURES = 5  # refused exchanges; the last one burns the code
 BURN = delete(codes).where(codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1)
 COUNT = update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
-sweep_some = sweep.expired(AuthorizationCode, AuthorizationCode.code_digest)
+sweep_some = sweep.expired(codes)
 
 
 def find(code_digest: bytes) -> CodeRow | None:
@@ -47,15 +45,18 @@ def find(code_digest: bytes) -> CodeRow | None:
 
 
 def claim(code_digest: bytes) -> bool:
-    """Spend the code.
+    """Spend a code by deleting it, and return whether this caller did. One DELETE.
 
-    Exactly one of any number of callers gets True: the row count decides, never a check before.
+    Of any number of callers exactly one gets True: the row count decides, never a check before.
     """
     return db.session.execute(CLAIM, {"digest": code_digest}).one_or_none() is not None
 
 
 def count_failure(code_digest: bytes) -> None:
-    """Penalty of an exchange that was refused: a mistake is forgiven, guessing a verifier is not."""
+    """Count a refused exchange of a code, and delete the code at the fifth.
+
+    A mistake is forgiven, guessing a code verifier is not.
+    """
     db.session.execute(BURN, {"digest": code_digest})
     db.session.execute(COUNT, {"digest": code_digest})
 
@@ -67,16 +68,16 @@ def issue(code: CodeRow, now: int) -> None:
 
 
 def users_with_codes(client_id: str) -> list[int]:
-    """The people who have a code at a client that was not spent yet: a moment later it may be a token."""
+    """Return the users who have an unspent code at a client: it may become a token a moment later."""
     return sorted(
         db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct())
     )
 
 
 def delete_of_sids(user_id: int, sids: Collection[str]) -> int:
-    """A person's unspent codes from sessions that have ended.
+    """Delete a user's unspent codes of sessions that have ended, and return how many they were.
 
-    Returns how many. As `end_pending`, it comes before the tokens.
+    Like `delete_pending`, it comes before the DELETE of tokens.
     """
     statement = (
         delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
@@ -85,10 +86,10 @@ def delete_of_sids(user_id: int, sids: Collection[str]) -> int:
 
 
 def delete_pending(user_id: int | None = None, client_id: str | None = None) -> int:
-    """The unspent codes of a person, of a client, or of a person at a client. Returns how many.
+    """Delete the unspent codes of a user, of a client, or of a user at a client, and return their number.
 
-    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, whose token
-    is then seen.
+    It comes before the DELETE of tokens: it waits for an exchange that is spending such a code, so that the
+    next statement sees its token.
     """
     assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
     statement = delete(codes).returning(codes.c.code_digest)
@@ -100,7 +101,7 @@ def delete_pending(user_id: int | None = None, client_id: str | None = None) -> 
 
 
 def count_of_client(client_id: str) -> int:
-    """Codes of a client that were not spent yet."""
+    """Return how many unspent codes a client has."""
     return (
         db.session.scalar(select(func.count()).select_from(codes).where(codes.c.client_id == client_id)) or 0
     )

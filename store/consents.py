@@ -1,4 +1,4 @@
-"""Remembered consent: what a person has allowed a client."""
+"""Remembered consent: what a user has allowed a client."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -19,8 +19,9 @@ class ConsentRow(NamedTuple):
 
 
 def find_scope(user_id: int, client_id: str) -> str | None:
-    """The scope that was allowed so far, "" for a client that asked for none, None when the person was never
-    asked.
+    """Return the scope that a user has allowed a client; None where the user was never asked.
+
+    It is "" for a client that asked for no scope.
     """
     return db.session.scalar(
         select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id)
@@ -28,9 +29,9 @@ def find_scope(user_id: int, client_id: str) -> str | None:
 
 
 def scopes_of(user_ids: Collection[int], client_id: str) -> dict[int, str]:
-    """What each of these people has allowed a client, by person; those who were never asked are left out.
+    """Return what each of these users has allowed a client, by user id. One SELECT at most.
 
-    One SELECT at most.
+    Users who were never asked are left out.
     """
     if not user_ids:
         return {}
@@ -41,7 +42,7 @@ def scopes_of(user_ids: Collection[int], client_id: str) -> dict[int, str]:
 
 
 def remember(user_id: int, client_id: str, scope: str, now: int) -> None:
-    """Add `scope` to what the person has allowed."""
+    """Add `scope` to what a user has allowed a client."""
     known = find_scope(user_id, client_id)
     if known is None:
         values = {"user_id": user_id, "client_id": client_id, "scope": scope, "granted_at": now}
@@ -67,6 +68,9 @@ def of_user(user_id: int) -> list[ConsentRow]:
 
 
 def withdraw(user_id: int, client_id: str) -> bool:
-    """Whether there was one; what the client got by it ends separately."""
+    """Delete a user's consent, and return whether there was one.
+
+    The tokens that the client got by it are revoked by the caller.
+    """
     statement = delete(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id)
     return db.session.execute(statement.returning(Consent.client_id)).one_or_none() is not None

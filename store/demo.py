@@ -1,7 +1,6 @@
-"""The demo of a loopback issuer: a public client whose application is this site's own page, and a person to
-sign in as.
+"""The demo of an issuer on loopback: a public client that is a page of this site, and a user to sign in as.
 
-Callers ask only where the issuer is on loopback. The rows are ordinary ones: they are changed and removed
+Callers use it only where the issuer is on loopback. The rows are ordinary ones: they are changed and deleted
 like any other.
 """
 
@@ -17,18 +16,18 @@ PATH = "/demo"
 
 
 def redirect_uri(issuer: str) -> str:
-    """The page that the demo client is, and that answers come back to."""
+    """Return the address of the page that is the demo client."""
     return f"{issuer}{PATH}"
 
 
 def find_client(issuer: str) -> Client | None:
-    """The demo client, if it is there and may be answered at this issuer's page."""
+    """Return the demo client where it exists and its page is registered, else None."""
     client = store.clients.find(CLIENT_ID)
     is_usable = client is not None and redirect_uris.is_registered(redirect_uri(issuer), client.redirect_uris)
     return client if is_usable else None
 
 
 def is_nobody_there() -> bool:
-    """Whether there is neither a person nor a client yet."""
+    """Return whether there is neither a user nor a client yet."""
     anybody = or_(select(User.id).exists(), select(Client.client_id).exists())
     return not db.session.scalar(select(anybody))

@@ -1,9 +1,8 @@
-"""What forms were answered, for a short while: a form that arrives twice is answered twice and does its work
-once.
+"""Answers to forms, stored for half a minute: a form that arrives twice does its work once.
 
-A row has the digest of what was sent. The answer is sealed under the same text, which holds the form's own
-random token and is not in the database. The key is unique, so of two that arrive at once one is undone and
-finds the answer of the other.
+The second gets the answer of the first. A row has the digest of what was sent. The answer is encrypted under
+the same text, which has the form's own random token and is not in the database. The key is unique: of two
+that arrive at once, one is rolled back and finds the answer of the other.
 """
 
 from collections.abc import Collection
@@ -14,14 +13,16 @@ from sqlalchemy import delete, insert, select
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
-from models import FormAnswer, db
+from models import FormAnswer, db, table
 from store import sweep
 
 LIFETIME_SECONDS = 31  # 30 and what is lost where the clock counts whole seconds
-sweep_some = sweep.expired(FormAnswer, FormAnswer.form_digest)
+sweep_some = sweep.expired(table(FormAnswer))
 
 
 class StoredAnswer(NamedTuple):
+    """An answer that was stored for a form."""
+
     answer: JsonObject | None  # None: it has expired
     form_digest: bytes
 
@@ -29,9 +30,9 @@ class StoredAnswer(NamedTuple):
 def add(
     form: str, browser_digest: bytes, answer: JsonObject, now: int, expired: StoredAnswer | None = None
 ) -> None:
-    """Remember the answer to a form in the transaction that did its work; drop a few expired ones.
+    """Store the answer to a form, in the transaction that did its work, and delete a few expired ones.
 
-    expired: what `find` found for this form, which makes room.
+    expired: what `find` returned for this form; it is deleted first.
     """
     if expired is not None:
         is_it = FormAnswer.form_digest == expired.form_digest
@@ -48,7 +49,10 @@ def add(
 
 
 def find(form: str, browser_digests: Collection[bytes], now: int) -> StoredAnswer | None:
-    """The answer that the same form got in the same browser, of whose ids one is enough. One SELECT."""
+    """Return the stored answer to the same form from the same browser, or None. One SELECT.
+
+    browser_digests: of all ids of the browser; the form may have come under any of them.
+    """
     is_one = FormAnswer.form_digest.in_(keys_of(form, browser_digests))
     statement = select(FormAnswer.__table__).where(is_one).order_by(FormAnswer.expires_at.desc())
     row = db.session.execute(statement.limit(1)).one_or_none()
@@ -58,10 +62,10 @@ def find(form: str, browser_digests: Collection[bytes], now: int) -> StoredAnswe
 
 
 def keys_of(form: str, browser_digests: Collection[bytes]) -> list[bytes]:
-    """Of one browser: what another one sends has another key, so it neither finds this answer nor stands in
-    its way.
+    """Return the key of a form for each id of a browser.
 
-    The form may be long and the ids many, so it is read once.
+    Another browser that sends the same has another key: it neither finds this answer nor is kept from storing
+    its own. The form may be long and the ids many, so the form is hashed once.
     """
     of_form = credentials.digest(form).hex()
     return [credentials.digest(browser_digest.hex() + of_form) for browser_digest in browser_digests]

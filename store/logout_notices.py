@@ -1,16 +1,16 @@
-"""Notices of logout: an outbox, and the receipts of what came of it (Back-Channel Logout §2.5).
+"""Notices of logout: an outbox, and receipts of what became of them (Back-Channel Logout §2.5).
 
-A notice is *due* from `next_attempt_at` on. It is *finished* without one: delivered, or given up. Whoever
-claims it counts an attempt and moves its next one on, so that an attempt whose process died is made again;
-the number of the attempt decides whose result counts. The newest PER_PERSON of each person are kept.
+A notice is *due* from `next_attempt_at` on. It is *finished* when there is no next attempt: delivered, or
+given up. Who claims a notice counts the attempt and sets the time of the next one, so an attempt is made
+again if its process dies. A result counts only for the newest attempt. The newest PER_USER of each user are
+kept.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from sqlalchemy import (
-    CursorResult,
     Select,
     and_,
     bindparam,
@@ -25,12 +25,13 @@ from sqlalchemy import (
 )
 
 from models import Client, LogoutNotice, User, db, table
-from store.rows import columns, fetch_all
+from store.rows import columns, fetch_all, update_one
 
-notices, clients, users = table(LogoutNotice), table(Client), table(User)
+notices, users = table(LogoutNotice), table(User)
+registrations = table(Client)
 
-PER_PERSON = 100
-WAITING_PER_PERSON = 1_000  # those that are not finished, too: they have a bound as well
+PER_USER = 100
+WAITING_PER_USER = 1_000  # with those that are not finished
 RECENT = 500
 ATTEMPTS = 6
 ATTEMPT_SECONDS = 20  # after that an attempt counts as lost; it has 5 s for the network
@@ -64,7 +65,7 @@ class ReceiptRow(NamedTuple):
 
 
 class Priority(Enum):
-    """First attempts at clients that nothing is known against have a lane to themselves."""
+    """First attempts at clients that have not failed come first, apart from all others."""
 
     FAST = "fast"
     SLOW = "slow"
@@ -73,21 +74,22 @@ class Priority(Enum):
 # ---- written with the end of a session ---------------------------------------------------------------------
 
 
-def add(user_id: int, now: int, told: Sequence[Mapping[str, str]]) -> None:
-    """A notice, due at once, for each of `told` (`client_id`, `sub`, `sid`).
+def add(user_id: int, now: int, clients: Sequence[Mapping[str, str]]) -> None:
+    """Store a notice, due at once, for each of `clients` (`client_id`, `sub`, `sid`).
 
-    One INSERT and one DELETE, nothing for nobody.
+    One INSERT and one DELETE; nothing for no client.
     """
-    if not told:
+    if not clients:
         return
     common = {"user_id": user_id, "created_at": now, "next_attempt_at": now, "attempts": 0, "outcome": ""}
-    db.session.execute(insert(notices), [common | dict(client) for client in told])
+    db.session.execute(insert(notices), [common | dict(client) for client in clients])
     db.session.execute(TRIM, {"of_user": user_id})
 
 
-def oldest_to_keep(number: int) -> Select[Any]:
-    """The id of the person's newest notice but `number`; the derived table keeps the LIMIT out of where some
-    refuse it.
+def oldest_to_keep(number: int) -> Select[tuple[int]]:
+    """Return a SELECT of the id of a user's newest notice but `number`.
+
+    The derived table keeps the LIMIT out of a place where some databases refuse it.
     """
     older = (
         select(notices.c.id)
@@ -100,18 +102,18 @@ def oldest_to_keep(number: int) -> Select[Any]:
     return select(older.c.id)
 
 
-# Those of people who were removed are kept until somebody else's are written. COALESCE keeps SQLite from
-# looking for them among everybody's that are finished.
+# Receipts of users who were removed are kept until another user's are written. COALESCE keeps SQLite from
+# searching for them among all that are finished.
 TRIM = delete(notices).where(
     or_(
         and_(
             notices.c.user_id == bindparam("of_user"),
             notices.c.next_attempt_at.is_(None),
-            notices.c.id <= oldest_to_keep(PER_PERSON).scalar_subquery(),
+            notices.c.id <= oldest_to_keep(PER_USER).scalar_subquery(),
         ),
         and_(
             notices.c.user_id == bindparam("of_user"),
-            notices.c.id <= oldest_to_keep(WAITING_PER_PERSON).scalar_subquery(),
+            notices.c.id <= oldest_to_keep(WAITING_PER_USER).scalar_subquery(),
         ),
         and_(notices.c.user_id.is_(None), func.coalesce(notices.c.next_attempt_at, NEVER) == NEVER),
     )
@@ -122,8 +124,7 @@ TRIM = delete(notices).where(
 
 IS_ANY_DUE = select(notices.c.id).where(notices.c.next_attempt_at <= bindparam("now")).limit(1)
 
-# Clients that an attempt is under way to, or whose last one failed: what waits for them must not make others
-# wait.
+# Clients with an attempt under way, or whose last attempt failed: no other client must wait for them.
 struggling = table(LogoutNotice).alias("struggling")
 STRUGGLING = select(struggling.c.client_id).where(
     struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
@@ -135,7 +136,7 @@ WITH_PRIORITY = {
 
 
 def is_any_due(now: int) -> bool:
-    """One SELECT on an index; on SQLite it waits for no writer."""
+    """Return whether any notice is due. One SELECT on an index; on SQLite it waits for no writer."""
     return db.session.scalar(IS_ANY_DUE, {"now": now}) is not None
 
 
@@ -159,13 +160,12 @@ BEGIN_ATTEMPTS = (
 
 
 def claim_due(
-    now: int, limit: int, lane: Priority | None = None, busy: Collection[str] = ()
+    now: int, limit: int, priority: Priority | None = None, busy: Collection[str] = ()
 ) -> list[NoticeRow]:
     """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
 
-    lane: only its notices; None: of both. busy: clients to leave out. `attempts` of the returned rows counts
-    this one.
-    Two statements: one locks, and passes over what others have locked; the other begins the attempts.
+    priority: None for both. busy: clients to leave out. Two statements: one locks, and skips what others have
+    locked; the other begins the attempts.
     """
     due = (
         BEGUN.where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
@@ -173,8 +173,8 @@ def claim_due(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    if lane is not None:
-        due = due.where(WITH_PRIORITY[lane])
+    if priority is not None:
+        due = due.where(WITH_PRIORITY[priority])
     claimed = fetch_all(NoticeRow, due)
     if claimed:
         ids = [notice.id for notice in claimed]
@@ -190,23 +190,23 @@ def record(
     delivered_at: int | None = None,
     next_attempt_at: int | None = None,
 ) -> bool:
-    """What came of an attempt.
+    """Record what became of an attempt, and return whether that counts.
 
-    False where it counts no more: another one was begun since, or the notice is gone.
+    It does not when another attempt was begun since, or the notice is gone.
     """
     statement = (
         update(notices)
         .where(notices.c.id == notice_id, notices.c.attempts == attempt, notices.c.delivered_at.is_(None))
         .values(delivered_at=delivered_at, next_attempt_at=next_attempt_at, outcome=outcome[:OUTCOME_LENGTH])
     )
-    return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
+    return update_one(statement)
 
 
 # ---- receipts ----------------------------------------------------------------------------------------------
 
 RECEIPTS = (
-    select(*columns(ReceiptRow, notices, clients, users))
-    .join(clients, clients.c.client_id == notices.c.client_id)
+    select(*columns(ReceiptRow, notices, registrations, users))
+    .join(registrations, registrations.c.client_id == notices.c.client_id)
     .outerjoin(users, users.c.id == notices.c.user_id)
     .order_by(notices.c.id.desc())
 )
@@ -214,11 +214,11 @@ RECEIPTS = (
 
 def of_user(user_id: int) -> list[ReceiptRow]:
     """Return the receipts of a user, the newest first. One SELECT."""
-    return fetch_all(ReceiptRow, RECEIPTS.where(notices.c.user_id == user_id).limit(PER_PERSON))
+    return fetch_all(ReceiptRow, RECEIPTS.where(notices.c.user_id == user_id).limit(PER_USER))
 
 
 def newest_ids(user_id: int, number: int) -> list[int]:
-    """Those of a person's last notices; nothing is asked for none."""
+    """Return the ids of a user's newest notices. One SELECT, none for a number of 0."""
     if not number:
         return []
     newest = (
@@ -228,22 +228,23 @@ def newest_ids(user_id: int, number: int) -> list[int]:
 
 
 def find_recent(ids: Collection[int], since: int) -> list[ReceiptRow]:
-    """Those of these receipts that are not older; nothing is asked for none."""
+    """Return those of these receipts that are not older than `since`. One SELECT, none for no id."""
     if not ids:
         return []
     return fetch_all(ReceiptRow, RECEIPTS.where(notices.c.id.in_(ids), notices.c.created_at >= since))
 
 
 def all_recent(*, undelivered: bool = False) -> list[ReceiptRow]:
-    """The newest RECENT of everybody; `email` is None for people who were removed. undelivered: only what
-    waits or was given up.
+    """Return the newest RECENT receipts of all users.
+
+    undelivered: only those that wait or were given up.
     """
     statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS
     return fetch_all(ReceiptRow, statement.limit(RECENT))
 
 
 def state_of(notice: ReceiptRow) -> str:
-    """`delivered`, `waiting` for its next attempt, or `undelivered` for good."""
+    """Return `delivered`, `waiting` for the next attempt, or `undelivered` for good."""
     if notice.delivered_at is not None:
         return "delivered"
     return "waiting" if notice.next_attempt_at is not None else "undelivered"

@@ -1,4 +1,4 @@
-"""Read rows as NamedTuples: the fields of a row's class are the columns that a statement asks for.
+"""Rows as NamedTuples: the fields of a row's class are the columns that a statement asks for.
 
 A class of rows stands in the file of its table, above the functions that return it.
 """
@@ -6,7 +6,7 @@ A class of rows stands in the file of its table, above the functions that return
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Executable, Table
+from sqlalchemy import ColumnElement, CursorResult, Executable, Table, Update
 
 from models import db
 
@@ -31,3 +31,9 @@ def fetch_all(
 ) -> list[Row]:
     """Execute a statement and return all rows that it finds."""
     return [row_class(*row) for row in db.session.execute(statement, values)]
+
+
+def update_one(statement: Update) -> bool:
+    """Execute an UPDATE of at most one row, and return whether it found that row."""
+    result = db.session.execute(statement)
+    return isinstance(result, CursorResult) and result.rowcount == 1

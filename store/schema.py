@@ -13,13 +13,14 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """Those of this version, the newest first."""
+    """Return the revisions of this version, the newest first."""
     return tuple(script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions())
 
 
 def is_migrated() -> bool:
-    """Whether the newest migration has been applied; or one that this version does not know yet, as in a
-    rolling upgrade.
+    """Return whether the newest migration has been applied.
+
+    One that this version does not know counts too: in a rolling upgrade another node is newer.
     """
     if not inspect(db.session.connection()).has_table("alembic_version"):
         return False

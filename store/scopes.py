@@ -1,4 +1,4 @@
-"""Scopes and the words that the consent page has for them."""
+"""Scopes and what the consent page says of them."""
 
 from sqlalchemy import select
 
@@ -7,26 +7,31 @@ from protocol.scopes import OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION
 
 
 def find(name: str) -> Scope | None:
+    """Return a scope, or None."""
     return db.session.get(Scope, name)
 
 
 def all_by_name() -> list[Scope]:
+    """Return all scopes, by name."""
     return list(db.session.scalars(select(Scope).order_by(Scope.name)))
 
 
 def add(name: str, description: str) -> None:
+    """Store a new scope."""
     db.session.add(Scope(name=name, description=description))
     db.session.flush()
 
 
 def remove(scope: Scope) -> None:
+    """Delete a scope."""
     db.session.delete(scope)
     db.session.flush()
 
 
 def descriptions(names: tuple[str, ...]) -> dict[str, str]:
-    """Plain words for each of `names`, in their order; a scope whose row has gone is described by
-    its name.
+    """Return the description of each of `names`, in their order.
+
+    A scope whose row is gone is described by its name.
     """
     found = {
         row.name: row.description for row in db.session.scalars(select(Scope).where(Scope.name.in_(names)))

@@ -1,4 +1,4 @@
-"""Signing keys: all of them at once, there are few."""
+"""Signing keys: they are always read all at once, there are few."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -44,24 +44,27 @@ def all_keys() -> list[SigningKeyRow]:
 def add(new: Sequence[Mapping[str, object]]) -> list[SigningKeyRow]:
     """Store keys in one INSERT, and return their rows.
 
-    Of two nodes that make the same generation one violates the unique key, and asks again.
+    Of two nodes that make the same generation one violates the unique key: its request is run again.
     """
     stored = insert(keys).returning(*columns(SigningKeyRow, keys))
     return [SigningKeyRow(*row) for row in db.session.execute(stored, new)]
 
 
 def set_active_from(kid: str, active_from: int) -> None:
+    """Set when a key begins to sign."""
     db.session.execute(update(keys).where(keys.c.kid == kid).values(active_from=active_from))
 
 
 def set_sealed_private_key(kid: str, sealed_private_key: bytes) -> None:
+    """Replace the encrypted private key of a key."""
     db.session.execute(update(keys).where(keys.c.kid == kid).values(sealed_private_key=sealed_private_key))
 
 
 def note_presentation(kid: str, now: int) -> None:
-    """Something that this key signed was shown to us; noted once an hour."""
+    """Record, once an hour, that a token which this key signed was presented to this server."""
     db.session.execute(NOTE_PRESENTATION, {"of_kid": kid, "now": now, "an_hour_ago": now - 3600})
 
 
 def remove(kids: Collection[str]) -> None:
+    """Delete keys."""
     db.session.execute(delete(keys).where(keys.c.kid.in_(kids)))

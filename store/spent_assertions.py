@@ -1,19 +1,19 @@
-"""Client assertions that were used: a row for each `jti` until nobody would take it any more."""
+"""Client assertions that were used: a row for each `jti` until its assertion has expired."""
 
 import store.sweep
 from database import insert_or_ignore
 from models import SpentAssertion, db, table
 
 spent = table(SpentAssertion)
-SHARE = 16
-sweep_some = store.sweep.expired(SpentAssertion, SpentAssertion.jti_digest, batch=4 * SHARE)
+SHARE = 16  # one call in so many deletes expired rows
+sweep_some = store.sweep.expired(spent, batch=4 * SHARE)
 
 
 def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
-    """Whether it was good still. Of several that come at once one is told so; the others wait until that one
-    is committed.
+    """Spend the `jti` of an assertion, and return whether this caller did. One statement.
 
-    One statement; two for one in sixteen, which sweeps for the others.
+    Of several at once one gets True; the others wait until its transaction ends. Every sixteenth call, by the
+    digest, also deletes expired rows.
     """
     if jti_digest[0] % SHARE == 0:
         sweep_some(now)

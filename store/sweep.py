@@ -1,14 +1,12 @@
-"""Rows that have expired are deleted by the requests that add rows, a few at a time: there is no janitor.
+"""Expired rows are deleted by the requests that add rows, a few at a time: there is no clean-up job.
 
-Whoever inserts one row of a kind removes up to `BATCH` expired ones of it, in one statement, so a table
-shrinks faster than it grows. Rows that somebody else is sweeping are passed over where the database can do
-that.
+Who inserts one row of a table deletes up to `BATCH` expired ones of it, in one statement, so the table
+shrinks faster than it grows. Rows that somebody else is deleting are skipped where the database can do that.
 """
 
 from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Table, bindparam, select
 
 from database import delete_batch
 from models import db
@@ -16,10 +14,13 @@ from models import db
 BATCH = 4
 
 
-def expired(model: Any, key: Any, batch: int = BATCH) -> Callable[[int], None]:
-    """A function of `now` that deletes up to `batch` rows of `model` that have expired; `key` is its primary
-    key. One statement where there are none."""
-    chosen = select(key).where(model.expires_at <= bindparam("now")).order_by(model.expires_at)
+def expired(table: Table, batch: int = BATCH) -> Callable[[int], None]:
+    """Return a function of `now` that deletes up to `batch` expired rows of a table. One statement a call.
+
+    The table has an `expires_at`, and a primary key of one column.
+    """
+    [key] = table.primary_key.columns
+    chosen = select(key).where(table.c.expires_at <= bindparam("now")).order_by(table.c.expires_at)
 
     def sweep(now: int) -> None:
         delete_batch(db.session.connection(), chosen, {"now": now}, batch)

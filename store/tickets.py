@@ -1,7 +1,7 @@
-"""Pending authorization requests. Each has its own id and belongs to one browser, so two tabs never mix.
+"""Pending authorization requests. Each has its own id, the ticket, so that two tabs of a browser never mix.
 
-The parameters are sealed under the ticket, of which the database has the digest only: a request may carry a
-`state`, a `nonce`, the address of a person.
+The parameters are encrypted under the ticket, of which the database has the digest only: a request may carry
+a `state`, a `nonce`, or a user's address.
 """
 
 from collections.abc import Collection
@@ -12,19 +12,21 @@ from sqlalchemy import delete, func, insert, select, update
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
-from models import AuthorizationTicket, db
+from models import AuthorizationTicket, db, table
 from protocol import clock
 from store import sweep
 
-LIFETIME_SECONDS = 3600  # time enough to sign up
-PER_BROWSER = 64  # the oldest go
-sweep_some = sweep.expired(AuthorizationTicket, AuthorizationTicket.ticket_digest)
+LIFETIME_SECONDS = 3600  # enough to sign up in
+PER_BROWSER = 64  # the oldest are deleted
+sweep_some = sweep.expired(table(AuthorizationTicket))
 
 
 class Ticket(NamedTuple):
+    """A pending authorization request."""
+
     client_id: str
     parameters: dict[str, str]
-    session_id: int | None  # whose request it is: who signed in for it, was chosen for it, or has seen it
+    session_id: int | None  # of the user who signed in for it, was chosen for it, or has seen it
     created_at: int
 
 
@@ -36,13 +38,12 @@ def add(
     now: int,
     session_id: int | None = None,
 ) -> None:
-    """Keep a validated request until its person has decided. A few expired ones go, and the oldest of a
-    browser with too many.
+    """Store a valid request until its user has decided; delete a few expired ones, and the browser's oldest.
 
-    session_id: of whom it is put before.
+    session_id: of the user who is asked; None before that is known.
     """
     sweep_some(now)
-    drop_surplus(browser_digest)
+    delete_surplus(browser_digest)
     db.session.execute(
         insert(AuthorizationTicket),
         {
@@ -57,8 +58,8 @@ def add(
     )
 
 
-def drop_surplus(browser_digest: bytes) -> None:
-    """Leave room for one more. One SELECT, one DELETE more where there are too many."""
+def delete_surplus(browser_digest: bytes) -> None:
+    """Delete the oldest requests of a browser that has PER_BROWSER. One SELECT, and a DELETE if it has."""
     surplus = (
         select(AuthorizationTicket.ticket_digest)
         .where(AuthorizationTicket.browser_digest == browser_digest)
@@ -73,9 +74,9 @@ def drop_surplus(browser_digest: bytes) -> None:
 
 
 def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | None:
-    """The pending request, when it is this browser's: one of its ids is the one that it was stored under.
+    """Return the pending request where it belongs to this browser, else None. One SELECT.
 
-    One SELECT.
+    browser_digests: of all ids of the browser; the request was stored under one of them.
     """
     row = db.session.execute(
         select(AuthorizationTicket.__table__).where(
@@ -92,7 +93,7 @@ def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | 
 
 
 def claim(ticket: str) -> bool:
-    """Spend the ticket; True for exactly one caller."""
+    """Spend a ticket by deleting it, and return whether this caller did."""
     claimed = db.session.execute(
         delete(AuthorizationTicket)
         .where(AuthorizationTicket.ticket_digest == credentials.digest(ticket))
@@ -104,8 +105,9 @@ def claim(ticket: str) -> bool:
 def assign(
     ticket: str, browser_digests: Collection[bytes], session_id: int, begins_at: int | None = None
 ) -> None:
-    """From now on the request is this session's, when it is this browser's. begins_at: it begins
-    anew then.
+    """Make a pending request of this browser that of a session.
+
+    begins_at: the request's life begins again then.
     """
     values: JsonObject = {"session_id": session_id}
     if begins_at is not None:

@@ -1,8 +1,7 @@
-"""Live tokens: found by a digest, marked when first used, ended. Replacing them is `my_oauth.save_token`, and
-only that.
+"""Live tokens: found by a digest, marked when first used, revoked. `my_oauth.save_token` alone replaces them.
 
-Who ends a person's tokens locks the person's row first (`store.users.lock`): without it a DELETE that meets a
-refresh would miss the row that the refresh is about to insert.
+Who revokes a user's tokens locks the user's row first (`store.users.lock`): otherwise the DELETE could run
+just before a refresh inserts a row, and would miss it.
 """
 
 from collections.abc import Collection
@@ -137,16 +136,17 @@ def find_of_code(code_digest: bytes, client_id: str) -> SpentCodeRow | None:
 
 
 def mark_used(token_id: int, now: int, leeway_start: int) -> None:
-    """Note the first use of an access token.
+    """Record the first use of an access token. One UPDATE.
 
-    `leeway_start`: microseconds; rows issued before it lose their sealed pair.
+    leeway_start: microseconds; rows that were issued before it lose the encrypted response.
     """
     db.session.execute(MARK_USED, {"token_id": token_id, "now": now, "leeway_start": leeway_start})
 
 
 def note_presentation(token_id: int, now: int) -> None:
-    """The current refresh token was presented and refused: whoever sent it has the pair, so it is never given
-    out again.
+    """Record that the current refresh token was presented and refused.
+
+    Who sent it has got the response with it, so that response is never given again.
     """
     statement = update(tokens).where(tokens.c.id == token_id)
     db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
@@ -158,20 +158,22 @@ def replace_access_token(token_id: int, **columns: object) -> None:
 
 
 def revoke_family(family_digest: bytes) -> None:
+    """Revoke the tokens of a family."""
     db.session.execute(delete(Token).where(Token.family_digest == family_digest))
 
 
 def revoke_access_token(access_token_digest: bytes) -> None:
-    """A token without a family: a machine's, or that of a client without refresh tokens."""
+    """Revoke a token that has no family: a client's own, or that of a client without refresh tokens."""
     db.session.execute(delete(Token).where(Token.access_token_digest == access_token_digest))
 
 
 def revoke_of_code(code_digest: bytes) -> None:
+    """Revoke what an authorization code has issued."""
     db.session.execute(delete(Token).where(Token.code_digest == code_digest))
 
 
 def revoke_of_user(user_id: int, client_id: str | None = None) -> int:
-    """All of a person's tokens, or those at one client. Returns how many."""
+    """Revoke all tokens of a user, or those at one client, and return how many they were."""
     condition = Token.user_id == user_id
     if client_id is not None:
         condition = and_(condition, Token.client_id == client_id)
@@ -179,9 +181,10 @@ def revoke_of_user(user_id: int, client_id: str | None = None) -> int:
 
 
 def revoke_of_sids(user_id: int, sids: Collection[str]) -> int:
-    """A person's tokens from sessions that have ended, but for those with `offline_access`. Returns how many.
+    """Revoke a user's tokens of sessions that have ended, and return how many they were.
 
-    That is what a client asks this scope for: access when the person is not there (OpenID Connect Core §11).
+    Those with `offline_access` stay: a client asks for this scope to have access when the user is not there
+    (OpenID Connect Core §11).
     """
     words = " " + tokens.c.scope + " "
     ended = delete(tokens).where(
@@ -194,21 +197,21 @@ def revoke_of_sids(user_id: int, sids: Collection[str]) -> int:
 
 
 def revoke_of_other_sessions(user_id: int, session_id: int) -> None:
-    """A person's tokens, but those that a client got by this session."""
+    """Revoke a user's tokens, but those that clients got by this session."""
     of_session = select(ClientSession.sid).where(ClientSession.session_id == session_id)
     is_other = or_(Token.sid.is_(None), Token.sid.not_in(of_session))
     db.session.execute(delete(Token).where(Token.user_id == user_id, is_other))
 
 
 def revoke_of_client(client_id: str) -> int:
-    """All tokens of a client, machine tokens included. Returns how many."""
+    """Revoke all tokens of a client, its own included, and return how many they were."""
     return len(
         db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all()
     )
 
 
 def users_with_tokens(client_id: str) -> list[int]:
-    """The people who have tokens at a client, in the order in which to lock them."""
+    """Return the users who have tokens at a client, in the order in which to lock them."""
     statement = (
         select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
     )
@@ -216,15 +219,17 @@ def users_with_tokens(client_id: str) -> list[int]:
 
 
 def count_of_user(user_id: int) -> int:
+    """Return how many token rows a user has."""
     return db.session.scalar(select(func.count()).select_from(Token).where(Token.user_id == user_id)) or 0
 
 
 def count() -> int:
+    """Return how many token rows there are."""
     return db.session.scalar(select(func.count()).select_from(Token)) or 0
 
 
 def access_token_digests(client_id: str, user_id: int | None) -> list[bytes]:
-    """Of a person's tokens at a client; without a person, of the client's own."""
+    """Return the digests of a user's access tokens at a client; of the client's own for None."""
     statement = select(Token.access_token_digest).where(
         Token.client_id == client_id, Token.user_id == user_id
     )

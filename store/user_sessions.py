@@ -1,29 +1,28 @@
-"""Signed-in browsers. The cookie holds a random value, the row its digest, so ending a session is deleting a
-row.
+"""Signed-in browsers. The cookie holds a random value, the row its digest; deleting the row ends the session.
 
-The row decides how long somebody is signed in, not the cookie: browsers that restore their tabs restore
-session cookies too. A row that has expired opens nothing any more. It stays for as long as a kept one would,
-because it still knows the clients: a sign-in with the same device takes it up again, `sid`s included, and a
-sign-out everywhere tells them. Whoever begins a session ends what has been unused for longer than that, and
-more than PER_PERSON.
+The row decides how long a user is signed in, not the cookie: browsers that restore their tabs restore session
+cookies too. An expired row lets nobody in any more. It stays for as long as a kept one would, because it
+knows the clients: a sign-in on the same device renews it, with every `sid`, and a sign-out everywhere
+notifies them. A new session deletes the user's sessions that were unused for longer than that, and those
+beyond PER_USER.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
-from sqlalchemy import CursorResult, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
 from models import User, UserSession, db, table
 from protocol import typed_text
-from store.rows import fetch_all, fetch_one
+from store.rows import fetch_all, fetch_one, update_one
 
-KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where somebody wants to stay signed in
+KEPT_SECONDS = 30 * 24 * 3600  # after the last use, where the user wants to stay signed in
 UNKEPT_SECONDS = 12 * 3600  # the same where not
-SEEN_SECONDS = 3600  # for so long a use is not written down again
-PER_PERSON = 20  # those that were not used for longest go
+SEEN_SECONDS = 3600  # a use is not recorded again for so long
+PER_USER = 20  # those that were unused for longest are deleted
 
 sessions = table(UserSession)
 
@@ -97,8 +96,8 @@ SIGNED_IN = (
 FIND = SIGNED_IN.where(UserSession.session_digest == bindparam("session_digest"))
 FIND_ALL = SIGNED_IN.where(UserSession.session_digest.in_(bindparam("session_digests", expanding=True)))
 
-# The person comes first, as everywhere; a join would lock in the order that the planner likes.
-LOCK_PERSON = (
+# The user is locked first, as everywhere; a join would lock in an order that the planner chooses.
+LOCK_USER = (
     select(User.id)
     .where(
         User.id
@@ -111,7 +110,7 @@ FIND_AND_LOCK = FIND_ALL.where(UserSession.id == bindparam("session_id")).with_f
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A person and the session of theirs that this browser holds, in the form that Flask-Login asks for."""
+    """A user and the session that this browser has, in the form that Flask-Login asks for."""
 
     id: int
     sub: str
@@ -136,6 +135,7 @@ class SignedIn:
 
 
 def from_row(row: LiveSessionRow, cookie_value: str) -> SignedIn:
+    """Return a row as Flask-Login's user."""
     return SignedIn(
         row.id,
         row.sub,
@@ -152,26 +152,23 @@ def from_row(row: LiveSessionRow, cookie_value: str) -> SignedIn:
 
 
 def find_signed_in(cookie_value: str, now: int) -> SignedIn | None:
-    """Who is signed in with this session; None when it has ended or the person is disabled. One SELECT."""
+    """Return who is signed in with this session, or None where nobody is any more. One SELECT."""
     values = {"session_digest": credentials.digest(cookie_value), "now": now}
     row = fetch_one(LiveSessionRow, FIND, values)
     return None if row is None else from_row(row, cookie_value)
 
 
 def find_among(cookie_values: Sequence[str], session_id: int, now: int) -> SignedIn | None:
-    """The same for one of several sessions, by its id, with the person's row and its own locked.
-
-    Two SELECTs.
-    """
+    """Lock one of several sessions and its user, and return it; None when it has ended. Two SELECTs."""
     by_digest = {credentials.digest(value): value for value in cookie_values}
     values = {"session_digests": list(by_digest), "session_id": session_id, "now": now}
-    db.session.execute(LOCK_PERSON, {"session_id": session_id})
+    db.session.execute(LOCK_USER, {"session_id": session_id})
     row = fetch_one(LiveSessionRow, FIND_AND_LOCK, values)
     return None if row is None else from_row(row, by_digest[row.session_digest])
 
 
 def find_all_signed_in(cookie_values: Sequence[str], now: int) -> list[SignedIn]:
-    """The sessions of `cookie_values` that live, in that order. One SELECT, none for none."""
+    """Return those of the sessions that have not ended, in the given order. One SELECT, none for none."""
     if not cookie_values:
         return []
     by_digest = {credentials.digest(value): value for value in cookie_values}
@@ -181,11 +178,9 @@ def find_all_signed_in(cookie_values: Sequence[str], now: int) -> list[SignedIn]
 
 
 def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int | None, list[int]]:
-    """Of a person who begins a session: the one that they have had with this device, and those that end now.
-    One SELECT.
+    """Return a user's session on this device, and the ids of those that a new session ends. One SELECT.
 
-    What ends: all but the newest PER_PERSON - 1, and what nobody has used for as long as a kept session
-    lives.
+    What ends: all but the newest PER_USER - 1, and what was unused for as long as a kept session lives.
     """
     statement = (
         select(sessions.c.id, sessions.c.device_digest, sessions.c.expires_at, LAST_SEEN.label("last_seen"))
@@ -198,12 +193,12 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
     )
     others = [row for row in rows if row.id != of_device]
     unused = {row.id for row in others if row.expires_at <= now and row.last_seen + KEPT_SECONDS <= now}
-    too_many = [row.id for row in others[PER_PERSON - 1 :]]
+    too_many = [row.id for row in others[PER_USER - 1 :]]
     return of_device, sorted(unused.union(too_many))
 
 
 def find_expired(session_id: int, now: int) -> ExpiredSessionRow | None:
-    """Whose session that was, and on which device; None while it lives, and when it is gone."""
+    """Return an expired session; None for one that is live or gone."""
     statement = (
         select(sessions.c.user_id, sessions.c.device_digest, User.email)
         .join(User, User.id == sessions.c.user_id)
@@ -213,9 +208,7 @@ def find_expired(session_id: int, now: int) -> ExpiredSessionRow | None:
 
 
 def of_user(user_id: int, now: int) -> list[SessionRow]:
-    """The live sessions of a person as they are shown, without what the cookie could be told by; the last
-    used first.
-    """
+    """Return the live sessions of a user, the last used first."""
     statement = (
         select(
             UserSession.id,
@@ -235,7 +228,7 @@ def of_user(user_id: int, now: int) -> list[SessionRow]:
 
 
 def others_of_user(user_id: int, session_id: int) -> list[int]:
-    """All sessions of a person but this one, expired ones too."""
+    """Return the ids of all sessions of a user but this one, expired ones too."""
     statement = select(UserSession.id).where(UserSession.user_id == user_id, UserSession.id != session_id)
     return list(db.session.scalars(statement))
 
@@ -253,6 +246,7 @@ class SignIn:
     device_digest: bytes | None = None
 
     def columns(self) -> JsonObject:
+        """Return the columns that a sign-in sets."""
         return {
             "session_digest": credentials.digest(self.cookie_value),
             "auth_time": self.at,
@@ -267,48 +261,48 @@ class SignIn:
 
 
 def lifetime(is_kept: bool) -> int:
-    """Seconds from the last use on."""
+    """Return for how many seconds a session lives after its last use."""
     return KEPT_SECONDS if is_kept else UNKEPT_SECONDS
 
 
 def start(user_id: int, sign_in: SignIn) -> int:
-    """Store a new session and return its id."""
+    """Store a new session, and return its id."""
     values = sign_in.columns() | {"user_id": user_id, "created_at": sign_in.at}
     session_id: int = db.session.scalars(insert(UserSession).returning(UserSession.id), values).one()
     return session_id
 
 
 def renew(session_id: int, sign_in: SignIn) -> None:
-    """The person has signed in again: the session goes on under another value, and its clients with it."""
+    """Give a session another cookie value, because the user has signed in again; its clients stay."""
     db.session.execute(update(UserSession).where(UserSession.id == session_id).values(sign_in.columns()))
 
 
-def is_use_due(person: SignedIn, now: int) -> bool:
-    """Whether a use of this session is to be written down."""
-    return person.last_seen_at is None or person.last_seen_at + SEEN_SECONDS <= now
+def is_use_due(user: SignedIn, now: int) -> bool:
+    """Return whether a use of this session has to be recorded."""
+    return user.last_seen_at is None or user.last_seen_at + SEEN_SECONDS <= now
 
 
-def record_use(person: SignedIn, now: int) -> bool:
-    """This session is in use, and lives on from now.
+def record_use(user: SignedIn, now: int) -> bool:
+    """Record that a session is in use, which prolongs it, and return whether that was stored.
 
-    False when somebody else has written so just before, or it has ended.
+    It is not when another request has recorded a use just before, or the session has ended.
     """
     statement = (
         update(sessions)
         .where(
-            sessions.c.id == person.session_id,
-            sessions.c.session_digest == credentials.digest(person.cookie_value),
+            sessions.c.id == user.session_id,
+            sessions.c.session_digest == credentials.digest(user.cookie_value),
             or_(sessions.c.last_seen_at.is_(None), sessions.c.last_seen_at <= now - SEEN_SECONDS),
         )
-        .values(last_seen_at=now, expires_at=now + lifetime(person.is_kept))
+        .values(last_seen_at=now, expires_at=now + lifetime(user.is_kept))
     )
-    return cast(CursorResult[Any], db.session.execute(statement)).rowcount == 1
+    return update_one(statement)
 
 
 def delete_of_user(user_id: int, session_ids: Collection[int] | None = None) -> int:
-    """All sessions of a person, or these of them.
+    """Delete all sessions of a user, or these, and return how many they were.
 
-    Returns how many. `services/sessions.py` ends what depends on them as well.
+    `services/sessions.py` also deletes what depends on them.
     """
     statement = delete(UserSession).where(UserSession.user_id == user_id).returning(UserSession.id)
     if session_ids is not None:

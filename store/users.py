@@ -1,4 +1,4 @@
-"""People: found by address or id, added, changed. Addresses are kept in one normal form."""
+"""Users: found by address or id, added, changed. Addresses are stored in one normal form."""
 
 from typing import NamedTuple
 
@@ -35,19 +35,22 @@ LOCK = (
 
 
 def normal_email(text: str) -> str | None:
-    """The one form in which an address is stored from now on, or None for what is no address."""
+    """Return the form in which an address is stored, or None for a text that is no address."""
     return typed_text.address(text)
 
 
 def account_of(typed: str) -> str:
-    """What throttles and devices know an account by, whoever it is of, and whether there is one or not."""
+    """Return the name of an account for throttles and devices, from what was typed.
+
+    It is the same whether there is such an account or not.
+    """
     return normal_email(typed) or typed
 
 
 def find_by_email(email: str) -> User | None:
-    """`email` in any form that means the same address.
+    """Return the user of an address, or None. `email` may have any form that means the same address.
 
-    One that is stored in an older form is found by being typed so.
+    An address that was stored in an older form is found when it is typed in that form.
     """
     forms = typed_text.addresses(email)
     if not forms:
@@ -57,33 +60,35 @@ def find_by_email(email: str) -> User | None:
 
 
 def find(user_id: int) -> User | None:
+    """Return a user, or None."""
     return db.session.get(User, user_id)
 
 
 def lock(user_id: int) -> UserRow | None:
-    """Lock the user's row until the end of the transaction and return it; None when it is gone or disabled.
+    """Lock a user's row until the transaction ends, and return it; None when it is gone or disabled.
 
-    Every change to a user's tokens takes this lock first. It makes a queue where the unique key would make
-    collisions, and it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE lets
-    foreign-key checks of others pass.
+    One SELECT. Every change to a user's tokens takes this lock first. It makes a queue where the unique key
+    would make collisions, and it orders refreshes against revocations, sign-outs and removals. NO KEY UPDATE
+    lets the foreign-key checks of others pass.
     """
     user = fetch_one(UserRow, LOCK, {"user_id": user_id})
     return user if user is not None and user.disabled_at is None else None
 
 
 def find_afresh(user_id: int) -> User | None:
-    """As the row is now, whatever was read of it before."""
+    """Return a user as the row is now, whatever was read of it before; None when it is gone."""
     return db.session.get(User, user_id, populate_existing=True)
 
 
 def all_by_email() -> list[User]:
+    """Return all users, by address."""
     return list(db.session.scalars(select(User).order_by(User.email)))
 
 
 def add(email: str, name: str, password_hash: str, *, is_verified: bool = False) -> User:
-    """A new person.
+    """Store a new user, and return it.
 
-    `email` in normal form; a second one with it violates the unique key, which runs the request again.
+    email: in normal form. A second user with it violates the unique key, and the request is run again.
     """
     now = clock.now()
     user = User(
@@ -101,27 +106,30 @@ def add(email: str, name: str, password_hash: str, *, is_verified: bool = False)
 
 
 def set_password_hash(user_id: int, password_hash: str) -> None:
+    """Set or replace the password of a user."""
     db.session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
 
 
 def set_disabled(user_id: int, disabled_at: int | None) -> None:
+    """Disable a user from `disabled_at` on; None enables."""
     db.session.execute(update(User).where(User.id == user_id).values(disabled_at=disabled_at))
 
 
 def remove(user_id: int) -> None:
-    """The person with all that belongs to it; its row is locked already.
+    """Delete a user with all that belongs to it. The caller has locked the row.
 
-    Tokens have no foreign key, so they go by name.
+    Tokens have no foreign key to it, so they are deleted explicitly.
     """
     db.session.execute(delete(Token).where(Token.user_id == user_id))
     db.session.execute(delete(User).where(User.id == user_id))
 
 
 def count() -> int:
+    """Return how many users there are."""
     return db.session.scalar(select(func.count()).select_from(User)) or 0
 
 
 def count_sessions(user_id: int, now: int) -> int:
-    """Browsers that the person is signed in with."""
+    """Return how many browsers a user is signed in with."""
     live = select(func.count()).select_from(UserSession)
     return db.session.scalar(live.where(UserSession.user_id == user_id, UserSession.expires_at > now)) or 0

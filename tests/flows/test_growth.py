@@ -125,13 +125,13 @@ def test_who_adds_a_code_drops_expired_ones(app, http, seed, counts):
 def test_a_person_keeps_the_newest_sessions(app, http, seed, rows):
     seed(a_user(), a_user(id=2, sub="b", email="b@example.com"))
     sign_in(http, email="b@example.com")
-    for _ in range(user_sessions.PER_PERSON + 5):
+    for _ in range(user_sessions.PER_USER + 5):
         sign_in(app.test_client())
     kept = [
         number
         for (number,) in rows(select(UserSession.id).where(UserSession.user_id == 1).order_by(UserSession.id))
     ]
-    assert kept == list(range(7, user_sessions.PER_PERSON + 7))
+    assert kept == list(range(7, user_sessions.PER_USER + 7))
     assert rows(select(func.count()).where(UserSession.user_id == 2)) == [(1,)]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from models import ClientSession, LogoutNotice, UserSession, db
 from protocol import clock
-from store.user_sessions import KEPT_SECONDS, PER_PERSON, SEEN_SECONDS, UNKEPT_SECONDS
+from store.user_sessions import KEPT_SECONDS, PER_USER, SEEN_SECONDS, UNKEPT_SECONDS
 from tests.builders import PASSWORD, a_client, a_client_session, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, page, press, sign_in, sign_out
 from tests.services.test_sessions import a_notified_client
@@ -290,12 +290,12 @@ def test_a_known_device_with_another_secret_key_is_the_same_one(http, keep, rows
 def test_what_was_unused_for_longest_goes_first(http, new_browser, keep, seed, sleep, rows):
     """A session that is kept and used every day is not pushed out by later ones that nobody used again."""
     keep(True)
-    for _ in range(PER_PERSON + 2):
+    for _ in range(PER_USER + 2):
         sleep(HOUR)
         assert is_signed_in(http)
         sign_in(new_browser())
     assert is_signed_in(http)
-    assert rows(COUNT_SESSIONS) == [(PER_PERSON,)]
+    assert rows(COUNT_SESSIONS) == [(PER_USER,)]
 
 
 def test_an_expired_session_is_remembered_for_thirty_days_and_told_of_a_sign_out(

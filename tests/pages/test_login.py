@@ -9,7 +9,7 @@ from config import Settings
 from models import User, UserSession
 from protocol import clock
 from services import passwords
-from store.user_sessions import PER_PERSON
+from store.user_sessions import PER_USER
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, follow, page, press, sign_in, sign_out
 from unit_of_work import transaction
@@ -342,6 +342,6 @@ def test_sign_out_of_nobody_is_harmless(http):
 
 def test_a_person_keeps_only_so_many_sessions(new_browser, http, seed, rows):
     seed(a_user())
-    for _ in range(PER_PERSON + 2):
+    for _ in range(PER_USER + 2):
         sign_in(new_browser())
-    assert rows(COUNT_SESSIONS) == [(PER_PERSON,)]
+    assert rows(COUNT_SESSIONS) == [(PER_USER,)]

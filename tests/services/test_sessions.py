@@ -12,7 +12,7 @@ from models import AuthorizationCode, ClientSession, LogoutNotice, Token, UserSe
 from protocol import clock
 from services.current import state_of
 from services.sessions import SignedOut, revoke_sessions
-from store.logout_notices import PER_PERSON, WAITING_PER_PERSON
+from store.logout_notices import PER_USER, WAITING_PER_USER
 from tests.builders import a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.test_unit_of_work import busy, fail_commits, view  # noqa: F401 - a fixture
 from unit_of_work import transaction
@@ -215,7 +215,7 @@ def insert_notices(app, values):
 
 def test_the_newest_receipts_of_a_person_are_kept(app, seed, rows):
     seed(a_user(), a_user(id=2, sub="b", email="bob@example.com"), a_client(), a_notice(sid="waits"))
-    insert_notices(app, finished(PER_PERSON + 50) + finished(150, user_id=2))
+    insert_notices(app, finished(PER_USER + 50) + finished(150, user_id=2))
     add(app, 10)
     kept = [
         sid
@@ -231,8 +231,8 @@ def test_the_newest_receipts_of_a_person_are_kept(app, seed, rows):
 def test_those_that_wait_have_a_bound_too(app, seed, rows):
     seed(a_user(), a_client())
     for _time in range(3):
-        add(app, WAITING_PER_PERSON // 2)
-        assert rows(select(func.count()).select_from(LogoutNotice))[0][0] <= WAITING_PER_PERSON
+        add(app, WAITING_PER_USER // 2)
+        assert rows(select(func.count()).select_from(LogoutNotice))[0][0] <= WAITING_PER_USER
 
 
 def test_receipts_of_people_who_were_removed_go_with_the_next_notice(app, seed, rows):

@@ -469,11 +469,11 @@ class TestBulkDeletes:
         stored(
             a_user(),
             a_client(),
-            *(a_notice(next_attempt_at=None) for _ in range(store.logout_notices.PER_PERSON + 2)),
+            *(a_notice(next_attempt_at=None) for _ in range(store.logout_notices.PER_USER + 2)),
         )
         told = {"client_id": "web", "sub": "s", "sid": "new"}
         store.logout_notices.add(1, clock.now(), [told])
-        assert count(LogoutNotice) == store.logout_notices.PER_PERSON
+        assert count(LogoutNotice) == store.logout_notices.PER_USER
 
 
 class TestUsesOfSecrets:
