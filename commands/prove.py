@@ -110,9 +110,11 @@ def run_scenarios(rounds: int, seconds: int) -> Proof:
 def report(proof: Proof, rounds: int) -> Result:
     """Return what the command says. rounds: how many were asked for."""
     broken = [
-        f"{result.scene}: {promise}" for result in proof.results for promise in dict.fromkeys(result.broken)
+        f"{result.scenario}: {promise}"
+        for result in proof.results
+        for promise in dict.fromkeys(result.broken)
     ]
-    cut = [result.scene for result in proof.results if result.rounds < rounds]
+    cut = [result.scenario for result in proof.results if result.rounds < rounds]
     document = {
         "kept": proof.is_kept,
         "scenes": [result.document() for result in proof.results],

@@ -1,7 +1,6 @@
-"""The rules of the tokens, tried out on a database: scenes, the crowd that plays them at the same moment, and
-what came out.
+"""Races for the tokens' guarantees on a real database, behind `flask prove` and a pytest plugin.
 
-Enters: settings, and a place of its own beside the operator's tables. Leaves: a tally of each scene. `flask
-prove` and the pytest plugin (`testing/races/plugin.py`) are two ways in. Nothing here touches a row that it
-has not made.
+Enters: settings, and a scratch database beside the operator's tables. Leaves: the result of each scenario.
+Worker processes send the requests of a scenario at the same moment. No row is read or changed that a scenario
+has not created. `testing/races/plugin.py` is the pytest plugin.
 """

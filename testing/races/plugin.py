@@ -1,9 +1,8 @@
-"""A pytest plugin: every scene of `flask prove` as a test, for whoever changes Ostiary or wires a
-`create_app` of their own.
+"""A pytest plugin: every scenario of `flask prove` as a test, for those who change Ostiary or its wiring.
 
 Enters: `--prove-app`, `--prove-database-url`, `--prove-rounds`, or ini options of the same names. Leaves:
-tests marked `prove`, one for each scene and one for how the database is set up; one that fails says which
-promise was broken. `docs/proving.md` has more.
+tests marked `prove`, one for each scenario, and one for the database's settings. A test that fails says which
+guarantee was broken. `docs/proving.md` has more.
 """
 
 import math
@@ -32,7 +31,7 @@ from testing.races.scratch import NoScratchDatabaseError, scratch_database
 from testing.races.testbed import Testbed
 from testing.races.workers import WorkerError
 
-ISSUER = "http://127.0.0.1:8000"  # nobody listens there, and nobody has to
+ISSUER = "http://127.0.0.1:8000"  # no server has to listen there
 ROUNDS = 20
 LONGEST_RUN = timedelta(hours=1)
 IN_WORDS = (BrokenPromiseError, NoScratchDatabaseError, WorkerError, ConfigError)
@@ -42,7 +41,7 @@ OPTIONS = {
         "",
         "the database to race on, in a place of its own; without it an SQLite file that is thrown away",
     ),
-    "rounds": (str(ROUNDS), "how often each scene is played"),
+    "rounds": (str(ROUNDS), "how often each scenario is played"),
 }
 
 
@@ -76,12 +75,12 @@ def option(config: pytest.Config, name: str) -> str:
 
 
 class Promises(pytest.Collector):
-    """All of them. What they share is made when the first one runs, and dropped after the last."""
+    """Collects a test for each guarantee. The first one creates what all share; it is dropped at the end."""
 
     def collect(self) -> Iterable[pytest.Item]:
         yield Durability.from_parent(self, name="what is acknowledged stays")
-        for scene in SCENARIOS:
-            yield Race.from_parent(self, name=scene.words, scene=scene)
+        for scenario in SCENARIOS:
+            yield Race.from_parent(self, name=scenario.words, scenario=scenario)
 
     @cached_property
     def rounds(self) -> int:
@@ -95,30 +94,28 @@ class Promises(pytest.Collector):
 
 
 class Prepared(NamedTuple):
-    stage: Testbed
-    voids: list[str]
+    testbed: Testbed
+    caveats: list[str]
 
 
 @contextmanager
 def prepare(factory: str, database_url: str) -> Iterator[Prepared]:
-    """A stage for the app that `factory` makes, in a place of its own beside `database_url`; and what voids
-    promises there.
-    """
+    """Yield a testbed for the app of `factory` on a scratch database, and the caveats of its settings."""
     with tempfile.TemporaryDirectory(prefix="ostiary-prove-") as folder:
         url = database_url or f"sqlite:///{folder}/ostiary.sqlite3"
         app: Flask = import_string(factory)(
             Settings(issuer=ISSUER, database_url=url, secret_key=secrets.token_urlsafe(32))
         )
         try:
-            with scratch_database(app, LONGEST_RUN) as inside, open_testbed(inside, factory) as stage:
-                yield Prepared(stage, find_caveats(app, stage.app))
+            with scratch_database(app, LONGEST_RUN) as inside, open_testbed(inside, factory) as testbed:
+                yield Prepared(testbed, find_caveats(app, testbed.app))
         finally:
             with app.app_context():
                 db.engine.dispose()
 
 
 class Promise(pytest.Item):
-    """A test that fails with the words of what was broken or in the way, and without a trace."""
+    """A test that fails with the words of what was broken, and without a traceback."""
 
     parent: Promises
 
@@ -135,20 +132,20 @@ class Promise(pytest.Item):
 
 class Durability(Promise):
     def runtest(self) -> None:
-        voids = self.parent.prepared.voids
-        if voids:
-            raise BrokenPromiseError("\n".join(f"VOID: {reason}" for reason in voids))
+        caveats = self.parent.prepared.caveats
+        if caveats:
+            raise BrokenPromiseError("\n".join(f"VOID: {reason}" for reason in caveats))
 
 
 class Race(Promise):
-    def __init__(self, scene: Scenario, **rest: Any) -> None:
+    def __init__(self, scenario: Scenario, **rest: Any) -> None:
         super().__init__(**rest)
-        self.scene = scene
+        self.scenario = scenario
 
     def runtest(self) -> None:
-        tally = run_scenario(self.parent.prepared.stage, self.scene, self.parent.rounds, math.inf)
-        if tally.broken:
-            counts = Counter(tally.broken).items()
+        result = run_scenario(self.parent.prepared.testbed, self.scenario, self.parent.rounds, math.inf)
+        if result.broken:
+            counts = Counter(result.broken).items()
             raise BrokenPromiseError(
-                "\n".join(f"BROKEN in {count} of {tally.rounds} rounds: {words}" for words, count in counts)
+                "\n".join(f"BROKEN in {count} of {result.rounds} rounds: {words}" for words, count in counts)
             )

@@ -1,6 +1,4 @@
-"""Plays the scenes, each so many rounds or so long, and returns their tallies; says what makes them worth
-nothing.
-"""
+"""Runs the scenarios for so many rounds or so long, and reports the caveats of the database's settings."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -22,66 +20,72 @@ FACTORY = "app:create_app"
 
 @contextmanager
 def open_testbed(settings: Settings, factory: str = FACTORY) -> Iterator[Testbed]:
-    """A stage on an empty database, with the tables of the app's own models. factory: where its `create_app`
-    is.
+    """Yield a testbed on an empty database, with the tables of the app's models.
+
+    factory: where `create_app` is, such as `app:create_app`.
     """
     app: Flask = import_string(factory)(settings)
     stop_delivery(app)
     try:
         with app.app_context():
             db.create_all()
-        with WorkerPool(factory, settings) as crowd:
-            stage = Testbed(app, settings, crowd)
-            stage.warm_up()
-            yield stage
+        with WorkerPool(factory, settings) as workers:
+            testbed = Testbed(app, settings, workers)
+            testbed.warm_up()
+            yield testbed
     finally:
         with app.app_context():
             db.engine.dispose()
 
 
 def find_caveats(*apps: Flask) -> list[str]:
-    """Why promises are void as the databases of these apps are set up, whatever comes out of races; with what
-    to do.
+    """Return why the guarantees do not hold with the settings of these apps' databases, and what to do.
+
+    Then they do not hold whatever the results of the races are.
     """
-    voids = []
+    caveats = []
     for app in apps:
         with app.app_context():
-            voids += [finding.text for finding in database_checks.run_checks() if finding.is_caveat]
-    return list(dict.fromkeys(voids))
+            caveats += [result.text for result in database_checks.run_checks() if result.is_caveat]
+    return list(dict.fromkeys(caveats))
 
 
-def nobody(_rounds: int) -> None:
-    """Who wants to know nothing of the progress."""
+def ignore_progress(_rounds: int) -> None:
+    """Ignore the progress."""
 
 
 def run(
-    stage: Testbed, rounds: int, seconds: float, progress: Callable[[int], object] = nobody
+    testbed: Testbed, rounds: int, seconds: float, progress: Callable[[int], object] = ignore_progress
 ) -> list[ScenarioResult]:
-    """Each scene `rounds` times, all together for `seconds` at most and each at least once.
+    """Run each scenario `rounds` times, all together for `seconds` at most, and each at least once.
 
-    progress: is told of so many more rounds that are over; those that are left out are over too.
+    progress: is called with the number of rounds that have ended since; rounds that are left out count too.
     """
     end = time.monotonic() + seconds
-    tallies = []
-    for number, scene in enumerate(SCENARIOS):
+    results = []
+    for number, scenario in enumerate(SCENARIOS):
         share = (end - time.monotonic()) / (len(SCENARIOS) - number)
-        tally = run_scenario(stage, scene, rounds, share, progress)
-        progress(rounds - tally.rounds)
-        tallies.append(tally)
-    return tallies
+        result = run_scenario(testbed, scenario, rounds, share, progress)
+        progress(rounds - result.rounds)
+        results.append(result)
+    return results
 
 
 def run_scenario(
-    stage: Testbed, scene: Scenario, rounds: int, seconds: float, progress: Callable[[int], object] = nobody
+    testbed: Testbed,
+    scenario: Scenario,
+    rounds: int,
+    seconds: float,
+    progress: Callable[[int], object] = ignore_progress,
 ) -> ScenarioResult:
-    """One scene so many times, or for so long, and at least once."""
-    stage.tally = tally = ScenarioResult(scene.words)
+    """Run one scenario so many times, or for so long, and at least once."""
+    testbed.result = result = ScenarioResult(scenario.words)
     end = time.monotonic() + seconds
-    while tally.rounds < rounds and (tally.rounds == 0 or time.monotonic() < end):
+    while result.rounds < rounds and (result.rounds == 0 or time.monotonic() < end):
         try:
-            scene.play(stage)
+            scenario.play(testbed)
         except BrokenPromiseError as broken:
-            tally.broken.append(str(broken))
-        tally.rounds += 1
+            result.broken.append(str(broken))
+        result.rounds += 1
         progress(1)
-    return tally
+    return result

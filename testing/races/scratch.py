@@ -1,8 +1,7 @@
-"""A place of its own for a proof: a schema, a database or a file beside the operator's, made before and
-dropped after.
+"""The scratch database of a run: a schema, a database or a file beside the operator's, dropped afterwards.
 
-Enters: an app. Leaves: its settings with another database URL. The name of a place says until when it may be
-in use and by which process, so what a killed run left behind is known, and the next run drops it.
+Enters: an app. Leaves: its settings with another database URL. The name of a scratch database says until when
+it may be in use, and by which process. So the next run can drop what a killed run left behind.
 """
 
 import hashlib
@@ -31,16 +30,15 @@ NAME = re.compile(r"ostiary_prove_(?P<until>\d+)_(?P<host>[0-9a-f]+)_(?P<process
 
 
 class NoScratchDatabaseError(Exception):
-    """The database gave no place of its own."""
+    """No scratch database could be created."""
 
 
 @contextmanager
 def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
-    """Settings for an empty place beside the tables of this app, which is dropped at the end, however it
-    comes.
+    """Yield settings for an empty scratch database beside the tables of this app; drop it at the end.
 
-    duration: it is needed for no longer; after that anybody may drop it. Raises NoPlaceError, or DBAPIError
-    for a database that is away.
+    duration: how long it is needed at most; after that any other run may drop it. Raises
+    NoScratchDatabaseError, or DBAPIError where the database is away.
     """
     name = new_name(duration)
     settings: Settings = state_of(app).settings
@@ -59,7 +57,7 @@ def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
         url = database.scratch.scratch_url(settings.database_url, name)
         if not leads_to(url, name):
             raise NoScratchDatabaseError(
-                "something between here and the database drops `options`, which lead to the place: go"
+                "something between here and the database drops `options`, which select the scratch schema: go"
                 " around it"
             )
         yield settings.model_copy(update={"database_url": url})
@@ -69,13 +67,15 @@ def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
 
 
 def make(name: str) -> None:
+    """Create a scratch database."""
     with transaction():
         database.scratch.create_scratch(db.session.connection(), name)
 
 
 def leads_to(url: str, name: str) -> bool:
-    """Whether who connects to this URL is in the place: else the proof would race in the operator's own
-    tables.
+    """Return whether a connection to this URL is in the scratch database.
+
+    Otherwise the races would use the operator's own tables.
     """
     engine = create_engine(url, **database.engine_options(url))
     database.prepare(engine)
@@ -87,21 +87,24 @@ def leads_to(url: str, name: str) -> bool:
 
 
 def drop(name: str) -> None:
+    """Drop a scratch database."""
     with transaction():
         database.scratch.drop_scratch(db.session.connection(), name)
 
 
 def find_left_over() -> list[str]:
+    """Return the names of scratch databases that no process uses any more."""
     with transaction():
         return list(filter(is_left_over, database.scratch.find_scratches(db.session.connection(), PREFIX)))
 
 
 def new_name(duration: timedelta) -> str:
+    """Return the name of a scratch database that this process uses for so long."""
     return f"{PREFIX}{clock.now() + int(duration.total_seconds())}_{this_host()}_{os.getpid()}"
 
 
 def is_left_over(name: str) -> bool:
-    """Whether nobody can be using the place any more: its time is over, or its process here has ended."""
+    """Return whether no process uses a scratch database: its time is over, or its process here has ended."""
     parts = NAME.fullmatch(name)
     if parts is None:
         return False
@@ -111,11 +114,12 @@ def is_left_over(name: str) -> bool:
 
 
 def this_host() -> str:
+    """Return a short digest of this host's name."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def is_another_process(process_id: int) -> bool:
-    """Whether a process with this number runs, and is not this one: our own place is not made yet."""
+    """Return whether another process with this id runs; our own has no scratch database yet."""
     if process_id == os.getpid():
         return False
     try:

@@ -1,9 +1,8 @@
-"""A crowd: several processes with several threads each, whose requests go through the whole app at the same
-moment.
+"""Workers: several processes with several threads each, which send requests to the app at the same moment.
 
-Enters: calls. Leaves: their answers, and how often a request had to be run again. Each process makes the app
-for itself, as a production server's workers do, and calls it without a port: what is tried is everything
-behind the WSGI server.
+Enters: calls. Leaves: their answers, and how often a request ran again. Each process creates the app for
+itself, as the workers of a production server do, and calls it without a port: everything behind the WSGI
+server takes part.
 """
 
 import json
@@ -26,24 +25,25 @@ from flask import Flask
 from werkzeug.utils import import_string
 
 from config import Settings
+from crypto.json_values import JsonObject
 from services.current import state_of
 
 PROCESSES = 2
 THREADS = 4
 START_SECONDS = 60
-SPAWN = multiprocessing.get_context("spawn")  # a fork would share what must not be shared, such as a pool
+SPAWN = multiprocessing.get_context("spawn")  # a forked process would share connections with this one
 MEETING_SECONDS = 30
-# How `unit_of_work.describe` names the violation of a unique key, in the words of each driver.
+# How `database.describe` names the violation of a unique key, for each driver.
 UNIQUE_KEY = re.compile(r"_UNIQUE|UniqueViolation|_PRIMARYKEY|\b1062\b")
 
 
 class WorkerError(Exception):
-    """The crowd cannot play: a process of it did not start, or has ended."""
+    """A worker process did not start, did not answer, or has ended."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request to send, `after` so many seconds from the moment when all may begin."""
+    """A request to send. after: seconds from the moment when all workers may begin."""
 
     method: str
     path: str
@@ -52,19 +52,22 @@ class Call:
     after: float = 0.0
 
     def later(self, seconds: float) -> "Call":
+        """Return the same call, to be sent so many seconds after the others."""
         return replace(self, after=seconds)
 
 
 @dataclass(frozen=True)
 class Answer:
+    """The answer to a call, and how many seconds it took."""
+
     status: int
     location: str
     text: str
     seconds: float
 
     @property
-    def json(self) -> dict[str, Any]:
-        """The members of a JSON object; none of anything else."""
+    def json(self) -> JsonObject:
+        """Return the answer's JSON object; {} for anything else."""
         try:
             document = json.loads(self.text)
         except ValueError:
@@ -73,11 +76,12 @@ class Answer:
 
     @property
     def error(self) -> str:
+        """Return the error code of OAuth, or ""."""
         return str(self.json.get("error", ""))
 
 
 def send(app: Flask, call: Call, issuer: str) -> Answer:
-    """Let the app answer a call, as if it came from this machine to the issuer's address."""
+    """Send a call to the app, as if it came from this machine to the issuer's address."""
     client = app.test_client(use_cookies=False)
     started = time.perf_counter()
     answer = client.open(
@@ -94,8 +98,9 @@ def send(app: Flask, call: Call, issuer: str) -> Answer:
 
 
 class ProcessPool:
-    """Processes that run `target(*arguments, end)`, each at the other end of a pipe; they end when it is
-    closed.
+    """Processes that run `target(*arguments, end)`, each with an end of a pipe.
+
+    They end when the pipe is closed.
     """
 
     def __init__(self, processes: int, target: Callable[..., None], *arguments: object) -> None:
@@ -111,7 +116,7 @@ class ProcessPool:
                 self._processes.append(process)
 
     def __enter__(self) -> Self:
-        """Wait until each has said that it is ready."""
+        """Wait until every process is ready."""
         try:
             self.hear(START_SECONDS)
         except BaseException:
@@ -127,25 +132,28 @@ class ProcessPool:
             process.join()
 
     def hear(self, seconds: float) -> list[Any]:
-        """Return what each process says next."""
+        """Return the next message of each process."""
         return [receive(end, seconds) for end in self.ends]
 
 
 class WorkerPool(ProcessPool):
-    """Processes that have the app. factory: where `create_app` is, such as `app:create_app`."""
+    """Processes with threads that send calls to the app.
+
+    factory: where `create_app` is, such as `app:create_app`.
+    """
 
     def __init__(
         self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS
     ) -> None:
-        self.size = self.handful = processes * threads
-        self.again: Counter[str] = Counter()  # why requests were run again, since the last `forget`
-        self._barrier = SPAWN.Barrier(self.size)  # kept: its semaphores go with it
+        self.size = self.capacity = processes * threads
+        self.again: Counter[str] = Counter()  # why requests ran again, since it was last emptied
+        self._barrier = SPAWN.Barrier(self.size)  # kept here, because its semaphores are freed with it
         super().__init__(processes, run_worker, factory, settings, threads, self._barrier)
 
     def at_once(self, calls: Sequence[Call]) -> list[Answer]:
-        """The answers to calls that were sent at the same moment, in their order.
+        """Send calls at the same moment, and return their answers in the same order.
 
-        As many as the crowd has threads at most.
+        There may be as many calls as there are threads.
         """
         count = len(self.ends)
         for number, end in enumerate(self.ends):
@@ -159,8 +167,9 @@ class WorkerPool(ProcessPool):
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Processes that are started meanwhile never see Ctrl-C, which reaches the whole group: who started them
-    ends them.
+    """Start processes in the block that ignore Ctrl-C: the process that starts them ends them.
+
+    The terminal sends the signal to the whole process group.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -170,39 +179,39 @@ def without_interrupts() -> Iterator[None]:
 
 
 def receive(end: Connection, seconds: float) -> Any:
-    """What a process has to say. Raises CrowdError for one that has ended or is too slow, or that failed."""
+    """Return the next message of a process. Raises WorkerError where it failed, has ended, or is too slow."""
     try:
-        said = (
-            end.recv()
-            if end.poll(seconds)
-            else WorkerError(f"a process of the crowd said nothing for {seconds} s")
-        )
+        if not end.poll(seconds):
+            raise WorkerError(f"a worker process did not answer for {seconds} s")
+        message = end.recv()
     except (EOFError, ConnectionError):
-        raise WorkerError("a process of the crowd has ended") from None
-    if isinstance(said, WorkerError):
-        raise said
-    return said
+        raise WorkerError("a worker process has ended") from None
+    if isinstance(message, WorkerError):
+        raise message
+    return message
 
 
-class RunAgain(logging.Handler):
-    """Counts the requests of this process that lost a race and were run again, by reason."""
+class RetryCounter(logging.Handler):
+    """Counts the requests of this process that lost a race and ran again, by reason."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reasons: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Count a log line of `unit_of_work` about a retry."""
         if record.name == "ostiary.unit_of_work" and isinstance(record.args, tuple):
             self.reasons[str(record.args[-1])] += 1
 
     def take(self) -> Counter[str]:
+        """Return the counts, and begin again."""
         taken, self.reasons = self.reasons, Counter()
         return taken
 
 
 def run_worker(factory: str, settings: Settings, threads: int, barrier: Barrier, end: Connection) -> None:
-    """A process of the crowd, until its pipe is closed: whoever started it has ended, in whatever way."""
-    again = RunAgain()
+    """Answer lists of calls, until the pipe is closed because the process at its other end has ended."""
+    again = RetryCounter()
     logging.basicConfig(handlers=[again], level=logging.WARNING, force=True)
     try:
         app = import_string(factory)(settings)
@@ -230,5 +239,5 @@ def run_worker(factory: str, settings: Settings, threads: int, barrier: Barrier,
 
 
 def stop_delivery(app: Flask) -> None:
-    """Notices of logout stay where they are: a thread that looks for them would outlive the tables."""
+    """Stop the delivery of logout notices: its thread would go on after the tables are dropped."""
     state_of(app).delivery.stop()

@@ -56,7 +56,8 @@ def race_server(database_url, folder, **options):
 
 
 OURS = TokenCalls(CLIENT_SECRET, VERIFIER, REDIRECT_URI)
-exchange, refresh, revoke, machine_call, me = OURS.exchange, OURS.refresh, OURS.revoke, OURS.machine, OURS.me
+exchange, refresh, revoke, me = OURS.exchange, OURS.refresh, OURS.revoke, OURS.me
+machine_call = OURS.client_credentials
 
 
 def ask(connection, call):
@@ -86,7 +87,7 @@ class Connections:
     def __init__(self, port, size):
         self.port = port
         self.size = size
-        self.handful = min(size, THREADS)
+        self.capacity = min(size, THREADS)
         self.again = Counter()  # the server's log has them
         self.first = self.connect()
         self.all = deque(self.connect() for _ in range(size))
@@ -134,28 +135,28 @@ class Driver(Testbed):
         settings = Settings(
             issuer=server.issuer, database_url=server.database_url, secret_key=SECRET_KEY, **asked_for
         )
-        crowd = Connections(server.port, senders)
+        workers = Connections(server.port, senders)
         super().__init__(
-            create_app(settings), settings, crowd, OURS.client_secret, OURS.verifier, OURS.redirect_uri
+            create_app(settings), settings, workers, OURS.client_secret, OURS.verifier, OURS.redirect_uri
         )
-        self.meet = crowd.meet
+        self.meet = workers.meet
 
     def __enter__(self):
         return self
 
     def __exit__(self, *failure):
-        self.crowd.close()
+        self.workers.close()
         with self.app.app_context():
             db.engine.dispose()
 
     def send(self, call):
-        return send(self.crowd.first, call)
+        return send(self.workers.first, call)
 
     def store(self, *rows):
         with self.app.app_context(), transaction():
             db.session.add_all(rows)
 
-    def people(self, count):
+    def new_users(self, count):
         """The ids of so many new users, who all have the same password."""
         users = [
             a_user(id=None, sub=name, email=f"{name}@example.com")

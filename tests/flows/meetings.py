@@ -69,7 +69,7 @@ def driver_for(server):
     """
     with Driver(server) as driver:
         driver.send(Call("GET", "/oauth/jwks"))
-        driver.sign_in(driver.client(), driver.people(1)[0])
+        driver.sign_in(driver.client(), driver.new_users(1)[0])
         yield driver
 
 

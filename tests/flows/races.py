@@ -46,7 +46,7 @@ def two_tabs(driver):
     """One tab refreshes a little after the other, and both use what they get: both stay signed in, this time
     and the next.
     """
-    client_id, user_ids = driver.client(), driver.people(len(TAB_DELAYS))
+    client_id, user_ids = driver.client(), driver.new_users(len(TAB_DELAYS))
     tokens = [driver.sign_in(client_id, user_id).refresh_token for user_id in user_ids]
     for _ in range(2):
         tabs = [
@@ -72,17 +72,17 @@ def machines(driver):
     """Workers of one client get a token each, while they sweep the same expired ones."""
     client_id = driver.client()
     expired = {"user_id": None, "slot": None, "auth_time": None, "access_token_expires_at": clock.now() - 1}
-    driver.store(*(a_token(client_id=client_id, **expired) for _ in range(driver.crowd.size)))
-    scenarios.machines_of(driver, client_id)
+    driver.store(*(a_token(client_id=client_id, **expired) for _ in range(driver.workers.size)))
+    scenarios.client_credentials_of(driver, client_id)
 
 
 def late_retry_of_an_expired_pair(driver):
     """The answer was lost and its access token has expired: one new pair for all tabs takes its place."""
-    client_id, user_id = driver.client(), driver.person()
+    client_id, user_id = driver.client(), driver.new_user()
     presented, lost = refreshes.lose_an_answer(driver, client_id, user_id)
     driver.expire_access_tokens(user_id)
     refreshes.wait_out_the_leeway(driver)
-    pair = the_one_pair(driver.at_once([refresh(client_id, presented)] * driver.crowd.handful))
+    pair = the_one_pair(driver.at_once([refresh(client_id, presented)] * driver.workers.capacity))
     assert pair.access_token != lost.access_token
     check_live(driver, client_id, user_id, [pair.access_token])
 

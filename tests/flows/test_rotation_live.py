@@ -178,7 +178,7 @@ class Crowd(Senders):
                     scope="openid", extra_metadata={"id_token_signed_response_alg": alg}
                 )
                 code = credentials.new_authorization_code()
-                driver.store(a_code(code, client_id=client_id, user_id=driver.person(), scope="openid"))
+                driver.store(a_code(code, client_id=client_id, user_id=driver.new_user(), scope="openid"))
                 token = driver.pair(exchange(client_id, code)).refresh_token
                 self.clients.append(Client(nodes, first.issuer, client_id, token))
         super().__init__([client.refresh for client in self.clients])

@@ -87,7 +87,9 @@ def crowd(server, calls):
 def families(driver, count):
     """So many clients, each with the refresh token of a person of its own."""
     client_id = driver.client()
-    return [(client_id, driver.sign_in(client_id, user_id).refresh_token) for user_id in driver.people(count)]
+    return [
+        (client_id, driver.sign_in(client_id, user_id).refresh_token) for user_id in driver.new_users(count)
+    ]
 
 
 def is_back(server):
@@ -147,7 +149,7 @@ def test_a_database_that_says_nothing(server, proxy, driver):
 def test_lines_that_break_all_the_time(server, proxy, driver, breaks):
     """Clients repeat what was answered 503, and start over where a code was in play, as they are told."""
     robot, sign_ins = driver.client(a_machine), families(driver, 8)
-    web, people = driver.client(), driver.people(4)
+    web, people = driver.client(), driver.new_users(4)
     over = threading.Event()
     lives = [
         *(lambda sign_in=sign_in: refreshes(server, sign_in, over) for sign_in in sign_ins),

@@ -145,8 +145,8 @@ def test_without_the_retry_at_commit(cluster, tmp_path):
 def test_what_one_node_has_acknowledged_the_other_knows(nodes):
     """By `wsrep_sync_wait = 7`: a write is acknowledged before every node has applied it."""
     with Driver(nodes) as driver:
-        client_id, user_id = driver.client(), driver.person()
-        writer, reader = list(driver.crowd.all)[:2]  # dealt in turn: they go to two nodes
+        client_id, user_id = driver.client(), driver.new_user()
+        writer, reader = list(driver.workers.all)[:2]  # dealt in turn: they go to two nodes
         former = driver.sign_in(client_id, user_id).access_token
         for code in driver.codes(client_id, [user_id] * SIGN_INS):
             issued = send(writer, exchange(client_id, code)).json["access_token"]

@@ -125,7 +125,9 @@ def prove_races(place, size, progress):
 
 
 def race(driver, scenario, count, progress):
-    tell = every(TELL_EVERY, lambda _one: progress(f"{driver.tally.rounds + 1} of {count}: {scenario.words}"))
+    tell = every(
+        TELL_EVERY, lambda _one: progress(f"{driver.result.rounds + 1} of {count}: {scenario.words}")
+    )
     result = run_scenario(driver, scenario, count, math.inf, tell)
     progress(f"{result.rounds} of {count}: {scenario.words}")
     return result

@@ -151,7 +151,7 @@ class Load:
         clients = [(self.shop, SCOPES["shop"]), (self.notes, SCOPES["notes"])]
         people, rows = [], []
         for user_id, (client_id, scope) in zip(
-            self.driver.people(number), itertools.cycle(clients), strict=False
+            self.driver.new_users(number), itertools.cycle(clients), strict=False
         ):
             value = credentials.random_text()
             people.append(Person(user_id, client_id, cookies_of(self.driver.app, self.issuer, value).header))
@@ -177,7 +177,7 @@ class Walker:
     def __init__(self, load, number, people, regulars):
         self.load, self.people, self.regulars = load, itertools.cycle(people), itertools.cycle(regulars)
         self.random = random.Random(number)  # noqa: S311 - what comes next, no secret
-        self.connections = deque(load.driver.crowd.connect() for _ in range(CONNECTIONS))
+        self.connections = deque(load.driver.workers.connect() for _ in range(CONNECTIONS))
         self.pause = WALKERS / load.steps_a_second if load.steps_a_second else 0
         self.due = time.monotonic() + self.pause * self.random.random()
 
