@@ -1,6 +1,6 @@
 """Runs the migrations for `flask db …`: each in one transaction, on SQLite too.
 
-A command that changes the tables prints on stderr which database it changed, and from which revision to which.
+A command that changes the tables prints on stderr which database it changed, and which revisions it ran.
 """
 
 from collections.abc import Iterable
