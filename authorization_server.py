@@ -1,5 +1,4 @@
-"""Authlib's authorization server as this project uses it: how tokens look, how refusals leave, and what a
-client is told that failed to prove who it is.
+"""Authlib's authorization server as this project uses it: what tokens look like, and how refusals leave.
 
 `my_oauth.py` gives it the grants, the ways of client authentication and `save_token`.
 """
@@ -44,14 +43,14 @@ def without_empty(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
 
 
 class Request(OAuth2Request):
-    """The current request for Authlib: a client's parameters come from the body alone (RFC 9700 §2.5), a
-    browser's as they are given.
+    """The current request, as Authlib wants it.
 
-    Its URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
+    A client's parameters come from the body alone (RFC 9700 §2.5); those of an authorization request are
+    given. The URL is the issuer's own: behind a proxy the one that Flask sees need not be https.
     """
 
     def __init__(self, parameters: dict[str, str] | None = None) -> None:
-        """parameters: of an authorization request; None for the form."""
+        """Read the current request. parameters: of an authorization request; None for those of the form."""
         super().__init__(
             flask_request.method, current_settings.issuer + flask_request.path, headers=flask_request.headers
         )
@@ -104,7 +103,10 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         endpoints: Iterable[type],
         save_token: Callable[[TokenResponse, OAuth2Request], None],
     ) -> None:
-        """grants: each with its extensions. client_auth: by the name that clients are registered with."""
+        """Register what the server offers.
+
+        grants: each with its extensions. client_auth: by the name that clients are registered with.
+        """
         self.settings = settings
         self.grant_types: list[str] = [grant.GRANT_TYPE for grant, _extensions in grants]
         self.client_auth_methods = list(client_auth)
@@ -171,7 +173,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         return token
 
     def validate_requested_scope(self, scope: str | None) -> None:
-        """Do nothing: each grant compares the scope with the client's registration."""
+        """Accept every scope: each grant compares it with the client's registration."""
 
     # ---- client authentication -----------------------------------------------------------------------------
 
@@ -242,7 +244,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         self.note_answer(error.error, error.get_error_description())
 
     def note_answer(self, error: str, description: str | None) -> None:
-        """Note for the log what the client is told, and which client that is."""
+        """Note for the log which error the client gets, and which client that is."""
         if "asked_for" in g:
             event_log.set_client(*g.asked_for)
         if current_policy().member == "token_endpoint":

@@ -1,9 +1,8 @@
-"""`private_key_jwt` and `client_secret_jwt`: the client signs a short-lived assertion (RFC 7523 §2.2, OpenID
-Connect Core §9).
+"""Client authentication by a signed assertion: `private_key_jwt` and `client_secret_jwt`.
 
-The client signs with its own key, of which this server knows the public part only; or with its secret, which
-is never sent. An assertion is good once: its `jti` is spent in the request's transaction, and stays spent
-when the request is refused for another reason.
+RFC 7523 §2.2, OpenID Connect Core §9. The client signs with its own key, of which this server knows the
+public part only; or with its secret, which is never sent. An assertion is good once: its `jti` is spent in
+the request's transaction, and stays spent when the request is refused for another reason.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,6 @@
-"""`client_secret_basic` and `client_secret_post`: a generated secret, in the header or in the body (RFC 6749
-§2.3.1).
+"""Client authentication by a secret: `client_secret_basic` and `client_secret_post` (RFC 6749 §2.3.1).
+
+The server has generated the secret; it comes in the Authorization header or in the body.
 """
 
 from collections.abc import Callable

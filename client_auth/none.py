@@ -1,5 +1,6 @@
-"""`none`: a public client only names itself; PKCE and rotation protect what it gets (RFC 6749 §2.1, OAuth 2.1
-§2.4).
+"""No client authentication, `none`: a public client only names itself (RFC 6749 §2.1, OAuth 2.1 §2.4).
+
+PKCE and rotation protect what it gets.
 """
 
 from client_auth.client_secret import QueryClient

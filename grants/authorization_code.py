@@ -67,7 +67,8 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
     def validate_authorization_request(self) -> str:
         """Check an authorization request, and return its redirect URI. Raises OAuth2Error.
 
-        An error without `redirect_uri` is shown on a page: nothing is sent to an address of somebody else.
+        An error without `redirect_uri` is shown on a page: nothing is sent to an address that is not this
+        client's.
         """
         payload = self.request.payload
         client = self.server.query_client(payload.client_id) if payload.client_id else None
@@ -236,7 +237,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         )
 
     def delete_authorization_code(self, authorization_code: PresentedCode) -> None:
-        """Do nothing: `authenticate_user` deleted the code, before there was a token."""
+        """Leave it: `authenticate_user` deleted the code, before there was a token."""
 
 
 def revoke_tokens_of_code(user_id: int, code_digest: bytes) -> None:

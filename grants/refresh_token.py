@@ -1,8 +1,7 @@
-"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the presented token, and hand it to
-`my_oauth.save_token`.
+"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the token, and give it to `save_token`.
 
 Whether the token is the current one, a repeat or stolen is not decided here: the family's row is certain only
-under the lock on the user's row. `protocol/refresh.py` has the rules, `save_token` applies them.
+under the lock on the user's row. `protocol/refresh.py` has the rules, `my_oauth.save_token` applies them.
 """
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
@@ -30,7 +29,7 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         """Return the refresh token with its family. One SELECT.
 
         Raises InvalidGrantError for a token that this server never issued, or whose family is gone. A wrong
-        tag is refused without a SELECT: nobody can end a family who never had a token of it.
+        tag is refused without a SELECT: only who held a token of a family can have the family revoked.
         """
         presented = self.server.refresh_tokens.read(refresh_token)
         if presented is None:
@@ -74,4 +73,4 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         return token
 
     def revoke_old_credential(self, refresh_token: PresentedRefreshToken) -> None:
-        """Do nothing: `save_token` has deleted the old row, and its key may be another row's by now."""
+        """Leave it: `save_token` has deleted the old row, and its key may be another row's by now."""

@@ -18,7 +18,7 @@ from store.tokens import FamilyRow
 
 
 def encrypt_response(token: TokenResponse, request: OAuth2Request, presented: PresentedRefreshToken) -> bytes:
-    """Return the response of a refresh, encrypted for whoever presents the same refresh token again."""
+    """Return the response of a refresh, encrypted under the refresh token that was presented."""
     asked = requested_scope(request, presented)
     content = {"auth_method": request.auth_method, "asked": asked, "token": token}
     return encrypt(content, str(presented.presented))

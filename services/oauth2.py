@@ -1,8 +1,7 @@
-"""Types for what Authlib, which has none, carries through a request: the request itself, the credential that
-was presented, the token response, the server.
+"""Types for what Authlib carries from hook to hook: the request, the presented credential, the response.
 
-Enters: what a grant or a way of client authentication found. Leaves: the same, with names and types that
-`grants/`, `client_auth/`, `tokens/` and `my_oauth.py` share.
+Authlib has no types of its own. `grants/`, `client_auth/`, `tokens/` and `my_oauth.py` share these; `Server`
+is what the rooms below `authorization_server.py` know of it.
 """
 
 import hmac

@@ -10,8 +10,8 @@ import store.clients
 from models import Client, User, db
 from protocol import redirect_uris
 
-CLIENT_ID = "demo"  # generated ids are longer, so it is nobody else's
-EMAIL = "demo@example.com"  # RFC 2606 §3: example.com is nobody's
+CLIENT_ID = "demo"  # generated ids are longer
+EMAIL = "demo@example.com"  # example.com is reserved (RFC 2606 §3)
 PATH = "/demo"
 
 

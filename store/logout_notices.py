@@ -162,7 +162,7 @@ BEGIN_ATTEMPTS = (
 def claim_due(
     now: int, limit: int, priority: Priority | None = None, busy: Collection[str] = ()
 ) -> list[NoticeRow]:
-    """Claim the next attempts that are due, those that have waited longest first. Nobody else gets the same.
+    """Claim the next attempts that are due, those that have waited longest first. No one else gets the same.
 
     priority: None for both. busy: clients to leave out. Two statements: one locks, and skips what others have
     locked; the other begins the attempts.

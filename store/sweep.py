@@ -1,7 +1,8 @@
 """Expired rows are deleted by the requests that add rows, a few at a time: there is no clean-up job.
 
 Who inserts one row of a table deletes up to `BATCH` expired ones of it, in one statement, so the table
-shrinks faster than it grows. Rows that somebody else is deleting are skipped where the database can do that.
+shrinks faster than it grows. Rows that another request is deleting are skipped where the database can do
+that.
 """
 
 from collections.abc import Callable

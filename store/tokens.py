@@ -77,7 +77,7 @@ class TokenRow(NamedTuple):
 
     @property
     def is_user_gone(self) -> bool:
-        """Whether the token had a user who has been removed or disabled since."""
+        """Return whether the token had a user who has been removed or disabled since."""
         return self.user_id is not None and (self.sub is None or self.disabled_at is not None)
 
 
@@ -100,8 +100,8 @@ FAMILY = select(*columns(FamilyRow, tokens)).where(tokens.c.family_digest == bin
 OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
     tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
 )
-# The mark is set once in a token's life. Within the leeway a repeat still gets the same pair, so the seal
-# stays until then.
+# The mark is set once in a token's life. Within the leeway a repeat still gets the first response, so that is
+# kept until the leeway is over.
 MARK_USED = (
     update(tokens)
     .where(tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))

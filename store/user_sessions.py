@@ -1,7 +1,7 @@
 """Signed-in browsers. The cookie holds a random value, the row its digest; deleting the row ends the session.
 
 The row decides how long a user is signed in, not the cookie: browsers that restore their tabs restore session
-cookies too. An expired row lets nobody in any more. It stays for as long as a kept one would, because it
+cookies too. With an expired row no one is signed in. It stays for as long as a kept one would, because it
 knows the clients: a sign-in on the same device renews it, with every `sid`, and a sign-out everywhere
 notifies them. A new session deletes the user's sessions that were unused for longer than that, and those
 beyond PER_USER.
@@ -52,7 +52,7 @@ class ExpiredSessionRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """A session as its user sees it, without what the cookie could be told by."""
+    """A session as its user sees it, without the cookie's digest."""
 
     id: int
     created_at: int
@@ -152,7 +152,7 @@ def from_row(row: LiveSessionRow, cookie_value: str) -> SignedIn:
 
 
 def find_signed_in(cookie_value: str, now: int) -> SignedIn | None:
-    """Return who is signed in with this session, or None where nobody is any more. One SELECT."""
+    """Return who is signed in with this session, or None. One SELECT."""
     values = {"session_digest": credentials.digest(cookie_value), "now": now}
     row = fetch_one(LiveSessionRow, FIND, values)
     return None if row is None else from_row(row, cookie_value)

@@ -83,7 +83,7 @@ def why_refused(token: BearerToken | None) -> Reason:
 def note_use(row: TokenRow) -> None:
     """Record the first use of an access token, also when the request is then refused.
 
-    Whoever sent it has the token, so the answer of its refresh has arrived. Nothing is sent for later uses.
+    Who sent it has the token, so the response with it has arrived. Later uses send no statement.
     """
     if row.used_at is not None:
         return
@@ -117,7 +117,7 @@ class RequireOAuth(ResourceProtector):
         return parsed
 
     def raise_error_response(self, error: OAuth2Error) -> None:
-        """Abort with 401 or 403 and the challenge of RFC 6750 §3.
+        """Raise the response to a refused request: 401 or 403 with the challenge of RFC 6750 §3.
 
         For a request without a token the challenge has no error code (§3.1).
         """

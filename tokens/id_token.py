@@ -8,13 +8,12 @@ is that of the access token which really goes out.
 from authlib.oauth2.rfc6749.grants import BaseGrant
 
 from crypto.json_values import JsonObject
+from crypto.jwt import DEFAULT_ALG
 from models import Client
 from protocol import claims, clock, scopes
 from services.current import keyring, settings
 from services.oauth2 import OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
-
-DEFAULT_ALG = "RS256"  # OpenID Connect Registration §2
 
 
 class IdToken:

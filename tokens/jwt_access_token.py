@@ -1,12 +1,12 @@
 """Sign access tokens that are JWTs (RFC 9068), for clients that are registered for them."""
 
 from crypto import credentials
+from crypto.jwt import DEFAULT_ALG
 from models import Client
 from protocol import claims, clock
 from services.current import keyring, settings
 from services.oauth2 import SignIn
 from store.users import UserRow
-from tokens.id_token import DEFAULT_ALG
 
 
 def sign_access_token(

@@ -1,4 +1,4 @@
-"""Find the token that somebody sent to have it revoked or introspected, and tell whether it is active."""
+"""Find the token that a client wants to have revoked or introspected, and tell whether it is active."""
 
 import hmac
 
