@@ -110,7 +110,7 @@ def save_token(token: TokenResponse, request: OAuth2Request) -> None:
     """Store the tokens that were just issued, and delete those that they replace. Never commits.
 
     token: for a repeated refresh it is filled with the tokens that were issued the first time.
-    request: `user` is None for client credentials (RFC 6749 §4.4). The grant has locked the user's row already.
+    request: `user` is None for client credentials (RFC 6749 §4.4); else the grant has locked the user's row.
     Sends one DELETE, then one INSERT: an INSERT before the DELETE would be deleted with the rest. Raises
     InvalidGrantError for a refresh token that was replaced; if that was reused, its family is revoked. Raises
     InvalidScopeError where the client is not registered any more for anything that was granted.
