@@ -12,6 +12,7 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
 from flask import Response
 from flask import request as flask_request
 
+from crypto.jwt import DEFAULT_ALG
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.form_requests import form_endpoint
 from models import Client
@@ -74,7 +75,7 @@ class IntrospectionEndpoint(Rfc7662):
             "token_introspection": body,
         }
         signed = keyring.sign(
-            told, client.member("introspection_signed_response_alg", "RS256"), "token-introspection+jwt"
+            told, client.member("introspection_signed_response_alg", DEFAULT_ALG), "token-introspection+jwt"
         )
         return status, signed, {"Content-Type": SIGNED, "Cache-Control": "no-store"}
 

@@ -22,6 +22,7 @@ from flask import Flask
 import store.clients
 import store.logout_notices
 from crypto import credentials
+from crypto.jwt import DEFAULT_ALG
 from errors import FetchError
 from models import Client
 from outbound.http_client import SECONDS, HttpClient
@@ -112,7 +113,7 @@ class Sender:
             "sid": notice.sid,
             "events": {EVENT: {}},
         }
-        return self.sign(content, client.member("id_token_signed_response_alg", "RS256"), "logout+jwt")
+        return self.sign(content, client.member("id_token_signed_response_alg", DEFAULT_ALG), "logout+jwt")
 
     def _post(self, delivery: Delivery) -> tuple[bool, str]:
         """§2.5: whether the client has taken it, and what it answered in words."""

@@ -69,7 +69,7 @@ class Reason(Enum):
     CONSENT_REQUIRED = "the client asked with `prompt=none`, and the user has not allowed this"
     ACCOUNT_SELECTION_REQUIRED = "the client asked with `prompt=none`, and several users are signed in"
     UNMET_AUTHENTICATION_REQUIREMENTS = "the client requires a way of sign-in that was not used"
-    ACCESS_DENIED = "the person pressed Deny"
+    ACCESS_DENIED = "the user pressed Deny"
     REQUEST_GONE = "the pending request was answered, is too old, or belongs to another browser"
     # codes and refresh tokens
     CODE_UNKNOWN = "no such code was issued, or it was used, or it expired long ago"
