@@ -11,6 +11,7 @@ from tests.architecture import DOCUMENT, FLOOR, PROJECT, draw, main, path_of, se
 
 MOST_FILES_TO_READ = 8
 MOST_FILES_AT_THE_TOP = 8
+MOST_LINES = 400
 FRONT_ENDS = {"pages", "endpoints", "commands"}
 
 
@@ -37,6 +38,13 @@ def test_each_room_says_in_one_sentence_what_belongs_there(room):
 
 def test_at_most_eight_files_are_at_the_top():
     assert len(list(PROJECT.glob("*.py"))) <= MOST_FILES_AT_THE_TOP
+
+
+def test_no_file_of_the_product_is_longer_than_400_lines():
+    rooms = [PROJECT / room for room in FLOOR if (PROJECT / room).is_dir()]
+    files = [*PROJECT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
+    lengths = {path.relative_to(PROJECT).as_posix(): len(path.read_text().splitlines()) for path in files}
+    assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
 
 
 def rooms_imported(source):
