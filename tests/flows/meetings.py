@@ -27,6 +27,12 @@ GONE_MEANWHILE = r"lost a race.*(?:FOREIGNKEY|23503|\b1452\b)"
 # as machines do, and who removes the client wait for each other then, and one is run again.
 CLIENT_GONE_MEANWHILE = rf"{GONE_MEANWHILE}|lost a race.*OperationalError 1213"
 
+# Stands of all pairs act from one address, and some passwords and clients of theirs are gone by then.
+PATIENT = {
+    "failed_sign_ins_per_address": 1_000_000,
+    "failed_client_authentications_per_address": 1_000_000,
+    "password_hashes": 16,
+}
 PAIRS = [
     (first, second)
     for first, second in itertools.combinations_with_replacement(ACTORS, 2)

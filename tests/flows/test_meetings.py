@@ -7,19 +7,13 @@ are disabled, removed or changed: `meetings.PAIRS` is the whole table.
 import pytest
 
 from tests.flows.driving import race_server
-from tests.flows.meetings import PAIRS, driver_for, expected, meet, name_of
+from tests.flows.meetings import PAIRS, PATIENT, driver_for, expected, meet, name_of
 from tests.flows.pair_model import Pair
 from tests.live import ENGINES, new_database
 
 # Where nothing but the locks keeps two requests apart; the others are for the long form.
 SHORT_ENGINE = "postgresql"
 ROUNDS = 1
-# Stands of all pairs act from one address, and some passwords and clients of theirs are gone by then.
-PATIENT = {
-    "failed_sign_ins_per_address": 1_000_000,
-    "failed_client_authentications_per_address": 1_000_000,
-    "password_hashes": 16,
-}
 
 
 @pytest.fixture(

@@ -13,10 +13,7 @@ from tests.flows import meetings, mutations, races
 from tests.flows.driving import race_server
 from tests.live import ENGINES, new_database
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.long,
-]
+pytestmark = pytest.mark.long
 
 ROUNDS = races.RACES | races.LATE_RACES
 SHORT_LEEWAY_SECONDS = 1
@@ -26,51 +23,36 @@ LOST_OFTEN = "answered 503"  # as often as a request is run: the unique key was 
 OUTLIVED = "outlived"
 REFUSED = "were refused"
 
-# Mutation, engine, race, the words of the failure. The lock on the person is PostgreSQL's: SQLite has one
+# Mutation, race, the words of the failure, engines. The lock on the person is PostgreSQL's: SQLite has one
 # writer anyway.
-SHORT = [
+NO_ORDER = f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}"
+TWO_WINNERS = "one code, .* winners"
+GONE = "0 stored tokens, and not just the 1"
+NOTICED = [
+    ("NO_LOCK_ON_THE_PERSON", scenarios.sign_ins_for_one_session, NO_ORDER, "postgresql"),
+    ("NO_LOCK_ON_THE_PERSON", scenarios.sign_ins_for_three_sessions, NO_ORDER, "postgresql"),
+    ("NO_LOCK_ON_THE_PERSON", refreshes.replays_against_refreshes, OUTLIVED, "postgresql"),
+    ("NO_LOCK_ON_THE_PERSON", refreshes.thefts_against_refreshes, OUTLIVED, "postgresql"),
+    ("CLAIM_OF_THE_CODE_IGNORED", scenarios.one_code, TWO_WINNERS, "sqlite postgresql mariadb"),
     (
-        "NO_LOCK_ON_THE_PERSON",
-        "postgresql",
-        scenarios.sign_ins_for_one_session,
-        f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
+        "CLAIM_OF_THE_REFRESH_TOKEN_IGNORED",
+        scenarios.one_refresh_token,
+        RUN_AGAIN,
+        "sqlite postgresql mariadb",
     ),
-    ("CLAIM_OF_THE_CODE_IGNORED", "sqlite", scenarios.one_code, "one code, .* winners"),
-    ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", scenarios.one_code, "one code, .* winners"),
-    ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", scenarios.one_code, "one code, .* winners"),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "sqlite", scenarios.one_refresh_token, RUN_AGAIN),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "postgresql", scenarios.one_refresh_token, RUN_AGAIN),
-    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", "mariadb", scenarios.one_refresh_token, RUN_AGAIN),
-    ("NO_SLOT_IN_THE_KEY", "sqlite", scenarios.sign_ins_for_three_sessions, LOST_OFTEN),
-    ("TAG_NOT_CHECKED", "sqlite", refreshes.forged_tag, "0 stored tokens, and not just the 1"),
-    ("PENALTIES_ROLLED_BACK", "postgresql", scenarios.one_code, OUTLIVED),
-    ("PENALTIES_ROLLED_BACK", "mariadb", scenarios.one_code, OUTLIVED),
-    ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", "postgresql", refreshes.replays_against_refreshes, OUTLIVED),
-    ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", "postgresql", refreshes.thefts_against_refreshes, OUTLIVED),
-    ("NO_LOCK_IN_A_REVOCATION", "postgresql", scenarios.revocations_against_refreshes, OUTLIVED),
-]
-LONG = [
-    (
-        "NO_LOCK_ON_THE_PERSON",
-        "postgresql",
-        scenarios.sign_ins_for_three_sessions,
-        f"{RUN_AGAIN}|{TOO_MANY}|{LOST_OFTEN}",
-    ),
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", refreshes.replays_against_refreshes, OUTLIVED),
-    ("NO_LOCK_ON_THE_PERSON", "postgresql", refreshes.thefts_against_refreshes, OUTLIVED),
-    ("NO_SLOT_IN_THE_KEY", "postgresql", scenarios.sign_ins_for_three_sessions, LOST_OFTEN),
-    ("TAG_NOT_CHECKED", "postgresql", refreshes.forged_tag, "0 stored tokens, and not just the 1"),
-    ("PENALTIES_FORGOTTEN", "sqlite", scenarios.one_code, OUTLIVED),
-    ("PENALTIES_FORGOTTEN", "postgresql", scenarios.one_code, OUTLIVED),
-    ("PENALTIES_ROLLED_BACK", "sqlite", scenarios.one_code, OUTLIVED),
-    ("THEFT_WITHOUT_PENALTY", "sqlite", refreshes.theft_within_the_leeway, OUTLIVED),
-    ("THEFT_WITHOUT_PENALTY", "postgresql", refreshes.theft_after_the_leeway, OUTLIVED),
-    ("PAIR_NOT_SEALED", "sqlite", refreshes.one_lasting_refresh_token, "pairs for one refresh token"),
-    ("PAIR_NOT_SEALED", "postgresql", refreshes.late_retry_of_an_unused_pair, REFUSED),
-    ("FIRST_USE_BREAKS_THE_SEAL", "sqlite", races.two_tabs, REFUSED),
-    ("FIRST_USE_BREAKS_THE_SEAL", "postgresql", races.two_tabs, REFUSED),
-    ("FIRST_USE_NOT_NOTED", "sqlite", refreshes.late_retry_of_a_used_pair, "instead of refusals"),
-    ("FIRST_USE_NOT_NOTED", "postgresql", refreshes.late_retry_of_a_used_pair, "instead of refusals"),
+    ("NO_SLOT_IN_THE_KEY", scenarios.sign_ins_for_three_sessions, LOST_OFTEN, "sqlite postgresql"),
+    ("TAG_NOT_CHECKED", refreshes.forged_tag, GONE, "sqlite postgresql"),
+    ("PENALTIES_FORGOTTEN", scenarios.one_code, OUTLIVED, "sqlite postgresql"),
+    ("PENALTIES_ROLLED_BACK", scenarios.one_code, OUTLIVED, "sqlite postgresql mariadb"),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_REPLAY", refreshes.replays_against_refreshes, OUTLIVED, "postgresql"),
+    ("NO_LOCK_IN_THE_PENALTY_OF_A_THEFT", refreshes.thefts_against_refreshes, OUTLIVED, "postgresql"),
+    ("NO_LOCK_IN_A_REVOCATION", scenarios.revocations_against_refreshes, OUTLIVED, "postgresql"),
+    ("THEFT_WITHOUT_PENALTY", refreshes.theft_within_the_leeway, OUTLIVED, "sqlite"),
+    ("THEFT_WITHOUT_PENALTY", refreshes.theft_after_the_leeway, OUTLIVED, "postgresql"),
+    ("PAIR_NOT_SEALED", refreshes.one_lasting_refresh_token, "pairs for one refresh token", "sqlite"),
+    ("PAIR_NOT_SEALED", refreshes.late_retry_of_an_unused_pair, REFUSED, "postgresql"),
+    ("FIRST_USE_BREAKS_THE_SEAL", races.two_tabs, REFUSED, "sqlite postgresql"),
+    ("FIRST_USE_NOT_NOTED", refreshes.late_retry_of_a_used_pair, "instead of refusals", "sqlite postgresql"),
 ]
 # Mutation, engine, and who meet: what is left is then what neither order leaves.
 MEETINGS = [
@@ -83,13 +65,11 @@ MEETING_ROUNDS = 20
 RACE_ROUNDS = 20  # at most; a race that notices ends there
 
 
-def case(mutation, engine, race, words, marks=()):
-    return pytest.param(
-        mutation, engine, race, words, id=f"{mutation.lower()}-{engine}-{race.__name__}", marks=marks
-    )
-
-
-CASES = [case(*values) for values in SHORT] + [case(*values, marks=pytest.mark.long) for values in LONG]
+CASES = [
+    pytest.param(name, engine, race, words, id=f"{name.lower()}-{engine}-{race.__name__}")
+    for name, race, words, engines in NOTICED
+    for engine in engines.split()
+]
 
 
 @pytest.fixture
@@ -128,11 +108,10 @@ def test_the_meeting_notices(serve, mutation, engine, name):
             meetings.meet(driver, pair, MEETING_ROUNDS)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_copy_without_a_mutation_passes(serve, engine):
     """Every race that notices a mutation within some rounds passes that many without one."""
-    noticing = {race for _, _, race, _ in SHORT + LONG}
+    noticing = {race for _, race, _, _ in NOTICED}
     with serve([], engine, race=None) as server:
         for race in [race for race in races.RACES if race in noticing]:
             races.play(server, race, rounds_of(race))

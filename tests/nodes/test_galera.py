@@ -17,7 +17,7 @@ from database import engine_options, lost_a_race
 from testing.races import refreshes, scenarios
 from tests.crashes.report import Report
 from tests.flows.driving import Driver, exchange, me, send
-from tests.flows.meetings import PAIRS, meet, name_of
+from tests.flows.meetings import PAIRS, PATIENT, meet, name_of
 from tests.flows.mutations import Replacement, mutated_copy
 from tests.load import Crowd
 from tests.nodes.app_nodes import app_nodes
@@ -48,12 +48,6 @@ NO_RETRY_AT_COMMIT = Replacement(
     'return "lost a race" if lost_a_race(error) else None',
     'return "lost a race" if lost_a_race(error) and not g.get("is_committing") else None',
 )
-# Everybody comes from one address here, and some passwords and clients are gone by then.
-PATIENT = {
-    "failed_sign_ins_per_address": 1_000_000,
-    "failed_client_authentications_per_address": 1_000_000,
-    "password_hashes": 16,
-}
 SIGN_INS = 100
 READS = 500
 WARM_UP_SECONDS = 1
