@@ -173,7 +173,7 @@ class Interaction:
         return str(claims["sub"])
 
     def hinted_emails(self) -> tuple[str, ...]:
-        return typed_text.addresses(self.asked.login_hint or "")
+        return typed_text.find_stored_forms(self.asked.login_hint or "")
 
     def subject_of(self, person: SignedIn) -> str:
         return claims.subject(self.client, person.sub, person.pairwise_secret)

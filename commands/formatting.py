@@ -38,7 +38,7 @@ def value_text(name: str, value: object) -> str:
         text = " ".join(value)
     else:
         text = value if isinstance(value, str) else json.dumps(value)
-    return typed_text.printable(text)
+    return typed_text.replace_forbidden(text)
 
 
 def iso(instant: int) -> str:

@@ -73,14 +73,11 @@ def prepare(engine: Engine) -> None:
     lock_path = None if is_memory(engine.url) else f"{path}.lock"
 
     @event.listens_for(engine, "do_connect")
-    def make_private_file(
+    def prepare_file(
         dialect: SqlDialect, record: ConnectionPoolEntry, arguments: list[str], named: Arguments
     ) -> None:
         if lock_path is not None:
-            # Created without being opened: a process that closes any descriptor of a file loses all its locks
-            # on it (POSIX), also those of SQLite's other connections. Connecting reports errors better.
-            with suppress(OSError):
-                os.mknod(path, stat.S_IFREG | 0o600)
+            create_private_file(path)
 
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
@@ -96,14 +93,8 @@ def prepare(engine: Engine) -> None:
         context: DefaultExecutionContext,
         many: bool,
     ) -> None:
-        if is_in_transaction(conn.connection) or not locks_or_writes(sql, context):
-            return
-        if lock_path is not None:
-            lock_file_of(conn.info, lock_path).acquire(LOCK_FILE_TIMEOUT)
-        try:
-            cursor.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
-            raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+        if not is_in_transaction(conn.connection) and locks_or_writes(sql, context):
+            begin(conn, cursor, lock_path)
 
     # A session returns its connection right after COMMIT or ROLLBACK: then the next writer may go on.
     @event.listens_for(engine, "checkin")
@@ -111,6 +102,27 @@ def prepare(engine: Engine) -> None:
     def release_lock_file(connection: object, record: ConnectionPoolEntry, *rest: object) -> None:
         if "lock file" in record.info:
             record.info["lock file"].release()
+
+
+def create_private_file(path: str) -> None:
+    """Create an empty database file that only its owner may read, where there is none.
+
+    It is created without being opened: a process that closes any descriptor of a file loses all its locks on
+    it (POSIX), also those of SQLite's other connections. Errors are ignored, because connecting reports them
+    better.
+    """
+    with suppress(OSError):
+        os.mknod(path, stat.S_IFREG | 0o600)
+
+
+def begin(connection: Connection, cursor: DBAPICursor, lock_path: str | None) -> None:
+    """Begin a transaction that may write, after waiting for the lock file. lock_path: None in memory."""
+    if lock_path is not None:
+        lock_file_of(connection.info, lock_path).acquire(LOCK_FILE_TIMEOUT)
+    try:
+        cursor.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
+        raise OperationalError("BEGIN IMMEDIATE", None, error) from error
 
 
 def is_in_transaction(connection: PoolProxiedConnection) -> bool:

@@ -216,7 +216,11 @@ def normalize_value(rule: Rule | None, value: object) -> object:
     """Return the value of a member as it is stored."""
     if rule is texts and isinstance(value, list) and len(value) <= MAXIMUM_ITEMS:
         return [normalize_value(text, item) for item in value]
-    return typed_text.name(value, MAXIMUM_TEXT_LENGTH) if rule is text and isinstance(value, str) else value
+    return (
+        typed_text.normalize_name(value, MAXIMUM_TEXT_LENGTH)
+        if rule is text and isinstance(value, str)
+        else value
+    )
 
 
 # ---- a registration as a whole -----------------------------------------------------------------------------

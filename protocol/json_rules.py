@@ -20,7 +20,7 @@ def text_of_at_most(maximum: int) -> Rule:
     """Return the rule for printable text of 1 to `maximum` characters."""
 
     def text(value: object) -> str | None:
-        problem = typed_text.problem(value if isinstance(value, str) else "", maximum)
+        problem = typed_text.find_problem(value if isinstance(value, str) else "", maximum)
         return f"{problem}, in double quotes" if problem else None
 
     return text

@@ -67,7 +67,9 @@ def select_known(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def is_usable(hint: str) -> bool:
     """Return whether a hint has a length and characters that a hint may have."""
-    return len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint) and not typed_text.refused_in(hint)
+    return (
+        len(hint) <= MAXIMUM_HINT_LENGTH and not CONTROL.search(hint) and not typed_text.find_forbidden(hint)
+    )
 
 
 def check_form(

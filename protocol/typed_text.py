@@ -29,7 +29,7 @@ MOST_TO_ONE = 4  # characters that may become one: a Greek letter with three mar
 
 # C0, DEL, C1; line and paragraph separator; embeddings, overrides and isolates (UAX #9 §2.1 to §2.5);
 # surrogates; noncharacters.
-REFUSED = re.compile(
+FORBIDDEN = re.compile(
     r"[\x00-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069\uD800-\uDFFF\uFDD0-\uFDEF"
     r"\U0000fffe\U0000ffff\U0001fffe\U0001ffff\U0002fffe\U0002ffff\U0003fffe\U0003ffff"
     r"\U0004fffe\U0004ffff\U0005fffe\U0005ffff\U0006fffe\U0006ffff\U0007fffe\U0007ffff"
@@ -61,49 +61,49 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES = ["invalid"]
 # ---- normal forms of text that is shown --------------------------------------------------------------------
 
 
-def name(text: str, maximum: int = NAME_LENGTH) -> str:
+def normalize_name(text: str, maximum: int = NAME_LENGTH) -> str:
     """Return the name of a user or client in its normal form (RFC 8266 §2.3).
 
     It is NFKC, with U+0020 as the only blank, none at the ends and no two in a row. Upper and lower case
     stay: the RFC maps them only to compare. A few characters look different afterwards (Ａ, ﬁ, ① and ™ become
     A, fi, 1 and TM): people would read two names that differ only in these as the same.
     """
-    return in_form("NFKC", text, maximum)
+    return normalize("NFKC", text, maximum)
 
 
-def words(text: str, maximum: int) -> str:
+def normalize_sentence(text: str, maximum: int) -> str:
     """Return a sentence, such as the description of a scope, in its normal form.
 
     It is as for a name, but in NFC, which keeps characters such as ², ™ and ….
     """
-    return in_form("NFC", text, maximum)
+    return normalize("NFC", text, maximum)
 
 
-def lines(text: str, maximum: int) -> str:
+def normalize_lines(text: str, maximum: int) -> str:
     """Return text of several lines, such as a postal address, in its normal form."""
     if len(text) > maximum * MOST_TO_ONE:
         return text
-    return "\n".join(words(line, maximum) for line in text.replace("\r\n", "\n").split("\n"))
+    return "\n".join(normalize_sentence(line, maximum) for line in text.replace("\r\n", "\n").split("\n"))
 
 
-def label(text: str, maximum: int) -> str:
+def normalize_label(text: str, maximum: int) -> str:
     """Return what a program says of itself, such as a browser's name, in its normal form.
 
     No user could correct it, so it is cut to `maximum`, and characters that would be refused are left out.
     """
-    return words(REFUSED.sub("", text[: maximum * MOST_TO_ONE]), maximum)[:maximum]
+    return normalize_sentence(FORBIDDEN.sub("", text[: maximum * MOST_TO_ONE]), maximum)[:maximum]
 
 
-def in_form(form: Literal["NFC", "NFKC"], text: str, maximum: int) -> str:
+def normalize(form: Literal["NFC", "NFKC"], text: str, maximum: int) -> str:
     """Return text in a Unicode normalization form, with single blanks between its words."""
     text = text.strip(" ")
     if len(text) > maximum * MOST_TO_ONE:
         return text
-    normal = with_plain_blanks(unicodedata.normalize(form, text))
+    normal = replace_blanks(unicodedata.normalize(form, text))
     return " ".join(word for word in normal.split(" ") if word)
 
 
-def with_plain_blanks(text: str) -> str:
+def replace_blanks(text: str) -> str:
     """Return text with every space separator (Zs) as U+0020. Line ends and tabs are no separators."""
     if text.isascii():
         return text
@@ -113,27 +113,27 @@ def with_plain_blanks(text: str) -> str:
 # ---- what is wrong with text -------------------------------------------------------------------------------
 
 
-def problem(text: str, maximum: int, minimum: int = 1) -> str | None:
+def find_problem(text: str, maximum: int, minimum: int = 1) -> str | None:
     """Return what is wrong with text in its normal form, in words that follow the name of the field.
 
     None where nothing is. Text without a visible character counts as empty.
     """
     limits = f"{minimum} to {maximum}" if minimum else f"at most {maximum}"
-    if found := refused_in(text):
+    if found := find_forbidden(text):
         return f"must be printable text of {limits} characters, without {found}"
     is_good = minimum <= len(text) <= maximum and (not text or is_visible(text))
     return None if is_good else f"must be printable text of {limits} characters"
 
 
-def refused_in(text: str) -> str:
+def find_forbidden(text: str) -> str:
     """Return the first forbidden character as `U+202E`, because it cannot be seen; "" for none."""
-    found = REFUSED.search(text)
+    found = FORBIDDEN.search(text)
     return f"U+{ord(found[0]):04X}" if found else ""
 
 
-def printable(text: str) -> str:
+def replace_forbidden(text: str) -> str:
     """Return text for a terminal: with a question mark for each forbidden character."""
-    return REFUSED.sub("?", text)
+    return FORBIDDEN.sub("?", text)
 
 
 def is_visible(text: str) -> bool:
@@ -147,53 +147,53 @@ def is_visible(text: str) -> bool:
 # ---- passwords ---------------------------------------------------------------------------------------------
 
 
-def password(text: str, maximum: int) -> str:
+def normalize_password(text: str, maximum: int) -> str:
     """Return a password in its normal form (RFC 8265 §4.2): NFC, with U+0020 as the only blank.
 
     Nothing is trimmed; case and width stay.
     """
     if text.isascii() or len(text) > maximum * MOST_TO_ONE:
         return text
-    return unicodedata.normalize("NFC", with_plain_blanks(text))
+    return unicodedata.normalize("NFC", replace_blanks(text))
 
 
 # ---- addresses ---------------------------------------------------------------------------------------------
 
 
-def address(text: str) -> str | None:
+def normalize_address(text: str) -> str | None:
     """Return the form in which an address is stored, or None for text that is no address.
 
     Users sign in with it, so its case does not matter. The local part is normalised as a UsernameCaseMapped
     (RFC 8265 §3.3), with the characters of RFC 6531. The domain is in Unicode (IDNA 2008), also where it was
     typed as `xn--…`. It may have a single label.
     """
-    parts = in_parts(text)
-    return None if parts is None else joined(with_usual_width(parts[0]), parts[1])
+    parts = split_address(text)
+    return None if parts is None else join_address(map_width(parts[0]), parts[1])
 
 
-def addresses(text: str) -> tuple[str, ...]:
+def find_stored_forms(text: str) -> tuple[str, ...]:
     """Return the forms in which an address may be stored, the present one first; () for no address.
 
     Older versions stored full-width local parts as they were typed.
     """
-    parts = in_parts(text)
+    parts = split_address(text)
     if parts is None:
         return ()
-    forms = (joined(with_usual_width(parts[0]), parts[1]), joined(parts[0], parts[1]))
+    forms = (join_address(map_width(parts[0]), parts[1]), join_address(parts[0], parts[1]))
     return tuple(dict.fromkeys(form for form in forms if form is not None))
 
 
-def in_parts(text: str) -> tuple[str, str] | None:
+def split_address(text: str) -> tuple[str, str] | None:
     """Return the local part as it was typed, and the domain in its normal form; None for no address."""
-    text = with_plain_blanks(text[: ADDRESS_LENGTH * MOST_TO_ONE + 1]).strip(AROUND_AN_ADDRESS)
+    text = replace_blanks(text[: ADDRESS_LENGTH * MOST_TO_ONE + 1]).strip(AROUND_AN_ADDRESS)
     if len(text) > ADDRESS_LENGTH * MOST_TO_ONE:
         return None
     local_part, _at, domain = text.rpartition("@" if "@" in text else "\uff20")
-    normal = domain_name(domain)
+    normal = normalize_domain(domain)
     return None if normal is None else (local_part, normal)
 
 
-def joined(local_part: str, domain: str) -> str | None:
+def join_address(local_part: str, domain: str) -> str | None:
     """Return the address of a local part and a normalised domain; None where they make none."""
     local_part = unicodedata.normalize("NFC", unicodedata.normalize("NFC", local_part).lower())
     whole = f"{local_part}@{domain}"
@@ -212,18 +212,18 @@ def is_local_part(text: str) -> bool:
     return all(unicodedata.category(character)[0] in "LMNPS" for character in JOINERS.sub("", text))
 
 
-def with_usual_width(text: str) -> str:
+def map_width(text: str) -> str:
     """Return text with the usual characters for full-width and half-width ones (RFC 8265 §3.3.2)."""
-    return "".join(usual_width(character) for character in text)
+    return "".join(map_character(character) for character in text)
 
 
-def usual_width(character: str) -> str:
+def map_character(character: str) -> str:
     """Return the usual character for a full-width or half-width one, and any other unchanged."""
     kind, _blank, code_point = unicodedata.decomposition(character).partition(" ")
     return chr(int(code_point, 16)) if kind in ("<wide>", "<narrow>") else character
 
 
-def domain_name(text: str) -> str | None:
+def normalize_domain(text: str) -> str | None:
     """Return a domain in its normal form, or None where it is no domain.
 
     `email_validator` refuses joiners, which IDNA 2008 allows between some letters. So a domain with joiners

@@ -101,7 +101,7 @@ def is_part_of_address(name: str, part: object) -> bool:
     if not isinstance(part, str):
         return False
     in_one_line = part.replace("\r\n", " ").replace("\n", " ") if name in SEVERAL_LINES else part
-    return typed_text.problem(in_one_line, MAXIMUM_ADDRESS_LENGTH) is None
+    return typed_text.find_problem(in_one_line, MAXIMUM_ADDRESS_LENGTH) is None
 
 
 def groups(value: object) -> str | None:
@@ -144,10 +144,11 @@ def normalize(claims: Mapping[str, object]) -> JsonObject:
 def normalize_value(name: str, value: object) -> object:
     """Return the value of a claim as it is stored."""
     if RULES.get(name) in (text, phone_number) and isinstance(value, str):
-        return typed_text.name(value, MAXIMUM_TEXT_LENGTH)
+        return typed_text.normalize_name(value, MAXIMUM_TEXT_LENGTH)
     if name == "groups" and isinstance(value, list) and len(value) <= MAXIMUM_GROUPS:
         return [
-            typed_text.words(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item for item in value
+            typed_text.normalize_sentence(item, MAXIMUM_TEXT_LENGTH) if isinstance(item, str) else item
+            for item in value
         ]
     if name == "address" and isinstance(value, dict):
         return {member: normalize_part(member, part) for member, part in value.items()}
@@ -156,7 +157,7 @@ def normalize_value(name: str, value: object) -> object:
 
 def normalize_part(member: str, part: object) -> object:
     """Return the value of a member of an address as it is stored."""
-    form = typed_text.lines if member in SEVERAL_LINES else typed_text.words
+    form = typed_text.normalize_lines if member in SEVERAL_LINES else typed_text.normalize_sentence
     return form(part, MAXIMUM_ADDRESS_LENGTH) if isinstance(part, str) else part
 
 

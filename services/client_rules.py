@@ -26,7 +26,7 @@ def find_problems(client: Client, new_scopes: Collection[str] = ()) -> Iterator[
 
     new_scopes: scopes that are added together with the client.
     """
-    if reason := typed_text.problem(client.client_name, typed_text.NAME_LENGTH):
+    if reason := typed_text.find_problem(client.client_name, typed_text.NAME_LENGTH):
         yield problem(Code.INVALID_CLIENT_NAME, reason=reason)
     if client.token_endpoint_auth_method not in server.client_auth_methods:
         method = client.token_endpoint_auth_method

@@ -149,7 +149,7 @@ def normal(members: ClientMembers) -> ClientMembers:
     """Return the members in the form in which they are stored."""
     members = members.copy()
     if "client_name" in members:
-        members["client_name"] = typed_text.name(members["client_name"])
+        members["client_name"] = typed_text.normalize_name(members["client_name"])
     if "scope" in members:
         members["scope"] = scopes.join(scopes.split(members["scope"]))
     if "extra_metadata" in members:

@@ -140,7 +140,7 @@ def find_problem(password: str) -> Problem | None:
         return problem(Code.PASSWORD_TOO_SHORT, minimum=MINIMUM_LENGTH)
     if length > MAXIMUM_LENGTH:
         return problem(Code.PASSWORD_TOO_LONG, maximum=MAXIMUM_LENGTH)
-    if typed_text.refused_in(password):
+    if typed_text.find_forbidden(password):
         return problem(Code.PASSWORD_CHARACTERS)
     return None
 
@@ -193,4 +193,4 @@ def forms(password: str) -> list[str]:
 
 def normal(password: str) -> str:
     """Return the form of a password that is hashed today."""
-    return typed_text.password(password, MAXIMUM_LENGTH)
+    return typed_text.normalize_password(password, MAXIMUM_LENGTH)

@@ -16,13 +16,13 @@ def find_problems(name: str, description: str) -> Iterator[Problem]:
     """Return everything that is wrong with a new scope. description: in its normal form."""
     if not is_scope_token(name):
         yield problem(Code.INVALID_SCOPE_NAME, scope=name)
-    if reason := typed_text.problem(description, MAXIMUM_DESCRIPTION_LENGTH):
+    if reason := typed_text.find_problem(description, MAXIMUM_DESCRIPTION_LENGTH):
         yield problem(Code.INVALID_SCOPE_DESCRIPTION, reason=reason)
 
 
 def normal_description(description: str) -> str:
     """Return a description in the form in which it is stored."""
-    return typed_text.words(description, MAXIMUM_DESCRIPTION_LENGTH)
+    return typed_text.normalize_sentence(description, MAXIMUM_DESCRIPTION_LENGTH)
 
 
 def add(name: str, description: str) -> str:

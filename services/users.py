@@ -48,7 +48,7 @@ def find_problems(new: NewUser, minimum_name_length: int = 0) -> Iterator[Proble
     """Return everything that is wrong with a new account, except that its address may be taken."""
     if store.users.normal_email(new.email) is None:
         yield problem(Code.INVALID_EMAIL, email=new.email)
-    yield from find_name_problems(typed_text.name(new.name), minimum_name_length)
+    yield from find_name_problems(typed_text.normalize_name(new.name), minimum_name_length)
     if found := passwords.find_problem(new.password):
         yield found
     yield from find_claim_problems(normal_claims(new.claims))
@@ -58,8 +58,8 @@ def find_problems(new: NewUser, minimum_name_length: int = 0) -> Iterator[Proble
 
 def find_name_problems(name: str, minimum: int = 0) -> Iterator[Problem]:
     """Return what is wrong with how a user is addressed. name: in its normal form."""
-    if reason := typed_text.problem(name, typed_text.NAME_LENGTH, minimum):
-        has_refused = typed_text.refused_in(name)
+    if reason := typed_text.find_problem(name, typed_text.NAME_LENGTH, minimum):
+        has_refused = typed_text.find_forbidden(name)
         yield problem(Code.NAME_CHARACTERS if has_refused else Code.NAME_LENGTH, reason=reason)
 
 
@@ -92,7 +92,7 @@ def prepare(new: NewUser) -> PreparedUser:
 
 def normal(new: NewUser, password_hash: str) -> PreparedUser:
     """Return an account that was checked, in the form in which it is stored."""
-    email, name = store.users.normal_email(new.email) or "", typed_text.name(new.name)
+    email, name = store.users.normal_email(new.email) or "", typed_text.normalize_name(new.name)
     return PreparedUser(email, name, password_hash, normal_claims(new.claims), new.sub)
 
 
@@ -175,7 +175,7 @@ def change(user: User, email: str | None, name: str | None, claims: Mapping[str,
 
     None leaves the address or the name as it is. claims: those to change; null takes one away.
     """
-    new_name = user.name if name is None else typed_text.name(name)
+    new_name = user.name if name is None else typed_text.normalize_name(name)
     new_claims = without_nulls((user.claims or {}) | user_claims.normalize(claims))
     new_email = user.email if email is None else store.users.normal_email(email)
     problems = [problem(Code.INVALID_EMAIL, email=email)] if new_email is None else []

@@ -253,7 +253,7 @@ class SignIn:
             "amr": self.amr,
             "last_seen_at": self.at,
             "expires_at": self.at + lifetime(self.is_kept),
-            "user_agent": typed_text.label(self.user_agent, 300),
+            "user_agent": typed_text.normalize_label(self.user_agent, 300),
             "remote_addr": self.remote_addr[:45],
             "is_kept": self.is_kept,
             "device_digest": self.device_digest,

@@ -36,7 +36,7 @@ LOCK = (
 
 def normal_email(text: str) -> str | None:
     """Return the form in which an address is stored, or None for a text that is no address."""
-    return typed_text.address(text)
+    return typed_text.normalize_address(text)
 
 
 def account_of(typed: str) -> str:
@@ -52,7 +52,7 @@ def find_by_email(email: str) -> User | None:
 
     An address that was stored in an older form is found when it is typed in that form.
     """
-    forms = typed_text.addresses(email)
+    forms = typed_text.find_stored_forms(email)
     if not forms:
         return None
     found = {user.email: user for user in db.session.scalars(select(User).where(User.email.in_(forms)))}

@@ -104,7 +104,7 @@ def test_the_label_of_a_session_is_bounded_and_clean(http, seed, rows):
     )
     assert http.post("/login", data=form, headers={"User-Agent": agent}).status_code == 303
     [(kept,)] = rows(select(UserSession.user_agent))
-    assert (kept[:20], len(kept), typed_text.refused_in(kept)) == ("Firefox/ Windows éxx", 300, "")
+    assert (kept[:20], len(kept), typed_text.find_forbidden(kept)) == ("Firefox/ Windows éxx", 300, "")
     assert "Firefox on Windows" in http.get("/account/sessions").text
 
 

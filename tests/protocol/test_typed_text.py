@@ -70,50 +70,56 @@ BLANK = [
 
 @pytest.mark.parametrize("text", NAMES.values(), ids=NAMES)
 def test_a_name_stays_as_it_is_written(text):
-    assert typed_text.name(text) == text
-    assert typed_text.words(text, 300) == text
-    assert typed_text.problem(text, typed_text.NAME_LENGTH) is None
-    assert typed_text.printable(text) == text
+    assert typed_text.normalize_name(text) == text
+    assert typed_text.normalize_sentence(text, 300) == text
+    assert typed_text.find_problem(text, typed_text.NAME_LENGTH) is None
+    assert typed_text.replace_forbidden(text) == text
     assert parameters.is_usable(text)
 
 
 @pytest.mark.parametrize(("typed", "kept"), SAME_NAMES, ids=ascii)
 def test_names_that_are_the_same(typed, kept):
-    assert typed_text.name(typed) == kept
+    assert typed_text.normalize_name(typed) == kept
 
 
 def test_a_sentence_keeps_what_a_name_does_not():
-    assert typed_text.words(" 100 m²\u00a0of Ostiary™… e\u0301 ", 300) == "100 m² of Ostiary™… é"
-    assert typed_text.lines(" 12\u00a0Rue X \r\n\n75001 Paris", 300) == "12 Rue X\n\n75001 Paris"
+    assert typed_text.normalize_sentence(" 100 m²\u00a0of Ostiary™… e\u0301 ", 300) == "100 m² of Ostiary™… é"
+    assert typed_text.normalize_lines(" 12\u00a0Rue X \r\n\n75001 Paris", 300) == "12 Rue X\n\n75001 Paris"
 
 
 @pytest.mark.threat("T117")
 @pytest.mark.parametrize("character", NO_CHARACTERS, ids=ascii)
 def test_what_is_refused_is_named_wherever_it_stands(character):
     for text in (character, f"{character}Ada", f"A{character}da", f"Ada{character}"):
-        told = typed_text.problem(typed_text.name(text), 200, minimum=0)
+        told = typed_text.find_problem(typed_text.normalize_name(text), 200, minimum=0)
         assert told.endswith(f"without U+{ord(character):04X}")
         assert told.isprintable()
-        assert typed_text.address(f"a{text}@example.com") is None
+        assert typed_text.normalize_address(f"a{text}@example.com") is None
         assert passwords.find_problem(text + "long enough") is not None
         assert not parameters.is_usable(text)
-        assert character not in typed_text.label(text, 300) + typed_text.printable(text)
+        assert character not in typed_text.normalize_label(text, 300) + typed_text.replace_forbidden(text)
 
 
 @pytest.mark.parametrize("text", BLANK, ids=ascii)
 def test_a_name_that_shows_nothing_is_none(text):
-    assert typed_text.problem(typed_text.name(text), 200) is not None
-    assert (typed_text.problem(typed_text.name(text), 200, minimum=0) is None) == (not text.strip())
+    assert typed_text.find_problem(typed_text.normalize_name(text), 200) is not None
+    assert (typed_text.find_problem(typed_text.normalize_name(text), 200, minimum=0) is None) == (
+        not text.strip()
+    )
 
 
 def test_a_length_counts_in_the_form_that_is_kept():
-    assert typed_text.problem(typed_text.name("e\u0301" * 200), 200) is None
-    assert typed_text.problem(typed_text.name("ế" * 200), 200) is None
-    assert typed_text.problem(typed_text.name(unicodedata.normalize("NFD", "ế" * 200)), 200) is None
-    assert typed_text.problem(typed_text.name("\ufdfa" * 11), 200) is None
+    assert typed_text.find_problem(typed_text.normalize_name("e\u0301" * 200), 200) is None
+    assert typed_text.find_problem(typed_text.normalize_name("ế" * 200), 200) is None
+    assert (
+        typed_text.find_problem(typed_text.normalize_name(unicodedata.normalize("NFD", "ế" * 200)), 200)
+        is None
+    )
+    assert typed_text.find_problem(typed_text.normalize_name("\ufdfa" * 11), 200) is None
     for text in ("x" * 201, "\ufdfa" * 12, "\ufdfa" * 200, "x\u0301" * 101):
         assert (
-            typed_text.problem(typed_text.name(text), 200) == "must be printable text of 1 to 200 characters"
+            typed_text.find_problem(typed_text.normalize_name(text), 200)
+            == "must be printable text of 1 to 200 characters"
         )
 
 
@@ -148,13 +154,13 @@ ada@\u200c.com a\ufeffb@x.com ada@a\u202eb.com ＠ ada﹫x.com""".split()
 
 @pytest.mark.parametrize("domain", PRIVATE)
 def test_networks_that_are_closed_have_people_too(domain):
-    assert typed_text.address(f"Ada@{domain.upper()}") == f"ada@{domain}"
+    assert typed_text.normalize_address(f"Ada@{domain.upper()}") == f"ada@{domain}"
 
 
 @pytest.mark.parametrize(("typed", "kept"), SAME_ADDRESSES, ids=ascii)
 def test_addresses_that_are_the_same(typed, kept):
-    assert typed_text.address(typed) == kept
-    assert typed_text.address(kept) == kept
+    assert typed_text.normalize_address(typed) == kept
+    assert typed_text.normalize_address(kept) == kept
 
 
 @pytest.mark.threat("T117")
@@ -162,22 +168,22 @@ def test_addresses_that_are_the_same(typed, kept):
     "text", [*NO_ADDRESSES, "", "a b@x.com", "a\u00a0b@x.com", "Ada <ada@x.com>", "ada@x.com\0"], ids=ascii
 )
 def test_what_is_no_address(text):
-    assert typed_text.address(text) is None
-    assert typed_text.addresses(text) == ()
+    assert typed_text.normalize_address(text) is None
+    assert typed_text.find_stored_forms(text) == ()
 
 
 def test_an_address_has_at_most_254_octets():
-    assert typed_text.address("a" * 242 + "@example.com") is not None
-    assert typed_text.address("a" * 243 + "@example.com") is None
-    assert typed_text.address("é" * 121 + "@example.com") is not None
-    assert typed_text.address("é" * 122 + "@example.com") is None
-    assert typed_text.address("e\u0301" * 121 + "@example.com") == "é" * 121 + "@example.com"
+    assert typed_text.normalize_address("a" * 242 + "@example.com") is not None
+    assert typed_text.normalize_address("a" * 243 + "@example.com") is None
+    assert typed_text.normalize_address("é" * 121 + "@example.com") is not None
+    assert typed_text.normalize_address("é" * 122 + "@example.com") is None
+    assert typed_text.normalize_address("e\u0301" * 121 + "@example.com") == "é" * 121 + "@example.com"
 
 
 def test_an_address_may_be_stored_in_its_older_form():
     """Full-width letters before the @ were kept."""
-    assert typed_text.addresses("ａｄａ@Example.com") == ("ada@example.com", "ａｄａ@example.com")
-    assert typed_text.addresses("Ada@example.com") == ("ada@example.com",)
+    assert typed_text.find_stored_forms("ａｄａ@Example.com") == ("ada@example.com", "ａｄａ@example.com")
+    assert typed_text.find_stored_forms("Ada@example.com") == ("ada@example.com",)
 
 
 # ---- passwords ---------------------------------------------------------------------------------------------
@@ -211,11 +217,11 @@ def test_a_password_is_measured_in_the_form_that_is_hashed():
 # ---- what holds of all -------------------------------------------------------------------------------------
 
 FORMS = {
-    "name": typed_text.name,
-    "words": lambda text: typed_text.words(text, 300),
-    "lines": lambda text: typed_text.lines(text, 300),
-    "label": lambda text: typed_text.label(text, 300),
-    "password": lambda text: typed_text.password(text, 1_024),
+    "name": typed_text.normalize_name,
+    "words": lambda text: typed_text.normalize_sentence(text, 300),
+    "lines": lambda text: typed_text.normalize_lines(text, 300),
+    "label": lambda text: typed_text.normalize_label(text, 300),
+    "password": lambda text: typed_text.normalize_password(text, 1_024),
 }
 TRICKY = "aA.İIıßΣσ-é'+e\u0301\u0323\u3000ａ．＠@ｶﾞ한\u1112\u1161\u11ab\u200c\u200d ﷺﬁ①\u1680\u00a8"
 TEXTS = st.text(st.characters() | st.sampled_from(TRICKY), max_size=20)
@@ -227,8 +233,11 @@ def test_a_form_is_its_own_form(text, domain):
     for form in FORMS.values():
         assert form(form(text)) == form(text)
     for typed in (f"{text}@example.com", f"{text}@{domain}"):
-        address = typed_text.address(typed)
-        assert address is None or typed_text.address(address) == address == typed_text.addresses(typed)[0]
+        address = typed_text.normalize_address(typed)
+        assert (
+            address is None
+            or typed_text.normalize_address(address) == address == typed_text.find_stored_forms(typed)[0]
+        )
 
 
 HOSTILE = {
@@ -246,8 +255,8 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_text_is_refused_in_no_time(text):
     begin = time.process_time()
-    assert typed_text.problem(typed_text.name(text), 200) is not None
-    assert len(typed_text.label(text, 300)) <= 300
-    assert typed_text.address(text) is typed_text.address(f"{text}@example.com") is None
+    assert typed_text.find_problem(typed_text.normalize_name(text), 200) is not None
+    assert len(typed_text.normalize_label(text, 300)) <= 300
+    assert typed_text.normalize_address(text) is typed_text.normalize_address(f"{text}@example.com") is None
     assert len(text) == 200 or passwords.forms(text) == [""]
     assert time.process_time() - begin < 0.5
