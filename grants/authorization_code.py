@@ -7,7 +7,6 @@ the code cannot end the user's sign-in.
 """
 
 import hmac
-from typing import Any
 
 from authlib.oauth2.rfc6749 import (
     AccessDeniedError,
@@ -227,13 +226,17 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         return user
 
     def generate_token(
-        self, user: UserRow | None = None, scope: str | None = None, **options: Any
+        self, user: UserRow | None = None, scope: str | None = None, *, include_refresh_token: bool = True
     ) -> TokenResponse:
         """Return a new token response; Authlib's own would not know which sign-in it comes from."""
         code = self.request.authorization_code
-        sign_in = None if code is None else code.sign_in
         return self.server.new_token(
-            self.GRANT_TYPE, self.request.client, user, scope, sign_in=sign_in, **options
+            self.GRANT_TYPE,
+            self.request.client,
+            user,
+            scope,
+            include_refresh_token=include_refresh_token,
+            sign_in=None if code is None else code.sign_in,
         )
 
     def delete_authorization_code(self, authorization_code: PresentedCode) -> None:

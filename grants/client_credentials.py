@@ -3,14 +3,12 @@
 Public clients cannot: anybody could name them.
 """
 
-from typing import Any
-
 from authlib.oauth2.rfc6749 import InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
 
 from models import Client
 from protocol import auth_methods, scopes
-from services.oauth2 import OAuth2Request, TokenResponse
+from services.oauth2 import OAuth2Request, Server, TokenResponse
 
 
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
@@ -19,6 +17,7 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = auth_methods.CONFIDENTIAL
 
     request: OAuth2Request
+    server: Server
     client: Client
 
     def validate_requested_scope(self) -> None:
@@ -34,7 +33,13 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
         registered = [name for name in scopes.split(self.client.scope) if name not in scopes.REQUIRE_USER]
         self.request.scope = scopes.join(requested or registered)
 
-    def generate_token(self, **options: Any) -> TokenResponse:
-        """Return a new token with the scope that was decided; Authlib would pass the one that was sent."""
-        token: TokenResponse = super().generate_token(**options | {"scope": self.request.scope})
-        return token
+    def generate_token(
+        self, scope: str | None = None, *, include_refresh_token: bool = False
+    ) -> TokenResponse:
+        """Return a new token response.
+
+        scope: as it was sent; the one that was decided counts. There is no refresh token (RFC 6749 §4.4.3).
+        """
+        return self.server.new_token(
+            self.GRANT_TYPE, self.client, scope=self.request.scope, include_refresh_token=False
+        )
