@@ -6,7 +6,10 @@ BIN := .venv/bin
 NO_DOTENV := import os; os.environ.setdefault("FLASK_SKIP_DOTENV", "1")
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: run dev test test-long prove test-next test-generated soak threats certification lint lock clean
+# What the tests and the servers that they start have compiled is kept: to compile it again takes longer than many of them.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
+
+.PHONY: run dev test test-fast test-long prove test-next test-generated soak threats certification lint lock clean
 
 run: .venv/installed  ## Migrate the database, make a demo in an empty one, then serve on http://127.0.0.1:$(PORT)
 	@PORT=$(PORT) OSTIARY_CREATE_DEVELOPMENT=1 $(BIN)/flask demo --migrate
@@ -16,11 +19,14 @@ dev: .venv/installed  ## The same in one process that reloads on changes
 	@PORT=$(PORT) OSTIARY_CREATE_DEVELOPMENT=1 $(BIN)/flask demo --migrate
 	@PORT=$(PORT) exec $(BIN)/flask run --reload --port $(PORT)
 
-test: .venv/installed-dev  ## The suite: in memory, on an SQLite file and on PostgreSQL
-	@$(BIN)/pytest $(ARGS)
+test: .venv/installed-dev  ## The suite: in memory, on an SQLite file, on PostgreSQL and on MariaDB (four minutes)
+	@$(PYTEST) $(ARGS)
 
-test-long: .venv/installed-dev  ## The longer forms of the race tests
-	@$(BIN)/pytest -m long $(ARGS)
+test-fast: .venv/installed-dev  ## What stays in memory, while you work: no server, no process (a minute)
+	@$(PYTEST) -n 2 -m "not long and not integration" --ignore=tests/generated $(ARGS)
+
+test-long: .venv/installed-dev  ## What takes longer than somebody waits: the longer forms, and more engines
+	@$(PYTEST) -m long $(ARGS)
 
 prove: .venv/installed-dev  ## What is promised, tried on each engine thousands of times, in one table (15 minutes; see docs/proving.md)
 	@$(BIN)/python -m tests.proofs
@@ -36,7 +42,7 @@ certification: .venv/installed-dev  ## Which modules of OpenID certification hav
 	@$(BIN)/python -m tests.certification.modules
 
 test-generated: .venv/installed-dev  ## 200 generated values for every parameter and every header of every route (many minutes)
-	@TEST_EXAMPLES=20 $(BIN)/pytest -m long --dist load tests/generated/test_generated.py $(ARGS)
+	@TEST_EXAMPLES=20 $(PYTEST) -m long --dist load tests/generated/test_generated.py $(ARGS)
 
 soak: .venv/installed-dev  ## 100,000 grants, and nothing grows: tables, memory, latency (SOAK_ENGINE=, SOAK_GRANTS=; a quarter of an hour)
 	@$(BIN)/python -m tests.proofs.soak

@@ -5,8 +5,8 @@ server on a file or on PostgreSQL. The app context is closed before a test start
 with the request it sends.
 """
 
+import gc
 import os
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,15 +16,17 @@ from sqlalchemy import event
 
 from app import create_app
 from config import Settings
-from crypto import passwords
+from crypto import key_schedule, passwords
 from models import Scope, db
-from protocol import clock
+from tests import isolation, rsa_keys
 from tests.apps import Apps
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, DatabaseServers, new_database
 from tests.places import an_open_folder
 from tests.refusal_lines import one_line_a_refusal
-from tests.stopped_clock import StoppedClock
+from tests.stopped_clock import StoppedClock, stop_clock
+
+IGNORED = {"PORT", "PYTHONDONTWRITEBYTECODE"}  # variables of whoever runs the tests
 
 
 def pytest_addoption(parser):
@@ -37,6 +39,11 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # once a run, and its workers inherit the environment
+        config.add_cleanup(rsa_keys.begin_run())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Complete the marks; what starts processes comes first, so that the short files after it keep all
@@ -45,6 +52,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         complete_marks(item)
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what stays until the end: the modules, and ten thousand tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def complete_marks(item):
@@ -58,23 +71,27 @@ def complete_marks(item):
         item.add_marker("integration")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with isolation.only_memory(is_on=item.get_closest_marker("integration") is None):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def integration():
-    """For fixtures that start a process, listen on a port or open an SQLite file: their tests get the mark of
-    this name.
-    """
+    """Give the mark of this name to each test whose fixture starts a process, listens or opens a file."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment():
-    """No test sees the settings of whoever runs it."""
+    """No test sees the settings of whoever runs it, and what servers compile is there for the next one."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for name in [name for name in os.environ if name.startswith("OSTIARY_") or name == "PORT"]:
+        for name in [name for name in os.environ if name.startswith("OSTIARY_") or name in IGNORED]:
             monkeypatch.delenv(name)
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings() -> Settings:
     return Settings(issuer=ISSUER, database_url="sqlite://", secret_key="k" * 32, signup="open")
 
@@ -108,13 +125,10 @@ def apps() -> Apps:
 
 
 @pytest.fixture
-def stopped_clock(request, monkeypatch) -> StoppedClock:
+def stopped_clock(request) -> Iterator[StoppedClock]:
     """Return the clock, stopped before a test's first row: what writes rows asks for it, or for `app`."""
-    time.sleep(request.config.getoption("--delay-clock"))
-    stopped_clock = StoppedClock()
-    monkeypatch.setattr(clock, "now", stopped_clock.now)
-    monkeypatch.setattr(clock, "now_in_microseconds", stopped_clock.now_in_microseconds)
-    return stopped_clock
+    with stop_clock(request.config) as stopped_clock:
+        yield stopped_clock
 
 
 @pytest.fixture
@@ -201,6 +215,15 @@ def cheap_passwords(request, monkeypatch):
         monkeypatch.setattr(passwords, "ITERATIONS", 1)
         monkeypatch.setattr(passwords, "PARAMETERS", CHEAP)
         monkeypatch.setattr(passwords, "DUMMY_HASH", f"{CHEAP}{'A' * 22}${'A' * 43}")
+
+
+@pytest.fixture(autouse=True)
+def pooled_rsa_keys(request, monkeypatch):
+    """Let the server take its RSA keys from a pool: to make one and to read it takes longer than a test."""
+    if not request.node.get_closest_marker("usual_price"):
+        pool = rsa_keys.Pool()
+        monkeypatch.setitem(key_schedule.GENERATORS, "RS256", pool.generate)
+        monkeypatch.setitem(key_schedule.TYPES, "RS256", pool)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from protocol import clock
 from protocol.parameters import JWT_BEARER
+from tests import rsa_keys
 from tests.builders import ISSUER
 
 
@@ -23,7 +24,8 @@ def key_for(alg, kid="a"):
         return ECKey.generate_key({"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}[alg], parameters)
     if alg in ("EdDSA", "Ed25519"):
         return OKPKey.generate_key("Ed25519", parameters)
-    return RSAKey.generate_key(2048, parameters)
+    key = rsa_keys.private_key(f"client-{kid}")
+    return RSAKey(key, key, parameters)
 
 
 @cache

@@ -68,7 +68,7 @@ def test_a_demo_costs_nothing_in_production(http, expect_cost):
     expect_cost(lambda: http.get("/demo"), 0, 404)
 
 
-def test_metadata(http, expect_cost):
+def test_metadata_costs_one_statement(http, expect_cost):
     expect_cost(lambda: http.get("/.well-known/oauth-authorization-server"), 1, 200)
 
 
@@ -149,7 +149,7 @@ def test_pages_of_an_account(ada, expect_cost, path, budget):
         ("everywhere", 10 + FORM, 303),
     ],
 )
-def test_signing_out_elsewhere(ada, expect_cost, which, budget, status):
+def test_signing_out_elsewhere_stays_within_its_budget(ada, expect_cost, which, budget, status):
     form = {"csrf_token": hidden(ada.get("/account/sessions"), "csrf_token"), "end": which}
     expect_cost(lambda: ada.post("/account/sessions", data=form), budget, status)
 
@@ -159,7 +159,7 @@ def test_the_page_after_a_sign_out(ada, expect_cost):
     assert "Being told" in expect_cost(lambda: ada.get("/logout"), 1, 200).text
 
 
-def test_another_password(ada, expect_cost):
+def test_a_new_password_stays_within_its_budget(ada, expect_cost):
     token = hidden(ada.get("/account/password"), "csrf_token")
     form = {"csrf_token": token, "password": PASSWORD, "new_password": "another long password"}
     # session, failures, person; the lock, the session again, the password, other sessions; their end (7);

@@ -16,7 +16,8 @@ DOCKER, CONTAINER = ((PROJECT / name).read_text() for name in (".dockerignore", 
 LISTED = [line.removeprefix("!") for line in DOCKER.splitlines() if line.startswith("!")]
 # Files of the project that no server needs.
 NO_PART = re.compile(
-    r"(tests|docs|deploy|\.ci)/|[A-Z]+\.md$|Makefile$|pyproject\.toml$|testing/plugin/|\.\w+ignore$|requirements(-\w+\.txt|.*\.in)$"
+    r"(tests|docs|deploy|\.ci)/|[A-Z]+\.md$|Makefile$|pyproject\.toml$|testing/plugin/|\.\w+ignore$"
+    r"|requirements(-\w+\.txt|.*\.in)$"
 )
 LYING_ABOUT = (
     ".env .flaskenv ostiary.env instance/secret_key instance/ostiary.sqlite3 ostiary.sqlite3"
@@ -51,6 +52,7 @@ def test_both_files_for_images_say_the_same():
     assert [line for line in DOCKER.splitlines() if not line.startswith(("#", "!"))] == ["*"]
 
 
+@pytest.mark.integration
 def test_the_whole_product_goes_into_an_image():
     """A new file of the product gets its line in both files."""
     product = [path for path in tracked() if not NO_PART.match(path)]
@@ -65,6 +67,7 @@ def test_what_lies_about_does_not(path):
     assert not goes_in(path)
 
 
+@pytest.mark.integration
 def test_the_repository_takes_what_it_has_and_no_more():
     tracked()
     ask = ["git", "-c", "core.excludesFile=", "check-ignore", "--no-index"]

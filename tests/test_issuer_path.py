@@ -275,7 +275,7 @@ def test_cookies_are_of_this_server_alone(http, person):
 # ---- people ------------------------------------------------------------------------------------------------
 
 
-def test_the_whole_journey(http, person):
+def test_a_journey_stays_below_the_path(http, person):
     shown = ask(http, scope="openid profile email", nonce="n")
     assert shown.request.path == f"{PATH}/login"
     shown = follow(http, press(http, shown, "Sign in", email="ada@example.com", password=PASSWORD))
@@ -351,7 +351,7 @@ def test_a_client_assertion_is_for_the_whole_issuer(http, seed):
         assert answer.status_code == status, audience
 
 
-def test_the_demo(first_rows):
+def test_the_demo_works_below_the_path(first_rows):
     origin = "http://127.0.0.1:8000"
     app = create_app(Settings(issuer=origin + PATH, database_url="sqlite://", secret_key=SECRET_KEY))
     with app.app_context(), db.engine.connect() as connection:
@@ -374,7 +374,8 @@ def test_the_demo(first_rows):
 # ---- live --------------------------------------------------------------------------------------------------
 
 
-def test_live(tmp_path):
+@pytest.mark.integration
+def test_a_server_below_a_path_serves_a_whole_journey(tmp_path):
     """A client that knows the issuer alone, and a person with cookies, at the shipped server."""
     server = LiveServer(f"sqlite:///{tmp_path / 'path.sqlite3'}", tmp_path)
     origin, server.issuer = server.issuer, f"{server.issuer}/auth"

@@ -24,6 +24,7 @@ def closed(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.integration
 @AS_ROOT
 def test_a_server_starts_from_a_closed_checkout(closed, monkeypatch):
     """And nothing is opened for it."""
@@ -59,6 +60,7 @@ def test_no_account_is_said_before_anything_begins(monkeypatch):
         places.another_account.cache_clear()
 
 
+@pytest.mark.integration
 @AS_ROOT
 def test_no_place_is_said_before_anything_begins(closed, monkeypatch):
     monkeypatch.setattr(places, "FOLDERS", ())
@@ -68,6 +70,7 @@ def test_no_place_is_said_before_anything_begins(closed, monkeypatch):
     assert list(closed.iterdir()) == []
 
 
+@pytest.mark.integration
 @AS_ROOT
 def test_make_prove_says_it_at_once():
     """Before it has tried anything for minutes, and without a trace."""

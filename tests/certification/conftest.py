@@ -31,7 +31,7 @@ def run(app, command, input=None):
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
+def prepared(integration, tmp_path_factory):
     """The database file, and what the registration of each client printed, by the client's name."""
     path = tmp_path_factory.mktemp("certification") / "ostiary.sqlite3"
     app = create_app(settings_on(path))

@@ -5,7 +5,6 @@ refused signs nobody out.
 """
 
 import pytest
-from joserfc.jwk import RSAKey
 
 from protocol import clock
 from tests import jose
@@ -116,7 +115,7 @@ def test_oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri(clien
 @pytest.mark.certification("oidcc-rp-initiated-logout-bad-id-token-hint")
 @pytest.mark.parametrize("alg", ["RS256", "HS256"])  # a key that the client generated, and its secret
 def test_oidcc_rp_initiated_logout_bad_id_token_hint(client, hint, alg):
-    key = RSAKey.generate_key(2048) if alg == "RS256" else jose.secret_key(client.secret)
+    key = jose.key_for("RS256", None) if alg == "RS256" else jose.secret_key(client.secret)
     now = clock.now()
     claims = {
         "iss": client.client_id,

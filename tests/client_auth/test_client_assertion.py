@@ -59,7 +59,7 @@ OTHER_KEY = key_for("ES256", "b")
 VAULT = Cipher([SECRET_KEY], "client secrets")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return Settings(
         issuer=ISSUER,
@@ -365,7 +365,7 @@ def test_another_key_than_a_registered_one(present, seed, registered):
 
 
 @pytest.mark.threat("T059")
-def test_another_clients_key(present, seed):
+def test_an_assertion_under_another_clients_key_is_refused(present, seed):
     seed(a_machine(**with_keys(KEY)), a_machine(client_id="other", **with_keys(OTHER_KEY)))
     check_refused(present(sign(assertion_claims("other"), KEY)))
     check_refused(present(sign(assertion_claims(), OTHER_KEY)))
@@ -447,7 +447,7 @@ def test_the_method_is_the_registered_one(present, seed, rows):
 @pytest.mark.parametrize("secret", ["", "short", CLIENT_SECRET[:-1], CLIENT_SECRET + "x"])
 @pytest.mark.threat("T130")
 @pytest.mark.filterwarnings("ignore:Key size should be")
-def test_another_secret(present, seed, secret):
+def test_an_assertion_under_another_secret_is_refused(present, seed, secret):
     seed(a_machine(**with_secret()))
     if secret:
         check_refused(present(sign(assertion_claims(), secret_key(secret), "HS256")))
@@ -503,7 +503,7 @@ def test_keys_in_the_header_are_not_used(present, robot):
 
 
 @pytest.fixture
-def publisher(seed):
+def publisher(integration, seed):
     with WebServer(json_answer(jwks(KEY))) as server:
         seed(a_machine(**with_keys(jwks_uri=server.url)))
         yield server
@@ -787,6 +787,7 @@ def test_it_is_remembered_for_as_long_as_anybody_takes_it(present, robot, rows, 
     assert rows(select(SpentAssertion.expires_at)) == [(clock.now() + 1,)]
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T064")
 def test_a_restart_forgets_nothing(tmp_path):
     settings = Settings(issuer=ISSUER, database_url=f"sqlite:///{tmp_path / 'file'}", secret_key=SECRET_KEY)
@@ -827,7 +828,7 @@ def test_one_in_sixteen_drops_expired_ones_for_the_others(present, robot, seed, 
     assert rows(SPENT) == [(102 - 4 * SHARE,)]
 
 
-def test_statement_budget(present, robot, statements):
+def test_an_assertion_costs_two_statements_beside_the_token(present, robot, statements):
     statements.clear()
     assert present(jti=jti_that(sweeps=False)).status_code == 200
     # client; this assertion; expired tokens, the new one
@@ -874,7 +875,7 @@ def an_assertion():
         lambda: [TYPE, ("client_assertion", "é")],
     ],
 )
-def test_a_malformed_request(post, pairs, rows):
+def test_a_malformed_request_is_refused_and_spends_nothing(post, pairs, rows):
     answer = post(*pairs())
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
     assert rows(SPENT) == [(0,)]

@@ -13,7 +13,7 @@ BODY = {"grant_type": "client_credentials"}
 pytestmark = pytest.mark.usefixtures("sleep")  # the clock stands still
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return Settings(
         issuer=ISSUER,

@@ -32,7 +32,7 @@ def a_signing_key(kid, **changed):
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory):
+def migrated_file(integration, tmp_path_factory):
     path = tmp_path_factory.mktemp("migrated") / "ostiary.sqlite3"
     app = create_app(settings_on(path))
     with app.app_context():

@@ -118,7 +118,7 @@ def test_what_was_added_gets_tokens(flask_json, flask, http):
     assert (answer.json["scope"], answer.json["expires_in"]) == ("read", 60)
 
 
-def test_everything_at_once(flask_json, rows):
+def test_add_takes_all_options_at_once(flask_json, rows):
     added = flask_json(
         *(
             "clients",
@@ -191,7 +191,7 @@ def test_a_confidential_client_has_no_origins(flask_json, rows):
     assert rows(ORIGINS) == []
 
 
-def test_a_resource_server(flask_json, rows):
+def test_a_resource_server_is_added_without_grants(flask_json, rows):
     added = flask_json("clients", "add", "API", "--resource-server")
     assert (added["grant_types"], added["response_types"], added["is_resource_server"]) == ([], [], True)
     assert columns_of(rows, added["client_id"], "client_secret_digest") == (digest(added["client_secret"]),)
@@ -290,7 +290,7 @@ def test_a_client_that_can_do_nothing_is_registered_with_a_warning(flask):
         (("--resource-server", "--auth-method", "none"), "must authenticate"),
     ],
 )
-def test_add_refuses(refused, rows, options, words):
+def test_add_refuses_what_does_not_fit_and_stores_nothing(refused, rows, options, words):
     assert words in refused("clients", "add", "Web", *options, "--json")
     assert rows(COUNT_CLIENTS) == [(0,)]
     assert rows(ORIGINS) == []
@@ -505,7 +505,7 @@ def test_set_without_anything_to_change_is_a_usage_error(flask, seed):
 # ---- list, show, rotate-secret, remove ---------------------------------------------------------------------
 
 
-def test_list(flask, flask_json, seed):
+def test_list_shows_each_client_on_a_line(flask, flask_json, seed):
     seed(a_client(), a_machine(client_name="Robot"))
     assert [client["client_id"] for client in flask_json("clients", "list")] == ["robot", "web"]
     lines = flask("clients", "list").stdout.splitlines()
@@ -516,7 +516,7 @@ def test_list(flask, flask_json, seed):
     )
 
 
-def test_show(flask, flask_json, seed):
+def test_show_counts_tokens_and_hides_the_secret(flask, flask_json, seed):
     seed(a_user(), a_client(), a_token())
     shown = flask_json("clients", "show", "web")
     assert (shown["client_id"], shown["scope"], shown["tokens"]) == ("web", "profile email", 1)
@@ -524,7 +524,7 @@ def test_show(flask, flask_json, seed):
     assert re.search(r"^tokens +1$", flask("clients", "show", "web").stdout, re.MULTILINE)
 
 
-def test_rotate_secret(flask, flask_json, seed, http):
+def test_rotate_secret_ends_the_old_secret(flask, flask_json, seed, http):
     seed(a_machine(scope="profile"))
     renewed = flask_json("clients", "rotate-secret", "robot")["client_secret"]
     body = {"grant_type": "client_credentials"}

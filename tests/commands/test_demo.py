@@ -117,7 +117,7 @@ def test_each_password_is_another(flask, flask_json):
     assert len(made) == 3
 
 
-def test_json(flask_json):
+def test_the_password_is_in_the_json_of_the_first_run_alone(flask_json):
     made = flask_json("demo")
     assert made == {"url": f"{LOCAL}/demo", "email": demo.EMAIL, "password": made["password"]}
     assert flask_json("demo") == {"url": f"{LOCAL}/demo"}
@@ -133,7 +133,7 @@ def test_not_where_somebody_is_there(flask, seed, rows, row):
     assert rows(COUNTS) == before
 
 
-def test_not_in_production(flask_of, rows):
+def test_no_demo_is_made_in_production(flask_of, rows):
     done = flask_of(ISSUER, "demo")
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith("No demo: the issuer is not on a loopback address.\n")
@@ -168,6 +168,7 @@ def test_the_client_follows_the_issuer(flask_of, rows, settings_of, first, then,
         db.engine.dispose()
 
 
+@pytest.mark.integration
 def test_a_database_that_is_not_migrated(tmp_path):
     app = create_app(
         Settings(issuer=LOCAL, database_url=f"sqlite:///{tmp_path / 'new.sqlite3'}", secret_key=SECRET_KEY)

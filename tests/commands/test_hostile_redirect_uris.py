@@ -74,7 +74,7 @@ def register(refused, seed, rows):
 
 
 @pytest.mark.threat("T011")
-def test_a_fragment(register):
+def test_a_redirect_uri_with_a_fragment_is_refused(register):
     register(WITH_FRAGMENT)
 
 

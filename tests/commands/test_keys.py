@@ -56,7 +56,7 @@ def test_list_of_none_makes_none(flask, flask_json, rows):
     assert rows(KEYS) == []
 
 
-def test_list(flask, flask_json, seed, sleep, settings):
+def test_list_shows_the_state_of_each_key(flask, flask_json, seed, sleep, settings):
     now = clock.now()
     seed(
         a_signing_key("old", active_from=now - 5000, created_at=now - 6000, last_presented_at=now - 60),
@@ -311,7 +311,7 @@ def sealed_things(sign, seed):
 
 
 @pytest.mark.threat("T136")
-def test_rewrap(with_keys, sealed_things, rows):
+def test_rewrap_encrypts_all_under_the_present_key(with_keys, sealed_things, rows):
     flask = with_keys(OTHER_KEY, SECRET_KEY)
     done = flask("keys", "rewrap")
     assert (done.exit_code, done.stdout) == (0, "")

@@ -23,7 +23,7 @@ def told(seed):
     )
 
 
-def test_list(flask, told):
+def test_list_shows_each_notice_with_its_state(flask, told):
     done = flask("logout-notices", "list")
     heading, *lines = done.stdout.splitlines()
     assert heading.split() == [
@@ -74,7 +74,7 @@ def test_the_newest_comes_first_and_says_everything(flask_json, told):
         (("--user", "bob@example.com"), [1_003]),
     ],
 )
-def test_some_of_them(flask_json, told, options, created_at):
+def test_options_choose_which_notices_are_shown(flask_json, told, options, created_at):
     shown = flask_json("logout-notices", "list", *options)
     assert [notice["created_at"] for notice in shown] == created_at
 

@@ -83,6 +83,7 @@ def test_a_database_that_was_migrated_down(app, refused, command):
     assert MIGRATE in refused(*command, input=PASSWORD)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "database_url",
     ["postgresql://owner:the-password@127.0.0.1:1/ostiary", "sqlite:////nowhere/at/all/ostiary.sqlite3"],
@@ -96,6 +97,7 @@ def test_a_database_that_cannot_be_reached(database_url, command):
     assert "the-password" not in done.stderr
 
 
+@pytest.mark.integration
 def test_a_file_that_is_no_database(tmp_path):
     path = tmp_path / "ostiary.sqlite3"
     path.write_text("Dear diary, " * 1000)

@@ -60,7 +60,7 @@ def server(request, tmp_path, servers):
 
 
 @pytest.fixture(params=LONG_ENGINES)
-def durable(request):
+def durable(request, integration):
     """One whose database waits for the disk, as the servers that the other tests share do not."""
     if request.param == "mariadb" and not MariaDB.can_be_killed():
         do_without("MariaDB is not installed, or TEST_MARIADB_URL names one that is not ours")
@@ -211,6 +211,7 @@ def test_a_broken_rule_is_noticed(tmp_path, servers):
     assert re.search(r"^one code for many .* BROKEN in 1 round$", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.integration
 def test_in_memory_sqlite_has_nothing_to_prove(tmp_path):
     server = LiveServer("sqlite://", tmp_path)
     done = server.flask("prove", check=False)
@@ -218,6 +219,7 @@ def test_in_memory_sqlite_has_nothing_to_prove(tmp_path):
     assert "in-memory" in done.stderr
 
 
+@pytest.mark.integration
 def test_a_database_that_is_away(tmp_path):
     done = LiveServer("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path).flask("prove", check=False)
     assert (done.returncode, done.stdout) == (1, "")

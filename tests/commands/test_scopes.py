@@ -10,7 +10,7 @@ FROM_THE_START = [("address",), ("email",), ("groups",), ("openid",), ("phone",)
 NAMES = select(Scope.name).order_by(Scope.name)
 
 
-def test_add(flask_json, rows):
+def test_add_stores_the_scope_without_outer_blanks(flask_json, rows):
     added = flask_json("scopes", "add", "notes:read", "--description", " Read your notes ")
     assert added == {"name": "notes:read", "description": "Read your notes"}
     assert rows(select(Scope.description).where(Scope.name == "notes:read")) == [("Read your notes",)]
@@ -40,7 +40,7 @@ def test_what_was_added_is_offered(flask, http):
         ("offline_access", "x", "exists already"),
     ],
 )
-def test_add_refuses(refused, rows, name, description, words):
+def test_add_refuses_what_is_no_scope_and_stores_nothing(refused, rows, name, description, words):
     assert words in refused("scopes", "add", name, "--description", description)
     assert rows(NAMES) == FROM_THE_START
 
@@ -49,12 +49,12 @@ def test_a_description_is_needed(flask):
     assert flask("scopes", "add", "read").exit_code == 2
 
 
-def test_list(flask, flask_json):
+def test_list_shows_the_scopes_of_a_new_database(flask, flask_json):
     assert [(scope["name"],) for scope in flask_json("scopes", "list")] == FROM_THE_START
     assert flask("scopes", "list").stdout.splitlines()[0].split() == ["NAME", "DESCRIPTION"]
 
 
-def test_remove(flask_json, rows):
+def test_remove_takes_that_scope_alone(flask_json, rows):
     assert flask_json("scopes", "remove", "email") == {"name": "email"}
     assert rows(NAMES) == [name for name in FROM_THE_START if name != ("email",)]
 

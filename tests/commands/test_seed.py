@@ -175,7 +175,7 @@ def test_a_secret_that_was_long_enough_before(flask_json, refused, write):
     assert "at least 64 octets" in refused("seed", write(clients=[client | signs]))
 
 
-def test_claims_of_people(flask_json, rows, write, sleep):
+def test_claims_are_stored_once_and_null_is_left_out(flask_json, rows, write, sleep):
     claims = {"given_name": "Ada", "address": {"country": "France"}, "phone_number": "+33 1 23 45 67 89"}
     path = write(users=[ADA | {"claims": claims | {"nickname": None}}])
     [seeded] = flask_json("seed", path)["users"]
@@ -220,7 +220,7 @@ def test_a_file_of_nothing(flask, write):
     assert (done.exit_code, done.stdout) == (0, "")
 
 
-def test_from_stdin(flask_json):
+def test_a_dash_reads_the_file_from_stdin(flask_json):
     assert (
         flask_json("seed", "-", input=json.dumps({"users": [ADA]}))["users"][0]["email"] == "ada@example.com"
     )
@@ -475,6 +475,7 @@ def test_outside_of_a_loopback_issuer(tmp_path, write):
 # ---- an empty database -------------------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("options", "exit_code"), [((), 1), (("--migrate",), 0)])
 def test_an_empty_database_is_migrated_when_asked(tmp_path, write, options, exit_code):
     app = create_app(settings_on(tmp_path / "empty.sqlite3").model_copy(update={"issuer": LOOPBACK}))

@@ -64,7 +64,7 @@ def tokens_and_codes(seed):
         ),
     ],
 )
-def test_revoke(flask_json, rows, options, answer, left, codes_left):
+def test_revoke_ends_tokens_and_codes_of_whom_it_names(flask_json, rows, options, answer, left, codes_left):
     assert flask_json("tokens", "revoke", *options) == answer
     assert rows(LEFT) == left
     assert rows(CODES_LEFT) == codes_left

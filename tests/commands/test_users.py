@@ -40,7 +40,7 @@ def ada(seed):
     seed(a_code("code of ada"), a_code("code of bob", user_id=2))
 
 
-def test_add(flask_json, rows):
+def test_add_stores_a_verified_address_in_lower_case(flask_json, rows):
     options = ("--name", "Ada", "--password-stdin")
     added = flask_json("users", "add", "Ada@Example.com", *options, input=f"{PASSWORD}\n")
     assert (added["email"], added["name"], "is_admin" in added) == ("ada@example.com", "Ada", False)
@@ -90,7 +90,7 @@ def test_without_json_the_words_go_to_stderr(flask):
         ("nobody", ("--name", "x" * 201), "short", ["email address", "at most 200", "at least 12"]),
     ],
 )
-def test_add_refuses(refused, rows, email, options, password, words):
+def test_add_refuses_what_will_not_do_and_stores_nobody(refused, rows, email, options, password, words):
     told = refused("users", "add", email, *options, "--password-stdin", input=password)
     assert all(word in told for word in words)
     assert rows(COUNT_PEOPLE) == [(0,)]
@@ -141,7 +141,7 @@ CLAIMS = {
 }
 
 
-def test_add_with_claims(flask_json, rows):
+def test_add_stores_claims_and_leaves_out_null(flask_json, rows):
     options = ("--name", "Ada", *set_options(**CLAIMS, nickname=None))
     added = flask_json("users", "add", "ada@example.com", *options, "--password-stdin", input=PASSWORD)
     assert added["claims"] == CLAIMS
@@ -286,7 +286,7 @@ def test_set_of_nothing_is_a_usage_error(flask, seed):
 # ---- list, show --------------------------------------------------------------------------------------------
 
 
-def test_list(flask, flask_json, seed):
+def test_list_shows_everybody_with_their_state(flask, flask_json, seed):
     seed(a_user(), a_user(id=2, sub="b", email="bob@example.com", name="", disabled_at=1))
     assert [(person["email"], person["disabled_at"]) for person in flask_json("users", "list")] == [
         ("ada@example.com", None),
@@ -297,12 +297,12 @@ def test_list(flask, flask_json, seed):
     assert "1970-01-01T00:00:01Z" in lines[2]
 
 
-def test_list_of_nobody(flask, flask_json):
+def test_list_of_nobody_is_empty(flask, flask_json):
     assert flask_json("users", "list") == []
     assert flask("users", "list").stdout.startswith("EMAIL")
 
 
-def test_show(flask, flask_json, ada, seed):
+def test_show_counts_live_sessions_and_tokens(flask, flask_json, ada, seed):
     seed(a_session(3, expires_at=clock.now()))
     shown = flask_json("users", "show", "ADA@example.com")
     assert (shown["email"], shown["sub"]) == ("ada@example.com", "sub-of-ada")
@@ -359,7 +359,7 @@ def test_its_clients_will_be_told(flask, ada, rows, seed):
     assert rows(select(LogoutNotice.client_id, LogoutNotice.sid)) == [("told", "sid-1")]
 
 
-def test_set_password(flask, ada, rows):
+def test_set_password_stores_a_hash_and_ends_all_sessions(flask, ada, rows):
     done = flask("users", "set-password", "ada@example.com", "--password-stdin", input=NEW_PASSWORD)
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith(
@@ -390,7 +390,7 @@ def test_disabling_again_changes_nothing(flask, seed, rows):
     assert rows(select(User.disabled_at)) == [(7,)]
 
 
-def test_enable(flask_json, seed, rows):
+def test_enable_takes_the_instant_away(flask_json, seed, rows):
     seed(a_user(disabled_at=7))
     assert flask_json("users", "enable", "ada@example.com")["disabled_at"] is None
     assert rows(select(User.disabled_at)) == [(None,)]

@@ -49,7 +49,7 @@ def is_refused(answer):
     )
 
 
-def test_with_everything(ada, hint, rows):
+def test_a_full_request_signs_out_and_leads_back(ada, hint, rows):
     answer = logout(ada, id_token_hint=hint, post_logout_redirect_uri=BACK, state="a b&c")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{BACK}?state=a+b%26c")
     assert rows(COUNT) == [(0,)]
@@ -62,7 +62,7 @@ def test_a_program_that_looks_where_a_link_leads_signs_nobody_out(ada, hint, row
     assert rows(COUNT) == [(1,)]
 
 
-def test_without_a_state(ada, hint):
+def test_without_a_state_the_uri_is_left_as_it_is(ada, hint):
     assert logout(ada, id_token_hint=hint, post_logout_redirect_uri=BACK).headers["Location"] == BACK
 
 
@@ -167,7 +167,7 @@ def test_a_client_that_is_not_the_hints(ada, hint, rows):
     assert rows(COUNT) == [(1,)]
 
 
-def test_parameters_given_twice(ada, hint):
+def test_a_parameter_given_twice_is_refused(ada, hint):
     query = urlencode([("id_token_hint", hint), ("state", "a"), ("state", "b")])
     assert is_refused(ada.get(f"/oauth/logout?{query}"))
 

@@ -141,13 +141,13 @@ def test_and_not_about_those_of_others(introspect, family):
 
 @pytest.mark.threat("T089")
 @pytest.mark.parametrize("token", ["x", "ost_at_" + "b" * 43, "ost_rt_" + "a" * 77])
-def test_an_unknown_token(introspect, family, token):
+def test_an_unknown_token_is_inactive(introspect, family, token):
     answer = introspect(token)
     assert (answer.status_code, answer.json) == (200, INACTIVE)
 
 
 @pytest.mark.threat("T089")
-def test_a_replaced_token(introspect, family, http):
+def test_a_replaced_token_is_inactive(introspect, family, http):
     pair = http.post("/oauth/token", data=refresh_request(family), auth=basic()).json
     assert introspect().json == INACTIVE
     assert introspect(family, client_id="web").json == INACTIVE
@@ -195,7 +195,7 @@ def test_looking_is_using(introspect, family, rows):
 
 @pytest.mark.threat("T090")
 @pytest.mark.parametrize("auth", [None, ("api", "wrong"), ("nobody", CLIENT_SECRET)])
-def test_without_authentication(http, family, auth):
+def test_without_authentication_it_answers_401(http, family, auth):
     answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=auth)
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
 
@@ -208,7 +208,7 @@ def test_a_public_client_is_refused(http, family, seed):
 
 
 @pytest.mark.threat("T054")
-def test_the_front_guard(http, family):
+def test_a_malformed_request_is_refused(http, family):
     for request in (
         {"data": {}},
         {"json": {"token": "x"}},
@@ -218,7 +218,7 @@ def test_the_front_guard(http, family):
         assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
-def test_statement_budget(introspect, family, statements):
+def test_it_costs_at_most_two_statements(introspect, family, statements):
     introspect()
     statements.clear()
     assert introspect().json["active"] is True
@@ -250,7 +250,7 @@ def test_signed_for_who_asks_for_it(http, seed, sleep, registered, alg):
     assert plain.mimetype == "application/json" and plain.json["active"] is True
 
 
-def test_a_signed_no(http, seed):
+def test_that_a_token_is_inactive_can_be_signed_too(http, seed):
     seed(a_client(client_id="api", grant_types=[], redirect_uris=[], is_resource_server=True))
     answer = http.post("/oauth/introspect", data={"token": "x"}, auth=basic("api"), headers=SIGNED)
     assert verified(http, answer.text, "token-introspection+jwt")[1]["token_introspection"] == {

@@ -58,8 +58,9 @@ def sign(app, node):
     return sign
 
 
+@pytest.mark.usual_price
 @pytest.mark.threat("T137")
-def test_public_members_only(http):
+def test_keys_have_their_public_members_only(http):
     found = keys(http)
     assert {key["alg"] for key in found} == {"RS256", "ES256", "EdDSA"}
     for key in found:

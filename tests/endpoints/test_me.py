@@ -41,7 +41,7 @@ def test_name_and_email_as_the_scopes_allow(me, seed, scope, members):
     assert set(me().json) == {"sub", "client_id", "scope"} | members
 
 
-def test_statement_budget(me, seed, statements):
+def test_it_costs_one_statement_after_the_first_use(me, seed, statements):
     seed(a_user(), a_client(), a_known_token())
     statements.clear()
     me()

@@ -94,7 +94,7 @@ def test_other_devices_stay(revoke, family, seed, rows):
     assert rows(select(Token.slot)) == [(1,)]
 
 
-def test_a_machines_token(revoke, seed, rows):
+def test_a_machine_revokes_one_token_of_its_own(revoke, seed, rows):
     machine = {"client_id": "robot", "user_id": None, "slot": None}
     seed(a_machine(), a_token(access_token_digest=digest(ACCESS_TOKEN), **machine), a_token(**machine))
     assert revoke(ACCESS_TOKEN, auth=basic("robot")).status_code == 200
@@ -110,20 +110,20 @@ def test_a_public_client_names_itself(http, seed, rows):
 
 @pytest.mark.threat("T090")
 @pytest.mark.parametrize("auth", [("web", "wrong"), ("nobody", CLIENT_SECRET)])
-def test_wrong_authentication(revoke, family, rows, auth):
+def test_wrong_authentication_is_401_and_revokes_nothing(revoke, family, rows, auth):
     answer = revoke(family, auth=auth)
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_client")
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
 @pytest.mark.threat("T090")
-def test_no_authentication(http, family, rows):
+def test_no_authentication_is_401_and_revokes_nothing(http, family, rows):
     assert http.post("/oauth/revoke", data={"token": family}).status_code == 401
     assert rows(COUNT_TOKENS) == [(1,)]
 
 
 @pytest.mark.threat("T054")
-def test_the_front_guard(http, family):
+def test_a_malformed_request_is_refused(http, family):
     def error(**request):
         answer = http.post("/oauth/revoke", auth=basic(), **request)
         return answer.status_code, answer.json["error"]
@@ -137,7 +137,7 @@ def test_the_front_guard(http, family):
     assert http.get("/oauth/revoke").status_code == 405
 
 
-def test_statement_budget(revoke, family, statements):
+def test_it_costs_at_most_four_statements(revoke, family, statements):
     statements.clear()
     revoke(family)
     sent = [sql for sql in statements if sql != "COMMIT"]

@@ -41,7 +41,7 @@ from tests.builders import (
 from tests.conftest import Browser
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.pages import steps
-from tests.stopped_clock import StoppedClock
+from tests.stopped_clock import stop_clock
 
 CODE = "ost_ac_" + "c" * 43
 KEY = key_for("ES256")
@@ -317,21 +317,12 @@ class Known(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def stopped_clock():
-    """One for all tests: what one learns of a request serves the others, also on a slow machine."""
-    stopped_clock = StoppedClock()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(clock, "now", stopped_clock.now)
-        monkeypatch.setattr(clock, "now_in_microseconds", stopped_clock.now_in_microseconds)
-        yield stopped_clock
-
-
-@pytest.fixture(scope="module")
-def app(stopped_clock):
-    """One for all tests: each puts the rows back before it begins."""
+def app(request):
+    """One for all tests: each puts the rows back before it begins, and the clock stands still for all."""
     app = create_app(Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY))
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    yield app
+    with stop_clock(request.config):
+        yield app
     with app.app_context():
         db.engine.dispose()
 

@@ -209,7 +209,7 @@ USERS_ADD = ("users", "add", "ada@example.com", "--password-stdin")
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
+def clone(integration, tmp_path_factory):
     return mutated_copy((), tmp_path_factory.mktemp("clone") / "ostiary")
 
 
@@ -232,7 +232,7 @@ def files_of(folder):
 def run(folder, *arguments, before=(), **variables):
     """A command in this environment and no other."""
     return subprocess.run(
-        [*before, sys.executable, "-B", "-m", "flask", *arguments],
+        [*before, sys.executable, "-m", "flask", *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "OSTIARY_ENV_FILE": os.devnull} | variables,
         input="correct horse battery",
@@ -265,7 +265,7 @@ def test_a_command_never_guesses_its_database(clone, command):
 
 
 def test_neither_does_a_server(clone):
-    gunicorn = [sys.executable, "-B", "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "app:create_app()"]
     variables = {"PATH": os.environ["PATH"], "OSTIARY_ENV_FILE": os.devnull}
     done = subprocess.run(gunicorn, cwd=clone, env=variables, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
@@ -307,6 +307,7 @@ def test_no_dotenv_is_read(clone, name):
         path.unlink()
 
 
+@pytest.mark.integration
 def test_the_environment_that_make_builds_reads_no_dotenv():
     """FLASK_APP and FLASK_DEBUG count before any code of ours, so Flask must not look at all."""
     ask = "import flask.cli; print(flask.cli.ScriptInfo().load_dotenv_defaults)"

@@ -3,6 +3,7 @@
 import shutil
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE_MILLISECONDS = 15_000
 ARGUMENTS = [
     "--no-sandbox",  # it cannot run as root otherwise, as it is in containers
     "--disable-quic",

@@ -167,16 +167,9 @@ def apache(tmp_path, ostiary, application_port):
 
 
 @pytest.fixture
-def new_tab(chromium):
+def new_tab(new_profile):
     """A function that opens a page of a fresh profile: without JavaScript, unless it is asked for."""
-    with ExitStack() as stack:
-
-        def new_tab(**options):
-            context = stack.enter_context(chromium.new_context(**{"java_script_enabled": False} | options))
-            context.set_default_timeout(PATIENCE_SECONDS * 1000)
-            return context.new_page()
-
-        yield new_tab
+    return lambda **options: new_profile(**{"java_script_enabled": False} | options).new_page()
 
 
 @pytest.fixture

@@ -16,14 +16,13 @@ import pytest
 
 from tests.builders import CHALLENGE, VERIFIER
 from tests.flows.browser_journey import EMAIL, PASSWORD, add_client, add_person
-from tests.flows.chromium import CHROMIUM
+from tests.flows.chromium import CHROMIUM, PATIENCE_MILLISECONDS
 from tests.live import live_server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 SIZES = {"phone": (360, 740), "desktop": (1280, 860)}
-PATIENCE_MILLISECONDS = 10_000
 TAP_TARGET = 44  # pixels
 
 
@@ -76,12 +75,11 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def tab(chromium):
+def tab(new_profile):
     """A page of a fresh profile without JavaScript; a message of the console (a policy broken, say) fails the
     test.
     """
-    context = chromium.new_context(java_script_enabled=False)
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    context = new_profile(java_script_enabled=False)
     tab = context.new_page()
     messages = []
     tab.on("console", lambda message: messages.append(message.text))
@@ -212,10 +210,9 @@ def test_the_keyboard_is_enough(tab, authorization_url):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
-def test_pages_fit_and_can_be_tapped(chromium, server, authorization_url, size, scheme):
+def test_pages_fit_and_can_be_tapped(new_profile, server, authorization_url, size, scheme):
     width, height = size
-    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    tab = context.new_page()
+    tab = new_profile(viewport={"width": width, "height": height}, color_scheme=scheme).new_page()
 
     def check(name):
         tab.wait_for_load_state("load")
@@ -237,7 +234,6 @@ def test_pages_fit_and_can_be_tapped(chromium, server, authorization_url, size, 
     check("consent")
     tab.goto(server.issuer)
     check("home")
-    context.close()
 
 
 # ---- a client whose code runs in the page ------------------------------------------------------------------
@@ -255,12 +251,9 @@ FETCH = """async ({url, body, bearer}) => {
 
 
 @pytest.fixture
-def script_tab(chromium):
+def script_tab(new_profile):
     """A page of a fresh profile in which the client's own JavaScript runs."""
-    context = chromium.new_context()
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
-    yield context.new_page()
-    context.close()
+    return new_profile().new_page()
 
 
 def fetching(tab, server):

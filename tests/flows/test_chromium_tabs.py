@@ -13,13 +13,12 @@ import pytest
 
 from tests.builders import CHALLENGE
 from tests.flows.browser_journey import EMAIL, PASSWORD, add_client, add_person
-from tests.flows.chromium import CHROMIUM
+from tests.flows.chromium import CHROMIUM, PATIENCE_MILLISECONDS
 from tests.live import live_server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
-PATIENCE_MILLISECONDS = 15_000
 APPLICATION = "claude://claude.ai/settings/connectors"
 LATENCY_MILLISECONDS = 150
 LONG = pytest.mark.long
@@ -66,10 +65,9 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def context(chromium):
+def context(new_profile):
     """A fresh profile without JavaScript; a policy that is broken fails the test."""
-    context = chromium.new_context(java_script_enabled=False)
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    context = new_profile(java_script_enabled=False)
     messages = []
     context.on("console", lambda message: messages.append(message.text))
     yield context
@@ -156,13 +154,12 @@ def test_a_callback_that_leads_into_an_application(context, callback, address):
 
 @pytest.mark.threat("T097")
 @pytest.mark.parametrize("order", [0, pytest.param(1, marks=LONG)])
-def test_tabs_restored_at_once_are_finished_in_any_order(chromium, callback, address, order):
+def test_tabs_restored_at_once_are_finished_in_any_order(new_profile, callback, address, order):
     """Ten tabs of three clients, asked for before any answer with a cookie is there: the line is
     that slow.
     """
     addresses = [address(name) for name in ("Notebook", "Mail", "Calendar")]
-    context = chromium.new_context()
-    context.set_default_timeout(PATIENCE_MILLISECONDS)
+    context = new_profile()
     tabs = [context.new_page() for _number in range(10)]
     lines = [slow_down(context, tab, 1_000) for tab in tabs]
     for number, tab in enumerate(tabs):
@@ -176,7 +173,6 @@ def test_tabs_restored_at_once_are_finished_in_any_order(chromium, callback, add
     for tab in tabs:
         assert any(go_on(tab) for _step in range(8))
     assert sorted(int(told["state"]) for told in callback.told) == list(range(10))
-    context.close()
 
 
 # ---- each form, pressed twice on a slow line ---------------------------------------------------------------

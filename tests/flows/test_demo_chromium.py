@@ -11,7 +11,7 @@ import secrets
 import pytest
 
 from tests.flows.browser_journey import PASSWORD, add_person
-from tests.flows.test_chromium import CHROMIUM, PATIENCE_MILLISECONDS, SIZES, TAP_TARGET, playwright
+from tests.flows.test_chromium import CHROMIUM, SIZES, TAP_TARGET, playwright
 from tests.live import LiveServer, live_server
 
 pytestmark = [
@@ -45,24 +45,23 @@ def printed(server):
 
 
 @pytest.fixture
-def new_tab(chromium):
+def new_tab(new_profile):
     """A function that gives a page of a fresh profile.
 
     A script that fails, or a policy that is broken, fails the test.
     """
-    contexts, messages = [], []
+    profiles, messages = [], []
 
     def new_tab(**options):
-        contexts.append(chromium.new_context(**options))
-        contexts[-1].set_default_timeout(PATIENCE_MILLISECONDS)
-        tab = contexts[-1].new_page()
+        profiles.append(new_profile(**options))
+        tab = profiles[-1].new_page()
         tab.on("console", lambda message: messages.append(message.text))
         tab.on("pageerror", lambda error: messages.append(str(error)))
         return tab
 
     yield new_tab
-    for context in contexts:
-        context.close()
+    for profile in profiles:
+        profile.close()
     # Chromium's console also names each answer that is a refusal, as the last step's is.
     assert [text for text in messages if "Failed to load resource" not in text] == []
 

@@ -128,6 +128,7 @@ def test_a_long_value_is_cut():
     assert len(as_text({"detail": "x" * 100_000})) < 1_100
 
 
+@pytest.mark.integration
 def test_a_warning_and_what_ends_a_thread_are_one_line_each():
     program = (
         "import threading, warnings; from middleware import logs; logs.configure('INFO')\n"

@@ -20,3 +20,8 @@ def cluster():
         do_without(reason)
     with an_open_folder() as folder, galera(folder) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session", autouse=True)
+def outside_memory(integration):
+    """Give each test of this folder the mark `integration`."""

@@ -45,7 +45,7 @@ def no_such_name():
 
 
 @pytest.fixture
-def server():
+def server(integration):
     with WebServer(json_answer(KEYS)) as server:
         yield server
 
@@ -212,6 +212,7 @@ def test_the_systems_own_resolver(server, fetcher):
     assert fetcher.get(f"http://localhost:{server.port}/jwks")
 
 
+@pytest.mark.integration
 def test_addresses_of_version_six():
     with WebServer(json_answer(KEYS), host="::1") as server:
         assert HttpClient(DEVELOPMENT).get(server.url)
@@ -239,6 +240,7 @@ def test_proxies_of_the_environment_are_not_asked(server, fetcher, monkeypatch):
         assert proxy.requests == []
 
 
+@pytest.mark.integration
 def test_a_form_is_posted_and_only_the_status_counts(fetcher):
     with WebServer(http_answer(b"x" * 5_000_000, "204 No Content", content_type=None)) as server:
         assert fetcher.post(server.url, {"logout_token": "a.b.c", "more": "é &"}) == 204
@@ -247,6 +249,7 @@ def test_a_form_is_posted_and_only_the_status_counts(fetcher):
         assert b"Content-Type: application/x-www-form-urlencoded" in head
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("status", ["200 OK", "302 Found", "400 Bad Request", "503 Service Unavailable"])
 def test_every_status_of_a_post_is_told(fetcher, status):
     with WebServer(http_answer(b"", status, Location="/elsewhere")) as server:
@@ -274,6 +277,7 @@ def tls_server(tls):
         yield server
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T152")
 def test_the_certificate_is_that_of_the_name(tls, tls_server, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(tls.authority))
@@ -287,6 +291,7 @@ def test_the_certificate_is_that_of_the_name(tls, tls_server, monkeypatch):
     assert len(tls_server.requests) == 1
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T152")
 def test_an_authority_that_nobody_knows(tls_server):
     fetcher = HttpClient(DEVELOPMENT, Resolver(["127.0.0.1"]))
@@ -297,6 +302,7 @@ def test_an_authority_that_nobody_knows(tls_server):
 # ---- what is taken of an answer ----------------------------------------------------------------------------
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -311,6 +317,7 @@ def test_types_that_are_json(fetcher, content_type):
         assert fetcher.get(server.url)
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T063", "T152")
 @pytest.mark.parametrize(
     "content_type",
@@ -337,12 +344,14 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encodi
 UNTIL_THE_END = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("answer", [CHUNKED + b'4\r\n"ab"\r\n0\r\n\r\n', UNTIL_THE_END + b'"ab"'])
 def test_other_ways_to_say_where_an_answer_ends(fetcher, answer):
     with WebServer(answer) as server:
         assert fetcher.get(server.url) == b'"ab"'
 
 
+@pytest.mark.integration
 def test_a_mebibyte_is_not_too_much(fetcher):
     with WebServer(http_answer(b" " * http_client.MAXIMUM_SIZE)) as server:
         assert len(fetcher.get(server.url)) == http_client.MAXIMUM_SIZE
@@ -359,6 +368,7 @@ def pour_after(head, content=b"x" * 65_536):
     return answer
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T063", "T152")
 @pytest.mark.parametrize(
     "answer",
@@ -380,6 +390,7 @@ def test_more_than_that_is(fetcher, answer):
     assert time.monotonic() - started < http_client.SECONDS
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T152")
 def test_what_is_compressed_is_not_unpacked(fetcher):
     bomb = gzip.compress(b" " * 100_000_000)
@@ -387,6 +398,7 @@ def test_what_is_compressed_is_not_unpacked(fetcher):
         assert refusal(fetcher.get, server.url) == "the answer is compressed"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "answer",
     [
@@ -406,6 +418,7 @@ def test_what_is_no_proper_http(fetcher, answer):
         assert refusal(fetcher.get, server.url) in ("the connection failed", "the answer ended early")
 
 
+@pytest.mark.integration
 def test_nobody_listens(fetcher):
     with WebServer() as server:
         url = server.url
@@ -437,6 +450,7 @@ def says_nothing(server):
     return lambda connection: server.pause(10)
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T063", "T152")
 @pytest.mark.parametrize(
     "slowness",
@@ -468,6 +482,7 @@ def test_a_slow_name_server_too(hasty):
     over.set()
 
 
+@pytest.mark.integration
 @pytest.mark.threat("T152")
 def test_a_slow_handshake_too(hasty, fetcher):
     """We say hello, to a server without TLS, which takes that for a request that has not ended."""
@@ -552,6 +567,7 @@ def test_how_long_it_is_kept_is_said_by_the_answer_within_bounds(later, cache_co
     assert publisher.count == 2
 
 
+@pytest.mark.integration
 def test_the_header_of_a_real_answer_counts(fetcher, later):
     with WebServer(json_answer(KEYS, Cache_Control="max-age=120")) as server:
         assert fetcher.fetch(server.url).max_age == 120

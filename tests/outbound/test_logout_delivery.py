@@ -35,7 +35,7 @@ RESULT = select(LogoutNotice.attempts, LogoutNotice.outcome, LogoutNotice.next_a
 STATES = select(LogoutNotice.delivered_at.is_not(None), LogoutNotice.next_attempt_at.is_not(None))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return Settings(
         issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, allow_private_addresses=True
@@ -43,7 +43,7 @@ def settings():
 
 
 @pytest.fixture
-def receiver():
+def receiver(integration):
     with receiving() as receiver:
         yield receiver
 
@@ -157,6 +157,7 @@ def test_a_client_that_never_answers_is_left_after_a_while(seed, rows, deliver, 
     assert rows(select(LogoutNotice.outcome)) == [("it took too long",)]
 
 
+@pytest.mark.integration
 def test_a_client_that_is_not_there(seed, rows, deliver):
     seed(a_user(), a_told_client(f"http://127.0.0.1:{free_port()}/"), a_notice())
     deliver()

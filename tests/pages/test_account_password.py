@@ -36,7 +36,7 @@ PATH = "/account/password"
 HASH = select(User.password_hash).where(User.id == 1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     return Settings(
         issuer=ISSUER,

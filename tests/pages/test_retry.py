@@ -108,7 +108,7 @@ def count(rows):
     return lambda table: rows(select(func.count()).select_from(table))[0][0]
 
 
-def test_sign_in(http, seed, rows, count, races):
+def test_a_sign_in_whose_race_was_lost_is_done_once(http, seed, rows, count, races):
     seed(a_user(), a_client())
     shown = ask(http)
     races.begin()
@@ -131,7 +131,7 @@ def test_sign_in_again_as_somebody_else(http, seed, rows, races):
     assert "Hello, Bo" in page(http.get("/")).headings
 
 
-def test_sign_up(http, rows, count, races):
+def test_a_sign_up_whose_race_was_lost_makes_one_account(http, rows, count, races):
     shown = http.get("/signup")
     races.begin()
     answer = press(http, shown, "Create account", name="Bo", email="bo@example.com", password=PASSWORD)
@@ -142,7 +142,7 @@ def test_sign_up(http, rows, count, races):
     assert "Hello, Bo" in page(http.get("/")).headings
 
 
-def test_sign_out(http, seed, count, races):
+def test_a_sign_out_whose_race_was_lost_is_done_once(http, seed, count, races):
     seed(a_user())
     sign_in(http)
     shown = http.get("/logout")
@@ -154,7 +154,7 @@ def test_sign_out(http, seed, count, races):
     assert page(follow(http, answer)).headings == ["You are signed out"]
 
 
-def test_another_account(http, seed, count, races):
+def test_another_account_is_chosen_once_after_a_lost_race(http, seed, count, races):
     seed(a_user(), a_user(id=2, sub="b", email="bo@example.com", name="Bo"), a_client())
     sign_in(http)
     shown = ask(http)
@@ -169,7 +169,7 @@ def test_another_account(http, seed, count, races):
     assert count(UserSession) == 2
 
 
-def test_home(http, seed, races):
+def test_the_home_page_is_shown_after_a_lost_race(http, seed, races):
     seed(a_user())
     sign_in(http)
     races.begin()
@@ -177,7 +177,7 @@ def test_home(http, seed, races):
     assert races.were_lost("GET /")
 
 
-def test_the_account(http, seed, races):
+def test_the_account_pages_are_shown_after_a_lost_race(http, seed, races):
     seed(a_user(), a_client(), a_notice())
     sign_in(http)
     races.begin()
@@ -186,7 +186,7 @@ def test_the_account(http, seed, races):
     assert races.were_lost("GET /account/", "GET /account/sign-outs")
 
 
-def test_signing_out_elsewhere(http, seed, rows, count, races):
+def test_signing_out_elsewhere_is_done_once_after_a_lost_race(http, seed, rows, count, races):
     seed(a_user(), a_notified_client())
     sign_in(http)
     seed(a_session(2), a_client_session(session_id=2))
@@ -198,7 +198,7 @@ def test_signing_out_elsewhere(http, seed, rows, count, races):
     assert page(follow(http, answer)).text.count("You are signed out everywhere else.") == 1
 
 
-def test_signing_out_everywhere(http, seed, count, races):
+def test_signing_out_everywhere_is_done_once_after_a_lost_race(http, seed, count, races):
     seed(a_user(), a_notified_client())
     sign_in(http)
     seed(a_client_session(), a_session(2), a_client_session("sid-2", session_id=2))
@@ -210,7 +210,7 @@ def test_signing_out_everywhere(http, seed, count, races):
     assert page(follow(http, answer)).text.count("Being told Web") == 1
 
 
-def test_another_password(http, seed, rows, races):
+def test_a_password_is_changed_once_after_a_lost_race(http, seed, rows, races):
     seed(a_user())
     sign_in(http)
     seed(a_session(2))
@@ -246,7 +246,7 @@ def test_access_that_is_removed(http, seed, count, races):
 
 
 @pytest.mark.parametrize("settings", [LOOPBACK])
-def test_the_demo(http, seed, races):
+def test_the_demo_is_shown_after_a_lost_race(http, seed, races):
     seed(a_public_client(client_id="demo", redirect_uris=[f"{LOOPBACK.issuer}/demo"]))
     races.begin()
     answer = http.get("/demo", base_url=LOOPBACK.issuer)
@@ -276,7 +276,7 @@ def test_a_request_that_is_shown(http, seed, count, races):
     assert "code" in answer_to_client(press(http, shown, "Allow"))
 
 
-def test_a_remembered_consent(http, seed, count, races):
+def test_a_remembered_consent_makes_one_code_after_a_lost_race(http, seed, count, races):
     seed(a_user(), a_client())
     seed(Consent(user_id=1, client_id="web", scope="profile", granted_at=1))
     sign_in(http)
@@ -287,7 +287,7 @@ def test_a_remembered_consent(http, seed, count, races):
 
 
 @pytest.mark.parametrize(("button", "member", "codes"), [("Allow", "code", 1), ("Deny", "error", 0)])
-def test_a_decision(http, seed, count, races, button, member, codes):
+def test_a_decision_is_stored_once_after_a_lost_race(http, seed, count, races, button, member, codes):
     seed(a_user(), a_client())
     sign_in(http)
     shown = ask(http)
@@ -307,7 +307,7 @@ def test_a_code_becomes_a_token(http, seed, rows, count, races):
     assert count(AuthorizationCode) == 0
 
 
-def test_a_refresh(http, seed, rows, races):
+def test_a_refresh_token_is_rotated_once_after_a_lost_race(http, seed, rows, races):
     presented = a_refresh_token()
     seed(a_user(), a_client(), a_token(presented))
     races.begin()
@@ -318,7 +318,7 @@ def test_a_refresh(http, seed, rows, races):
     assert rows(select(Token.refresh_token_digest)) == [(credentials.digest(answer.json["refresh_token"]),)]
 
 
-def test_a_machine(http, seed, count, races):
+def test_a_machine_gets_one_token_after_a_lost_race(http, seed, count, races):
     seed(a_machine())
     races.begin()
     answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("robot"))
@@ -337,7 +337,7 @@ def test_a_replay_ends_what_the_code_issued(http, seed, count, races):
     assert count(Token) == 0
 
 
-def test_a_resource(http, seed, rows, races):
+def test_a_resource_is_served_after_a_lost_race(http, seed, rows, races):
     seed(a_user(), a_client(), a_code(CODE))
     token = http.post("/oauth/token", data=code_request(CODE), auth=basic()).json["access_token"]
     races.begin()
@@ -348,7 +348,7 @@ def test_a_resource(http, seed, rows, races):
     assert used_at is not None
 
 
-def test_a_revocation(http, seed, count, races):
+def test_a_token_is_revoked_after_a_lost_race(http, seed, count, races):
     refresh_token = a_refresh_token()
     seed(a_user(), a_client(), a_token(refresh_token))
     races.begin()
@@ -358,7 +358,7 @@ def test_a_revocation(http, seed, count, races):
     assert count(Token) == 0
 
 
-def test_an_introspection(http, seed, rows, races):
+def test_an_introspection_is_answered_after_a_lost_race(http, seed, rows, races):
     seed(a_user(), a_client(), a_token(access_token_digest=credentials.digest(ACCESS_TOKEN)))
     races.begin()
     answer = http.post("/oauth/introspect", data={"token": ACCESS_TOKEN}, auth=basic())
@@ -370,21 +370,21 @@ def test_an_introspection(http, seed, rows, races):
 @pytest.mark.parametrize(
     "path", ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"]
 )
-def test_metadata(http, races, path):
+def test_metadata_is_served_after_a_lost_race(http, races, path):
     races.begin()
     answer = http.get(path)
     assert races.were_lost(f"GET {path}")
     assert "profile" in answer.json["scopes_supported"]
 
 
-def test_the_first_keys(http, count, races):
+def test_the_first_keys_are_made_once_after_a_lost_race(http, count, races):
     races.begin()
     answer = http.get("/oauth/jwks")
     assert races.were_lost("GET /oauth/jwks")
     assert len(answer.json["keys"]) == count(SigningKey) == 3
 
 
-def test_userinfo(http, seed, rows, races):
+def test_userinfo_is_served_after_a_lost_race(http, seed, rows, races):
     token = a_token(access_token_digest=credentials.digest(ACCESS_TOKEN), access_token_scope="openid")
     seed(a_user(), a_client(), token)
     races.begin()
@@ -404,7 +404,7 @@ def test_a_client_sends_somebody_to_sign_out(http, seed, count, races):
     assert (answer.status_code, count(UserSession)) == (303, 0)
 
 
-def test_readiness(http, races):
+def test_readiness_is_no_retry(http, races):
     races.begin()
     # this database was made without migrations: a refusal, not committed
     assert http.get("/readyz").status_code == 503

@@ -51,7 +51,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("front", "back", "least"), PAIRS)
-def test_contrast(scheme, front, back, least):
+def test_colours_have_enough_contrast(scheme, front, back, least):
     palette = palettes()[scheme]
     assert contrast(palette[front], palette[back]) >= least
 

@@ -14,13 +14,13 @@ from services import passwords
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_machine, a_user, basic
 from tests.pages.steps import EMAIL, page
 
-pytestmark = pytest.mark.usual_price
+pytestmark = [pytest.mark.long, pytest.mark.usual_price]
 
 MANY = 1_000_000
 WITHIN = 0.05
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def settings():
     limits = {name: MANY for name in Settings.model_fields if name.startswith("failed_")}
     return Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, **limits)
@@ -46,15 +46,14 @@ def assert_alike(medians, within):
 
 @pytest.mark.threat("T115")
 @pytest.mark.parametrize(
-    ("tries", "within", "wrong"),
+    ("tries", "wrong"),
     [
-        (20, 0.2, "a wrong password"),
-        (10, 0.2, "a wro\u0308ng password"),  # not in its normal form: two hashes each
-        pytest.param(200, WITHIN, "a wrong password", marks=pytest.mark.long),
-        pytest.param(100, WITHIN, "a wro\u0308ng password", marks=pytest.mark.long),
+        (200, "a wrong password"),
+        # Not in its normal form: two hashes each.
+        (100, "a wro\u0308ng password"),
     ],
 )
-def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, within, wrong):
+def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, wrong):
     right = "correct horse battery" if wrong.isascii() else "co\u0308rrect horse battery"
     seed(
         a_user(),
@@ -79,12 +78,11 @@ def test_a_failed_sign_in_takes_as_long_for_every_account(http, seed, tries, wit
         "disabled": lambda: sign_in("disabled@example.com", right),
         "without password": lambda: sign_in("passwordless@example.com"),
     }
-    assert_alike(medians(tries, kinds), within)
+    assert_alike(medians(tries, kinds), WITHIN)
 
 
 @pytest.mark.threat("T049")
-@pytest.mark.parametrize(("tries", "within"), [(100, 0.3), pytest.param(500, 0.2, marks=pytest.mark.long)])
-def test_a_wrong_secret_takes_as_long_whatever_is_wrong_with_it(http, seed, tries, within):
+def test_a_wrong_secret_takes_as_long_whatever_is_wrong_with_it(http, seed):
     """Without a slow hash there is little to measure: what is left is the noise of a request that takes a
     millisecond.
     """
@@ -103,4 +101,4 @@ def test_a_wrong_secret_takes_as_long_whatever_is_wrong_with_it(http, seed, trie
         "the last character": lambda: authenticate(right[:-1] + "w"),
         "another client's": lambda: authenticate(other),
     }
-    assert_alike(medians(tries, kinds), within)
+    assert_alike(medians(500, kinds), 0.2)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from protocol import client_jwks, client_metadata
 from protocol.client_metadata import (
@@ -18,7 +18,7 @@ from protocol.client_metadata import (
     is_known,
     problem_of_sector,
 )
-from tests.jose import public, roca_key
+from tests.jose import key_for, public, roca_key
 
 PRODUCTION = RegistrationPolicy(
     is_development=False, allow_private_addresses=False, access_token_lifetime=timedelta(minutes=10)
@@ -44,7 +44,7 @@ def problems(surroundings=PRODUCTION, members=None, **columns):
 @cache
 def public_jwk(kind="P-256", **members):
     key = {
-        "RSA": lambda: RSAKey.generate_key(2048),
+        "RSA": lambda: key_for("RS256", None),
         "Ed25519": lambda: OKPKey.generate_key("Ed25519"),
     }.get(kind, lambda: ECKey.generate_key(kind))()
     return {**key.as_dict(private=False), **members}
@@ -282,7 +282,7 @@ def test_every_problem_is_told():
 
 
 @pytest.mark.parametrize("kind", ["RSA", "P-256", "P-384", "P-521", "Ed25519"])
-def test_public_keys(kind):
+def test_public_keys_are_no_problem(kind):
     assert client_jwks.find_problem(jwks(public_jwk(kind))) is None
     assert (
         client_jwks.find_problem(jwks(public_jwk(kind, kid="1", use="sig"), public_jwk(kind, kid="2")))

@@ -31,7 +31,7 @@ REGISTERED = [
         "http://[::1]:9/cb",
     ],
 )
-def test_registered(uri):
+def test_a_registered_uri_is_found(uri):
     assert is_registered(uri, REGISTERED)
 
 
@@ -51,7 +51,7 @@ LOOPBACK = {
 
 @pytest.mark.threat("T013")
 @pytest.mark.parametrize(("registered", "requested"), LOOPBACK.items())
-def test_a_loopback_address(registered, requested):
+def test_a_loopback_uri_is_found_with_any_port(registered, requested):
     assert [uri for uri in requested if not is_registered(uri, [registered])] == []
 
 
@@ -132,7 +132,7 @@ def test_anything_else_is_compared_as_text(registered, requested):
         "x" * 65_536,
     ],
 )
-def test_not_registered(uri):
+def test_any_other_uri_is_not_found(uri):
     assert not is_registered(uri, REGISTERED)
 
 
@@ -149,7 +149,7 @@ def test_not_registered(uri):
         "com.example.app://cb",
     ],
 )
-def test_may_be_registered(uri):
+def test_an_allowed_uri_has_no_problem(uri):
     assert find_problem(uri) is None
 
 
@@ -207,7 +207,7 @@ def test_a_scheme_without_a_dot_that_the_operator_allows():
     )
 
 
-def test_origin():
+def test_the_origin_of_a_uri_has_no_default_port():
     assert origin("https://app.example/cb") == "https://app.example"
     assert origin("https://app.example:443/cb") == "https://app.example"
     assert origin("https://app.example:8443/cb") == "https://app.example:8443"

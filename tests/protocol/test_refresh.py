@@ -61,7 +61,7 @@ def test_an_older_token_is_stolen_whenever_it_comes(seconds):
         (86_400, None, RefreshDecision.REUSED),
     ],
 )
-def test_the_token_before(seconds, used_at, verdict):
+def test_the_previous_token_is_repeated_or_reused_by_its_age(seconds, used_at, verdict):
     assert after(seconds, PREVIOUS, used_at=used_at) is verdict
 
 
@@ -69,13 +69,13 @@ def test_without_a_seal_there_is_nothing_to_repeat():
     assert after(1, PREVIOUS, sealed_pair=None) is RefreshDecision.REUSED
 
 
-def test_strict():
+def test_without_leeway_the_previous_token_is_reused():
     nothing = timedelta(0)
     assert after(0, PREVIOUS, nothing, nothing) is RefreshDecision.REUSED
     assert after(0, CURRENT, nothing, nothing) is RefreshDecision.ROTATE
 
 
-def test_leeway_alone():
+def test_leeway_alone_repeats_until_it_is_over():
     assert after(9, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.REPEAT
     assert after(10, PREVIOUS, retry_lifetime=timedelta(0)) is RefreshDecision.REUSED
 

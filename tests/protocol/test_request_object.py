@@ -64,7 +64,7 @@ def test_a_request_without_one_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("alg", jwt.ASYMMETRIC)
-def test_every_algorithm(alg):
+def test_an_object_under_every_algorithm_is_read(alg):
     keys = [("a", key_for(alg))]
     assert unpack(sign(an_object(), key_for(alg), alg), lambda client, token: keys) == REQUEST
 
@@ -179,7 +179,7 @@ def test_the_same_may_be_said_outside(outside):
         ("claims", "{}"),
     ],
 )
-def test_nothing_else_may(name, value):
+def test_other_parameters_beside_an_object_are_refused(name, value):
     assert refusal(an_object(), **{name: value}) == "invalid_request"
 
 
@@ -262,12 +262,12 @@ def test_nothing_is_fetched(uri):
         json.dumps(REQUEST),
     ],
 )
-def test_unsigned_ones(token):
+def test_unsigned_objects_are_refused(token):
     assert refusal(token) == "invalid_request_object"
 
 
 @pytest.mark.threat("T141")
-def test_another_key():
+def test_an_object_under_another_key_is_refused():
     assert refusal(sign(an_object(), key_for("ES256", "b"))) == "invalid_request_object"
     assert refusal(sign(an_object(), key_for("ES256", "b"), kid="a")) == "invalid_request_object"
     assert refusal(an_object(), lambda client, token: []) == "invalid_request_object"
@@ -300,7 +300,7 @@ def test_another_algorithm_than_the_registered_one():
     ]
     + [{ISSUER: 1}, [[ISSUER]]],
 )
-def test_another_audience(audience):
+def test_an_object_for_another_audience_is_refused(audience):
     assert refusal(an_object(aud=audience)) == "invalid_request_object"
 
 

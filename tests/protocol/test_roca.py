@@ -22,7 +22,7 @@ def test_keys_of_every_length_that_the_library_made(first):
     assert has_fingerprint(modulus(roca_key(first=first)))
 
 
-def test_ordinary_keys():
+def test_ordinary_keys_have_no_fingerprint():
     """Each two of these primes make one."""
     keys = [rsa.generate_private_key(65537, 2048).private_numbers() for _key in range(11)]
     moduli = [p * q for p, q in combinations([prime for key in keys for prime in (key.p, key.q)], 2)]

@@ -73,11 +73,11 @@ def test_the_example_of_rfc_7636():
         (None, None, True),
     ],
 )
-def test_verifier_and_challenge(verifier, challenge, expected):
+def test_a_verifier_matches_its_challenge_alone(verifier, challenge, expected):
     assert pkce.matches(verifier, challenge) is expected
 
 
-def test_scope_strings():
+def test_a_scope_string_is_split_and_compared_as_a_set():
     assert scopes.split("b a b  c") == ("b", "a", "c")
     assert scopes.split(None) == scopes.split("") == ()
     assert scopes.is_within("a", "b a")
@@ -90,7 +90,7 @@ def test_scope_strings():
     )
 
 
-def test_passwords():
+def test_a_hash_fits_its_password_alone():
     stored = passwords.hash_password("correct horse battery")
     assert stored.startswith("$argon2id$")
     assert passwords.is_right("correct horse battery", stored)

@@ -88,7 +88,7 @@ class TestFacts:
         ],
         ids=str,
     )
-    def test_facts(self, facts, words):
+    def test_each_fact_has_its_finding_or_none(self, facts, words):
         usual = {"name": "PostgreSQL", "version": (16, 2), "minimum_version": (15,)}
         ahead_of_us = {"clock": time.time() + facts["ahead"]} if "ahead" in facts else facts
         found = [finding.text for finding in check_server(ServerInfo(**usual | ahead_of_us), processes=2)]
@@ -114,6 +114,7 @@ class TestSQLite:
     def url(self, tmp_path):
         return f"sqlite:///{tmp_path / 'ostiary.sqlite3'}"
 
+    @pytest.mark.integration
     def test_nothing_is_odd_about_a_file_or_memory(self, url):
         assert find("", url) == []
         assert find("", "sqlite://") == []
@@ -134,6 +135,7 @@ class TestSQLite:
     def test_the_kind_of_file_system_is_read_from_the_mounts(self, folder, kind):
         assert sqlite.type_of_file_system(Path(folder), MOUNTS) == kind
 
+    @pytest.mark.integration
     def test_a_server_does_not_start_on_a_network_file_system(self, url, tmp_path, monkeypatch):
         check_database_fits(settings_on(url), is_served=True)
         mounts = tmp_path / "mounts"
@@ -149,10 +151,12 @@ class TestSQLite:
         monkeypatch.setattr(sqlite, "MOUNTS", tmp_path / "none")  # not on Linux: nobody says
         assert find("network file system", url) == []
 
+    @pytest.mark.integration
     def test_a_journal_that_is_no_wal(self, url):
         assert find_without_our_options("keeps its journal as delete", url) == ["problem"]
         assert find("journal", url) == []
 
+    @pytest.mark.integration
     def test_a_disk_that_is_not_waited_for(self, url):
         assert find_without_our_options("does not wait for the disk", url, "PRAGMA synchronous = NORMAL") == [
             "warning"
@@ -198,7 +202,7 @@ class TestPostgreSQL:
         tell(default_transaction_read_only="on")
         assert find("read-only", url) == ["problem"]
 
-    def test_too_few_connections(self, url):
+    def test_too_few_connections_are_warned_of(self, url):
         assert find("max_connections", url) == []
         assert find("max_connections", url, processes=1_000) == ["warning"]
 
@@ -223,7 +227,7 @@ class TestPostgreSQL:
         assert find_without_our_options("time-outs", url) == []
         assert find("not READ COMMITTED", url) == find("time-outs", url) == []
 
-    def test_config_check(self, url, tell):
+    def test_config_check_tells_warnings_and_fails_on_problems(self, url, tell):
         """A warning is told, a problem is an exit code."""
         assert self.config_check(url) == (0, True)
         tell(synchronous_commit="off")
@@ -336,7 +340,7 @@ class TestMariaDB:
             ("max_connections", "15", "300", "raise max_connections", "warning"),
         ],
     )
-    def test_settings(self, server, url, setting, odd, right, words, severity):
+    def test_an_odd_setting_of_the_server_is_found(self, server, url, setting, odd, right, words, severity):
         assert find("", url) == []
         server.execute(f"SET GLOBAL {setting} = {odd}")
         try:

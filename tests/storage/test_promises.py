@@ -153,7 +153,7 @@ def elsewhere(app, work):
 class TestClaims:
     """Of several that come at once one gets it, by what its own statement changed."""
 
-    def test_a_code(self, app):
+    def test_a_code_is_claimed_once(self, app):
         stored(a_user(), a_client(), a_code("code"))
         assert sorted(at_once(app, lambda _: store.codes.claim(digest("code")))) == [
             False,
@@ -162,19 +162,19 @@ class TestClaims:
             True,
         ]
 
-    def test_a_ticket(self, app):
+    def test_a_ticket_is_claimed_once(self, app):
         stored(a_client())
         with transaction():
             store.tickets.add("ticket", digest("browser"), "web", {}, clock.now())
         assert sorted(at_once(app, lambda _: store.tickets.claim("ticket"))) == [False, False, False, True]
 
-    def test_an_assertion(self, app):
+    def test_an_assertion_is_spent_once(self, app):
         now = clock.now()
         spent = at_once(app, lambda _: store.spent_assertions.spend(digest("jti"), now + 60, now))
         assert sorted(spent) == [False, False, False, True]
         assert count(SpentAssertion) == 1
 
-    def test_a_refresh_token(self, app):
+    def test_a_refresh_token_is_replaced_once(self, app):
         stored(a_client(), a_token(refresh_token_digest=digest("current")))
         presented = {"token_id": db.session.scalar(select(Token.id)), "current_digest": digest("current")}
         db.session.remove()
@@ -526,7 +526,7 @@ DIFFERENT = (
 
 
 class TestComparison:
-    def test_client_ids(self, app):
+    def test_client_ids_are_told_apart_by_every_character(self, app):
         stored(*(a_client(client_id=client_id) for client_id in DIFFERENT))
         for client_id in DIFFERENT:
             assert db.session.get(Client, client_id).client_id == client_id
@@ -539,7 +539,7 @@ class TestComparison:
         assert store.clients.find("wEb") is None
         assert store.clients.find("web  ") is None
 
-    def test_scopes(self, app):
+    def test_scopes_are_told_apart_by_every_character(self, app):
         stored(*(Scope(name=name, description=name) for name in DIFFERENT))
         assert set(db.session.scalars(select(Scope.name).where(Scope.name.in_(DIFFERENT)))) == set(DIFFERENT)
         assert store.clients.unknown_scopes(["WEb", "web", "web  "]) == ["WEb", "web  "]
@@ -590,7 +590,7 @@ class TestValues:
         stored(a_user(claims={}), a_client(), a_token(openid=None), a_token(slot=1, openid={"nonce": None}))
         assert db.session.scalars(select(Token.slot).where(Token.openid.is_(None))).all() == [0]
 
-    def test_large_values(self, app):
+    def test_large_values_come_back_whole(self, app):
         sealed, words = bytes(range(256)) * 4_096, "s" * 100_000
         stored(a_user(), a_client(scope=words), a_token(sealed_pair=sealed, scope=words))
         token = db.session.execute(select(Token.sealed_pair, Token.scope)).one()
@@ -604,7 +604,7 @@ class TestValues:
         assert not is_unavailable(refused.value)
         assert count(User) == 0
 
-    def test_large_numbers(self, app):
+    def test_large_numbers_come_back_whole(self, app):
         stored(a_user(), a_client())
         with transaction():
             db.session.execute(

@@ -92,7 +92,7 @@ class TestSQLite:
         lock.acquire(timedelta(seconds=5))
         lock.release()
 
-    def test_durability(self, app):
+    def test_a_commit_is_on_the_disk(self, app):
         pragma = {
             name: db.session.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "synchronous", "foreign_keys")

@@ -91,7 +91,7 @@ def test_the_points_of_a_machine_token(http, seed, reached):
         ("before-commit:raise:1", Action("before-commit", "raise")),
     ],
 )
-def test_orders(text, order):
+def test_an_action_is_read_as_it_is_written(text, order):
     assert Action.parse(text) == order
     assert Action.parse(str(order)) == order
 
@@ -119,7 +119,7 @@ class TestArmed:
         return tmp_path / "orders"
 
     @pytest.fixture
-    def app(self, tmp_path, orders):
+    def app(self, integration, tmp_path, orders):
         app = a_new_app(tmp_path)
         arm(app, orders)
         with app.app_context():
@@ -154,6 +154,7 @@ class TestArmed:
         assert orders.exists()
 
 
+@pytest.mark.integration
 def test_a_process_is_killed(tmp_path):
     orders = tmp_path / "orders"
     orders.write_text("begin:kill")
