@@ -207,10 +207,7 @@ def check_scope_is_left(token: TokenResponse, presented: PresentedRefreshToken) 
 
 
 def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
-    """Revoke the tokens of a family whose refresh token was reused.
-
-    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
-    """
+    """Revoke the tokens of a family whose refresh token was reused, under the lock."""
     store.users.lock(user_id)
     store.tokens.revoke_family(family_digest)
 

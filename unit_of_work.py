@@ -244,10 +244,7 @@ def after_rollback(callback: Callable[..., Any], *arguments: Any) -> None:
 
 
 def after_commit(callback: Callable[[], None]) -> None:
-    """Run `callback()` once this transaction is committed; not for a try that was undone.
-
-    It stores nothing and never raises.
-    """
+    """Run `callback()`, which never raises and stores nothing, once this transaction is committed."""
     g.setdefault("after_commit", []).append(callback)
 
 

@@ -35,10 +35,7 @@ from tokens import id_token_hint
 
 
 def address_of(ticket: str, client_id: str) -> str:
-    """Where a pending request is gone on with.
-
-    It names the client, because a ticket that is gone tells nothing.
-    """
+    """Return the address of a pending request; it names the client, for when the ticket is gone."""
     return url_for("authorize.authorize", client_id=client_id, ticket=ticket)
 
 

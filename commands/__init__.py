@@ -30,8 +30,6 @@ def init_app(app: Flask) -> None:
 
 
 def only_tells(arguments: Sequence[str]) -> bool:
-    """Whether these arguments of `flask` ask for nothing that depends on settings: help, the version, what
-    settings there are.
-    """
+    """Return whether these arguments of `flask` only ask for help, the version or the list of settings."""
     words = [argument for argument in arguments if argument != "--json"]
     return not words or "--help" in words or words[-1] == "version" or words[-2:] == ["config", "settings"]

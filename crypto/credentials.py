@@ -43,10 +43,7 @@ def random_secret() -> bytes:
 
 
 def digest(value: str) -> bytes:
-    """Return the 32 bytes that are stored in place of a random value (SHA-256).
-
-    Text that is no valid Unicode (a lone surrogate) has a digest too.
-    """
+    """Return the SHA-256 that is stored in place of a random value. Lone surrogates have one too."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -66,10 +63,7 @@ def new_authorization_code() -> str:
 
 
 def new_client_id() -> str:
-    """Return a new client identifier: 32 hexadecimal digits.
-
-    Base64url could begin with a dash, and a command line would read that as an option.
-    """
+    """Return a new client identifier in hexadecimal: base64url may begin with a dash, as options do."""
     return secrets.token_hex(16)
 
 
@@ -117,10 +111,7 @@ class RefreshTokenMaker:
         return RefreshToken(family, secret, self._tag(self._keys[0], family, secret))
 
     def read(self, text: str) -> RefreshToken | None:
-        """Return the parts of a refresh token that this server issued, or None for anything else.
-
-        Whether the token is still valid is not checked here.
-        """
+        """Return the parts of a refresh token that this server issued, valid or not; None for others."""
         token = RefreshToken.parse(text)
         return token if token is not None and self.has_valid_tag(token) else None
 

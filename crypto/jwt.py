@@ -181,8 +181,5 @@ def normalize_typ(typ: object) -> str | None:
 
 
 def is_numeric_date(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a NumericDate (RFC 7519 §2) of a size that dates have.
-
-    Arithmetic with a larger number raises OverflowError.
-    """
+    """Return whether a value is a NumericDate (RFC 7519 §2), and small enough to calculate with."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAXIMUM_DATE

@@ -53,10 +53,7 @@ def prepare(engine: Engine) -> None:
 
 
 def migration_engine(engine: Engine) -> Engine:
-    """Return an engine on the same database for migrations, which may take longer than requests.
-
-    It keeps no connection open.
-    """
+    """Return an engine for migrations: it waits longer than requests may, and keeps no connection open."""
     return DIALECTS[engine.dialect.name].migration_engine(engine)
 
 

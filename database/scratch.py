@@ -34,10 +34,7 @@ def create_scratch(connection: Connection, name: str) -> None:
 
 
 def is_in_scratch(connection: Connection, name: str) -> bool:
-    """Return whether a connection to the URL of a scratch database is in it.
-
-    A pool in between may drop the option that selects the schema.
-    """
+    """Return whether a connection is in the scratch database: a pool may drop the option that selects it."""
     return (
         connection.dialect.name != "postgresql" or connection.scalar(text("SELECT current_schema()")) == name
     )

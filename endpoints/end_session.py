@@ -98,9 +98,7 @@ class LogoutRequest:
         return named[0] if named else None
 
     def find_session(self) -> int | None:
-        """The session that the hint names, as this client knows it; None where it has ended, or the hint
-        names none.
-        """
+        """Return the client's session that the hint names; None where it has ended or is not named."""
         found = store.client_sessions.find(self.sid) if self.sid is not None else None
         is_ours = found is not None and self.client is not None and found.client_id == self.client.client_id
         return found.session_id if found is not None and is_ours else None

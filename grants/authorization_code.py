@@ -244,9 +244,6 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 
 
 def revoke_tokens_of_code(user_id: int, code_digest: bytes) -> None:
-    """Revoke the tokens that a replayed code issued.
-
-    The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
-    """
+    """Revoke the tokens that a replayed code issued, under the lock: a refresh may be on its way."""
     store.users.lock(user_id)
     store.tokens.revoke_of_code(code_digest)

@@ -47,10 +47,7 @@ def decrypt_response(
 
 
 def requested_scope(request: OAuth2Request, presented: PresentedRefreshToken) -> str:
-    """Return the scope that a refresh asks for, all that was granted where it names none (RFC 6749 §6).
-
-    The client may get less.
-    """
+    """Return the scope that a refresh asks for; all that was granted where it names none (RFC 6749 §6)."""
     return request.payload.scope or presented.get_scope()
 
 

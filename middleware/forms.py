@@ -65,17 +65,12 @@ def init_app(app: Flask) -> None:
 
 
 def is_sent() -> bool:
-    """Whether the view has a form to act on.
-
-    Where it has none it shows its page: on GET, and for a form that is out of date.
-    """
+    """Return whether the view has a form to act on; if not (GET, a stale form) it shows its page."""
     return request.method == "POST" and not is_stale()
 
 
 def is_stale() -> bool:
-    """Whether the form is not the one of today's session: nothing is done by it, and its page is
-    shown again.
-    """
+    """Return whether the form belongs to another session; then it changes nothing and is shown again."""
     g.was_asked_if_stale = True
     return bool(g.get("form_is_stale", False))
 

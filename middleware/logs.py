@@ -37,10 +37,7 @@ FIELDS_OF_REFUSALS = (
 
 
 def init_app(app: Flask) -> None:
-    """Write one line for each refusal.
-
-    Called before all others: Flask runs it last, so it knows the answer.
-    """
+    """Write one line for each refusal. Called before all others, so that Flask runs it last."""
     logging.getLogger("werkzeug").addFilter(without_query)
     app.after_request(write_refusal)
 

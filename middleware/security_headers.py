@@ -39,8 +39,5 @@ def omit_form_action() -> None:
 
 
 def allow_own_script() -> None:
-    """Let this page run a script file of this site, which may ask this site alone.
-
-    Any other page runs none.
-    """
+    """Let this page run a script file of this site, which may ask this site alone."""
     g.script = "script-src 'self'; connect-src 'self'; "

@@ -59,10 +59,7 @@ class HttpClient:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Certificates and host names are checked.
-
-        Made when it is first needed: reading the authorities takes a while.
-        """
+        """Return what checks certificates; made late, for reading the authorities takes a while."""
         return ssl.create_default_context()
 
     def get(self, url: str) -> bytes:

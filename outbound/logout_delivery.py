@@ -157,10 +157,7 @@ class LogoutDelivery:
                 atexit.register(self.stop)
 
     def wake(self) -> None:
-        """There are new notices.
-
-        Nothing happens in a process that does not serve: those that do will find them.
-        """
+        """Look for new notices now. A process that does not serve leaves them to those that do."""
         with self._changed:
             self._is_woken = True
             self._changed.notify_all()

@@ -122,10 +122,7 @@ def names_of_scope(scope: str) -> list[str]:
 
 
 def userinfo(user: User, sub: str, scope: str, openid: JsonObject | None) -> JsonObject:
-    """Return the members of the userinfo response (§5.3.2).
-
-    openid: what the token keeps of its authorization request.
-    """
+    """Return the members of the userinfo response (§5.3.2); `openid` is kept with the token."""
     names = [*names_of_scope(scope), *requested_claims(openid, "userinfo")]
     return {"sub": sub} | of_user(user, dict.fromkeys(name for name in names if name in USER_CLAIMS))
 
@@ -241,10 +238,7 @@ def is_deeper(value: object, levels: int) -> bool:
 
 
 def requested_claims(openid: JsonObject | None, member: str) -> JsonObject:
-    """Return what a claims request has under `id_token` or `userinfo` (§5.5).
-
-    openid: what a code or token keeps of its authorization request.
-    """
+    """Return what a claims request has under `id_token` or `userinfo` (§5.5)."""
     individual_requests: JsonObject = ((openid or {}).get("claims") or {}).get(member) or {}
     return individual_requests
 

@@ -117,10 +117,7 @@ def read(jwk: JsonObject) -> Key | None:
 
 
 def algorithms(jwks: JsonObject) -> frozenset[str]:
-    """Return the algorithms that the keys of a set sign with, of those that clients may use here.
-
-    The set must have no problem.
-    """
+    """Return the algorithms that the keys of a correct set sign with, of those that clients may use here."""
     return frozenset(alg for jwk in jwks["keys"] for alg in algorithms_of_key(jwk))
 
 

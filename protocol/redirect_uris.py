@@ -109,10 +109,7 @@ def problem_of_scheme(scheme: str) -> str | None:
 
 
 def parameter_names(query: str) -> set[str]:
-    """Return the names of a query's parameters as the most lenient client reads them.
-
-    They are decoded, with or without a value, and separated by `&` or `;`.
-    """
+    """Return the decoded names of a query's parameters, separated by `&` or `;`, with or without a value."""
     return {name for name, _value in parse_qsl(query.replace(";", "&"), keep_blank_values=True)}
 
 
@@ -132,10 +129,7 @@ def is_web(uri: str) -> bool:
 
 
 def is_native(uri: str) -> bool:
-    """Return whether any program of the computer could receive the response (RFC 8252 §8.6).
-
-    It could at a loopback address, and by a private-use scheme.
-    """
+    """Return whether any program of the computer could receive the response (RFC 8252 §8.6)."""
     host = (urlsplit(uri).hostname or "").rstrip(".")
     return not is_web(uri) or is_loopback_host(host) or host.endswith(".localhost")
 
@@ -168,8 +162,5 @@ def display_host(uri: str) -> str:
 
 
 def add_response(uri: str, parameters: list[tuple[str, str]]) -> str:
-    """Return `uri` with the parameters of an authorization response added to its query.
-
-    The registered part stays unchanged, byte for byte.
-    """
+    """Return `uri` with the response's parameters added to its query; the rest stays byte for byte."""
     return uri + ("&" if "?" in uri else "?") + urlencode(parameters)

@@ -115,10 +115,7 @@ class RegisteredClient(ClientMixin):
         return scopes.join([word for word in scopes.split(scope) if self.get_allowed_scope(word) is not None])
 
     def lifetime(self, own: int | None, default: timedelta) -> int | None:
-        """Return a lifetime in seconds, None for no end.
-
-        own: the client's column. default: the server's setting.
-        """
+        """Return the client's `own` lifetime in seconds, else the server's `default`; None for no end."""
         if own is None:
             return int(default.total_seconds())
         return None if own == NEVER else own

@@ -145,10 +145,7 @@ def check_times(claims: JsonObject, now: int) -> None:
 
 
 def parameters_of(claims: JsonObject) -> dict[str, str]:
-    """Return the parameters of the object as a form would have them.
-
-    Unknown parameters, and those without a value, are left out.
-    """
+    """Return the parameters of the object as a form would have them, without unknown and empty ones."""
     given = {name: as_text(name, value) for name, value in claims.items() if name in AUTHORIZATION | HINTS}
     return select_known(given.items())
 

@@ -25,10 +25,7 @@ class Bucket:
 
     @classmethod
     def of(cls, failures: int, period: int, *subject: str) -> "Bucket":
-        """Return the bucket that allows so many failures in `period` seconds.
-
-        subject: what is counted, and whose failures, as texts.
-        """
+        """Return the bucket of a subject (what is counted, of whom) for so many in `period` seconds."""
         return cls(digest("\0".join(subject)), failures, max(1, period // failures))
 
     def seconds_to_wait(self, empty_at: int, now: int) -> int:

@@ -72,10 +72,7 @@ def normalize_name(text: str, maximum: int = NAME_LENGTH) -> str:
 
 
 def normalize_sentence(text: str, maximum: int) -> str:
-    """Return a sentence, such as the description of a scope, in its normal form.
-
-    It is as for a name, but in NFC, which keeps characters such as ², ™ and ….
-    """
+    """Return a sentence, such as a scope's description, as NFC, which keeps characters such as ² and ™."""
     return normalize("NFC", text, maximum)
 
 

@@ -68,10 +68,7 @@ def zone(value: object) -> str | None:
 
 @cache
 def known_zones() -> frozenset[str]:
-    """Return the time zones that this machine knows.
-
-    A small container image may have none; then every name of the right form is accepted.
-    """
+    """Return the time zones that this machine knows; a small container image may have none."""
     return frozenset(available_timezones())
 
 

@@ -70,9 +70,6 @@ def digest() -> bytes:
 
 
 def sends_cookies() -> bool:
-    """Return whether this browser has sent any cookie of this issuer.
-
-    Cookies of another issuer on the same host have its path in their names.
-    """
+    """Return whether this browser has sent a cookie of this issuer; others of the host have other names."""
     ours = str(current_app.config["SESSION_COOKIE_NAME"])
     return any(name == ours or name.startswith(f"{ours}-") for name in request.cookies)

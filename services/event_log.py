@@ -118,10 +118,7 @@ REASONS = {str(reason): reason for reason in Reason}
 
 
 def set_reason(reason: Reason, **fields: object) -> None:
-    """Set why this request is refused, and further fields of its log line; a later call wins.
-
-    The line is written once, when the answer is known.
-    """
+    """Set why this request is refused, and further fields of its log line; a later call wins."""
     add_fields(reason=str(reason), **fields)
 
 
@@ -145,10 +142,7 @@ def set_client(client_id: str, is_known: bool) -> None:
 
 
 def set_error(error: str, description: str | None) -> None:
-    """Set what the client is told: a registered error code, and a fixed description.
-
-    They also give the reason, unless a more exact one was set.
-    """
+    """Set what the client is told: a registered error code and fixed words. A reason that was set stays."""
     reason = get_field("reason") or REASONS_OF_ERRORS.get(error) or REASONS.get(error, Reason.INVALID_REQUEST)
     add_fields(error=error, reason=str(reason), detail=get_field("detail") or description or None)
 

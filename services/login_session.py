@@ -244,8 +244,5 @@ def sign_out_expired(session_id: int) -> None:
 
 
 def receipts_of_sign_out() -> list[ReceiptRow]:
-    """Return the notices of the sign-out that left nobody here, for RECEIPT_SECONDS.
-
-    No statement is sent where there were none.
-    """
+    """Return the notices of the sign-out that left nobody here, for RECEIPT_SECONDS."""
     return store.logout_notices.find_recent(session.get("receipts", []), clock.now() - RECEIPT_SECONDS)

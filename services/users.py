@@ -82,10 +82,7 @@ def without_nulls(claims: Mapping[str, object]) -> dict[str, object]:
 
 
 def prepare(new: NewUser) -> PreparedUser:
-    """Return a checked account with its password hashed. This is slow, so it comes before any lock.
-
-    Raise InvalidInputError, or TooManyHashesError.
-    """
+    """Return a checked account, its password hashed (slow). Raise InvalidInputError, TooManyHashesError."""
     refuse_if_any(find_problems(new))
     return normal(new, passwords.hash_new(new.password))
 
@@ -148,10 +145,7 @@ def find(email: str) -> User:
 
 
 def lock(email: str) -> User:
-    """Return the user, disabled or not, whose tokens nobody else changes until the transaction ends.
-
-    Raise NotFoundError.
-    """
+    """Lock a user, disabled or not, and return the row. Raise NotFoundError."""
     user = find(email)
     store.users.lock(user.id)
     return user

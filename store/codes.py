@@ -53,10 +53,7 @@ def claim(code_digest: bytes) -> bool:
 
 
 def count_failure(code_digest: bytes) -> None:
-    """Count a refused exchange of a code, and delete the code at the fifth.
-
-    A mistake is forgiven, guessing a code verifier is not.
-    """
+    """Count a refused exchange of a code, and delete the code at the fifth."""
     db.session.execute(BURN, {"digest": code_digest})
     db.session.execute(COUNT, {"digest": code_digest})
 

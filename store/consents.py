@@ -68,9 +68,6 @@ def of_user(user_id: int) -> list[ConsentRow]:
 
 
 def withdraw(user_id: int, client_id: str) -> bool:
-    """Delete a user's consent, and return whether there was one.
-
-    The tokens that the client got by it are revoked by the caller.
-    """
+    """Delete a user's consent, and return whether there was one. The caller revokes the tokens."""
     statement = delete(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id)
     return db.session.execute(statement.returning(Consent.client_id)).one_or_none() is not None

@@ -235,10 +235,7 @@ def find_recent(ids: Collection[int], since: int) -> list[ReceiptRow]:
 
 
 def all_recent(*, undelivered: bool = False) -> list[ReceiptRow]:
-    """Return the newest RECENT receipts of all users.
-
-    undelivered: only those that wait or were given up.
-    """
+    """Return the newest RECENT receipts of all users; with `undelivered` those that wait or were given up."""
     statement = RECEIPTS.where(notices.c.delivered_at.is_(None)) if undelivered else RECEIPTS
     return fetch_all(ReceiptRow, statement.limit(RECENT))
 

@@ -118,10 +118,7 @@ def find_by_access_token(access_token_digest: bytes) -> TokenRow | None:
 
 
 def find_family(family_digest: bytes) -> FamilyRow | None:
-    """Return the one row of a family, which all its refresh tokens lead to, replaced ones too; or None.
-
-    One SELECT.
-    """
+    """Return the one row of a family, which all its refresh tokens lead to; or None. One SELECT."""
     return fetch_one(FamilyRow, FAMILY, {"family_digest": family_digest})
 
 

@@ -40,10 +40,7 @@ def normal_email(text: str) -> str | None:
 
 
 def account_of(typed: str) -> str:
-    """Return the name of an account for throttles and devices, from what was typed.
-
-    It is the same whether there is such an account or not.
-    """
+    """Return a name for throttles and devices from what was typed, account or not."""
     return normal_email(typed) or typed
 
 
@@ -116,10 +113,7 @@ def set_disabled(user_id: int, disabled_at: int | None) -> None:
 
 
 def remove(user_id: int) -> None:
-    """Delete a user with all that belongs to it. The caller has locked the row.
-
-    Tokens have no foreign key to it, so they are deleted explicitly.
-    """
+    """Delete a user, whose row is locked, with its tokens, which have no foreign key to it."""
     db.session.execute(delete(Token).where(Token.user_id == user_id))
     db.session.execute(delete(User).where(User.id == user_id))
 
