@@ -6,8 +6,8 @@ values have 256 random bits, so a fast hash is enough. A refresh token has parts
     ost_rt_ | family, 22 characters | secret, 43 characters | tag, 12 characters
 
 The family part stays the same through all refreshes of one sign-in and finds the row, so every earlier token
-of the family is recognised. The tag is an HMAC under the server's key: somebody who never held a real token
-cannot make one up, and so cannot cause a family to be revoked.
+of the family is recognised. The tag is an HMAC under the server's key: an attacker who never held a real
+token cannot forge one, and so cannot cause a family to be revoked.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """JSON Web Tokens as this server signs and reads them (RFC 7515, RFC 7519), with the advice of RFC 8725.
 
-joserfc does the cryptography. This module checks what a token must look like before its signature is worth a
-check: compact, short, strict base64url, without `crit`, of an expected `typ` and an allowed `alg`. The caller
+joserfc does the cryptography. This module checks the form of a token before its signature is verified:
+compact, short, strict base64url, without `crit`, of an expected `typ` and an allowed `alg`. The caller
 brings the keys: none is ever taken from a token's header.
 """
 

@@ -71,8 +71,8 @@ def check_server(server: ServerInfo, processes: int) -> Iterator[CheckResult]:
         yield problem(words, is_caveat=False)
     if server.isolation is not None and server.isolation.lower().replace("-", " ") != ISOLATION:
         yield problem(
-            f"transactions run {server.isolation} and not READ COMMITTED: something between drops what"
-            " is set at connect"
+            f"transactions run {server.isolation} and not READ COMMITTED: a pool or proxy in between drops"
+            " the options of the connection"
         )
     needed = POOL_SIZE * processes
     if server.connections is not None and server.connections < needed:

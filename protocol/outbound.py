@@ -87,7 +87,7 @@ def check_addresses(addresses: list[str], allow_private: bool) -> None:
     for text in addresses:
         address = read_address(text)
         if address is None or address.is_multicast or address.is_unspecified:
-            raise BlockedUrlError("its host has an address that nobody can be called at")
+            raise BlockedUrlError("its host has an address that cannot be called")
         if not allow_private and not is_public(address):
             raise BlockedUrlError("its host has an address that is not public")
 

@@ -46,7 +46,7 @@ def log_problems(app: Flask, of_processes: int) -> None:
         try:
             results = run_checks(of_processes)
         except (DBAPIError, PoolTimeoutError, InvalidRequestError) as error:
-            log.warning("the database cannot be asked: %s", type(error).__name__)
+            log.warning("the database does not answer: %s", type(error).__name__)
             return
     for result in results:
         log.log(logging.ERROR if result.severity == "problem" else logging.WARNING, "%s", result.text)

@@ -68,4 +68,4 @@ def store_uses(app: Flask, uses: SecretUses) -> None:
             run_in_app(app, partial(store.client_secrets.note_use, *secret, at))
         except Exception as error:
             uses.forget(secret)
-            log.warning("the use of a client's secret is not noted: reason=%s", type(error).__name__)
+            log.warning("the use of a client's secret could not be stored: reason=%s", type(error).__name__)

@@ -97,7 +97,7 @@ class Keyring:
 
         The caller checks `aud` and the times.
         """
-        rows = self.known_rows()  # verifying a token that a stranger sent must not make new keys
+        rows = self.known_rows()  # verifying a token of unknown origin must not make new keys
         claims = jwt.decode(token, [(row.kid, self._public(row)) for row in rows], jwt.SIGNING, typ)
         if claims.get("iss") != self.issuer:
             raise errors.InvalidJwtError("another issuer's")
@@ -186,7 +186,7 @@ class Keyring:
     def _replace_unreadable(self, alg: str) -> SigningKeyRow:
         """Make another key, because no secret key that is set can decrypt the present one."""
         log.error(
-            "no private signing key opens under OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made"
+            "no private signing key can be decrypted with OSTIARY_SECRET_KEY or OSTIARY_OLD_SECRET_KEYS: made"
             " another, alg=%s",
             alg,
         )

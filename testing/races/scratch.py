@@ -57,8 +57,7 @@ def scratch_database(app: Flask, duration: timedelta) -> Iterator[Settings]:
         url = database.scratch.scratch_url(settings.database_url, name)
         if not leads_to(url, name):
             raise NoScratchDatabaseError(
-                "something between here and the database drops `options`, which select the scratch schema: go"
-                " around it"
+                "a pool or proxy in between drops `options`, which select the scratch schema: go around it"
             )
         yield settings.model_copy(update={"database_url": url})
     finally:

@@ -265,7 +265,7 @@ class TestPostgreSQL:
             create_app(settings_on("postgresql://owner:the-password@127.0.0.1:1/ostiary")), PROCESSES
         )
         assert [record.getMessage() for record in caplog.records] == [
-            "the database cannot be asked: OperationalError"
+            "the database does not answer: OperationalError"
         ]
 
     @pytest.mark.long
