@@ -100,7 +100,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         try:
             settings = Settings()
         except ConfigError as error:
-            if not commands.only_tells(sys.argv[1:]):
+            if not commands.needs_no_settings(sys.argv[1:]):
                 raise
             return without_settings(error)
     check_database_fits(settings, is_served())

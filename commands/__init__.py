@@ -13,7 +13,8 @@ from commands import clients, config, demo, keys, logout_notices, prove, scopes,
 
 
 def init_app(app: Flask) -> None:
-    for noun in (
+    """Give the app its commands."""
+    for group in (
         users.users,
         clients.clients,
         scopes.scopes,
@@ -22,14 +23,14 @@ def init_app(app: Flask) -> None:
         logout_notices.notices,
         config.config,
     ):
-        app.cli.add_command(noun)
+        app.cli.add_command(group)
     app.cli.add_command(demo.demo)
     app.cli.add_command(seed.seed)
     app.cli.add_command(prove.prove)
     app.cli.add_command(version.version)
 
 
-def only_tells(arguments: Sequence[str]) -> bool:
+def needs_no_settings(arguments: Sequence[str]) -> bool:
     """Return whether these arguments of `flask` only ask for help, the version or the list of settings."""
     words = [argument for argument in arguments if argument != "--json"]
     return not words or "--help" in words or words[-1] == "version" or words[-2:] == ["config", "settings"]

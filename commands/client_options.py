@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 import click
 
-from commands.members import read_members, several
+from commands.members import read_members, repeatable
 from protocol.registered_client import NEVER
 from services.client_members import ClientMembers
 from services.clients import LARGEST_LIFETIME, LARGEST_MAX_SESSIONS, LEEWAYS, LIFETIMES
@@ -88,15 +88,17 @@ class Duration(click.ParamType[int]):
 
 
 OPTIONS = (
-    several("--redirect-uri", "redirect_uris", "URI", "Where authorization answers may go."),
-    several(
+    repeatable("--redirect-uri", "redirect_uris", "URI", "Where authorization answers may go."),
+    repeatable(
         "--post-logout-redirect-uri",
         "post_logout_redirect_uris",
         "URI",
         "Where people may go after signing out.",
     ),
-    several("--grant-type", "grant_types", "G", "authorization_code, refresh_token or client_credentials."),
-    several("--scope", "scopes_given", "S", "A scope that the client may ask for."),
+    repeatable(
+        "--grant-type", "grant_types", "G", "authorization_code, refresh_token or client_credentials."
+    ),
+    repeatable("--scope", "scopes_given", "S", "A scope that the client may ask for."),
     click.option(
         "--auth-method",
         "token_endpoint_auth_method",
@@ -139,7 +141,7 @@ OPTIONS = (
         help="For so many seconds it may be repeated while nobody has used the pair; not for a public"
         " client.",
     ),
-    several(
+    repeatable(
         "--set", "members", "MEMBER=JSON", "Any other registration member, such as logo_uri='\"https://…\"'."
     ),
     click.option(

@@ -16,8 +16,8 @@ VISIBLE = re.compile(r"[\x21-\x7E]+")
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def several(option: str, name: str, metavar: str, text: str) -> Callable[[Command], Command]:
-    """Return a repeatable option."""
+def repeatable(option: str, name: str, metavar: str, text: str) -> Callable[[Command], Command]:
+    """Return an option that may be given several times."""
     return click.option(
         option, name, multiple=True, metavar=metavar, help=f"{text} May be given several times."
     )

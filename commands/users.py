@@ -11,7 +11,7 @@ import click
 import store.tokens
 import store.users
 from commands.formatting import counted, details, table
-from commands.members import read_members, several
+from commands.members import read_members, repeatable
 from commands.output import CommandError, CommandGroup, Result, refuse_with
 from models import User
 from protocol import clock
@@ -51,7 +51,7 @@ password_option = click.option(
     callback=read_password,
     help="Read the password from the first line of stdin (required).",
 )
-set_option = several(
+set_option = repeatable(
     "--set",
     "members",
     "CLAIM=JSON",

@@ -18,8 +18,8 @@ from config import Settings
 from crypto import credentials
 from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
-from services import browser_ids
-from services.login_session import known_device_cookie_name, load_signed_in, note_use
+from services import browser_ids, known_devices
+from services.login_session import load_signed_in, note_use
 from unit_of_work import answer, is_refused
 
 KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
@@ -83,7 +83,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     @app.after_request
     def send_known_device(response: Response) -> Response:
         if "known_device" in g:
-            name, text = known_device_cookie_name(), g.known_device
+            name, text = known_devices.cookie_name(), g.known_device
             secure = settings.is_https
             response.set_cookie(
                 name, text, KNOWN_DEVICE_SECONDS, secure=secure, httponly=True, samesite="Lax"

@@ -12,10 +12,11 @@ from middleware import forms
 from pages.formatting import BUSY, BUSY_SECONDS, too_many_tries
 from pages.navigation import find_closed_request, find_pending_request, next_path, pending_ticket
 from pages.problem_texts import by_field
-from services import passwords, users
+from services import passwords
 from services.current import settings
 from services.event_log import Reason, set_reason
 from services.login_session import sign_in, signed_in
+from services.sign_up import sign_up
 from services.users import NewUser
 
 blueprint = Blueprint("signup", __name__)
@@ -40,7 +41,7 @@ def signup() -> ResponseReturnValue:
         return render_form(form, {})
     new = NewUser(form.email.data or "", form.name.data or "", form.password.data or "")
     try:
-        user = users.sign_up(new)
+        user = sign_up(new)
     except InvalidInputError as error:
         set_reason(Reason.INVALID_FORM)
         return render_form(form, by_field(error.problems)), 400

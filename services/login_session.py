@@ -8,18 +8,18 @@ Endpoints that programs call open no session at all.
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from flask import current_app, g, request, session
+from flask import g, request, session
 from flask_login import current_user, login_user
 
 import store.logout_notices
 import store.tickets
 import store.user_sessions
 import store.users
-from crypto import credentials, device_cookie
+from crypto import credentials
+from crypto.device_cookie import device_digest
 from protocol import clock
 from protocol.claims import AMR_PASSWORD
-from services import browser_ids
-from services.current import device_keys
+from services import browser_ids, known_devices
 from services.event_log import Event, Reason, set_reason, write
 from services.sessions import revoke_sessions
 from store.logout_notices import ReceiptRow
@@ -84,27 +84,6 @@ def lock(session_id: int | None) -> SignedIn | None:
     return note_use(store.user_sessions.find_among(cookie_values(), session_id, clock.now()))
 
 
-# ---- known devices -----------------------------------------------------------------------------------------
-
-
-def known_device_cookie_name() -> str:
-    """Return the name of the cookie with the accounts that this browser is known for."""
-    return str(current_app.config["SESSION_COOKIE_NAME"]) + "-device"
-
-
-def find_known_device(account: str) -> str | None:
-    """Return the id of this browser for an account that was signed in to with it before, else None."""
-    return device_cookie.find_entry(request.cookies.get(known_device_cookie_name(), ""), account, device_keys)
-
-
-def remember_device(account: str) -> bytes:
-    """Return the digest of this browser's id for an account, and know it by that id from now on."""
-    g.known_device = device_cookie.add_entry(
-        request.cookies.get(known_device_cookie_name(), ""), account, device_keys
-    )
-    return device_cookie.device_digest(g.known_device)
-
-
 # ---- sign in -----------------------------------------------------------------------------------------------
 
 
@@ -128,7 +107,7 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
     before = next((user for user in users if user.id == user_id), None)
     is_kept = keep if keep is not None else before is not None and before.is_kept
     cookie_value = credentials.random_text()
-    device = remember_device(store.users.account_of(row.email))
+    device = known_devices.remember(store.users.account_of(row.email))
     browser = (request.headers.get("User-Agent", ""), request.remote_addr or "")
     proof = SignIn(cookie_value, now, AMR_PASSWORD, *browser, is_kept, device)
     session_id = store_sign_in(user_id, proof, device, before)
@@ -238,8 +217,8 @@ def sign_out_elsewhere(user: SignedIn, session_id: str | None = None) -> bool:
 def sign_out_expired(session_id: int) -> None:
     """Revoke a session of this device that expired: it opens nothing any more, but clients still go by it."""
     row = store.user_sessions.find_expired(session_id, clock.now())
-    entry = find_known_device(store.users.account_of(row.email)) if row is not None else None
-    if row is not None and entry is not None and device_cookie.device_digest(entry) == row.device_digest:
+    entry = known_devices.find(store.users.account_of(row.email)) if row is not None else None
+    if row is not None and entry is not None and device_digest(entry) == row.device_digest:
         revoke_sessions(row.user_id, [session_id])
 
 

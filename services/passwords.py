@@ -18,7 +18,7 @@ from errors import InvalidInputError, Problem, ThrottledError, WrongPasswordErro
 from models import User
 from protocol import typed_text
 from protocol.throttle import Bucket
-from services import login_session, throttling
+from services import known_devices, login_session, throttling
 from services.current import password_hashes
 from services.event_log import Event, Reason, set_reason, write
 from services.problems import Code, problem
@@ -75,7 +75,7 @@ def change(user: SignedIn, present: str, new: str) -> None:
 def check_throttle(email: str, sub: str | None = None) -> list[Bucket]:
     """Return what a failure of this sign-in is counted in. Raise ThrottledError after too many failures."""
     account = store.users.account_of(email)
-    failures, seconds = throttling.for_sign_in(account, login_session.find_known_device(account))
+    failures, seconds = throttling.for_sign_in(account, known_devices.find(account))
     if seconds:
         set_reason(Reason.THROTTLED, sub=sub)
         raise ThrottledError(seconds)

@@ -139,7 +139,7 @@ def prepare(new: NewUser) -> PreparedUser:
     """Return the user in the form in which it is stored, with "" for a password that it has already."""
     user = store.users.find_by_email(new.email)
     if user is not None and passwords.is_right(new.password, user.password_hash):
-        return users.normal(new, password_hash="")
+        return users.normalize(new, password_hash="")
     return users.prepare(new)
 
 

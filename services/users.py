@@ -1,24 +1,21 @@
-"""Add, change, disable and remove users, for commands, the sign-up page and a future API.
+"""Add, change, disable and remove users, for commands and a future API.
 
 Each function works in the caller's transaction, and raises what `errors.py` calls a `ServiceError`. A
 function that takes a `User` expects a row that `lock` or `lock_fresh` returned.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import store.codes
 import store.tokens
 import store.users
-from errors import ConflictError, NotFoundError, Problem, ThrottledError
+from errors import ConflictError, NotFoundError, Problem
 from models import SUB_LENGTH, User, db
 from protocol import clock, typed_text, user_claims
-from services import passwords, throttling
-from services.event_log import Event, Reason, set_reason, write
+from services import passwords
 from services.problems import Code, problem, refuse_if_any
 from services.sessions import SignedOut, revoke_sessions
-from unit_of_work import after_commit
 
 
 class NewUser(NamedTuple):
@@ -84,10 +81,10 @@ def without_nulls(claims: Mapping[str, object]) -> dict[str, object]:
 def prepare(new: NewUser) -> PreparedUser:
     """Return a checked account, its password hashed (slow). Raise InvalidInputError, TooManyHashesError."""
     refuse_if_any(find_problems(new))
-    return normal(new, passwords.hash_new(new.password))
+    return normalize(new, passwords.hash_new(new.password))
 
 
-def normal(new: NewUser, password_hash: str) -> PreparedUser:
+def normalize(new: NewUser, password_hash: str) -> PreparedUser:
     """Return an account that was checked, in the form in which it is stored."""
     email, name = store.users.normal_email(new.email) or "", typed_text.normalize_name(new.name)
     return PreparedUser(email, name, password_hash, normal_claims(new.claims), new.sub)
@@ -104,33 +101,6 @@ def add(new: PreparedUser, *, is_verified: bool) -> User:
     user = store.users.add(new.email, new.name, new.password_hash, is_verified=is_verified)
     user.claims, user.sub = new.claims, new.sub or user.sub
     return user
-
-
-def sign_up(new: NewUser) -> User:
-    """Store the account that somebody makes for themselves; its address stays unverified.
-
-    Raise InvalidInputError, ThrottledError, TooManyHashesError, or ConflictError where the address is taken.
-    """
-    refuse_if_any(find_problems(new, minimum_name_length=1))
-    failures = throttling.for_sign_up()
-    check_throttle(throttling.seconds_to_wait([*failures, throttling.for_new_account()]))
-    prepared = normal(new, passwords.hash_new(new.password))
-    if store.users.find_by_email(new.email) is not None:
-        throttling.count_failure(failures)
-        set_reason(Reason.ACCOUNT_EXISTS)
-        raise ConflictError([problem(Code.EMAIL_TAKEN, email=prepared.email)])
-    # Others may have been faster while this password was hashed.
-    check_throttle(throttling.claim(throttling.for_new_account()))
-    user = store.users.add(prepared.email, prepared.name, prepared.password_hash)
-    after_commit(partial(write, Event.SIGN_UP, sub=user.sub))
-    return user
-
-
-def check_throttle(seconds: int) -> None:
-    """Raise ThrottledError where the request has to wait."""
-    if seconds:
-        set_reason(Reason.THROTTLED)
-        raise ThrottledError(seconds)
 
 
 # ---- find and change ---------------------------------------------------------------------------------------

@@ -1,0 +1,26 @@
+"""Know for which accounts a user has signed in with this browser before, by a signed cookie.
+
+Failed sign-ins with a known device are counted apart, and a device has one session for each account.
+`crypto/device_cookie.py` has the cookie's value; `middleware/session_cookie.py` writes it.
+"""
+
+from flask import current_app, g, request
+
+from crypto import device_cookie
+from services.current import device_keys
+
+
+def cookie_name() -> str:
+    """Return the name of the cookie."""
+    return str(current_app.config["SESSION_COOKIE_NAME"]) + "-device"
+
+
+def find(account: str) -> str | None:
+    """Return what the cookie has for an account that was signed in to with this browser before, else None."""
+    return device_cookie.find_entry(request.cookies.get(cookie_name(), ""), account, device_keys)
+
+
+def remember(account: str) -> bytes:
+    """Know this browser for an account from now on, and return the digest that sessions of both share."""
+    g.known_device = device_cookie.add_entry(request.cookies.get(cookie_name(), ""), account, device_keys)
+    return device_cookie.device_digest(g.known_device)
