@@ -19,6 +19,7 @@ from protocol import clock
 from tests.builders import a_code
 from tests.crashes.history import NO_ROW, History
 from tests.flows.driving import PATIENCE_SECONDS, ask, exchange, machine_call, me, refresh, revoke
+from tests.lines.asking import ask as ask_anew
 
 WRITERS = 16
 REFRESHES_A_SIGN_IN = 4
@@ -141,14 +142,15 @@ class Writer:
         return next((at for sent, at, status in self.answers if status == 200 and sent >= instant), None)
 
 
-class Crowd:
-    """`with Crowd(driver) as crowd:` writes until the end of the block; then `check` and `check_use`."""
+class WriteLoad:
+    """`with WriteLoad(driver) as load:` writes until the end of the block; then `check` and `check_use`."""
 
     def __init__(self, driver, writers=WRITERS):
         self.driver = driver
         client_id, machine_id = driver.client(), driver.client()
         self.writers = [
-            Writer(driver.server.port, client_id, user_id, machine_id) for user_id in driver.people(writers)
+            Writer(driver.server.port, client_id, user_id, machine_id)
+            for user_id in driver.new_users(writers)
         ]
         driver.store(*itertools.chain.from_iterable(writer.rows for writer in self.writers))
         self.client_id, self.machine_id = client_id, machine_id
@@ -212,9 +214,9 @@ class Crowd:
         """The same through the front door, for what was acknowledged last. Before `check`."""
         for writer in self.writers:
             if writer.pair and not writer.history.in_doubt:
-                if self.driver.send(me(writer.pair["access_token"])).status != 200:
+                if ask_anew(self.driver.server, me(writer.pair["access_token"])).status != 200:
                     report.violations.append(f"user {writer.user_id}: the acknowledged token does not work")
-                if writer.ended and self.driver.send(me(writer.ended)).status != 401:
+                if writer.ended and ask_anew(self.driver.server, me(writer.ended)).status != 401:
                     report.violations.append(f"user {writer.user_id}: an access token that was ended works")
 
 

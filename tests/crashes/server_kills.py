@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from tests.crashes.report import Report
 from tests.flows.driving import Driver
 from tests.live import LiveServer, MariaDB
-from tests.load import NO_ANSWER, Crowd
+from tests.load import NO_ANSWER, WriteLoad
 from tests.nodes.cluster import DATABASE, PostgresNode
 
 PEOPLE = 8
@@ -67,8 +67,8 @@ def kill_servers(engine, folder, kills=6, progress=None, is_durable=True):
     with DATABASES[engine](folder, is_durable) as (url, database):
         app = LiveServer(url, folder)
         try:
-            with Driver(app.start()) as driver, Crowd(driver, PEOPLE) as crowd:
-                siege = Siege(crowd, database or app, report, {503} if database else {503, NO_ANSWER})
+            with Driver(app.start()) as driver, WriteLoad(driver, PEOPLE) as load:
+                siege = Siege(load, database or app, report, {503} if database else {503, NO_ANSWER})
                 for _ in range(kills):
                     siege.kill()
                     if progress is not None:
@@ -82,12 +82,12 @@ def kill_servers(engine, folder, kills=6, progress=None, is_durable=True):
 
 
 class Siege:
-    """A crowd and what it writes to: a database server, or the processes of an application that has
+    """A load and what it writes to: a database server, or the processes of an application that has
     its own.
     """
 
-    def __init__(self, crowd, victim, report, allowed):
-        self.crowd, self.victim, self.report, self.allowed = crowd, victim, report, allowed
+    def __init__(self, load, victim, report, allowed):
+        self.load, self.victim, self.report, self.allowed = load, victim, report, allowed
         self.ready_at = time.monotonic()
 
     def kill(self):
@@ -95,7 +95,7 @@ class Siege:
         time.sleep(random.uniform(*LOAD_SECONDS))  # noqa: S311 - when, not what
         self.victim.kill()
         time.sleep(OUTAGE_SECONDS)
-        self.crowd.end()
+        self.load.end()
         self.victim.start()
         self.ready_at = time.monotonic()
         self.report.kills += 1
@@ -103,9 +103,9 @@ class Siege:
 
     def begin(self):
         """Everybody is served again, without anybody's help and soon."""
-        self.crowd.begin()
+        self.load.begin()
         try:
-            _first, served_at = self.crowd.served_after(self.crowd.begun_at, RECOVERY_SECONDS)
+            _first, served_at = self.load.served_after(self.load.begun_at, RECOVERY_SECONDS)
         except AssertionError as error:
             self.report.violations.append(f"after the database is back {error}")
         else:
@@ -113,10 +113,10 @@ class Siege:
                 self.report.served_after(served_at - self.ready_at)
 
     def check(self):
-        self.crowd.check(self.report, self.crowd.driver.server.database_url, self.allowed)
+        self.load.check(self.report, self.load.driver.server.database_url, self.allowed)
 
     def end(self):
         self.begin()
-        self.crowd.end()
-        self.crowd.check_use(self.report)
+        self.load.end()
+        self.load.check_use(self.report)
         self.check()

@@ -1,6 +1,6 @@
 """Requests that a worker dies of: one for each way to a token and back, at each point of its transaction.
 
-Enters: a server of several workers whose failpoint is a file. A scene prepares a person, has the worker
+Enters: a server of several workers whose failpoint is a file. A scenario prepares a person, has the worker
 killed that serves them, and looks at the rows and at what the person or the client gets who asks again.
 Before COMMIT nothing has happened, after COMMIT everything has; the next request is served at once, by
 another worker.
@@ -72,7 +72,7 @@ def server_to_kill(database_url, folder, **options):
         server.kill()
 
 
-class Stage(Driver):
+class KillTestbed(Driver):
     """People, clients and codes on a server whose workers die. Each request has a connection of its own."""
 
     def __init__(self, server, report):
@@ -149,114 +149,113 @@ def press(browser, button, **fields):
         raise
 
 
-# ---- the scenes --------------------------------------------------------------------------------------------
+# ---- the scenarios -----------------------------------------------------------------------------------------
 
 
-def code_exchange(stage):
-    client_id, user_id = stage.client(), stage.person()
-    old = stage.sign_in(client_id, user_id)
-    code = stage.code(client_id, user_id)
+def code_exchange(testbed):
+    client_id, user_id = testbed.client(), testbed.new_user()
+    old = testbed.sign_in(client_id, user_id)
+    code = testbed.code(client_id, user_id)
     call = exchange(client_id, code)
     is_unspent = AuthorizationCode.code_digest == credentials.digest(code)
-    if stage.kill(partial(stage.send, call)):
-        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 0, (
+    if testbed.kill(partial(testbed.send, call)):
+        assert testbed.count(AuthorizationCode.code_digest, is_unspent) == 0, (
             "both the code and its token are there"
         )
-        digest = stage.one(Token.code_digest, Token.client_id == client_id, Token.user_id == user_id)
+        digest = testbed.one(Token.code_digest, Token.client_id == client_id, Token.user_id == user_id)
         assert digest == credentials.digest(code), "the one row is not what the code issued"
-        assert not stage.is_live(old.access_token)
-        stage.is_refused(call)  # it cannot be told from a replay, so what it issued ends
-        assert stage.token_digests(client_id, user_id) == []
+        assert not testbed.is_live(old.access_token)
+        testbed.is_refused(call)  # it cannot be told from a replay, so what it issued ends
+        assert testbed.token_digests(client_id, user_id) == []
     else:
-        assert stage.count(AuthorizationCode.code_digest, is_unspent) == 1, (
+        assert testbed.count(AuthorizationCode.code_digest, is_unspent) == 1, (
             "the code is gone, and there is no token"
         )
-        stage.has_only(client_id, user_id, old.access_token)
-        stage.has_only(client_id, user_id, stage.pair(call).access_token)
+        testbed.has_only(client_id, user_id, old.access_token)
+        testbed.has_only(client_id, user_id, testbed.pair(call).access_token)
 
 
-def token_refresh(stage):
-    client_id, user_id = stage.client(), stage.person()
-    old = stage.sign_in(client_id, user_id)
+def token_refresh(testbed):
+    client_id, user_id = testbed.client(), testbed.new_user()
+    old = testbed.sign_in(client_id, user_id)
     call = refresh(client_id, old.refresh_token)
-    if stage.kill(partial(stage.send, call)):
-        stored = stage.token_digests(client_id, user_id)
-        repeated = stage.pair(call)
+    if testbed.kill(partial(testbed.send, call)):
+        stored = testbed.token_digests(client_id, user_id)
+        repeated = testbed.pair(call)
         assert stored == [credentials.digest(repeated.access_token)], "the repeat did not get what was stored"
-        stage.has_only(client_id, user_id, repeated.access_token)
-        assert not stage.is_live(old.access_token), "the old token outlived its successor"
+        testbed.has_only(client_id, user_id, repeated.access_token)
+        assert not testbed.is_live(old.access_token), "the old token outlived its successor"
     else:
-        stage.has_only(client_id, user_id, old.access_token)
-        stage.has_only(client_id, user_id, stage.pair(call).access_token)
+        testbed.has_only(client_id, user_id, old.access_token)
+        testbed.has_only(client_id, user_id, testbed.pair(call).access_token)
 
 
-def machine_token(stage):
+def machine_token(testbed):
     """With an expired one that goes when the new one comes."""
-    client_id = stage.client(build=a_machine)
+    client_id = testbed.client(build=a_machine)
     call = machine_call(client_id)
     expired = {"user_id": None, "slot": None, "auth_time": None, "access_token_expires_at": clock.now() - 1}
-    stage.store(a_token(client_id=client_id, **expired))
-    before = stage.token_digests(client_id)
-    if stage.kill(partial(stage.send, call)):
-        stored = stage.token_digests(client_id)
+    testbed.store(a_token(client_id=client_id, **expired))
+    before = testbed.token_digests(client_id)
+    if testbed.kill(partial(testbed.send, call)):
+        stored = testbed.token_digests(client_id)
         assert len(stored) == 1, f"{len(stored)} rows: the expired one and the new one change places together"
         assert stored != before
-        stage.pair(call)
-        assert len(stage.token_digests(client_id)) == 2
+        testbed.pair(call)
+        assert len(testbed.token_digests(client_id)) == 2
     else:
-        assert stage.token_digests(client_id) == before
-        stage.has_only(client_id, None, stage.pair(call).access_token)
+        assert testbed.token_digests(client_id) == before
+        testbed.has_only(client_id, None, testbed.pair(call).access_token)
 
 
-def machine_token_by_assertion(stage):
+def machine_token_by_assertion(testbed):
     by_key = {"token_endpoint_auth_method": "private_key_jwt", "extra_metadata": {"jwks": jwks(KEY)}}
-    client_id = stage.client(build=a_machine, client_secret_digest=None, **by_key)
-    claims = assertion_claims(client_id, aud=stage.server.issuer)
+    client_id = testbed.client(build=a_machine, client_secret_digest=None, **by_key)
+    claims = assertion_claims(client_id, aud=testbed.server.issuer)
     form = with_assertion(sign(claims, KEY), grant_type="client_credentials")
     call = Call("POST", "/oauth/token", form=form)
-    spent_before = stage.count(SpentAssertion.jti_digest)
-    if stage.kill(partial(stage.send, call)):
-        assert stage.count(SpentAssertion.jti_digest) == spent_before + 1
-        assert len(stage.token_digests(client_id)) == 1
-        assert stage.send(call).status == 401, "an assertion was good twice"
+    spent_before = testbed.count(SpentAssertion.jti_digest)
+    if testbed.kill(partial(testbed.send, call)):
+        assert testbed.count(SpentAssertion.jti_digest) == spent_before + 1
+        assert len(testbed.token_digests(client_id)) == 1
+        assert testbed.send(call).status == 401, "an assertion was good twice"
     else:
-        assert stage.count(SpentAssertion.jti_digest) == spent_before, (
+        assert testbed.count(SpentAssertion.jti_digest) == spent_before, (
             "the assertion is spent, and there is no token"
         )
-        stage.has_only(client_id, None, stage.pair(call).access_token)
+        testbed.has_only(client_id, None, testbed.pair(call).access_token)
 
 
-def sign_in(stage):
+def sign_in(testbed):
     """For a request that waits for it, and is the person's from then on."""
-    user_id = stage.person()
+    user_id = testbed.new_user()
     of_person = UserSession.user_id == user_id
-    request = urlencode(AUTHORIZATION_REQUEST | {"client_id": stage.client()})
-    with stage.browser() as browser:
-        browser.open(f"{stage.server.issuer}/oauth/authorize?{request}")
-        fields = {"email": stage.email(user_id), "password": PASSWORD}
-        is_stored = stage.kill(lambda: press(browser, "Sign in", **fields))
-        assert stage.count(UserSession.id, of_person) == is_stored
-        browser.open(f"{stage.server.issuer}/account/")
+    request = urlencode(AUTHORIZATION_REQUEST | {"client_id": testbed.client()})
+    with testbed.browser() as browser:
+        browser.open(f"{testbed.server.issuer}/oauth/authorize?{request}")
+        fields = {"email": testbed.email(user_id), "password": PASSWORD}
+        is_stored = testbed.kill(lambda: press(browser, "Sign in", **fields))
+        assert testbed.count(UserSession.id, of_person) == is_stored
+        browser.open(f"{testbed.server.issuer}/account/")
         assert "Sign in" in browser.page.title, "signed in by an answer that never came"
         press(browser, "Sign in", **fields)
         assert browser.status == 200
-        assert stage.count(UserSession.id, of_person) == is_stored + 1
+        assert testbed.count(UserSession.id, of_person) == is_stored + 1
 
 
-def consent(stage):
-    client_id, user_id = stage.client(), stage.person()
-    request = (
-        f"{stage.server.issuer}/oauth/authorize?{urlencode(AUTHORIZATION_REQUEST | {'client_id': client_id})}"
-    )
+def consent(testbed):
+    client_id, user_id = testbed.client(), testbed.new_user()
+    parameters = urlencode(AUTHORIZATION_REQUEST | {"client_id": client_id})
+    request = f"{testbed.server.issuer}/oauth/authorize?{parameters}"
 
     def rows():
         """Pending requests, codes, remembered consents."""
         keys = (AuthorizationTicket.ticket_digest, AuthorizationCode.code_digest, Consent.client_id)
-        return [stage.count(key, key.class_.client_id == client_id) for key in keys]
+        return [testbed.count(key, key.class_.client_id == client_id) for key in keys]
 
-    with stage.browser(user_id) as browser:
+    with testbed.browser(user_id) as browser:
         browser.open(request)
-        if stage.kill(lambda: press(browser, "Allow")):
+        if testbed.kill(lambda: press(browser, "Allow")):
             assert rows() == [0, 1, 1]
             assert "code=ost_ac_" in press(browser, "Allow").left_for, "the same form leads elsewhere"
             assert rows() == [0, 1, 1], "a decision counted twice"
@@ -267,38 +266,38 @@ def consent(stage):
             assert rows() == [0, 1, 1]
 
 
-def revocation(stage):
-    client_id, user_id = stage.client(), stage.person()
-    old = stage.sign_in(client_id, user_id)
+def revocation(testbed):
+    client_id, user_id = testbed.client(), testbed.new_user()
+    old = testbed.sign_in(client_id, user_id)
     call = revoke(client_id, old.refresh_token)
-    if not stage.kill(partial(stage.send, call)):
-        stage.has_only(client_id, user_id, old.access_token)
-        assert stage.send(call).status == 200
-    assert stage.token_digests(client_id, user_id) == []
-    assert not stage.is_live(old.access_token), "a token outlived its revocation"
-    stage.is_refused(refresh(client_id, old.refresh_token))
+    if not testbed.kill(partial(testbed.send, call)):
+        testbed.has_only(client_id, user_id, old.access_token)
+        assert testbed.send(call).status == 200
+    assert testbed.token_digests(client_id, user_id) == []
+    assert not testbed.is_live(old.access_token), "a token outlived its revocation"
+    testbed.is_refused(refresh(client_id, old.refresh_token))
 
 
-def sign_out(stage):
+def sign_out(testbed):
     """With a client whose token ends with the session."""
-    client_id, user_id = stage.client(scope="openid"), stage.person()
+    client_id, user_id = testbed.client(scope="openid"), testbed.new_user()
     sid, of_person = credentials.random_text(16), UserSession.user_id == user_id
-    with stage.browser(user_id) as browser:
-        session_id = stage.one(UserSession.id, of_person)
-        stage.store(a_client_session(sid, session_id=session_id, client_id=client_id))
+    with testbed.browser(user_id) as browser:
+        session_id = testbed.one(UserSession.id, of_person)
+        testbed.store(a_client_session(sid, session_id=session_id, client_id=client_id))
         scope = {"scope": "openid", "access_token_scope": "openid"}
-        stage.store(a_token(a_refresh_token(), client_id=client_id, user_id=user_id, sid=sid, **scope))
-        browser.open(f"{stage.server.issuer}/logout")
-        is_stored = stage.kill(lambda: press(browser, "Sign out"))
-        both = (stage.count(UserSession.id, of_person), len(stage.token_digests(client_id, user_id)))
+        testbed.store(a_token(a_refresh_token(), client_id=client_id, user_id=user_id, sid=sid, **scope))
+        browser.open(f"{testbed.server.issuer}/logout")
+        is_stored = testbed.kill(lambda: press(browser, "Sign out"))
+        both = (testbed.count(UserSession.id, of_person), len(testbed.token_digests(client_id, user_id)))
         assert both == ((0, 0) if is_stored else (1, 1)), f"(sessions, tokens) are {both}"
         if not is_stored:
             press(browser, "Sign out")
-        assert stage.count(UserSession.id, of_person) == 0
-        assert stage.token_digests(client_id, user_id) == []
+        assert testbed.count(UserSession.id, of_person) == 0
+        assert testbed.token_digests(client_id, user_id) == []
 
 
-SCENES = {
+SCENARIOS = {
     code_exchange: "begin lock claim delete insert before-commit after-commit",
     token_refresh: "begin lock claim insert before-commit after-commit",
     machine_token: "begin delete insert before-commit after-commit",
@@ -310,32 +309,37 @@ SCENES = {
 }
 
 
-def kill_workers(database_url, folder, rounds=1, progress=None, scenes=SCENES, source=PROJECT):
-    """Every scene at each of its points, so many times. `database_url`: of an empty database. Returns a
+def kill_workers(database_url, folder, rounds=1, progress=None, scenarios=SCENARIOS, source=PROJECT):
+    """Every scenario at each of its points, so many times. `database_url`: of an empty database. Returns a
     `Report`.
 
     `progress`: a function that is told each kill. `source`: perhaps a changed copy of the project, to see
     that it is noticed.
     """
     report = Report()
-    with server_to_kill(database_url, folder, source=source) as server, Stage(server, report) as stage:
+    with (
+        server_to_kill(database_url, folder, source=source) as server,
+        KillTestbed(server, report) as testbed,
+    ):
         for _ in range(rounds):
-            for scene, points in scenes.items():
+            for scenario, points in scenarios.items():
                 for point in points.split():
-                    play(stage, scene, point)
+                    play(testbed, scenario, point)
                     if progress is not None:
-                        progress(f"{report.kills} workers killed, the last at {point} of a {scene.__name__}")
+                        progress(
+                            f"{report.kills} workers killed, the last at {point} of a {scenario.__name__}"
+                        )
         check_deaths(server, report)
     return report
 
 
-def play(stage, scene, point):
+def play(testbed, scenario, point):
     assert point in failpoints.POINTS
-    stage.point = point
+    testbed.point = point
     try:
-        scene(stage)
+        scenario(testbed)
     except AssertionError as error:
-        stage.report.violations.append(f"{scene.__name__}, killed at {point}: {error}")
+        testbed.report.violations.append(f"{scenario.__name__}, killed at {point}: {error}")
 
 
 def check_deaths(server, report):

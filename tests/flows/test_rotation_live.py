@@ -166,7 +166,7 @@ def verified(text, key):
     return jwt.decode(text, key, registry=AllNames(algorithms=ALGORITHMS)).claims
 
 
-class Crowd(Senders):
+class Clients(Senders):
     """Clients that sign their ID tokens with every `alg`, in turn, each for a person of its own."""
 
     def __init__(self, nodes):
@@ -319,15 +319,15 @@ def rotate_under_load(nodes, count, meanwhile=time.sleep):
 
     `meanwhile(seconds)` is what happens until it is over.
     """
-    with Crowd(nodes) as crowd:
-        crowd.wait_for(count // 4)
+    with Clients(nodes) as clients:
+        clients.wait_for(count // 4)
         announced = rotate(nodes[0])
         is_over_at = max(key.signs_from for key in announced.values()) + CACHE_SECONDS
-        while time.time() < is_over_at and not crowd.has_trouble():
+        while time.time() < is_over_at and not clients.has_trouble():
             meanwhile(1)
-        crowd.wait_for(max(count, len(crowd.all("id_tokens")) + count // 4))
-    check(nodes, crowd, announced)
-    print(crowd.figures(announced))
+        clients.wait_for(max(count, len(clients.all("id_tokens")) + count // 4))
+    check(nodes, clients, announced)
+    print(clients.figures(announced))
 
 
 def coming_and_going(nodes):
@@ -350,9 +350,9 @@ def has_its_turn(token, new_kid, signs_from):
     return token.issued_at < signs_from
 
 
-def check(nodes, crowd, announced):
-    unknown, id_tokens = crowd.all("unknown"), crowd.all("id_tokens")
-    failures = crowd.failures + crowd.all("failures")
+def check(nodes, clients, announced):
+    unknown, id_tokens = clients.all("unknown"), clients.all("id_tokens")
+    failures = clients.failures + clients.all("failures")
     assert not failures, f"{len(failures)} requests failed, the first: {failures[0]}"
     assert not unknown, f"{len(unknown)} ID tokens had an unknown kid"
     early = [token for token in id_tokens if not has_its_turn(token, *announced[token.alg])]

@@ -19,7 +19,7 @@ from tests.crashes.report import Report
 from tests.flows.driving import Driver, exchange, me, send
 from tests.flows.meetings import PAIRS, PATIENT, meet, name_of
 from tests.flows.mutations import Replacement, mutated_copy
-from tests.load import Crowd
+from tests.load import WriteLoad
 from tests.nodes.app_nodes import app_nodes
 from tests.nodes.balancer import Balancer
 
@@ -185,13 +185,13 @@ def test_a_node_is_lost(cluster, tmp_path):
         second = make_url(lost.url).set(port=database.port).render_as_string()
         with app_nodes([spare.url, second], tmp_path) as nodes:
             report = Report()
-            with Driver(nodes) as driver, Crowd(driver) as crowd:
+            with Driver(nodes) as driver, WriteLoad(driver) as load:
                 time.sleep(WARM_UP_SECONDS)
                 lost_at = time.monotonic()
                 lost.kill()
-                _first, last = crowd.served_after(lost_at)
+                _first, last = load.served_after(lost_at)
                 time.sleep(WARM_UP_SECONDS)
-                crowd.finish(report, spare.url)
+                load.finish(report, spare.url)
     print(f"every client was served {last - lost_at:.2f} s after the loss; {report}")
     assert report.violations == []
     assert last - lost_at < BACK_SECONDS

@@ -11,7 +11,7 @@ from database.timeouts import ANSWER_TIMEOUT
 from tests.crashes.report import Report
 from tests.flows.driving import Driver
 from tests.live import live_server
-from tests.load import Crowd
+from tests.load import WriteLoad
 from tests.nodes.cluster import Pair, primary_and_standby
 
 WARM_UP_SECONDS = 1
@@ -23,11 +23,11 @@ CUT_OFF_SECONDS = 0.5
 def fail_over(pair, server, before=lambda: None):
     """Lose the primary under load, promote the standby, go on for a while.
 
-    Returns what the crowd says of it, and how many seconds after the promotion each of its clients had been
+    Returns what the load says of it, and how many seconds after the promotion each of its clients had been
     served again.
     """
     report = Report()
-    with Driver(server) as driver, Crowd(driver) as crowd:
+    with Driver(server) as driver, WriteLoad(driver) as load:
         time.sleep(WARM_UP_SECONDS)
         before()
         pair.primary.kill()
@@ -35,10 +35,10 @@ def fail_over(pair, server, before=lambda: None):
         assert not server.is_ready()
         promoted_at = time.monotonic()
         pair.standby.promote()
-        first, last = crowd.served_after(promoted_at)
+        first, last = load.served_after(promoted_at)
         assert server.is_ready()
         time.sleep(WARM_UP_SECONDS)
-        crowd.finish(report, pair.standby.url)
+        load.finish(report, pair.standby.url)
     print(
         f"first 200 {first - promoted_at:.2f} s after the promotion, every client"
         f" {last - promoted_at:.2f} s; {report}"
@@ -73,7 +73,7 @@ def test_again_and_again(open_folder, tmp_path):
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 def test_a_standby_that_lacks_the_last_writes(open_folder, tmp_path, synchronous):
     """It was cut off just before: either these writes were acknowledged to nobody, or they are lost, and the
-    crowd says so.
+    load says so.
     """
     with primary_and_standby(open_folder, synchronous) as pair, live_server(pair.url, tmp_path) as server:
 
@@ -93,14 +93,14 @@ def test_without_its_standby_it_answers_503_and_not_never(open_folder, tmp_path)
     """
     with primary_and_standby(open_folder) as pair, live_server(pair.url, tmp_path) as server:
         report = Report()
-        with Driver(server) as driver, Crowd(driver) as crowd:
+        with Driver(server) as driver, WriteLoad(driver) as load:
             time.sleep(WARM_UP_SECONDS)
             pair.standby.kill()
             time.sleep(ANSWER_TIMEOUT.total_seconds() + 2)
             pair.standby.start()
             back_at = time.monotonic()
-            _first, last = crowd.served_after(back_at)
-            crowd.finish(report, pair.primary.url)
+            _first, last = load.served_after(back_at)
+            load.finish(report, pair.primary.url)
     print(f"every client was served {last - back_at:.2f} s after the standby was back; {report}")
     assert report.violations == []
     assert report.statuses[503] > 0

@@ -18,7 +18,7 @@ from commands.formatting import counted
 from testing.races.run import run_scenario
 from testing.races.scenarios import Scenario, one_code, one_refresh_token, sign_ins_for_one_session
 from tests.crashes.server_kills import RECOVERY_SECONDS, kill_servers
-from tests.crashes.worker_kills import AT_ONCE_SECONDS, SCENES, kill_workers
+from tests.crashes.worker_kills import AT_ONCE_SECONDS, SCENARIOS, kill_workers
 from tests.flows.driving import Driver, race_server
 from tests.proofs.throughput import measure_cost, measure_queue
 
@@ -40,7 +40,7 @@ class Size:
 
     races: int = 2_000  # for credentials of each kind
     kill_rounds: int = 2  # of each scene at each of its points
-    scenes: dict = field(default_factory=lambda: SCENES)
+    scenarios: dict = field(default_factory=lambda: SCENARIOS)
     server_kills: int = 6
     queue: int = 8  # processes that wait for SQLite's one writer
     rate_rounds: int = 11
@@ -48,7 +48,7 @@ class Size:
 
     @property
     def worker_kills(self):
-        return self.kill_rounds * sum(len(points.split()) for points in self.scenes.values())
+        return self.kill_rounds * sum(len(points.split()) for points in self.scenarios.values())
 
 
 class Place(NamedTuple):
@@ -112,7 +112,7 @@ def prove_races(place, size, progress):
     return [
         *(
             Promise(
-                found.scene,
+                found.scenario,
                 f"in {found.rounds - len(found.broken):,} of {counted(found.rounds, 'race')}",
                 f"all of {size.races:,}",
                 found.is_kept and found.rounds == size.races,
@@ -136,7 +136,7 @@ def race(driver, scenario, count, progress):
 def prove_worker_kills(place, size, progress):
     folder = place.new_folder("workers")
     report = kill_workers(
-        place.new_database(), folder, size.kill_rounds, every(TELL_EVERY, progress), size.scenes
+        place.new_database(), folder, size.kill_rounds, every(TELL_EVERY, progress), size.scenarios
     )
     return lines_of(report, "a killed worker leaves no half", size.worker_kills, AT_ONCE_SECONDS, progress)
 

@@ -15,7 +15,7 @@ from tests.proofs.__main__ import FULL, main
 from tests.proofs.promises import SENDERS, Place, Size, lines_of, prove_races, race
 from tests.proofs.throughput import Cost, measure_cost
 
-SMALL = Size(races=2, scenes={}, kill_rounds=0, server_kills=0, queue=2, rate_rounds=1, rate_seconds=0.1)
+SMALL = Size(races=2, scenarios={}, kill_rounds=0, server_kills=0, queue=2, rate_rounds=1, rate_seconds=0.1)
 
 
 def ignore(_words):
