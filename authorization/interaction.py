@@ -34,106 +34,114 @@ from store.user_sessions import SignedIn
 from tokens import id_token_hint
 
 
-def address_of(ticket: str, client_id: str) -> str:
-    """Return the address of a pending request; it names the client, for when the ticket is gone."""
+def resume_url(ticket: str, client_id: str) -> str:
+    """Return the URL at which a pending request goes on.
+
+    It names the client, because a ticket that is gone tells nothing.
+    """
     return url_for("authorize.authorize", client_id=client_id, ticket=ticket)
 
 
 class RequestGoneError(Exception):
-    """The request was answered by somebody faster: another tab."""
+    """The request was answered meanwhile, in another tab."""
 
 
-def nobody() -> LoginRequiredError:
-    """In the same words whatever the reason: they would tell who is here."""
+def login_required() -> LoginRequiredError:
+    """Return the error for a request that no user here may answer, in the same words whatever the reason:
+    others would tell who is signed in.
+    """
     return LoginRequiredError("nobody is signed in whom the request would accept")
 
 
 class Interaction:
-    """A request that was found valid, and what has to happen before it can be answered."""
+    """A valid authorization request, and what has to happen before it is answered."""
 
     def __init__(
-        self, grant: Any, parameters: dict[str, str], ticket: str | None, kept: Ticket | None
+        self, grant: Any, parameters: dict[str, str], ticket: str | None, pending: Ticket | None
     ) -> None:
         self.grant = grant
         self.client: Client = grant.request.client
-        self.asked: AuthenticationRequest = grant.authentication
+        self.request: AuthenticationRequest = grant.authentication
         self.parameters = parameters  # with what they left to the registration decided already
         self.ticket = ticket
-        self.assigned_to: int | None = kept.session_id if kept is not None else None
-        self.created_at: int = kept.created_at if kept is not None else clock.now() + 1
+        self.assigned_to: int | None = pending.session_id if pending is not None else None
+        self.created_at: int = pending.created_at if pending is not None else clock.now() + 1
 
-    def go_on(self) -> ResponseReturnValue:
-        """The next step; raises OAuth2Error where the client must hear of it."""
-        self.check_request()
-        if "create" in self.asked.prompt and self.assigned_to is None:
-            return self.lead_to("signup.signup" if settings.signup == "open" else "login.login")
-        person = self.find_person()
-        if person is None:
-            return self.ask_to_sign_in()
-        if self.must_prove_again(person):
-            return self.ask_to_sign_in(again=True)
-        if "select_account" in self.asked.prompt and self.assigned_to != person.session_id:
-            return self.lead_to("accounts.choose_account")
-        self.check_person(person)
-        allowed = self.allowed_here.get(person.id)
-        if not self.is_allowed(allowed) or self.must_consent_again(person) or forms.is_stale():
-            return self.ask_for_consent(person, allowed)
-        return self.answer(person)
-
-    def is_ready_for_decision(self, person: SignedIn) -> bool:
-        """Whether all that comes before the consent page has happened.
-
-        Raises OAuth2Error where it cannot happen any more.
+    def next_response(self) -> ResponseReturnValue:
+        """Return the response that the request needs next. Raises OAuth2Error where the client must hear of
+        it.
         """
-        if self.must_prove_again(person):
+        self.check_request()
+        if "create" in self.request.prompt and self.assigned_to is None:
+            return self.redirect_to_page("signup.signup" if settings.signup == "open" else "login.login")
+        user = self.find_user()
+        if user is None:
+            return self.request_sign_in()
+        if self.must_reauthenticate(user):
+            return self.request_sign_in(again=True)
+        if "select_account" in self.request.prompt and self.assigned_to != user.session_id:
+            return self.redirect_to_page("accounts.choose_account")
+        self.check_user(user)
+        allowed = self.consented_scopes.get(user.id)
+        if not self.has_consent(allowed) or self.must_consent_again(user) or forms.is_stale():
+            return self.show_consent_page(user, allowed)
+        return self.respond(user)
+
+    def is_ready_for_decision(self, user: SignedIn) -> bool:
+        """Whether all that comes before the consent page has happened. Raises OAuth2Error where it cannot
+        happen any more.
+        """
+        if self.must_reauthenticate(user):
             return False
-        self.check_person(person)
+        self.check_user(user)
         return True
 
     # ---- who -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def allowed_here(self) -> dict[int, str]:
-        """What those who are signed in with this browser have allowed this client, by person."""
+    def consented_scopes(self) -> dict[int, str]:
+        """The scopes that each user who is signed in with this browser has allowed this client, by
+        user id.
+        """
         return store.consents.scopes_of([account.id for account in accounts()], self.client.client_id)
 
-    def candidates(self) -> list[SignedIn]:
-        """Who may be answered for. Where nobody may be asked, only people who have allowed this client
-        something.
+    def eligible_users(self) -> list[SignedIn]:
+        """Return the users for whom the request may be answered.
 
-        Otherwise anybody's client could send a browser here unseen and learn who is signed in, hint by hint.
+        Where it forbids to ask, only users who have allowed this client something: otherwise any client could
+        send a browser here unseen and learn, hint by hint, who is signed in.
         """
-        if self.asked.may_ask:
+        if self.request.may_ask:
             return accounts()
-        return [account for account in accounts() if account.id in self.allowed_here]
+        return [account for account in accounts() if account.id in self.consented_scopes]
 
     def check_request(self) -> None:
-        """Refuse what nobody could be answered for, before it matters who is here: how it is refused would
-        tell.
+        """Refuse a request that could be answered for no user, before it matters who is signed in: how it is
+        refused would tell.
 
         Raises LoginRequiredError, InvalidRequestError or UnmetAuthenticationRequirementsError.
         """
-        if not self.asked.may_ask and not self.candidates():
-            raise nobody()
-        if self.asked.id_token_hint:
+        if not self.request.may_ask and not self.eligible_users():
+            raise login_required()
+        if self.request.id_token_hint:
             _ = self.hinted_sub
-        if self.asked.is_acr_unmet(ACR_VALUES):
+        if self.request.is_acr_unmet(ACR_VALUES):
             raise UnmetAuthenticationRequirementsError()
 
-    def find_person(self) -> SignedIn | None:
-        """Whose request this is: never another person's by accident.
+    def find_user(self) -> SignedIn | None:
+        """Return the user for whom the request is to be answered; None where somebody has to sign in.
 
-        It is theirs who signed in or was chosen for it, else theirs whom the client names, else theirs who is
-        here. Where several are, the present one is asked for consent even if it was given before: that page
-        says whose account it is.
+        It is the user who signed in for it or was chosen, else the one whom the client names, else the
+        present one. Where several are signed in, the present one is asked for consent even if it was given
+        before: that page says whose account it is.
         """
-        here = self.candidates()
+        here = self.eligible_users()
         assigned = next((account for account in here if account.session_id == self.assigned_to), None)
         if assigned is not None or not here:
             return assigned
-        if self.names_somebody():
+        if self.names_a_user():
             return next((account for account in here if self.is_named(account)), None)
-        if len(here) > 1 and not self.asked.may_ask:
+        if len(here) > 1 and not self.request.may_ask:
             known = store.client_sessions.sessions_with(
                 self.client.client_id, [account.session_id for account in here]
             )
@@ -142,21 +150,21 @@ class Interaction:
             return next(account for account in here if account.session_id in known)
         return here[0]
 
-    def names_somebody(self) -> bool:
-        return bool(self.asked.id_token_hint or self.asked.subs() is not None or self.hinted_emails())
+    def names_a_user(self) -> bool:
+        return bool(self.request.id_token_hint or self.request.subs() is not None or self.hinted_emails())
 
-    def is_named(self, person: SignedIn) -> bool:
-        """A hint of a signed token or a `sub` is binding; a `login_hint` is a wish that whoever signed in for
-        it may overrule.
+    def is_named(self, user: SignedIn) -> bool:
+        """Whether the request may mean this user. An `id_token_hint` or a `sub` is binding; a `login_hint`
+        is overruled by who signed in for the request.
         """
-        subject = self.subject_of(person)
-        if self.asked.id_token_hint and subject != self.hinted_sub:
+        subject = self.subject_of(user)
+        if self.request.id_token_hint and subject != self.hinted_sub:
             return False
-        subs = self.asked.subs()
+        subs = self.request.subs()
         if subs is not None and subject not in subs:
             return False
         hinted = self.hinted_emails()
-        return not hinted or person.email in hinted or self.assigned_to == person.session_id
+        return not hinted or user.email in hinted or self.assigned_to == user.session_id
 
     @cached_property
     def hinted_sub(self) -> str:
@@ -164,39 +172,39 @@ class Interaction:
 
         Raises InvalidRequestError.
         """
-        claims = id_token_hint.read(self.asked.id_token_hint or "")
+        claims = id_token_hint.read(self.request.id_token_hint or "")
         if claims is None or not id_token_hint.is_for(claims, self.client.client_id):
             raise InvalidRequestError("id_token_hint is not an ID token that was issued to this client")
         return str(claims["sub"])
 
     def hinted_emails(self) -> tuple[str, ...]:
-        return typed_text.find_stored_forms(self.asked.login_hint or "")
+        return typed_text.find_stored_forms(self.request.login_hint or "")
 
-    def subject_of(self, person: SignedIn) -> str:
-        return claims.subject(self.client, person.sub, person.pairwise_secret)
+    def subject_of(self, user: SignedIn) -> str:
+        return claims.subject(self.client, user.sub, user.pairwise_secret)
 
-    def check_person(self, person: SignedIn) -> None:
-        """Raises LoginRequiredError: not the person that was asked for."""
-        if self.names_somebody() and not self.is_named(person):
+    def check_user(self, user: SignedIn) -> None:
+        """Raise LoginRequiredError where the request names another user."""
+        if self.names_a_user() and not self.is_named(user):
             raise LoginRequiredError("another person is signed in than the request names")
 
-    def must_prove_again(self, person: SignedIn) -> bool:
-        """`prompt=login` and `max_age` are satisfied by a sign-in that this request has led to."""
-        if self.assigned_to == person.session_id and person.auth_time >= self.created_at:
+    def must_reauthenticate(self, user: SignedIn) -> bool:
+        """Whether `prompt=login` or `max_age` asks for a newer sign-in; one that this request has led to is
+        new enough.
+        """
+        if self.assigned_to == user.session_id and user.auth_time >= self.created_at:
             return False
-        return "login" in self.asked.prompt or self.asked.is_old(person.auth_time, clock.now())
+        return "login" in self.request.prompt or self.request.is_old(user.auth_time, clock.now())
 
-    def must_consent_again(self, person: SignedIn) -> bool:
-        is_ambiguous = (
-            len(accounts()) > 1 and self.assigned_to != person.session_id and not self.names_somebody()
-        )
+    def must_consent_again(self, user: SignedIn) -> bool:
+        is_ambiguous = len(accounts()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
         return (
-            "consent" in self.asked.prompt
-            or (is_ambiguous and self.asked.may_ask)
-            or self.may_be_an_impostor()
+            "consent" in self.request.prompt
+            or (is_ambiguous and self.request.may_ask)
+            or self.may_be_impersonated()
         )
 
-    def may_be_an_impostor(self) -> bool:
+    def may_be_impersonated(self) -> bool:
         """Whether nothing proves that it is the client who asks: any program on the computer can listen at a
         loopback address or take a private-use scheme, and a public client has no secret (RFC 8252 §8.6, RFC
         6749 §10.2).
@@ -211,61 +219,64 @@ class Interaction:
             settings.is_development and is_registered and redirect_uris.is_web(self.grant.redirect_uri)
         )
 
-    def is_allowed(self, allowed: str | None) -> bool:
+    def has_consent(self, allowed: str | None) -> bool:
         return allowed is not None and scopes.is_within(self.grant.scope_to_allow(), allowed)
 
     # ---- where to ------------------------------------------------------------------------------------------
 
-    def ask_to_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
-        if not self.asked.may_ask:
-            raise nobody()
-        return self.lead_to("login.login", **({"again": 1} if again else {}))
+    def request_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
+        if not self.request.may_ask:
+            raise login_required()
+        return self.redirect_to_page("login.login", **({"again": 1} if again else {}))
 
-    def lead_to(self, endpoint: str, **values: Any) -> ResponseReturnValue:
-        """To a page of ours, and from there back to this request."""
-        ticket = self.ticket or self.keep()
-        return redirect(url_for(endpoint, next=address_of(ticket, self.client.client_id), **values), 303)
+    def redirect_to_page(self, endpoint: str, **values: Any) -> ResponseReturnValue:
+        """Return a redirect to one of our pages, which leads back to this request."""
+        ticket = self.ticket or self.store()
+        return redirect(url_for(endpoint, next=resume_url(ticket, self.client.client_id), **values), 303)
 
-    def ask_for_consent(self, person: SignedIn, allowed: str | None) -> ResponseReturnValue:
-        """The decision is bound to the session that it was asked of."""
-        if not self.asked.may_ask:
-            raise nobody() if allowed is None else ConsentRequiredError("the person has to be asked")
+    def show_consent_page(self, user: SignedIn, allowed: str | None) -> ResponseReturnValue:
+        """Return the consent page. The decision is bound to the session that is asked.
+
+        allowed: the scopes that this user has allowed before.
+        """
+        if not self.request.may_ask:
+            raise login_required() if allowed is None else ConsentRequiredError("the person has to be asked")
         if self.ticket is None:
-            self.ticket = self.keep(person.session_id)
-        elif self.assigned_to != person.session_id:
-            store.tickets.assign(self.ticket, browser_ids.digests(), person.session_id)
+            self.ticket = self.store(user.session_id)
+        elif self.assigned_to != user.session_id:
+            store.tickets.assign(self.ticket, browser_ids.digests(), user.session_id)
         omit_form_action()
         return render_template(
             "consent.html",
             ticket=self.ticket,
-            address=address_of(self.ticket, self.client.client_id),
+            address=resume_url(self.ticket, self.client.client_id),
             client=self.client,
             redirect_host=redirect_uris.display_host(self.grant.redirect_uri),
             on_this_computer=redirect_uris.is_native(self.grant.redirect_uri),
             scopes=store.scopes.descriptions(scopes.split(self.grant.scope_to_allow())),
             already_allowed=scopes.split(allowed),
-            asks_each_time=self.may_be_an_impostor(),
-            person=person,
+            asks_each_time=self.may_be_impersonated(),
+            user=user,
             others=len(accounts()) > 1,
         )
 
-    def keep(self, session_id: int | None = None) -> str:
-        """Store the request; returns its ticket."""
+    def store(self, session_id: int | None = None) -> str:
+        """Store the request and return its ticket."""
         ticket = credentials.random_text()
         store.tickets.add(
             ticket, browser_ids.digest(), self.client.client_id, self.parameters, clock.now(), session_id
         )
         return ticket
 
-    def answer(self, person: SignedIn) -> ResponseReturnValue:
-        locked = lock(person.session_id)
+    def respond(self, user: SignedIn) -> ResponseReturnValue:
+        """Return the authorization response, once the user is locked and the consent is still there."""
+        locked = lock(user.session_id)
         if locked is None:
-            return self.ask_to_sign_in()
-        allowed = store.consents.find_scope(
-            person.id, self.client.client_id
-        )  # it may have been taken back before the lock
-        if not self.is_allowed(allowed):
-            return self.ask_for_consent(person, allowed)
+            return self.request_sign_in()
+        # It may have been taken back before the lock.
+        allowed = store.consents.find_scope(user.id, self.client.client_id)
+        if not self.has_consent(allowed):
+            return self.show_consent_page(user, allowed)
         if self.ticket and not store.tickets.claim(self.ticket):
             raise RequestGoneError
         return server.create_authorization_response(self.grant.request, grant_user=locked, grant=self.grant)

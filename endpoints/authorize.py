@@ -1,10 +1,10 @@
-"""`/oauth/authorize` (RFC 6749 §3.1): a client's request is checked, put before a person, and answered by a
+"""`/oauth/authorize` (RFC 6749 §3.1): check a client's request, put it before a user, and answer it by a
 redirect.
 
-A pending request is kept under a ticket of its own, bound to this browser, while the person signs in and
+A pending request is stored under a ticket of its own, bound to this browser, while the user signs in and
 decides. The form of the consent page carries the ticket and nothing else, so what was shown is what is
-granted, to whom it was shown. A remembered consent is asked again only when the client asks for more, or for
-the question.
+granted, by the user to whom it was shown. A remembered consent is asked for again only where the client wants
+more, or wants the user to be asked.
 """
 
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed
 import store.clients
 import store.consents
 import store.tickets
-from authorization.interaction import Interaction, RequestGoneError, address_of
+from authorization.interaction import Interaction, RequestGoneError, resume_url
 from client_auth import client_keys
 from middleware import forms
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Endpoint, EndpointPolicy, is_form_of_ours
@@ -49,25 +49,26 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def authorize() -> ResponseReturnValue:
+    """Return the answer to a client's request, or to our own consent form."""
     if request.method == "HEAD":
         raise MethodNotAllowed(["GET", "POST"])
     if is_form_of_ours():
-        next_step = consider if forms.is_stale() else decide
+        next_step = continue_request if forms.is_stale() else answer_consent_form
         return next_step(request.form["ticket"], request.form.get("client_id"))
     if request.method == "POST":
         try:
             return redirect_to_get()
         except InvalidRequestError as error:
-            return refuse_unread(error, sent_pairs())
+            return refuse_malformed(error, sent_pairs())
     ticket = request.args.get("ticket")
-    return consider(ticket, request.args.get("client_id") if ticket else None)
+    return continue_request(ticket, request.args.get("client_id") if ticket else None)
 
 
-def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
-    """A request on its way: to sign-in, to the choice of an account, to the consent page, or straight back to
+def continue_request(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
+    """Return what a request needs next: sign-in, the choice of an account, the consent page, or the answer to
     the client.
 
-    client_id: as the address has it; what a ticket keeps counts more.
+    client_id: as the address has it; the one of a stored request counts more.
     """
     # Werkzeug takes bytes that are no UTF-8 for the text that encodes them: a `state` would come back as
     # another.
@@ -77,86 +78,84 @@ def consider(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
     try:
         check_parameters(pairs, of_scope=InvalidScopeError)
     except OAuth2Error as error:
-        return refuse_unread(error, pairs)
-    kept = find_kept(ticket) if ticket else None
-    if ticket and kept is None:
-        return no_such_request(client_id)
-    parameters = kept.parameters if kept is not None else select_known(request.args.items())
+        return refuse_malformed(error, pairs)
+    pending = find_pending(ticket) if ticket else None
+    if ticket and pending is None:
+        return show_request_gone(client_id)
+    parameters = pending.parameters if pending is not None else select_known(request.args.items())
     client = find_client(parameters)
     if client is None:
         set_reason(Reason.UNKNOWN_CLIENT)
         return refuse_with_page(InvalidClientError("client_id is missing or unknown"))
     try:
-        if kept is None:  # what the client signed counts, where it sent a request object (RFC 9101)
+        if pending is None:  # what the client signed counts, where it sent a request object (RFC 9101)
             parameters = request_object.unpack(parameters, client, client_keys.find, str(issuer), clock.now())
             parameters = with_defaults(parameters, client)
         grant = server.get_consent_grant(server.kept_request(parameters))
     except OAuth2Error as error:
         return refuse_authorization(error, request_object.with_response_parameters(parameters))
     try:
-        return Interaction(grant, parameters, ticket, kept).go_on()
+        return Interaction(grant, parameters, ticket, pending).next_response()
     except RequestGoneError:
-        return no_such_request(grant.request.client.client_id)
+        return show_request_gone(grant.request.client.client_id)
     except OAuth2Error as error:
         error.redirect_uri, error.state = grant.redirect_uri, parameters.get("state")
         return refuse_authorization(error, parameters)
 
 
 def find_client(parameters: dict[str, str]) -> Client | None:
+    """Return the client that these parameters name, and note it for the log."""
     client_id = parameters.get("client_id")
     client = store.clients.find(client_id) if client_id else None
     set_client(client_id or "", client is not None)
     return client
 
 
-def decide(ticket: str, client_id: str | None) -> ResponseReturnValue:
-    """The person pressed Allow or Deny. The ticket is spent; Deny is a decision and commits like the other.
+def answer_consent_form(ticket: str, client_id: str | None) -> ResponseReturnValue:
+    """Return the answer to a request whose user pressed Allow or Deny. The ticket is spent by both.
 
     client_id: named on the page where the ticket is gone.
     """
     decision = request.form.get("decision")
     if decision not in ("allow", "deny"):
         abort(400)
-    kept = find_kept(ticket)
-    if kept is None:
-        return no_such_request(client_id)
-    if request.form.get("account", str(kept.session_id)) != str(
-        kept.session_id
-    ):  # the page that is answered showed another person
-        return redirect(address_of(ticket, kept.client_id), 303)
-    person = lock(kept.session_id)
-    if person is None:
-        return redirect(url_for("login.login", next=address_of(ticket, kept.client_id)), 303)
+    pending = find_pending(ticket)
+    if pending is None:
+        return show_request_gone(client_id)
+    shown_to = request.form.get("account", str(pending.session_id))
+    if shown_to != str(pending.session_id):
+        return redirect(resume_url(ticket, pending.client_id), 303)
+    user = lock(pending.session_id)
+    if user is None:
+        return redirect(url_for("login.login", next=resume_url(ticket, pending.client_id)), 303)
     try:
-        grant = server.get_consent_grant(server.kept_request(kept.parameters))
+        grant = server.get_consent_grant(server.kept_request(pending.parameters))
     except OAuth2Error as error:
-        return refuse_authorization(error, kept.parameters)
-    interaction = Interaction(grant, kept.parameters, ticket, kept)
+        return refuse_authorization(error, pending.parameters)
+    interaction = Interaction(grant, pending.parameters, ticket, pending)
     try:
-        if decision == "allow" and not interaction.is_ready_for_decision(person):
-            return interaction.go_on()
+        if decision == "allow" and not interaction.is_ready_for_decision(user):
+            return interaction.next_response()
     except OAuth2Error as error:
-        error.redirect_uri, error.state = grant.redirect_uri, kept.parameters.get("state")
-        return refuse_authorization(error, kept.parameters)
+        error.redirect_uri, error.state = grant.redirect_uri, pending.parameters.get("state")
+        return refuse_authorization(error, pending.parameters)
     if not store.tickets.claim(ticket):
-        return no_such_request(kept.client_id)
+        return show_request_gone(pending.client_id)
     if decision == "allow":
-        store.consents.remember(
-            person.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now()
-        )
+        store.consents.remember(user.id, grant.request.client.client_id, grant.scope_to_allow(), clock.now())
     return server.create_authorization_response(
-        grant.request, grant_user=person if decision == "allow" else None, grant=grant
+        grant.request, grant_user=user if decision == "allow" else None, grant=grant
     )
 
 
-def find_kept(ticket: str) -> Ticket | None:
+def find_pending(ticket: str) -> Ticket | None:
+    """Return the request that this browser stored under the ticket."""
     return store.tickets.find(ticket, browser_ids.digests(), clock.now())
 
 
-def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
-    """What the guard refused.
-
-    The client hears of it all the same, where what says which client, and where, is right.
+def refuse_malformed(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
+    """Return the refusal of a malformed request: to the client where the client and its redirect URI are
+    well-formed and right, else as a page.
     """
     parameters = select_well_formed(pairs)
     client = find_client(parameters)
@@ -166,13 +165,16 @@ def refuse_unread(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseR
 
 
 def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:
-    """To the client where its redirect URI is known to be its own, else as a page (RFC 6749 §4.1.2.1)."""
+    """Return a refusal: to the client where the redirect URI is known to be its own, else as a page (RFC 6749
+    §4.1.2.1).
+    """
     if not error.redirect_uri:
         return refuse_with_page(error)
     return server.refuse_authorization(error, parameters)
 
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
+    """Return a refusal that no client hears of."""
     server.note_refusal(error)
     if isinstance(error, client_keys.KeysNotAtHandError):
         response = page_error(
@@ -187,19 +189,20 @@ def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
     return page_error(400, "This link does not work", text)
 
 
-def no_such_request(client_id: str | None) -> ResponseReturnValue:
-    """A page that leads back to the application. client_id: anybody can write one, so the page tells only
-    what is registered.
+def show_request_gone(client_id: str | None) -> ResponseReturnValue:
+    """Return a page that leads back to the application.
+
+    client_id: anybody can write one, so the page tells only what is registered.
     """
     mark_rollback()
     set_reason(Reason.REQUEST_GONE)
     client = store.clients.find(client_id) if client_id else None
+    uris = client.redirect_uris if client is not None else []
+    host = redirect_uris.display_host(uris[0]).strip(":") if uris else ""
     page = render_template(
         "request_gone.html",
         client=client,
-        host=redirect_uris.display_host(client.redirect_uris[0]).strip(":")
-        if client and client.redirect_uris
-        else "",
+        host=host,
         address=client.home() if client is not None else None,
         request_id=g.get("request_id", ""),
     )

@@ -1,12 +1,13 @@
-"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): a client sends a person here to sign out, and
-takes them back after.
+"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): sign a user out whom a client sends here, and
+send them back.
 
-With an ID token of ours as a hint, that names somebody who is signed in with this browser, they are signed
-out at once; so is what is left of a session of this browser that has expired, for other clients go by it.
-Without, the person is asked: a link on any page could lead here (§6). Nobody is sent to an address that is
+With an ID token of ours as a hint, that names a user who is signed in with this browser, they are signed out
+at once; so is what is left of an expired session of this browser, for other clients still go by it. Without
+one the user is asked, because a link on any page could lead here (§6). Nobody is sent to an address that is
 not registered for the client.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749 import InvalidRequestError, OAuth2Error
@@ -47,31 +48,32 @@ PARAMETERS = ("client_id", "post_logout_redirect_uri", "state")
 
 @blueprint.view()
 def end_session() -> ResponseReturnValue:
-    if request.method == "HEAD":  # whoever asks for no page is no person
+    """Return the answer to a client's request, or to our own form."""
+    if request.method == "HEAD":  # a browser that shows no page has no user to ask
         raise MethodNotAllowed(["GET", "POST"])
     if is_form_of_ours():
-        return confirmed()
+        return answer_form()
     try:
         if request.method == "POST":
             return redirect_to_get()
         check_parameters(request.args.items(multi=True))
-        wish = read_logout_request(request.args)
+        logout = read_logout_request(request.args)
     except OAuth2Error as error:
         return refuse_with_page(error)
-    here = accounts()
-    meant = wish.find_meant(here)
-    if meant is None and here:
-        return ask(wish, here)
-    if meant is not None:
-        sign_out([meant])
-    elif expired := wish.find_session():
+    signed_in = accounts()
+    user = logout.find_user(signed_in)
+    if user is None and signed_in:
+        return show_form(logout, signed_in)
+    if user is not None:
+        sign_out([user])
+    elif expired := logout.find_session():
         sign_out_expired(expired)
-    return back(wish)
+    return redirect_back(logout)
 
 
 @dataclass(frozen=True)
 class LogoutRequest:
-    """A valid request: the client, where it wants the person back, and whom its hint names."""
+    """A valid request: the client, where it wants the user back, and whom its hint names."""
 
     client: Client | None
     redirect_uri: str | None
@@ -79,33 +81,34 @@ class LogoutRequest:
     sub: str | None = None
     sid: str | None = None
 
-    def find_meant(self, here: list[SignedIn]) -> SignedIn | None:
-        """Who of those signed in here the hint names; nobody without a hint.
+    def find_user(self, signed_in: list[SignedIn]) -> SignedIn | None:
+        """Return the user whom the hint names, of those who are signed in; None without a hint.
 
-        A hint with a `sid` names one session and no other of the same person: the token of a sign-in
-        elsewhere, or of one that has ended, may be in anybody's hands by now, and what it meant is over.
+        A hint with a `sid` names one session, and no other of the same user: the token of another sign-in, or
+        of one that has ended, may be in anybody's hands by now, and its session is over.
         """
         if self.client is None or self.sub is None:
             return None
         if self.sid is not None:
-            session_id = self.find_session() if here else None
-            here = [person for person in here if person.session_id == session_id]
-        named = [
-            person
-            for person in here
-            if claims.subject(self.client, person.sub, person.pairwise_secret) == self.sub
-        ]
-        return named[0] if named else None
+            session_id = self.find_session() if signed_in else None
+            signed_in = [user for user in signed_in if user.session_id == session_id]
+        subjects = ((user, claims.subject(self.client, user.sub, user.pairwise_secret)) for user in signed_in)
+        return next((user for user, subject in subjects if subject == self.sub), None)
 
     def find_session(self) -> int | None:
-        """Return the client's session that the hint names; None where it has ended or is not named."""
+        """Return the session that the hint names, as this client knows it; None where it has ended, or the
+        hint names none.
+        """
         found = store.client_sessions.find(self.sid) if self.sid is not None else None
-        is_ours = found is not None and self.client is not None and found.client_id == self.client.client_id
-        return found.session_id if found is not None and is_ours else None
+        if found is None or self.client is None or found.client_id != self.client.client_id:
+            return None
+        return found.session_id
 
 
-def read_logout_request(parameters: dict[str, str]) -> LogoutRequest:
-    """Raises InvalidRequestError for a hint that is none, a client that is unknown, or an address that is not
+def read_logout_request(parameters: Mapping[str, str]) -> LogoutRequest:
+    """Return the request that these parameters make.
+
+    Raises InvalidRequestError for a hint that is none, a client that is unknown, or an address that is not
     registered.
     """
     hint = None
@@ -116,69 +119,81 @@ def read_logout_request(parameters: dict[str, str]) -> LogoutRequest:
     client_id = parameters.get("client_id") or (hint["aud"] if hint else None)
     if hint is not None and not id_token_hint.is_for(hint, str(client_id)):
         raise InvalidRequestError("client_id and id_token_hint do not belong together")
-    client = store.clients.find(client_id) if client_id else None
-    if client_id:
-        set_client(client_id, client is not None)
-    if client_id and client is None:
-        set_reason(Reason.UNKNOWN_CLIENT)
-        raise InvalidRequestError("client_id is unknown")
+    client = find_client(client_id) if client_id else None
     redirect_uri = parameters.get("post_logout_redirect_uri") or None
     if redirect_uri is not None:
-        registered = client.member("post_logout_redirect_uris", []) if client is not None else []
-        if redirect_uri not in registered:
-            set_reason(Reason.REDIRECT_URI_NOT_REGISTERED)
-            raise InvalidRequestError("post_logout_redirect_uri is not registered for this client")
+        check_redirect_uri(redirect_uri, client)
     state = parameters.get("state") or None
     if hint is None:
         return LogoutRequest(client, redirect_uri, state)
     return LogoutRequest(client, redirect_uri, state, hint["sub"], hint.get("sid"))
 
 
-def ask(wish: LogoutRequest, here: list[SignedIn]) -> str:
-    """Nothing says who is meant, so the person does.
+def find_client(client_id: str) -> Client:
+    """Return the client, and note it for the log. Raises InvalidRequestError for an unknown one."""
+    client = store.clients.find(client_id)
+    set_client(client_id, client is not None)
+    if client is None:
+        set_reason(Reason.UNKNOWN_CLIENT)
+        raise InvalidRequestError("client_id is unknown")
+    return client
 
-    The form carries what the answer needs; it is checked again.
+
+def check_redirect_uri(redirect_uri: str, client: Client | None) -> None:
+    """Raise InvalidRequestError for an address that is not registered for the client, or for no client."""
+    registered = client.member("post_logout_redirect_uris", []) if client is not None else []
+    if redirect_uri not in registered:
+        set_reason(Reason.REDIRECT_URI_NOT_REGISTERED)
+        raise InvalidRequestError("post_logout_redirect_uri is not registered for this client")
+
+
+def show_form(logout: LogoutRequest, signed_in: list[SignedIn]) -> str:
+    """Return the page that asks the user who is to be signed out, where no hint says it.
+
+    Its form carries the parameters of the request, and they are checked again.
     """
-    if wish.redirect_uri:
+    if logout.redirect_uri:
         omit_form_action()
-    kept = {"post_logout_redirect_uri": wish.redirect_uri, "state": wish.state}
-    if wish.client is not None:
-        kept["client_id"] = wish.client.client_id
+    fields = {"post_logout_redirect_uri": logout.redirect_uri, "state": logout.state}
+    if logout.client is not None:
+        fields["client_id"] = logout.client.client_id
     return render_template(
         "end_session.html",
-        people=here,
-        client=wish.client,
-        back_to=redirect_uris.display_host(wish.redirect_uri) if wish.redirect_uri else None,
-        kept={name: value for name, value in kept.items() if value},
+        users=signed_in,
+        client=logout.client,
+        back_to=redirect_uris.display_host(logout.redirect_uri) if logout.redirect_uri else None,
+        fields={name: value for name, value in fields.items() if value},
     )
 
 
-def confirmed() -> ResponseReturnValue:
-    """The person pressed one of the buttons: everybody, the present account, or nobody."""
+def answer_form() -> ResponseReturnValue:
+    """Return the answer to our own form. Its button says who signs out: everybody, one account, or nobody."""
     try:
         check_parameters(request.form.items(multi=True))
-        wish = read_logout_request({name: request.form.get(name, "") for name in PARAMETERS})
+        logout = read_logout_request({name: request.form.get(name, "") for name in PARAMETERS})
     except OAuth2Error as error:
         return refuse_with_page(error)
-    who, here = request.form["who"], accounts()
-    if forms.is_stale() and here:
-        return ask(wish, here)
+    who, signed_in = request.form["who"], accounts()
+    if forms.is_stale() and signed_in:
+        return show_form(logout, signed_in)
     if who == "nobody":
         return redirect(url_for("home.home"), 303)
-    sign_out(here if who == "everybody" else [person for person in here if str(person.session_id) == who])
-    return back(wish)
+    sign_out(signed_in if who == "everybody" else [user for user in signed_in if str(user.session_id) == who])
+    return redirect_back(logout)
 
 
-def back(wish: LogoutRequest) -> ResponseReturnValue:
-    if wish.redirect_uri is None:
+def redirect_back(logout: LogoutRequest) -> ResponseReturnValue:
+    """Return a redirect to the client, or to our own page where the request names no address."""
+    if logout.redirect_uri is None:
         return redirect(url_for("login.logout"), 303)
-    answer = [("state", wish.state)] if wish.state else []
+    answer = [("state", logout.state)] if logout.state else []
     return redirect(
-        redirect_uris.add_response(wish.redirect_uri, answer) if answer else wish.redirect_uri, 303
+        redirect_uris.add_response(logout.redirect_uri, answer) if answer else logout.redirect_uri, 303
     )
 
 
 def refuse_with_page(error: OAuth2Error) -> ResponseReturnValue:
+    """Return a refusal that no client hears of."""
     server.note_refusal(error)
     text = (
         "The application that sent you here made a mistake in its request, so nobody was signed out."

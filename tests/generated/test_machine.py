@@ -1070,16 +1070,18 @@ BROKEN = {
     ],
     "sign-in not asked for again": [
         mutations.Replacement(
-            "authorization/interaction.py", 'return "login" in self.asked.prompt or ', "return "
+            "authorization/interaction.py", 'return "login" in self.request.prompt or ', "return "
         ),
     ],
     "present account taken without a word": [
-        mutations.Replacement("authorization/interaction.py", "or (is_ambiguous and self.asked.may_ask)", ""),
+        mutations.Replacement(
+            "authorization/interaction.py", "or (is_ambiguous and self.request.may_ask)", ""
+        ),
     ],
     "somebody taken where nobody may be asked": [
         mutations.Replacement(
             "authorization/interaction.py",
-            "if len(here) > 1 and not self.asked.may_ask:",
+            "if len(here) > 1 and not self.request.may_ask:",
             "if len(here) > 2:",
         ),
     ],
