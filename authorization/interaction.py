@@ -1,13 +1,12 @@
-"""What has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1,
+"""Decide what has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1,
 §3.1.2.3).
 
-Enters: a valid request, its ticket if it has one already, and whoever is signed in with this browser. Leaves:
-a redirect to the sign-in page or the choice of an account, the consent page, the answer; or an error for the
-client, where it forbade to ask.
+Enters: a valid request, its ticket if it has one already, and the users who are signed in with this browser.
+Leaves: a redirect to the sign-in page or the choice of an account, the consent page, the answer; or an error
+for the client, where it forbade to ask.
 """
 
 from functools import cached_property
-from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oidc.core.errors import AccountSelectionRequiredError, ConsentRequiredError, LoginRequiredError
@@ -22,13 +21,13 @@ import store.users
 from crypto import credentials
 from middleware import forms
 from middleware.security_headers import omit_form_action
-from models import Client
 from protocol import claims, clock, redirect_uris, scopes, typed_text
-from protocol.authentication_request import AuthenticationRequest, UnmetAuthenticationRequirementsError
+from protocol.authentication_request import UnmetAuthenticationRequirementsError
 from protocol.claims import ACR_VALUES
 from services import browser_ids
 from services.current import server, settings
 from services.login_session import accounts, lock
+from services.oauth2 import AuthorizationGrant
 from store.tickets import Ticket
 from store.user_sessions import SignedIn
 from tokens import id_token_hint
@@ -57,11 +56,15 @@ class Interaction:
     """A valid authorization request, and what has to happen before it is answered."""
 
     def __init__(
-        self, grant: Any, parameters: dict[str, str], ticket: str | None, pending: Ticket | None
+        self,
+        grant: AuthorizationGrant,
+        parameters: dict[str, str],
+        ticket: str | None,
+        pending: Ticket | None,
     ) -> None:
         self.grant = grant
-        self.client: Client = grant.request.client
-        self.request: AuthenticationRequest = grant.authentication
+        self.client = grant.request.client
+        self.request = grant.authentication
         self.parameters = parameters  # with what they left to the registration decided already
         self.ticket = ticket
         self.assigned_to: int | None = pending.session_id if pending is not None else None
@@ -227,12 +230,12 @@ class Interaction:
     def request_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
         if not self.request.may_ask:
             raise login_required()
-        return self.redirect_to_page("login.login", **({"again": 1} if again else {}))
+        return self.redirect_to_page("login.login", again=1 if again else None)
 
-    def redirect_to_page(self, endpoint: str, **values: Any) -> ResponseReturnValue:
+    def redirect_to_page(self, endpoint: str, again: int | None = None) -> ResponseReturnValue:
         """Return a redirect to one of our pages, which leads back to this request."""
         ticket = self.ticket or self.store()
-        return redirect(url_for(endpoint, next=resume_url(ticket, self.client.client_id), **values), 303)
+        return redirect(url_for(endpoint, next=resume_url(ticket, self.client.client_id), again=again), 303)
 
     def show_consent_page(self, user: SignedIn, allowed: str | None) -> ResponseReturnValue:
         """Return the consent page. The decision is bound to the session that is asked.

@@ -1,7 +1,7 @@
-"""How an authorization response travels back to the client: in the redirect's query, or in a form that the
+"""Write an authorization response as the client asked for it: in the redirect's query, or in a form that the
 browser posts.
 
-RFC 6749 §4.1.2, OAuth 2.0 Form Post Response Mode, and `iss` on every answer, errors too (RFC 9207 §2).
+RFC 6749 §4.1.2, OAuth 2.0 Form Post Response Mode, and `iss` in every answer, errors too (RFC 9207 §2).
 """
 
 from flask import render_template
@@ -13,7 +13,7 @@ Response = tuple[int, str, dict[str, str]]
 
 
 def build(redirect_uri: str, answer: list[tuple[str, str]], response_mode: str, issuer: str) -> Response:
-    """Status, body and headers. `answer`: the members without `iss`."""
+    """Return status, body and headers. answer: the members of the response, without `iss`."""
     answer = [*answer, ("iss", issuer)]
     if response_mode == "form_post" and redirect_uris.is_web(redirect_uri):
         omit_form_action()

@@ -22,4 +22,5 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def change_password() -> ResponseReturnValue:
+    """Return a redirect to the page where a user changes their password."""
     return redirect(url_for("account_password.password"), 303)

@@ -1,13 +1,12 @@
 """`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID
-Connect Discovery 1.0): what this server does, read from the lists that enforce it.
+Connect Discovery 1.0): tell clients what this server does, read from the lists that enforce it.
 """
-
-from typing import Any
 
 from flask import Response, jsonify
 
 import store.scopes
 from crypto import jwt
+from crypto.json_values import JsonObject
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
 from middleware.endpoint_policy import (
@@ -42,19 +41,22 @@ ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 
 @blueprint.view()
 def metadata() -> Response:
-    """Return the one document for both addresses: RFC 8414 §2 allows the members of OpenID Connect."""
+    """Return one document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3, and the
+    other way round.
+    """
     response = jsonify(addresses() | oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     return response
 
 
-def addresses() -> dict[str, str]:
+def addresses() -> JsonObject:
     """Return the issuer, and the address of each endpoint whose policy names a member for it."""
     issuer = str(settings.issuer)
     return {"issuer": issuer} | {member: issuer + path for member, path in advertised_paths().items()}
 
 
-def oauth_members() -> dict[str, Any]:
+def oauth_members() -> JsonObject:
+    """Return the members of RFC 8414 §2."""
     return {
         "introspection_endpoint_auth_methods_supported": IntrospectionEndpoint.CLIENT_AUTH_METHODS,
         "introspection_endpoint_auth_signing_alg_values_supported": ASSERTIONS,
@@ -73,7 +75,8 @@ def oauth_members() -> dict[str, Any]:
     }
 
 
-def openid_members() -> dict[str, Any]:
+def openid_members() -> JsonObject:
+    """Return the members that OpenID Connect adds."""
     return {
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,

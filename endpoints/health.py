@@ -1,6 +1,5 @@
-"""`/healthz`: the process lives.
-
-`/readyz`: the database answers and is migrated. On any Host, and telling nothing.
+"""`/healthz` and `/readyz`: tell a supervisor whether the process lives, and whether it can serve. On any
+Host, and nothing more.
 """
 
 from flask import Response
@@ -23,12 +22,13 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view("/healthz")
 def healthz() -> Response:
+    """Return 200 as long as the process answers."""
     return Response("ok\n", mimetype="text/plain")
 
 
 @blueprint.view("/readyz")
 def readyz() -> Response:
-    """503 while the database is away (answered in `errors.py`) or not migrated."""
+    """Return 200 once the database is migrated; 503 before, and while it is away."""
     if store.schema.is_migrated():
         return Response("ok\n", mimetype="text/plain")
     return Response("not migrated\n", 503, mimetype="text/plain")

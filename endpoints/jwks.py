@@ -1,12 +1,14 @@
-"""`GET /oauth/jwks` (RFC 7517 §5): the public keys that what this server signs is verified with."""
+"""`GET /oauth/jwks` (RFC 7517 §5): publish the public keys with which others verify what this
+server signs.
+"""
 
 import logging
-from typing import Any
 
 from flask import Response, json
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from crypto.json_values import JsonObject
 from database import is_unavailable
 from errors import StorageBusyError
 from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy
@@ -30,7 +32,9 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def jwks() -> Response:
-    """It may be kept for `jwks_cache_lifetime`: a key that signs was in here for longer than that before."""
+    """Return the key set. It may be cached for `jwks_cache_lifetime`: a key is in here for longer than that
+    before it signs.
+    """
     return publish(keyring.jwks())
 
 
@@ -38,7 +42,9 @@ def jwks() -> Response:
 @blueprint.errorhandler(PoolTimeoutError)
 @blueprint.errorhandler(StorageBusyError)
 def answer_from_memory(error: Exception) -> Response:
-    """The database is away: as long as others may still go by what was published, they are told the same."""
+    """Return the keys that were published last, while the database is away and others may still
+    cache them.
+    """
     if isinstance(error, DBAPIError) and not is_unavailable(error):
         return answer_bug(error)
     remembered = keyring.remembered_jwks()
@@ -48,7 +54,8 @@ def answer_from_memory(error: Exception) -> Response:
     return publish(remembered)
 
 
-def publish(keys: dict[str, Any]) -> Response:
+def publish(keys: JsonObject) -> Response:
+    """Return a key set as a response that may be cached."""
     response = Response(json.dumps(keys), mimetype="application/jwk-set+json")
     response.headers["Cache-Control"] = f"public, max-age={keyring.seconds_to_keep()}"
     return response

@@ -1,12 +1,10 @@
-"""`GET /api/me`: the example of a protected resource.
-
-Tells the holder of a token about its person, as the scopes allow.
+"""`GET /api/me`: tell the holder of a token about its user, as the scopes allow. An example of a protected
+resource.
 """
-
-from typing import Any
 
 from authlib.oauth2.rfc6750 import InsufficientScopeError
 
+from crypto.json_values import JsonObject
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
 from protocol import claims, scopes
 from tokens.bearer import require_oauth
@@ -25,17 +23,17 @@ blueprint = Endpoint(__name__, policy)
 
 
 @blueprint.view()
-def me() -> dict[str, Any]:
-    """`sub`, `client_id`, `scope`; `name` with the scope profile, `email` with the scope email.
+def me() -> JsonObject:
+    """Return `sub`, `client_id` and `scope`; `name` with the scope profile, `email` with the scope email.
 
-    A machine's token gets 403.
+    A token without a user (client credentials) gets 403.
     """
     with require_oauth.acquire() as token:
         row = token.row
         if row.sub is None:
             raise InsufficientScopeError("this needs the token of a person")
     granted = scopes.split(row.access_token_scope)
-    answer = {
+    answer: JsonObject = {
         "sub": claims.remembered_subject(row.openid, row.sub),
         "client_id": row.client_id,
         "scope": row.access_token_scope,

@@ -1,11 +1,9 @@
-"""`POST /oauth/revoke` (RFC 7009): a client ends a token of its own, and with it the whole sign-in: one row
-holds both tokens.
+"""`POST /oauth/revoke` (RFC 7009): revoke a token of the client that asks, and the whole family with it: one
+row holds both tokens.
 
-Any token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked
+Each token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked
 (§2.2); 200 is never said before the revocation is stored.
 """
-
-from typing import Any
 
 from authlib.oauth2.rfc6749 import InvalidGrantError
 from authlib.oauth2.rfc7009 import RevocationEndpoint as Rfc7009
@@ -15,9 +13,11 @@ import store.tokens
 import store.users
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.form_requests import form_endpoint
+from models import Client
 from protocol import auth_methods
 from services.current import server
 from services.event_log import Reason, set_reason
+from services.oauth2 import OAuth2Request
 from tokens.lookup import KnownToken, find_token
 
 policy = EndpointPolicy(
@@ -34,16 +34,19 @@ blueprint = Endpoint(__name__, policy)
 
 
 class RevocationEndpoint(Rfc7009):
+    """Authlib's revocation, with our tokens."""
+
     CLIENT_AUTH_METHODS = auth_methods.ALL
 
-    def check_params(self, request: Any, client: Any) -> None:
-        """The guard has seen to `token`; a hint that we do not know is no reason to refuse (§2.1)."""
+    def check_params(self, request: OAuth2Request, client: Client) -> None:
+        """Check nothing: `form_endpoint` has, and an unknown hint is no reason to refuse (§2.1)."""
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
+        """Return the token that was sent; None for an unknown one."""
         return find_token(token_string)
 
-    def authenticate_token(self, request: Any, client: Any) -> KnownToken | None:
-        """Raises InvalidGrantError where the token is another client's."""
+    def authenticate_token(self, request: OAuth2Request, client: Client) -> KnownToken | None:
+        """Return the token that was sent. Raises InvalidGrantError where it is another client's."""
         try:
             token: KnownToken | None = super().authenticate_token(request, client)
         except InvalidGrantError:
@@ -51,8 +54,10 @@ class RevocationEndpoint(Rfc7009):
             raise
         return token
 
-    def revoke_token(self, token: KnownToken, request: Any) -> None:
-        """The lock comes first: a refresh in flight would otherwise carry the family past the DELETE."""
+    def revoke_token(self, token: KnownToken, request: OAuth2Request) -> None:
+        """Revoke the family of a token. The lock comes first: a refresh in flight would otherwise carry the
+        family past the DELETE.
+        """
         if token.row.user_id is not None:
             store.users.lock(token.row.user_id)
         if token.row.family_digest is not None:

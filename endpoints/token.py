@@ -1,8 +1,8 @@
-"""`POST /oauth/token` (RFC 6749 §3.2).
+"""`POST /oauth/token` (RFC 6749 §3.2): issue tokens for what a client presents.
 
-The way of a request: the front guard here, the grant that `grant_type` names (`grants/`), the client's proof
-(`client_auth/`), the lock on the person and the claim of the code, `my_oauth.save_token`, and
-`unit_of_work.run_in_transaction`, which commits.
+The way of a request: `form_endpoint` checks its form, `grants/` has the grant that `grant_type` names,
+`client_auth/` the client's proof; then come the lock on the user, the claim of the code,
+`my_oauth.save_token`, and `unit_of_work.run_in_transaction`, which commits.
 """
 
 from flask import Response
@@ -27,4 +27,5 @@ blueprint = Endpoint(__name__, policy)
 @blueprint.view()
 @form_endpoint("grant_type")
 def token() -> Response:
+    """Return a token response, or the registered error."""
     return server.create_token_response()

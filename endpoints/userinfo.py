@@ -1,5 +1,5 @@
-"""`/oauth/userinfo` (OpenID Connect Core §5.3): the claims that an access token with the scope `openid` is
-good for.
+"""`/oauth/userinfo` (OpenID Connect Core §5.3): tell the holder of an access token with the scope `openid`
+the claims that it is good for.
 
 The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); never in the URL, and never
 twice. The answer is JSON, or for a client that registered `userinfo_signed_response_alg` a signed JWT.
@@ -28,6 +28,7 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def userinfo() -> Response:
+    """Return the claims about the token's user."""
     with require_oauth.acquire(scopes.OPENID) as token:
         row = token.row
     sub = claims.remembered_subject(row.openid, row.sub)
