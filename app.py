@@ -1,4 +1,4 @@
-"""The application: settings in, a Flask app out, wired in the order in which a request meets the parts.
+"""Make the Flask app from the settings, wired in the order in which a request meets the parts.
 
 settings → middleware (Host, origin, headers, cookies, forms) → unit of work → endpoints and pages → storage
 """
@@ -8,12 +8,14 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Never
 from weakref import WeakSet
 
 from flask import Flask, Response
 from flask.ctx import AppContext
+from flask.typing import ResponseReturnValue
 from flask_migrate import Migrate
 
 import commands
@@ -80,20 +82,23 @@ WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_
 
 
 class Application(Flask):
-    """Flask with every view inside one transaction."""
+    """Flask, with each view inside one transaction."""
 
     def dispatch_request(self, *ctx: AppContext) -> Response:
         """Return the answer to one request. Flask 3.2 passes its context, 3.1 passes nothing."""
-        view = repeated_forms.answer_once(partial(super().dispatch_request, *ctx))
+        view: Callable[[], ResponseReturnValue] = partial(super().dispatch_request, *ctx)
+        view = repeated_forms.answer_once(view)
+        view = session_cookie.record_session_use(view)
+        view = cors.with_origin_check(view)
         with repeated_forms.in_single_flight():
-            response = unit_of_work.run_in_transaction(cors.shared(session_cookie.record_session_use(view)))
+            response = unit_of_work.run_in_transaction(view)
             return forms.show_stale_form(response)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The app.
+    """Return the app. It reads the environment where no settings are given, and opens no connection.
 
-    Reads the environment when it is given no settings. Raises ConfigError; opens no connection.
+    Raises ConfigError, and DeclarationError for an endpoint that declares nothing or contradicts itself.
     """
     policies = policy_table.read_policies(ENDPOINTS, PAGES)
     if settings is None:
@@ -139,32 +144,29 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-class Refusal(dict[str, Any]):
-    """Extensions of an app that has none."""
+class NoExtensions(dict[str, object]):
+    """The extensions of an app without settings: each is refused with what is wrong with the settings."""
 
     def __init__(self, error: ConfigError) -> None:
         super().__init__()
         self.error = error
 
-    def __missing__(self, name: str) -> Any:
+    def __missing__(self, name: str) -> Never:
         raise self.error
 
 
 def without_settings(error: ConfigError) -> Flask:
-    """An app that can say which version it is and which commands there are.
-
-    Whatever needs more ends with the error.
-    """
+    """Return an app that can only tell its version and its commands. Whatever needs more raises the error."""
     app = Flask(__name__, root_path=str(PROJECT))
-    app.extensions = Refusal(error)
+    app.extensions = NoExtensions(error)
     commands.init_app(app)
     return app
 
 
 @atexit.register
 def end() -> None:
-    """Close what the apps of this process have open, so that an SQLite file is whole without its -wal; then
-    end at once.
+    """Close the connections of this process, so that an SQLite file is whole without its -wal, and end at
+    once.
 
     Python would look through all of its memory first: a third of a second for a command, more for a server.
     """
@@ -180,9 +182,8 @@ def is_served() -> bool:
 
 
 def check_database_fits(settings: Settings, is_served: bool) -> None:
-    """In-memory SQLite is one connection for one thread: the test client's.
-
-    Threads on it lose rows. And a file needs locks.
+    """Raise ConfigError where a server would lose rows in this database: in memory SQLite is one connection
+    for one thread, the test client's; and a file needs a file system with locks.
     """
     if not is_served:
         return

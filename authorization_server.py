@@ -188,7 +188,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
             client: Client = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
             raise self.failed_authentication() from None
-        if "noted" in g:
+        if "log_fields" in g:
             # A method that failed before the right one has left its reason for the log.
             event_log.add_fields(reason=None, detail=None)
         return client

@@ -1,6 +1,6 @@
-"""The production server's settings: a few processes with few threads each; PORT changes the port.
+"""Set up the production server: a few processes with few threads each. PORT changes the port.
 
-Read by gunicorn. `GUNICORN_CMD_ARGS` and command-line options win over this file.
+gunicorn reads this file. `GUNICORN_CMD_ARGS` and command-line options win over it.
 """
 
 import ctypes
@@ -8,8 +8,10 @@ import gc
 import os
 from contextlib import suppress
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.http import message
 from gunicorn.workers import gthread
+from gunicorn.workers.base import Worker
 
 from app import check_database_fits
 from config import Settings
@@ -28,22 +30,23 @@ workers = database_checks.processes()
 threads = 4
 # a process; files and database connections need room too below the usual limit of 1024
 worker_connections = 800
-worker_class = "middleware.buffering_worker.BufferingWorker"  # a slow client holds no thread
-preload_app = False  # a pool must not be shared across fork
+# A slow client holds no thread.
+worker_class = "middleware.buffering_worker.BufferingWorker"
+# A pool must not be shared across fork.
+preload_app = False
 control_socket_disable = True
 timeout = 30
 graceful_timeout = 10
 keepalive = 75
-limit_request_line = 16 * 1024  # authorization requests carry a state, and some clients put much into it
-limit_request_field_size = (
-    16 * 1024
-)  # the cookies are one field, and a browser may have 180 of ours (`services/browser_ids.py`)
-# OSTIARY_TRUSTED_PROXIES decides what counts; gunicorn would trust everything on 127.0.0.1,
+# Authorization requests carry a state, and some clients put much into it.
+limit_request_line = 16 * 1024
+# The cookies are one field, and a browser may have 180 of ours (`services/browser_ids.py`).
+limit_request_field_size = 16 * 1024
+# OSTIARY_TRUSTED_PROXIES decides whose headers count. gunicorn would trust everybody on 127.0.0.1, take
+# SCRIPT_NAME and PATH_INFO from the request, and believe the scheme of whoever comes through a Unix socket.
 forwarded_allow_ips = ""
-forwarder_headers = ""  # and take SCRIPT_NAME and PATH_INFO from the request;
-secure_scheme_headers: dict[
-    str, str
-] = {}  # from whoever comes through a Unix socket it would believe these all the same
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - heartbeat files, in memory
 loglevel = "info"
 logger_class = "middleware.gunicorn_log.Log"
@@ -53,8 +56,8 @@ M_MMAP_THRESHOLD = -3  # malloc.h
 LARGE_BLOCK = 1024 * 1024
 
 
-def on_starting(server):  # type: ignore[no-untyped-def]
-    """Refuse, before anything listens, what the settings do not allow."""
+def on_starting(server: Arbiter) -> None:
+    """Refuse to start, before anything listens, where the settings do not allow it."""
     try:
         settings = Settings()
         logs.configure(settings.log_level)
@@ -71,30 +74,31 @@ def on_starting(server):  # type: ignore[no-untyped-def]
         raise SystemExit("A loopback issuer is bound to loopback addresses only: set OSTIARY_ISSUER.")
 
 
-def post_worker_init(worker):  # type: ignore[no-untyped-def]
+def post_worker_init(worker: Worker) -> None:
+    """Prepare a worker process that has its application."""
     logs.configure(Settings().log_level)
     give_large_blocks_back()
-    if worker.age == 1:  # the first of all
+    if worker.age == 1:  # one of them logs it
         database_checks.log_problems(worker.wsgi, worker.cfg.workers)
-    state_of(worker.wsgi).delivery.start()  # before anybody asks: it may have been left something
+    state_of(worker.wsgi).delivery.start()  # at once: notices may be due from before
     # gunicorn has no settings for these two.
     message.MAX_REQUEST_LINE = limit_request_line  # it would take 8190 instead
     gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.05  # how long a thread waits for a body that was refused unread
 
 
-def give_large_blocks_back():  # type: ignore[no-untyped-def]
-    """A password hash takes 19 MiB for a moment. glibc learns to keep blocks of that size, one for each
-    thread; told a limit, it gives whatever is larger back to the kernel at once (mallopt(3)). Other C
-    libraries have no such function, and no such habit.
+def give_large_blocks_back() -> None:
+    """Let glibc give large blocks of memory back to the kernel at once (mallopt(3)).
+
+    A password hash takes 19 MiB for a moment, and glibc would keep blocks of that size, one for each thread.
+    Other C libraries have no such function, and do not do that.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def when_ready(server):  # type: ignore[no-untyped-def]
-    """Before the workers are forked.
-
-    Their garbage collector would write to all the memory that they share, and so copy it.
+def when_ready(server: Arbiter) -> None:
+    """Freeze the garbage collector before the workers are forked: it would write to all the memory that they
+    share, and so copy it. Then tell that the server is ready.
     """
     gc.collect()
     gc.freeze()

@@ -1,5 +1,5 @@
-"""gunicorn's threaded worker, except that a request gets a thread when it is there whole: until then the main
-loop reads it.
+"""Give a request a thread when it is there whole: gunicorn's threaded worker, whose main loop reads until
+then.
 
 Enters: connections, as slow as their clients are. Leaves: whole requests (RFC 9112), to gunicorn's own
 threads and its own parser. What is here decides when a request is handed over, never what it means: one that
@@ -18,7 +18,7 @@ from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from selectors import EVENT_READ
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn import util
 from gunicorn.http import get_parser
@@ -64,6 +64,20 @@ REASONS = {
 }
 
 
+class Connection(Protocol):
+    """gunicorn's connection of a client, with two attributes of ours: `received` and `missing`."""
+
+    sock: socket.socket
+    client: object  # its address: host and port, or nothing of use for a Unix socket
+    parser: Any  # gunicorn's
+    timeout: float  # on the monotonic clock
+    data_ready: bool
+    received: bytearray
+    missing: Iterator[bytes]
+
+    def close(self) -> None: ...
+
+
 class TooLargeError(Exception):
     """More was sent than any request of ours needs."""
 
@@ -72,11 +86,11 @@ class TooLargeError(Exception):
 
 
 def missing(received: bytearray) -> Iterator[bytes]:
-    """Yields, as long as bytes of the request are missing, what to tell the client. Ends when no thread would
-    wait for any.
+    """Yield, as long as bytes of the request are missing, what to send to the client meanwhile. End when no
+    thread would wait for any.
 
-    The caller lets `received` grow between the steps. A Content-Length above the application's limit is not
-    awaited: that alone makes it answer 413.
+    The caller lets `received` grow between the steps. The body of a Content-Length above the application's
+    limit is not awaited: the length alone makes the application answer 413.
     """
     yield from missing_lines(received, 0)
     end = received.find(b"\r\n\r\n")
@@ -97,14 +111,14 @@ def missing(received: bytearray) -> Iterator[bytes]:
 
 
 def missing_bytes(received: bytearray, end: int) -> Iterator[bytes]:
+    """Yield until so many bytes are there."""
     while len(received) < end:
         yield b""
 
 
 def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
-    """Up to an empty line.
-
-    Ends before it where gunicorn refuses: after a bare LF, or a request line that alone is too long.
+    """Yield until an empty line is there. End before where gunicorn refuses the request: after a bare LF, or
+    a request line that alone is too long.
     """
     seen = start
     while received.find(b"\r\n\r\n", max(start, seen - 3)) < 0:
@@ -119,9 +133,8 @@ def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
 
 
 def missing_chunks(received: bytearray, start: int) -> Iterator[bytes]:
-    """Up to the chunk without bytes and the trailers after it (RFC 9112 §7.1).
-
-    Ends before it where gunicorn refuses a size.
+    """Yield until the last chunk and the trailers after it are there (RFC 9112 §7.1). End before where
+    gunicorn refuses a size.
     """
     size, at = -1, start
     while size != 0:
@@ -138,7 +151,7 @@ def missing_chunks(received: bytearray, start: int) -> Iterator[bytes]:
 
 
 def receive(client: socket.socket) -> bytes | None:
-    """What has come by now: None if nothing, b"" if nothing will come any more."""
+    """Return the bytes that have come by now: None for none, b"" where none will come any more."""
     try:
         return client.recv(RECEIVE_BYTES)
     except BlockingIOError:
@@ -148,9 +161,8 @@ def receive(client: socket.socket) -> bytes | None:
 
 
 def join_chunks(req: Any) -> None:
-    """Give the application a body with a length.
-
-    It would answer 500 to a bad chunk, and read a body that is too long in part.
+    """Replace a chunked body by one with a length: the application would answer 500 to a bad chunk, and read
+    a body that is too long in part.
     """
     body = req.body.read()
     req.body = BytesIO(body)
@@ -158,10 +170,10 @@ def join_chunks(req: Any) -> None:
     req.headers.append(("CONTENT-LENGTH", str(len(body))))
 
 
-def log_refusal(peer: Any, status: HTTPStatus, detail: str) -> None:
-    """peer: host and port, or nothing of use for a Unix socket.
+def log_refusal(peer: object, status: HTTPStatus, detail: str) -> None:
+    """Log the refusal of a request that the application has not seen, so that it has no id.
 
-    The application has not seen the request, so it has no id.
+    peer: as `Connection.client`.
     """
     host = as_address(peer[0]) if isinstance(peer, tuple) else None
     reason = REASONS.get(status, Reason.MALFORMED)
@@ -169,27 +181,30 @@ def log_refusal(peer: Any, status: HTTPStatus, detail: str) -> None:
 
 
 class BufferingWorker(ThreadWorker):
-    """Everything here runs in the main loop, where nothing may wait, except `handle_request`."""
+    """gunicorn's worker, which reads a request before it gives it to a thread.
+
+    Everything here runs in the main loop, where nothing may wait, except `handle_request`.
+    """
 
     request_seconds = 15.0  # from the first byte to the last
-    # the kernel keeps more than one answer for a client: this one asks on and does not read
+    # The kernel buffers more than one answer: a client that does not read this one asks on without reading.
     write_seconds = 0.5
     linger_seconds = 2.0
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
-        self.lingering_conns: deque[Any] = deque()
+        self.lingering_conns: deque[Connection] = deque()
 
-    def enqueue_req(self, conn: Any) -> None:
-        """gunicorn calls this for a connection that is new, that is readable after a pause, or that it has
-        read ahead from.
+    def enqueue_req(self, conn: Connection) -> None:
+        """Read what is there of the next request, and hand it over or wait on. gunicorn calls this for a
+        connection that is new, that is readable after a pause, or that it has read ahead from.
         """
         conn.sock.setblocking(False)
         conn.parser = conn.parser or get_parser(self.cfg, conn.sock, conn.client)
         read_ahead = conn.parser.unreader.take_buffered()
         conn.received = bytearray(read_ahead)
         conn.missing = missing(conn.received)
-        # to read on before each answer would fill the memory
+        # What is there is enough: reading on before each answer would fill the memory.
         data = None if read_ahead else receive(conn.sock)
         if go_on := self.advance(conn, data):
             go_on(conn)
@@ -198,13 +213,15 @@ class BufferingWorker(ThreadWorker):
         else:
             self.watch(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
 
-    def on_pending_socket_readable(self, conn: Any, client: socket.socket) -> None:
+    def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         if go_on := self.advance(conn, receive(client)):
             self.unwatch(conn, self.pending_conns)
             go_on(conn)
 
-    def advance(self, conn: Any, data: bytes | None) -> Callable[[Any], None] | None:
-        """What becomes of the connection now that `data` has been received; None: it waits on."""
+    def advance(self, conn: Connection, data: bytes | None) -> Callable[[Connection], None] | None:
+        """Return what is to be done with the connection now that `data` was received; None where it
+        waits on.
+        """
         conn.received += data or b""
         try:
             answer = next(conn.missing)
@@ -219,14 +236,15 @@ class BufferingWorker(ThreadWorker):
                 conn.sock.send(answer)
         return None
 
-    def hand_over(self, conn: Any) -> None:
+    def hand_over(self, conn: Connection) -> None:
+        """Give a whole request to gunicorn's threads."""
         conn.parser.unreader.unread(bytes(conn.received))
         conn.data_ready = True
         super().enqueue_req(conn)
 
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
-        """What is no HTTP is refused without a word of it. gunicorn would quote it, in the answer and in the
-        log, or say 501.
+    def handle_error(self, req: Any, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Refuse what is no HTTP without quoting it. gunicorn would, in the answer and in the log, or answer
+        501.
         """
         if isinstance(exc, ParseException) and not isinstance(
             exc, InvalidResponseHeader | InvalidResponseHeaderName
@@ -240,7 +258,8 @@ class BufferingWorker(ThreadWorker):
         with suppress(OSError):
             util.write_error(client, status.value, status.phrase, "")
 
-    def handle_request(self, req: Any, conn: Any) -> bool:
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        """Let a thread answer the request. Return whether the connection stays open."""
         req._expected_100_continue = False  # `missing` has told the client
         conn.sock.settimeout(self.write_seconds)
         if isinstance(req.body.reader, ChunkedReader):
@@ -250,20 +269,22 @@ class BufferingWorker(ThreadWorker):
         except TimeoutError:
             return False
 
-    def finish_request(self, conn: Any, future: Future[Any]) -> None:
+    def finish_request(self, conn: Connection, future: Future[bool]) -> None:
+        """Go on with a connection whose request was answered."""
         if future.cancelled() or future.exception() or future.result():
             super().finish_request(conn, future)
         else:
             self.linger(conn)
 
-    def refuse(self, conn: Any, status: HTTPStatus) -> None:
+    def refuse(self, conn: Connection, status: HTTPStatus) -> None:
+        """Answer a request that is not there whole, and close."""
         log_refusal(conn.client, status, status.phrase)
         with suppress(OSError):
             util.write_error(conn.sock, status.value, status.phrase, "")
         self.linger(conn)
 
-    def linger(self, conn: Any) -> None:
-        """Let the client close first: closing on bytes that nobody read takes the answer back (RFC 9112
+    def linger(self, conn: Connection) -> None:
+        """Let the client close first: closing on bytes that nobody has read can lose the answer (RFC 9112
         §9.6).
 
         gunicorn waits for that in the main loop, where one client that does not close stops everybody for 2
@@ -276,29 +297,34 @@ class BufferingWorker(ThreadWorker):
             return self.drop(conn)
         self.watch(conn, self.lingering_conns, self.linger_seconds, self.on_lingering_socket_readable)
 
-    def on_lingering_socket_readable(self, conn: Any, client: socket.socket) -> None:
+    def on_lingering_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         if receive(client) == b"":
             self.unwatch(conn, self.lingering_conns)
             self.drop(conn)
 
-    def drop(self, conn: Any) -> None:
+    def drop(self, conn: Connection) -> None:
+        """Close a connection."""
         self.nr_conns -= 1
         conn.close()
 
-    def watch(self, conn: Any, waiting: deque[Any], seconds: float, on_readable: Callable[..., None]) -> None:
-        """Wait in a queue where everybody waits equally long, so that the first in it is the first to go."""
+    def watch(
+        self, conn: Connection, waiting: deque[Connection], seconds: float, on_readable: Callable[..., None]
+    ) -> None:
+        """Let a connection wait in a queue where all wait equally long, so that the first in it is the first
+        to go.
+        """
         conn.timeout = time.monotonic() + seconds
         waiting.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(on_readable, conn))
 
-    def unwatch(self, conn: Any, waiting: deque[Any]) -> Any:
+    def unwatch(self, conn: Connection, waiting: deque[Connection]) -> Connection:
         self.poller.unregister(conn.sock)
         waiting.remove(conn)
         return conn
 
     def murder_pending(self) -> None:
-        """gunicorn calls this after each batch of events, at least once a second: who has waited too long
-        goes.
+        """Close the connections that have waited too long. gunicorn calls this after each batch of events, at
+        least once a second.
         """
         now = time.monotonic()
         while self.pending_conns and self.pending_conns[0].timeout <= now:
@@ -309,7 +335,7 @@ class BufferingWorker(ThreadWorker):
             self.make_room()
 
     def make_room(self) -> None:
-        """At its limit gunicorn accepts nobody. Instead the one that has waited longest goes."""
+        """Close the connection that has waited longest: at its limit gunicorn would accept nobody."""
         queues = (
             (self.pending_conns, self.request_seconds),
             (self.lingering_conns, self.linger_seconds),

@@ -1,12 +1,12 @@
-"""Which pages of other origins may read our answers (CORS): any page the metadata and keys, those of public
-clients what they need.
+"""Let pages of other origins read our answers (CORS), as each endpoint's policy says: any origin the metadata
+and keys, the origins of public clients what those clients need.
 
-Enters: a view of a machine endpoint. Leaves: its response, with the origin named in it when a public client
-is registered there; errors too, so that a page can tell what went wrong. Credentials are never allowed, and
-`null` is nobody's origin. Introspection and authorization are for no page at all. A preflight (Fetch,
-CORS-preflight fetch) runs no view, and is kept for as long as browsers keep any: it lets pass whatever
-request headers a page names, but for those that would forge something. `Authorization` too: what a page sends
-in it the page knows already, and clients send it with requests for metadata, where nobody reads it.
+Enters: a view. Leaves: its response, which names the origin where a public client is registered there; errors
+too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. A
+preflight (Fetch, CORS-preflight fetch) runs no view, and is cached for as long as browsers cache any. It
+allows whatever request headers a page names, but for those that would forge something. `Authorization` too:
+what a page sends in it the page knows already, and clients send it with requests for metadata, where nobody
+reads it.
 """
 
 import re
@@ -24,8 +24,8 @@ EXPOSED = "WWW-Authenticate, Retry-After, Request-Id"
 ORIGIN = "ostiary.origin"  # in the environ: the origin that may read the answer
 
 PREFLIGHT_SECONDS = 7200  # Chromium keeps none for longer
-FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
-MAXIMUM_FIELDS = 30
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
+MAXIMUM_HEADERS = 30
 ALWAYS = ("Authorization", "Content-Type")  # where tokens are used
 # What a browser proves by itself, what a proxy or a framework takes for another address, method, host or
 # caller, and the name that stands for all names.
@@ -41,17 +41,14 @@ NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", 
 
 def init_app(app: Flask) -> None:
     @app.after_request
-    def dress(response: Response) -> Response:
-        """Here, because a storage that is away is answered outside of the transaction, and pages should read
-        that too.
-        """
+    def add_cors_headers(response: Response) -> Response:
+        """Add the headers after the transaction, so that pages read also that the storage is away."""
         cors = current_policy().cors
         if cors is Cors.ANY_ORIGIN:
             response.headers["Access-Control-Allow-Origin"] = "*"
         elif cors is Cors.PUBLIC_CLIENTS:
-            response.vary.add(
-                "Origin"
-            )  # without one too: a cache must not give a page what was answered to somebody else
+            # Also without an Origin: a cache must not give a page what was answered to somebody else.
+            response.vary.add("Origin")
             if (origin := request.environ.get(ORIGIN)) is None:
                 return response
             response.headers["Access-Control-Allow-Origin"] = origin
@@ -62,18 +59,19 @@ def init_app(app: Flask) -> None:
         return response
 
 
-def shared(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
-    """`view`, run so that a page of a known origin may read what it answers.
+def with_origin_check(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
+    """Return a view that answers preflights, and lets a page of a known origin read what `view` answers.
 
     One indexed SELECT where an Origin is sent.
     """
     cors = current_policy().cors
     if cors is Cors.ANY_ORIGIN:
         return (lambda: preflight(())) if is_preflight() else view
-    return (lambda: share(view)) if cors is Cors.PUBLIC_CLIENTS else view
+    return (lambda: answer_known_origin(view)) if cors is Cors.PUBLIC_CLIENTS else view
 
 
-def share(view: Callable[[], ResponseReturnValue]) -> Response:
+def answer_known_origin(view: Callable[[], ResponseReturnValue]) -> Response:
+    """Return the view's response, or that to a preflight, once it is known whose origin asks."""
     origin = request.headers.get("Origin")
     if (
         origin is not None
@@ -87,13 +85,14 @@ def share(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def is_preflight() -> bool:
+    """Whether a browser asks whether a page may send a request."""
     return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(
         request.headers.keys()
     )
 
 
 def could_be_registered(origin: str) -> bool:
-    """Whether it is written as browsers write it; for anything else nobody asks the database."""
+    """Whether an origin is written as browsers write it; the database is asked about no other."""
     if len(origin) > redirect_uris.MAXIMUM_LENGTH or not redirect_uris.URI_CHARACTERS.fullmatch(origin):
         return False
     try:
@@ -103,21 +102,22 @@ def could_be_registered(origin: str) -> bool:
 
 
 def preflight(always: tuple[str, ...]) -> Response:
+    """Return the answer to a preflight. always: headers that are allowed whether or not the page
+    names them.
+    """
     response = Response(status=204)
     response.headers["Access-Control-Allow-Methods"] = ", ".join(current_policy().methods)
     response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
     known = {name.lower() for name in always}
-    if allowed := [*always, *(name for name in harmless_fields() if name.lower() not in known)]:
+    if allowed := [*always, *(name for name in allowed_headers() if name.lower() not in known)]:
         response.headers["Access-Control-Allow-Headers"] = ", ".join(allowed)
     response.vary.update(["Access-Control-Request-Headers"])
     return response
 
 
-def harmless_fields() -> Iterator[str]:
-    """The request headers that the page names, of those that nobody is harmed by; each is one more for a page
-    to be known by.
-    """
+def allowed_headers() -> Iterator[str]:
+    """Yield those of the request headers that the page names which forge nothing."""
     named = request.headers.get("Access-Control-Request-Headers", "").split(",")
-    for name in dict.fromkeys(part.strip().lower() for part in named[:MAXIMUM_FIELDS]):
-        if FIELD_NAME.fullmatch(name) and name not in NEVER and not name.startswith(NEVER_BEGINNINGS):
+    for name in dict.fromkeys(part.strip().lower() for part in named[:MAXIMUM_HEADERS]):
+        if HEADER_NAME.fullmatch(name) and name not in NEVER and not name.startswith(NEVER_BEGINNINGS):
             yield name

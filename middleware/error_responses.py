@@ -1,9 +1,8 @@
-"""Our own error types, and how each kind is answered: JSON for machines, a page for people.
+"""Answer every error that is no refusal of OAuth: as JSON for programs, as a page for users.
 
 Enters: an exception that left a view, or an HTTP status. Leaves: a response that echoes no input and names no
-secret. Refusals of the OAuth endpoints are `OAuth2Error`s and are answered by
-`authorization_server.AuthorizationServer.handle_error_response`; this file answers everything else: unknown
-addresses, storage that is away (503), and bugs (500 with an id that the log has too).
+secret: to unknown addresses, while the storage is away (503), and after bugs (500 with an id that the log has
+too). `authorization_server.AuthorizationServer.handle_error_response` answers the `OAuth2Error`s.
 """
 
 import logging
@@ -24,11 +23,12 @@ RETRY_AFTER_SECONDS = 2
 
 
 def oauth_error_body(error: str, description: str) -> dict[str, str]:
-    """The members of RFC 6749 §5.2. `description` is fixed text, never input."""
+    """Return the members of RFC 6749 §5.2. description: fixed text, never input."""
     return {"error": error, "error_description": description}
 
 
 def json_error(status: int, error: str, description: str) -> Response:
+    """Return an error as programs get it."""
     response = Response(json.dumps(oauth_error_body(error, description)), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -37,12 +37,15 @@ def json_error(status: int, error: str, description: str) -> Response:
 def page_error(
     status: int, title: str, text: str, *, sign_out: bool = False, link: tuple[str, str] | None = None
 ) -> Response:
-    """`sign_out`: the way that the person was on.
+    """Return an error as users get it.
 
-    `link`: the address that leads on, and its words, instead of the home page's.
+    sign_out: whether the user wanted to sign out, so that the page offers it. link: an address that leads on,
+    and its words, instead of the home page's.
     """
-    more = {"sign_out": sign_out, "link": link, "request_id": g.get("request_id", "")}
-    page = render_template("error.html", title=title, text=text, **more)
+    request_id = g.get("request_id", "")
+    page = render_template(
+        "error.html", title=title, text=text, sign_out=sign_out, link=link, request_id=request_id
+    )
     return Response(page, status, mimetype="text/html")
 
 
@@ -57,8 +60,8 @@ PAGE_TEXTS = {
 
 
 def answer_http_exception(error: HTTPException) -> Response:
-    """400 to 499 that Werkzeug or a view raised; keeps its headers (`Allow` of a 405, `Retry-After` of a
-    429).
+    """Return the answer to what Werkzeug or a view raised, with the headers `Allow` of a 405 and
+    `Retry-After` of a 429.
     """
     ready = error.get_response()
     status = ready.status_code
@@ -75,26 +78,27 @@ def answer_http_exception(error: HTTPException) -> Response:
 
 
 def answer_unavailable(error: Exception) -> Response:
-    """503: the database is away or too busy; nothing was stored, or it is unknown whether it was.
+    """Return 503: the database is away or too busy; nothing was stored, or it is unknown whether it was.
 
-    Retry-After is left out where a code was in play: the first try may have spent it, so the flow starts
-    over.
+    Retry-After is left out where a code was sent: the first try may have spent it, so the flow starts over.
     """
     log.warning("storage unavailable: %s", type(error).__name__)
-    code_in_play = current_policy().member == "token_endpoint" and "code" in request.form
-    advice = "Start the authorization again." if code_in_play else "Try again in a few seconds."
+    has_code = current_policy().member == "token_endpoint" and "code" in request.form
+    advice = "Start the authorization again." if has_code else "Try again in a few seconds."
     text = f"The server cannot reach its storage at the moment. {advice}"
     if current_policy().is_for_programs:
         response = json_error(503, "temporarily_unavailable", text)
     else:
         response = page_error(503, "Back in a moment", text)
-    if not code_in_play:
+    if not has_code:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 
 
 def answer_bug(error: Exception) -> Response:
-    """500 with an id only; the trace goes to the log, the exception's text (it may quote input) does not."""
+    """Return 500 with an id only. The trace goes to the log; the exception's text, which may quote input,
+    does not.
+    """
     request_id = g.get("request_id", "")
     frames = []
     trace = error.__traceback__
@@ -111,8 +115,9 @@ def answer_bug(error: Exception) -> Response:
 
 
 def init_app(app: Flask, is_unavailable: Callable[[DBAPIError], bool]) -> None:
-    """`is_unavailable` tells a connection that broke, or a race lost too often, from a statement that was
-    wrong.
+    """Answer the errors of this app.
+
+    is_unavailable: tells a connection that broke, or a race lost too often, from a statement that was wrong.
     """
 
     def answer_database_error(error: DBAPIError) -> Response:

@@ -1,17 +1,15 @@
-"""Our own forms: each proves that our page sent it, may arrive twice, and may be out of date.
+"""Protect our own forms: each proves that our page sent it (CSRF), may arrive twice, and may be out of date.
 
-Enters: a view that a person's POST is for. Leaves: its response. A form without the right CSRF token does
-nothing: its page is shown again, filled in, with status 400, and what a view stores that has not asked about
-it is undone. A form that was answered a moment ago gets the same answer and does nothing either: a double
-click, a slow line or a reload sends it again, and the browser shows the second answer alone.
+Enters: a view that takes a user's POST. Leaves: its response. A form without the right CSRF token does
+nothing: its page is shown again, filled in, with status 400, and what a view stores that has not asked
+`is_stale` is undone. `middleware/repeated_forms.py` answers a form that arrives again.
 """
-
-from typing import Any
 
 from flask import Flask, Response, current_app, g, render_template, request
 from flask_wtf import FlaskForm
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 from itsdangerous import BadData, URLSafeTimedSerializer
+from werkzeug.datastructures import MultiDict
 
 from crypto import credentials
 from middleware.endpoint_policy import is_form_of_ours
@@ -23,8 +21,8 @@ TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
 
 
 class FormTokens(CSRFProtect):
-    """Flask-WTF's tokens are alike on all pages that one browser is shown in one second; ours are of one form
-    each.
+    """Flask-WTF's CSRF protection, with a token for each form: its own are alike on all pages that one
+    browser is shown in one second.
     """
 
     def _get_csrf_token(self) -> str | None:
@@ -35,19 +33,19 @@ csrf = FormTokens()
 
 
 class Form(FlaskForm):
-    """The fields of a page's form.
-
-    Flask-WTF would read them from JSON too, where a text may be none and a letter half of one.
+    """The fields of a page's form, read from a form only: Flask-WTF would read them from JSON too, where a
+    value may be no text.
     """
 
     class Meta(FlaskForm.Meta):
-        def wrap_formdata(self, form: Any, formdata: Any) -> Any:
+        def wrap_formdata(self, form: FlaskForm, formdata: object) -> MultiDict[str, str] | None:
+            """Return the fields that were sent; None where the form is only shown."""
             return request.form if request.method == "POST" else None
 
 
 def new_token() -> str:
-    """The hidden field `csrf_token` of one form on one page: what proves the session, and what tells the form
-    from others.
+    """Return the hidden field `csrf_token` of one form on one page: a proof of the session, and what tells
+    the form from others.
     """
     return f"{generate_csrf()}{SEPARATOR}{credentials.random_text(8)}"
 
@@ -76,12 +74,14 @@ def is_stale() -> bool:
 
 
 def is_ours() -> bool:
-    """Whether the request is a form of one of our pages; programs and clients' pages send others."""
+    """Whether the request is a form of one of our pages, and there is a view for it."""
     return request.url_rule is not None and is_form_of_ours()
 
 
 def age_of(token: str) -> float | None:
-    """How many seconds ago one of our pages was shown with this token; None for a token that is not ours."""
+    """Return how many seconds ago one of our pages was shown with this token; None for a token that is not
+    ours.
+    """
     serializer = URLSafeTimedSerializer(current_app.secret_key or "", salt=TOKEN_SALT)
     try:
         _secret, shown_at = serializer.loads(token.partition(SEPARATOR)[0], return_timestamp=True)
@@ -91,19 +91,18 @@ def age_of(token: str) -> float | None:
 
 
 def cookies_are_blocked() -> Response:
+    """Return the page for a browser that sent no cookie with a form of ours."""
     text = (
-        "Your browser keeps no cookies of this site, so it cannot know that it is still you. Allow"
-        " cookies for"
-        f" {request.host}, then try again."
+        "Your browser keeps no cookies of this site, so it cannot know that it is still you."
+        f" Allow cookies for {request.host}, then try again."
     )
     again = request.script_root + request.full_path.rstrip("?")
     return page_error(400, "Cookies are blocked", text, link=(again, "Try again"))
 
 
 def show_stale_form(response: Response) -> Response:
-    """After the transaction: what a form that is out of date is answered.
-
-    The page that it belongs to, or the way there.
+    """Return the answer to a form that is out of date: its page, or a link to it. Runs after the
+    transaction.
     """
     if not g.get("form_is_stale") or response.status_code >= 400:
         return response

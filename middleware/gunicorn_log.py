@@ -1,4 +1,4 @@
-"""What gunicorn logs, as one line a record: its own doings, and a line for each request where
+"""Write what gunicorn logs as one line a record: its own doings, and a line for each request where
 `--access-logfile` asks for it.
 
 Its own formats escape nothing: a request line or a user agent could begin another line, or tell a terminal
@@ -8,8 +8,10 @@ what to do. Log settings that an operator makes for gunicorn (`--logconfig`) are
 import logging
 from datetime import timedelta
 from logging import Formatter
-from typing import Any
+from typing import Protocol
+from wsgiref.types import WSGIEnvironment
 
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from config import VERSION
@@ -19,20 +21,31 @@ from services.event_log import Event, as_address, as_plain, as_text, printable
 
 
 class Printable(Formatter):
-    """An access line in the operator's own format."""
+    """Writes an access line in the operator's own format, escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
+class Answer(Protocol):
+    """What gunicorn knows about a response that it has sent."""
+
+    status: str | int
+    sent: int
+
+
 class Log(Logger):
-    def setup(self, cfg: Any) -> None:
+    """gunicorn's logger, with our lines."""
+
+    def setup(self, cfg: Config) -> None:
+        """Set the formats, unless the operator has, and log our version."""
         super().setup(cfg)
         if not (cfg.logconfig or cfg.logconfig_dict or cfg.logconfig_json):
-            self.shape(cfg)
+            self.set_formats(cfg)
         self.info("Ostiary %s", VERSION)  # above everything else that a server says
 
-    def shape(self, cfg: Any) -> None:
+    def set_formats(self, cfg: Config) -> None:
+        """Let both logs write our lines, the access log where the operator has no format for it."""
         self.has_own_access_format = cfg.access_log_format == cfg.settings["access_log_format"].default
         for handler in self.error_log.handlers:
             handler.setFormatter(LineFormatter())
@@ -41,10 +54,8 @@ class Log(Logger):
                 LineFormatter() if self.has_own_access_format else Printable(self.access_fmt)
             )
 
-    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
-        """The address that was asked for is logged without its query, which holds codes, tickets
-        and states.
-        """
+    def access(self, resp: Answer, req: object, environ: WSGIEnvironment, request_time: timedelta) -> None:
+        """Log a request. The path stands there without its query, which holds codes, tickets and states."""
         if not self.access_log_enabled:
             return
         if not getattr(self, "has_own_access_format", False):

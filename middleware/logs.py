@@ -8,7 +8,6 @@ import logging
 import re
 import threading
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
@@ -43,21 +42,21 @@ def init_app(app: Flask) -> None:
 
 
 def write_refusal(response: Response) -> Response:
-    """The one line of a request that was refused: by its status, or by an error that goes to a client in a
+    """Write the line of a request that was refused: by its status, or by an error that goes to a client in a
     redirect or a form.
     """
-    told = g.get("noted", {})
-    if response.status_code >= 400 or "error" in told:
+    noted = g.get("log_fields", {})
+    if response.status_code >= 400 or "error" in noted:
         status = response.status_code
         reason = REASONS_OF_STATUSES.get(status, Reason.INVALID_REQUEST if status < 500 else Reason.BUG)
         route = request.url_rule.rule if request.url_rule else None
-        fields = {"reason": reason, "route": route} | told | {"status": status}
+        fields = {"reason": reason, "route": route} | noted | {"status": status}
         write(Event.REFUSED, **{name: fields.get(name) for name in FIELDS_OF_REFUSALS})
     return response
 
 
 class LineFormatter(logging.Formatter):
-    """A record as one line: `2026-11-30T15:21:41.123Z INFO ostiary.events event=… request_id=…`."""
+    """Writes a record as one line: `2026-11-30T15:21:41.123Z INFO ostiary.events event=… request_id=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = (
@@ -70,7 +69,10 @@ class LineFormatter(logging.Formatter):
 
 
 def text_of(record: logging.LogRecord) -> str:
-    fields: dict[str, Any] | None = getattr(record, "fields", None)
+    """Return the fields of a record, or its message with its trace, with nothing secret or
+    unprintable in it.
+    """
+    fields: dict[str, object] | None = getattr(record, "fields", None)
     if fields is not None:
         return as_text(fields)
     text = CREDENTIAL.sub(r"\1...", printable(record.getMessage()))
@@ -89,7 +91,7 @@ class RequestId(logging.Filter):
 
 
 def configure(level: str) -> None:
-    """One line a record on stderr. Nothing that is logged holds a token, code, secret, password or cookie."""
+    """Let the log go to stderr, a line for each record."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler.formatter, LineFormatter):
@@ -104,7 +106,7 @@ def configure(level: str) -> None:
 
 
 def write_uncaught(failure: threading.ExceptHookArgs) -> None:
-    """Of a thread: Python would print it as it is."""
+    """Log the exception that ended a thread. Python would print it unescaped."""
     name = failure.thread.name if failure.thread else "?"
     # its value is there
     log.error("a thread ended: %s", name, exc_info=failure[:3])  # type: ignore[arg-type]
@@ -128,6 +130,7 @@ class WithoutQuery(logging.Filter):
 
 
 def without_secrets(request_line: str) -> str:
+    """Return a request line without its query."""
     before, mark, after = COLOURS.sub("", request_line).partition("?")
     version = HTTP_VERSION.search(after) if mark else None
     return before.replace('"', "%22") + (version[0] if version else "")

@@ -5,8 +5,10 @@ that is made.
 """
 
 import logging
+from collections.abc import Iterable
 from threading import Lock
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 
@@ -33,7 +35,7 @@ UNTRUSTED = (
 
 
 def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
-    """Put this middleware around the app; what is named last here sees a request first."""
+    """Put this middleware around the app. What is named last here sees a request first."""
     own = urlsplit(settings.issuer)
     app.wsgi_app = HostNormalizer(app.wsgi_app, own.netloc, own.scheme)  # type: ignore[method-assign]
     if settings.path:
@@ -42,49 +44,51 @@ def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
 
 
 class TrustedProxies:
-    """Writes into the environ who the client is; from there on REMOTE_ADDR and the scheme are the truth, and
-    nothing else is.
+    """Writes the client's address and scheme into the environ, and removes all forwarded headers, so that
+    nobody else reads them.
 
-    Of forwarded headers nothing is left for anybody to read. Where they come from somebody who is not
-    trusted, a proxy was perhaps forgotten in the settings: the log is told, once.
+    Where they come from somebody who is not trusted, a proxy was perhaps left out of the settings: that is
+    logged, once.
     """
 
-    def __init__(self, app: object, settings: Settings) -> None:
+    def __init__(self, app: WSGIApplication, settings: Settings) -> None:
         self.app = app
         self.trusted = settings.trusted_proxies
         self.is_development = settings.is_development
-        self.told = Lock()  # taken by the first who tells
+        self.is_logged = Lock()  # taken by the first who logs it
 
-    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
-        peer, said, scheme = (environ.get(name, "") for name in ("REMOTE_ADDR", *FORWARDED_HEADERS[:2]))
-        caller = find_caller(peer, said, scheme, self.trusted)
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        peer, forwarded_for, scheme = (
+            environ.get(name, "") for name in ("REMOTE_ADDR", *FORWARDED_HEADERS[:2])
+        )
+        caller = find_caller(peer, forwarded_for, scheme, self.trusted)
         environ["REMOTE_ADDR"] = caller.address
         environ["wsgi.url_scheme"] = caller.scheme or environ["wsgi.url_scheme"]
         if not self.is_development:  # a loopback issuer refuses them instead, because somebody set up a proxy
             forwarded = [name for name in FORWARDED_HEADERS if environ.pop(name, None) is not None]
-            if forwarded and not caller.is_through_proxy and self.told.acquire(blocking=False):
+            if forwarded and not caller.is_through_proxy and self.is_logged.acquire(blocking=False):
                 log.warning(UNTRUSTED, caller.address or "a Unix socket")
-        return self.app(environ, start_response)  # type: ignore[operator]
+        return self.app(environ, start_response)
 
 
 class HostNormalizer:
-    """Writes the Host header in the issuer's own spelling (RFC 9110 §4.2.3, §7.2), and notes where it was not
-    the issuer's at all.
+    """Writes the Host header as the issuer's own (RFC 9110 §4.2.3, §7.2), and into the environ whether it was
+    another.
 
     Flask makes no URLs for a request whose Host is none: not even those of the page that says so.
     """
 
-    def __init__(self, app: object, own: str, scheme: str) -> None:
+    def __init__(self, app: WSGIApplication, own: str, scheme: str) -> None:
         self.app = app
         self.own = own
         self.scheme = scheme
         self.normal = authority.normalize(own, scheme)
 
-    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         host = environ.get("HTTP_HOST", "")
         environ[FOREIGN_HOST] = host != self.own and authority.normalize(host, self.scheme) != self.normal
         environ["HTTP_HOST"] = self.own
-        return self.app(environ, start_response)  # type: ignore[operator]
+        return self.app(environ, start_response)
 
 
 class PathPrefix:
@@ -95,23 +99,23 @@ class PathPrefix:
     §3.1), and health.
     """
 
-    def __init__(self, app: object, path: str, policies: PolicyTable) -> None:
+    def __init__(self, app: WSGIApplication, path: str, policies: PolicyTable) -> None:
         self.app = app
         self.path = path
         self.at_root = {name + path: name for name in policies.documents()} | {
             name: name for name in policies.at_any_host()
         }
 
-    def __call__(self, environ, start_response):  # type: ignore[no-untyped-def]
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         asked = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         inside = self.find_inside(asked)
         environ["SCRIPT_NAME"] = self.path
         environ["PATH_INFO"] = asked if inside is None else inside
         environ[OUTSIDE_PREFIX] = inside is None
-        return self.app(environ, start_response)  # type: ignore[operator]
+        return self.app(environ, start_response)
 
     def find_inside(self, asked: str) -> str | None:
-        """The address as the application knows it; None for one that is not its own."""
+        """Return the path as the application knows it; None for one that is not its own."""
         if asked == self.path or asked.startswith(f"{self.path}/"):
             return asked.removeprefix(self.path) or "/"
         return self.at_root.get(asked)

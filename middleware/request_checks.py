@@ -1,13 +1,13 @@
 """Check every request before its view: its Host, its path, its origin, and headers that cannot be meant.
 
-Nothing here touches the database. The issuer comes from the settings, never from a header; a Host that is not
+Nothing here asks the database. The issuer comes from the settings, never from a header; a Host that is not
 the issuer's is refused (DNS rebinding).
 """
 
 import re
 import secrets
-from typing import Any
 from urllib.parse import quote
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, abort, g, request
 from werkzeug.http import parse_date
@@ -38,6 +38,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def check_request() -> Response | None:
+        """Return a refusal, or None where the view may run."""
         g.request_id = request.environ[REQUEST_ID] = secrets.token_hex(8)
         if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE_PREFIX):
             abort(404)
@@ -45,25 +46,32 @@ def init_app(app: Flask, settings: Settings) -> None:
         policy = current_policy()
         if policy.body_limit != MAXIMUM_BODY:
             request.max_content_length = policy.body_limit
-        if not policy.any_host:
-            if request.environ[FOREIGN_HOST]:
-                set_reason(Reason.WRONG_HOST)
-                return wrong_host_response(settings)
-            if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
-                set_reason(Reason.NOT_LOOPBACK)
-                text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
-                return Response(text, 400, mimetype="text/plain")
-            if settings.is_development and not is_loopback(request.remote_addr):
-                set_reason(Reason.NOT_LOOPBACK)
-                return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
+        if not policy.any_host and (refusal := refuse_host(settings)):
+            return refusal
         check_origin(settings.origin)
         return None
 
 
-def wrong_host_response(settings: Settings) -> Response:
-    """The answer to another Host: where this server is.
+def refuse_host(settings: Settings) -> Response | None:
+    """Return a refusal where the request is not for this issuer: another Host, or a loopback issuer that is
+    not asked from this machine.
+    """
+    if request.environ[FOREIGN_HOST]:
+        set_reason(Reason.WRONG_HOST)
+        return wrong_host_response(settings)
+    if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
+        set_reason(Reason.NOT_LOOPBACK)
+        text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
+        return Response(text, 400, mimetype="text/plain")
+    if settings.is_development and not is_loopback(request.remote_addr):
+        set_reason(Reason.NOT_LOOPBACK)
+        return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
+    return None
 
-    Not where the caller came from, nor its query, which may hold a secret.
+
+def wrong_host_response(settings: Settings) -> Response:
+    """Return where this server is. Neither where the caller came from nor its query, which may hold a secret,
+    is in it.
     """
     if current_policy().is_for_programs:
         return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
@@ -74,20 +82,17 @@ def wrong_host_response(settings: Settings) -> Response:
     return page_error(400, "Not this address", text, link=(address, "Go on at the right address"))
 
 
-def has_odd_slashes(environ: dict[str, Any]) -> bool:
-    """Whether a path only becomes one of ours on its way: `//oauth/token`, `/oauth%2ftoken` (RFC 3986
-    §6.2.2).
-
-    A rule that a proxy has for a path must not be passed by with another spelling of it.
+def has_odd_slashes(environ: WSGIEnvironment) -> bool:
+    """Whether a path becomes one of ours only by another spelling: `//oauth/token`, `/oauth%2ftoken` (RFC
+    3986 §6.2.2). A proxy's rule for our path would not have seen it.
     """
     path, raw_path = environ.get("PATH_INFO", ""), environ.get("RAW_URI", "").partition("?")[0]
     return not path.startswith("/") or "//" in path or ENCODED_SLASH.search(raw_path) is not None
 
 
-def drop_impossible_dates(environ: dict[str, Any]) -> None:
-    """A date that cannot be read counts as left out (RFC 9110 §13.1.3).
-
-    Werkzeug 3.1 raises OverflowError for some.
+def drop_impossible_dates(environ: WSGIEnvironment) -> None:
+    """Remove dates that cannot be read: they count as left out (RFC 9110 §13.1.3), and Werkzeug 3.1 raises
+    OverflowError for some.
     """
     for name in DATE_HEADERS & environ.keys():
         try:
@@ -102,11 +107,11 @@ def is_loopback(address: str | None) -> bool:
 
 
 def check_origin(own: str) -> None:
-    """Refuse a form that another site's page sent. The CSRF token proves the same; this needs no cookie to
-    work.
+    """Refuse a form of ours that another site's page sent. The CSRF token proves the same; this works without
+    cookies.
 
-    Our pages send no Referer, so a browser may say "Origin: null" of them: then Sec-Fetch-Site has told the
-    truth.
+    own: the issuer's origin. Our pages send no Referer, so a browser may send "Origin: null" with their
+    forms: there Sec-Fetch-Site tells.
     """
     if not is_form_of_ours():
         return

@@ -14,6 +14,7 @@ CSP = (
 def init_app(app: Flask, settings: Settings) -> None:
     @app.after_request
     def add_security_headers(response: Response) -> Response:
+        """Add what is not set yet; the Content-Security-Policy to pages."""
         headers = response.headers
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("Referrer-Policy", "no-referrer")
@@ -32,9 +33,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def omit_form_action() -> None:
-    """Let this page's form be answered by a redirect to a client: browsers hold the policy against each
-    redirect of the chain, those that the client's own callback answers with too, and nobody can name them
-    all."""
+    """Let the form of this page be answered by a redirect to a client. Browsers apply the policy to each
+    redirect of a chain, also to those of the client's own callback, and nobody can name them all.
+    """
     g.form_action = ""
 
 

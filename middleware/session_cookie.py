@@ -1,4 +1,4 @@
-"""Set the flags of all our cookies, and open the browser's session for pages alone: programs get none.
+"""Set the flags of all our cookies, and open the browser's session for users: programs have none.
 
 `services/login_session.py` has what signing in and out does to it.
 """
@@ -6,10 +6,9 @@
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from flask import Flask, Request, Response, g, session
-from flask.sessions import NullSession, SecureCookieSessionInterface, SessionMixin
+from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
 
@@ -19,6 +18,7 @@ from crypto import credentials
 from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
 from services import browser_ids, known_devices
+from services.current import settings as current_settings
 from services.login_session import load_signed_in, note_use
 from unit_of_work import answer, is_refused
 
@@ -26,20 +26,22 @@ KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
 
 class SessionOnlyLogins(LoginManager):
-    """Flask-Login without its second cookie: we never set it, and reading a forged one raises TypeError
-    (0.6.3).
+    """Flask-Login without its "remember me" cookie: we never set it, and reading a forged one raises
+    TypeError (0.6.3).
     """
 
     def _load_user(self) -> None:
+        """Load the user of the session cookie."""
         cookie_value = session.get("_user_id")
-        person = load_signed_in(cookie_value) if cookie_value is not None else None
-        self._update_request_context_with_user(note_use(person))
+        user = load_signed_in(cookie_value) if cookie_value is not None else None
+        self._update_request_context_with_user(note_use(user))
 
 
 class PageSessions(SecureCookieSessionInterface):
-    """Flask's signed cookie for pages; nothing to read, sign or send for machines."""
+    """Flask's signed cookie for users; nothing to read, sign or send for programs and files."""
 
-    def open_session(self, app: Flask, request: Request) -> Any:
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of this request."""
         if policy_of(request.environ).is_for_programs or request.path.startswith(
             app.static_url_path or "/static"
         ):
@@ -47,16 +49,18 @@ class PageSessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
     def is_null_session(self, obj: object) -> bool:
+        """Whether a session is one that nothing can be stored in."""
         return isinstance(obj, NullSession)
 
-    def save_session(self, app: Flask, session: SessionMixin, response: Any) -> None:
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie where the session has changed."""
         if not isinstance(session, NullSession):
             super().save_session(app, session, response)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Cookies are `__Host-` and Secure on an https issuer; plain names on loopback http, where browsers
-    refuse those.
+    """Configure the cookies: `__Host-` and Secure on an https issuer; plain names on loopback http, where
+    browsers refuse those.
     """
     app.session_interface = PageSessions()
     app.config.update(
@@ -81,50 +85,45 @@ def init_app(app: Flask, settings: Settings) -> None:
     SessionOnlyLogins().init_app(app, add_context_processor=False)
 
     @app.after_request
-    def send_known_device(response: Response) -> Response:
+    def send_device_cookie(response: Response) -> Response:
+        """Set the cookie of known devices where somebody has signed in."""
         if "known_device" in g:
-            name, text = known_devices.cookie_name(), g.known_device
-            secure = settings.is_https
-            response.set_cookie(
-                name, text, KNOWN_DEVICE_SECONDS, secure=secure, httponly=True, samesite="Lax"
-            )
+            set_cookie(response, known_devices.cookie_name(), g.known_device, KNOWN_DEVICE_SECONDS)
         return response
 
     @app.after_request
-    def send_new_id(response: Response) -> Response:
-        """With a page that has a form there is always an id: the form's answer is known by it when it is sent
-        again.
+    def send_browser_id(response: Response) -> Response:
+        """Set a browser id where there is a new one. With a page that has a form there is always one: the
+        form's answer is found by it when the form is sent again.
         """
         if "csrf_token" in g and not current_policy().is_for_programs:
             browser_ids.digest()
         if "new_browser_id" in g:
             new: browser_ids.BrowserId = g.new_browser_id
             name = f"{browser_ids.cookie_prefix()}{secrets.token_hex(4)}"
-            response.set_cookie(
-                name,
-                str(new),
-                browser_ids.COOKIE_SECONDS,
-                secure=settings.is_https,
-                httponly=True,
-                samesite="Lax",
-            )
+            set_cookie(response, name, str(new), browser_ids.COOKIE_SECONDS)
         return response
+
+
+def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:
+    """Set a cookie that no script reads and no other site's form is sent with."""
+    secure = current_settings.is_https
+    response.set_cookie(name, value, seconds, secure=secure, httponly=True, samesite="Lax")
 
 
 def record_session_use(view: Callable[[], ResponseReturnValue]) -> Callable[[], Response]:
-    """`view`, and after it, as the last statement of its transaction, that the sessions which it used are in
-    use.
+    """Return a view that records, as the last statement of `view`'s transaction, which sessions it used.
 
-    One UPDATE an hour, not for a request that is refused. The cookie is sent again with it, by whoever was
-    first alone: several answers at once would overtake each other.
+    One UPDATE an hour, not for a request that is refused. The cookie is sent again with it, but only by who
+    was first: several answers at once would overtake each other.
     """
 
-    def view_and_use() -> Response:
+    def run() -> Response:
         response = answer(view)
         if not is_refused(response):
-            for person in g.pop("in_use", {}).values():
-                if store.user_sessions.record_use(person, clock.now()):
+            for user in g.pop("in_use", {}).values():
+                if store.user_sessions.record_use(user, clock.now()):
                     session.modified = True
         return response
 
-    return view_and_use
+    return run

@@ -128,12 +128,12 @@ def add_fields(**fields: object) -> None:
     The dict is replaced, never changed: a second try of the request starts without the fields of the first.
     """
     if has_request_context():
-        g.noted = g.get("noted", {}) | fields
+        g.log_fields = g.get("log_fields", {}) | fields
 
 
 def get_field(name: str) -> object:
     """Return the value of a field that was set for this request, or None."""
-    return g.get("noted", {}).get(name) if has_request_context() else None
+    return g.get("log_fields", {}).get(name) if has_request_context() else None
 
 
 def set_client(client_id: str, is_known: bool) -> None:
