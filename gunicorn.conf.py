@@ -7,8 +7,9 @@ import ctypes
 import gc
 import os
 from contextlib import suppress
+from typing import Protocol
 
-from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
 from gunicorn.http import message
 from gunicorn.workers import gthread
 from gunicorn.workers.base import Worker
@@ -54,6 +55,13 @@ logger_class = "middleware.gunicorn_log.Log"
 
 M_MMAP_THRESHOLD = -3  # malloc.h
 LARGE_BLOCK = 1024 * 1024
+
+
+class Arbiter(Protocol):
+    """What we use of gunicorn's main process. `app.is_served` goes by the module of the real one."""
+
+    cfg: Config
+    worker_class: type[Worker]
 
 
 def on_starting(server: Arbiter) -> None:
