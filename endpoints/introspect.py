@@ -11,6 +11,7 @@ from flask import Response
 from flask import request as flask_request
 
 from crypto.json_values import JsonObject
+from crypto.jwt import DEFAULT_ALG
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.form_requests import form_endpoint
 from models import Client
@@ -79,7 +80,7 @@ class IntrospectionEndpoint(Rfc7662):
             "iat": clock.now(),
             "token_introspection": body,
         }
-        alg = client.member("introspection_signed_response_alg", "RS256")
+        alg = client.member("introspection_signed_response_alg", DEFAULT_ALG)
         signed = keyring.sign(claims_set, alg, "token-introspection+jwt")
         return status, signed, [("Content-Type", SIGNED), ("Cache-Control", "no-store")]
 
