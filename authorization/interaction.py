@@ -26,7 +26,7 @@ from protocol.authentication_request import UnmetAuthenticationRequirementsError
 from protocol.claims import ACR_VALUES
 from services import browser_ids
 from services.current import server, settings
-from services.login_session import accounts, lock
+from services.login_session import lock, signed_in_users
 from services.oauth2 import AuthorizationGrant
 from store.tickets import Ticket
 from store.user_sessions import SignedIn
@@ -106,7 +106,7 @@ class Interaction:
         """The scopes that each user who is signed in with this browser has allowed this client, by
         user id.
         """
-        return store.consents.scopes_of([account.id for account in accounts()], self.client.client_id)
+        return store.consents.scopes_of([user.id for user in signed_in_users()], self.client.client_id)
 
     def eligible_users(self) -> list[SignedIn]:
         """Return the users for whom the request may be answered.
@@ -115,8 +115,8 @@ class Interaction:
         send a browser here unseen and learn, hint by hint, who is signed in.
         """
         if self.request.may_ask:
-            return accounts()
-        return [account for account in accounts() if account.id in self.consented_scopes]
+            return signed_in_users()
+        return [user for user in signed_in_users() if user.id in self.consented_scopes]
 
     def check_request(self) -> None:
         """Refuse a request that could be answered for no user, before it matters who is signed in: how it is
@@ -200,7 +200,9 @@ class Interaction:
         return "login" in self.request.prompt or self.request.is_old(user.auth_time, clock.now())
 
     def must_consent_again(self, user: SignedIn) -> bool:
-        is_ambiguous = len(accounts()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
+        is_ambiguous = (
+            len(signed_in_users()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
+        )
         return (
             "consent" in self.request.prompt
             or (is_ambiguous and self.request.may_ask)
@@ -260,7 +262,7 @@ class Interaction:
             already_allowed=scopes.split(allowed),
             asks_each_time=self.may_be_impersonated(),
             user=user,
-            others=len(accounts()) > 1,
+            others=len(signed_in_users()) > 1,
         )
 
     def store(self, session_id: int | None = None) -> str:

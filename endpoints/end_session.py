@@ -27,7 +27,7 @@ from protocol import claims, redirect_uris
 from protocol.parameters import check_parameters
 from services.current import server
 from services.event_log import Reason, set_client, set_reason
-from services.login_session import accounts, sign_out, sign_out_expired
+from services.login_session import sign_out, sign_out_expired, signed_in_users
 from store.user_sessions import SignedIn
 from tokens import id_token_hint
 
@@ -60,7 +60,7 @@ def end_session() -> ResponseReturnValue:
         logout = read_logout_request(request.args)
     except OAuth2Error as error:
         return refuse_with_page(error)
-    signed_in = accounts()
+    signed_in = signed_in_users()
     user = logout.find_user(signed_in)
     if user is None and signed_in:
         return show_form(logout, signed_in)
@@ -173,7 +173,7 @@ def answer_form() -> ResponseReturnValue:
         logout = read_logout_request({name: request.form.get(name, "") for name in PARAMETERS})
     except OAuth2Error as error:
         return refuse_with_page(error)
-    who, signed_in = request.form["who"], accounts()
+    who, signed_in = request.form["who"], signed_in_users()
     if forms.is_stale() and signed_in:
         return show_form(logout, signed_in)
     if who == "nobody":

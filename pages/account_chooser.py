@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from middleware import forms
 from pages.navigation import find_closed_request, find_pending_request, next_path, pending_ticket
-from services.login_session import accounts, switch_account
+from services.login_session import signed_in_users, switch_account
 
 blueprint = Blueprint("accounts", __name__)
 
@@ -13,7 +13,7 @@ blueprint = Blueprint("accounts", __name__)
 @blueprint.route("/accounts", methods=["GET", "POST"])
 def choose_account() -> ResponseReturnValue:
     """Return the list of who is signed in, or go on as one of them with the request that `next` resumes."""
-    users = accounts()
+    users = signed_in_users()
     if not forms.is_sent():
         if not users:
             return redirect(url_for("login.login", next=request.args.get("next")), 303)

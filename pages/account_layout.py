@@ -6,7 +6,7 @@ from functools import wraps
 from flask import redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from services.login_session import has_others, signed_in
+from services.login_session import find_current_user, has_other_users
 from store.user_sessions import SignedIn
 
 
@@ -15,7 +15,7 @@ def login_required(view: Callable[[SignedIn], ResponseReturnValue]) -> Callable[
 
     @wraps(view)
     def view_of_user() -> ResponseReturnValue:
-        user = signed_in()
+        user = find_current_user()
         if user is None:
             return redirect(url_for("login.login", next=request.script_root + request.path), 303)
         return view(user)
@@ -25,4 +25,4 @@ def login_required(view: Callable[[SignedIn], ResponseReturnValue]) -> Callable[
 
 def render_account_page(page: str, user: SignedIn, **values: object) -> str:
     """Return a page of the account."""
-    return render_template(f"account/{page}.html", user=user, has_others=has_others(), **values)
+    return render_template(f"account/{page}.html", user=user, has_others=has_other_users(), **values)

@@ -22,7 +22,7 @@ from pages.navigation import (
 from services import passwords
 from services.current import settings
 from services.event_log import Reason, set_reason
-from services.login_session import accounts, receipts_of_sign_out, sign_out, signed_in
+from services.login_session import find_current_user, receipts_of_sign_out, sign_out, signed_in_users
 from store.user_sessions import SignedIn
 
 blueprint = Blueprint("login", __name__)
@@ -90,8 +90,10 @@ def find_user_of(pending: PendingRequest | None) -> SignedIn | None:
     That is the user whose request it is already, else the present account.
     """
     if pending is None or pending.session_id is None:
-        return signed_in()
-    return next((user for user in accounts() if user.session_id == pending.session_id), signed_in())
+        return find_current_user()
+    return next(
+        (user for user in signed_in_users() if user.session_id == pending.session_id), find_current_user()
+    )
 
 
 # ---- sign out ----------------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ def find_user_of(pending: PendingRequest | None) -> SignedIn | None:
 @blueprint.route("/logout", methods=["GET", "POST"])
 def logout() -> ResponseReturnValue:
     """Return the question, or the receipts when nobody is left; POST signs out everybody or one account."""
-    users = accounts()
+    users = signed_in_users()
     if not forms.is_sent():
         notified = {} if users else clients_by_notice_state()
         return render_template("logout.html", users=users, notified=notified)

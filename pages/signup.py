@@ -15,7 +15,7 @@ from pages.problem_texts import by_field
 from services import passwords
 from services.current import settings
 from services.event_log import Reason, set_reason
-from services.login_session import sign_in, signed_in
+from services.login_session import find_current_user, sign_in
 from services.sign_up import sign_up
 from services.users import NewUser
 
@@ -66,6 +66,6 @@ def render_form(form: SignUpForm, problems: dict[str, str]) -> str:
         problems=problems,
         pending=pending,
         closed=find_closed_request(pending),
-        user=signed_in() if forms.is_stale() else None,
+        user=find_current_user() if forms.is_stale() else None,
         minimum_length=passwords.MINIMUM_LENGTH,
     )

@@ -26,7 +26,7 @@ from store.logout_notices import ReceiptRow
 from store.user_sessions import SignedIn, SignIn
 from unit_of_work import after_commit
 
-MAXIMUM_ACCOUNTS = 8  # signed in at once; the cookie holds a value for each
+MAXIMUM_USERS = 8  # signed in at once; the cookie holds a value for each
 MAXIMUM_RECEIPTS = 50
 RECEIPT_SECONDS = 300  # whoever uses this browser next should not see for long what the user before them used
 
@@ -46,23 +46,23 @@ def note_use(user: SignedIn | None) -> SignedIn | None:
     return user
 
 
-def signed_in() -> SignedIn | None:
-    """Return the user of this browser's present account: the one who was chosen last, of several."""
+def find_current_user() -> SignedIn | None:
+    """Return the user that this browser goes on as, who was chosen last of several; None for nobody."""
     return current_user._get_current_object() if current_user.is_authenticated else None
 
 
-def accounts() -> list[SignedIn]:
+def signed_in_users() -> list[SignedIn]:
     """Return all users who are signed in with this browser, the present one first.
 
     One SELECT, none for nobody.
     """
-    if "accounts" not in g:
-        g.accounts = store.user_sessions.find_all_signed_in(cookie_values(), clock.now())
-    found: list[SignedIn] = g.accounts
+    if "signed_in_users" not in g:
+        g.signed_in_users = store.user_sessions.find_all_signed_in(cookie_values(), clock.now())
+    found: list[SignedIn] = g.signed_in_users
     return found
 
 
-def has_others() -> bool:
+def has_other_users() -> bool:
     """Return whether this browser claims more than one account; no statement is sent."""
     return bool(session.get("others"))
 
@@ -103,7 +103,7 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
         set_reason(Reason.DISABLED if row is None else Reason.WRONG_PASSWORD)
         return False
     after_commit(partial(write, Event.SIGN_IN, sub=row.sub, amr=AMR_PASSWORD))
-    users, now = accounts(), clock.now()
+    users, now = signed_in_users(), clock.now()
     before = next((user for user in users if user.id == user_id), None)
     is_kept = keep if keep is not None else before is not None and before.is_kept
     cookie_value = credentials.random_text()
@@ -112,10 +112,10 @@ def sign_in(user_id: int, password_hash: str, ticket: str | None = None, keep: b
     proof = SignIn(cookie_value, now, AMR_PASSWORD, *browser, is_kept, device)
     session_id = store_sign_in(user_id, proof, device, before)
     others = [user for user in users if user.id != user_id]
-    for user in sorted(others[MAXIMUM_ACCOUNTS - 1 :], key=lambda user: user.id):
+    for user in sorted(others[MAXIMUM_USERS - 1 :], key=lambda user: user.id):
         revoke_sessions(user.id, [user.session_id])  # the cookie has no place for it
     renew(cookie_value, [user.cookie_value for user in others], ticket, session_id)
-    keep_cookie(is_kept, others[: MAXIMUM_ACCOUNTS - 1])
+    keep_cookie(is_kept, others[: MAXIMUM_USERS - 1])
     login_user(load_signed_in(cookie_value))
     return True
 
@@ -146,7 +146,7 @@ def keep_cookie(is_kept: bool, others: Iterable[SignedIn]) -> None:
 
 def switch_account(user: SignedIn, ticket: str | None = None) -> None:
     """Go on as another of the accounts that are signed in here. ticket: of the request to go on with."""
-    users = accounts()
+    users = signed_in_users()
     others = [other.cookie_value for other in users if other.session_id != user.session_id]
     # The request begins anew: a choice proves nothing, so no sign-in from before it may satisfy
     # `prompt=login` or `max_age`.
@@ -166,10 +166,10 @@ def renew(
     The request of `ticket` goes to the session `session_id`.
     """
     session.clear()
-    g.pop("accounts", None)
+    g.pop("signed_in_users", None)
     session["_user_id"] = present
     if others:
-        session["others"] = others[: MAXIMUM_ACCOUNTS - 1]
+        session["others"] = others[: MAXIMUM_USERS - 1]
     if ticket is not None and session_id is not None:
         store.tickets.assign(ticket, browser_ids.digests(), session_id, begins_at)
 
@@ -183,7 +183,7 @@ def sign_out(users: Sequence[SignedIn], *, everywhere: bool = False) -> None:
     everywhere: all sessions of these users.
     """
     receipts: list[int] = []
-    left = [user for user in accounts() if user not in users]
+    left = [user for user in signed_in_users() if user not in users]
     # the order in which everybody locks several users
     for user in sorted(users, key=lambda user: user.id):
         ended = revoke_sessions(user.id, None if everywhere else [user.session_id])
@@ -194,7 +194,7 @@ def sign_out(users: Sequence[SignedIn], *, everywhere: bool = False) -> None:
         keep_cookie(False, left)
     else:
         session.clear()
-        g.pop("accounts", None)
+        g.pop("signed_in_users", None)
         if receipts:
             session["receipts"] = receipts[:MAXIMUM_RECEIPTS]
 
