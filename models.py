@@ -161,8 +161,8 @@ class UserSession(db.Model):  # type: ignore[name-defined]
     session_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
     created_at: Mapped[int] = mapped_column(BigInteger)
-    auth_time: Mapped[int] = mapped_column(BigInteger)  # when the user last signed in, by
-    amr: Mapped[str] = mapped_column(String(100))  # these methods, separated by blanks (RFC 8176)
+    auth_time: Mapped[int] = mapped_column(BigInteger)  # when the user last signed in
+    amr: Mapped[str] = mapped_column(String(100))  # how: values of RFC 8176, separated by blanks
     expires_at: Mapped[int] = mapped_column(BigInteger)
     user_agent: Mapped[str] = mapped_column(String(300), default="")
     remote_addr: Mapped[str] = mapped_column(String(45), default="")
@@ -305,7 +305,7 @@ class Token(db.Model):  # type: ignore[name-defined]
     issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; a refresh renews it
     used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
     auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the user last signed in
-    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how
+    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the user signed in
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))  # of the session that it came from
     # What ID tokens and userinfo need of the authorization request.
     openid: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))

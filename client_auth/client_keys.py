@@ -29,8 +29,8 @@ from unit_of_work import run_outside_transaction
 
 log = logging.getLogger("ostiary.client_auth")
 
-MAXIMUM_SETS = 256  # that this process caches
-MAXIMUM_PARSED = 20  # for one token: keys of its `kid`, or any where it names none
+MAXIMUM_SETS = 256  # cached in this process
+MAXIMUM_PARSED = 20  # keys that are parsed for one token
 
 Keys = Sequence[tuple[str | None, Key]]
 

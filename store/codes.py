@@ -30,9 +30,13 @@ class CodeRow(NamedTuple):
 
 FIND = select(*columns(CodeRow, codes)).where(codes.c.code_digest == bindparam("code_digest"))
 CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
-FAILURES = 5  # refused exchanges; the last one burns the code
-BURN = delete(codes).where(codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1)
-COUNT = update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
+FAILURES = 5  # refused exchanges, the last of which deletes the code
+DELETE_GUESSED = delete(codes).where(
+    codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1
+)
+COUNT_FAILURE = (
+    update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
+)
 sweep_some = sweep.expired(codes)
 
 
@@ -54,8 +58,8 @@ def claim(code_digest: bytes) -> bool:
 
 def count_failure(code_digest: bytes) -> None:
     """Count a refused exchange of a code, and delete the code at the fifth."""
-    db.session.execute(BURN, {"digest": code_digest})
-    db.session.execute(COUNT, {"digest": code_digest})
+    db.session.execute(DELETE_GUESSED, {"digest": code_digest})
+    db.session.execute(COUNT_FAILURE, {"digest": code_digest})
 
 
 def issue(code: CodeRow, now: int) -> None:

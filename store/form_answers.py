@@ -16,7 +16,7 @@ from crypto.json_values import JsonObject
 from models import FormAnswer, db, table
 from store import sweep
 
-LIFETIME_SECONDS = 31  # 30 and what is lost where the clock counts whole seconds
+LIFETIME_SECONDS = 31  # 30, and one because the clock counts whole seconds
 sweep_some = sweep.expired(table(FormAnswer))
 
 

@@ -30,8 +30,8 @@ from store.rows import columns, fetch_all, update_one
 notices, users = table(LogoutNotice), table(User)
 registrations = table(Client)
 
-PER_USER = 100
-WAITING_PER_USER = 1_000  # with those that are not finished
+PER_USER = 100  # finished notices
+WAITING_PER_USER = 1_000  # all notices
 RECENT = 500
 ATTEMPTS = 6
 ATTEMPT_SECONDS = 20  # after that an attempt counts as lost; it has 5 s for the network
