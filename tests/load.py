@@ -103,6 +103,8 @@ class Writer:
         call = (revoke if is_last else refresh)(self.client_id, token)
         pair = self.send(call, NO_ROW if is_last else credentials.digest(token))
         if pair is None:
+            if self.answers[-1].status == 400:  # what was acknowledged is lost, which the report says
+                self.pair = None
             return False
         self.ended = self.pair["access_token"]
         self.pair, self.refreshes = None if is_last else pair, self.refreshes + 1
