@@ -153,7 +153,7 @@ def test_what_one_node_has_acknowledged_the_other_knows(nodes):
 def test_a_node_that_does_not_wait_is_told_at_the_start(cluster, sync_wait, words):
     with cluster[0].connection("ostiary") as connection:
         connection.execute(text(f"SET SESSION wsrep_sync_wait = {sync_wait}"))
-        told = [finding.text for finding in database.checks(connection, [], processes=1)]
+        told = [finding.text for finding in database.run_checks(connection, [], processes=1)]
     assert [finding.partition(" on ")[0] for finding in told if "wsrep" in finding] == words
 
 
