@@ -28,7 +28,7 @@ from models import Client
 from services import event_log, throttling
 from services.current import settings as current_settings
 from services.event_log import Reason, set_reason
-from services.oauth2 import AuthorizationResponse, OAuth2Request, SignIn, TokenResponse
+from services.oauth2_types import AuthorizationResponse, OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
 from tokens.jwt_access_token import sign_access_token
 from unit_of_work import mark_rollback

@@ -30,7 +30,7 @@ from protocol import auth_methods, clock
 from protocol.refresh import RefreshDecision, classify, retry_window_of
 from services.current import settings, state_of
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request, PresentedRefreshToken, TokenResponse
+from services.oauth2_types import OAuth2Request, PresentedRefreshToken, TokenResponse
 from store.tokens import FamilyRow
 from tokens.id_token import IdToken
 from unit_of_work import after_rollback

@@ -27,7 +27,7 @@ from protocol.claims import ACR_VALUES
 from services import browser_ids
 from services.current import server, settings
 from services.login_session import lock, signed_in_users
-from services.oauth2 import AuthorizationGrant
+from services.oauth2_types import AuthorizationGrant
 from store.tickets import Ticket
 from store.user_sessions import SignedIn
 from tokens import id_token_hint

@@ -21,7 +21,7 @@ from protocol import client_assertion, clock
 from protocol.auth_methods import CLIENT_SECRET_JWT, PRIVATE_KEY_JWT
 from services.current import issuer, keyring
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 from unit_of_work import after_rollback
 
 ALGORITHMS = {PRIVATE_KEY_JWT: jwt.ASYMMETRIC, CLIENT_SECRET_JWT: jwt.SYMMETRIC}

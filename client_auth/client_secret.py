@@ -12,7 +12,7 @@ from protocol import client_assertion, parameters
 from protocol.auth_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
 from services.current import delivery, secret_uses
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 
 QueryClient = Callable[[str], Client | None]
 

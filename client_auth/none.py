@@ -5,7 +5,7 @@ PKCE and rotation protect what it gets.
 
 from client_auth.client_secret import QueryClient
 from models import Client
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 
 
 def authenticate(query_client: QueryClient, request: OAuth2Request) -> Client | None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
-import store.schema
+import store.migration_state
 from commands.encryption_texts import count_text, unreadable_text
 from commands.formatting import details
 from commands.output import (
@@ -76,7 +76,7 @@ def check_database() -> tuple[dict[str, bool], list[str], list[str]]:
     try:
         findings = database_checks.run_checks()
         with transaction():
-            is_migrated = store.schema.is_migrated()
+            is_migrated = store.migration_state.is_migrated()
             warnings = list(find_encryption_warnings()) if is_migrated else []
     except DBAPIError as error:
         return unreachable, [database_problem(error)], []

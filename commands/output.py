@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
-import store.schema
+import store.migration_state
 from commands.problem_texts import problem_texts
 from database import describe, is_unavailable, lost_a_race
 from errors import ConflictError, InvalidInputError, ServiceError, StorageBusyError
@@ -127,7 +127,7 @@ def run_command(command: Callable[[], Result]) -> Result:
 
 def run_if_migrated(command: Callable[[], Result]) -> Result:
     """Return the result of a command. Raise CommandError where the database is not migrated."""
-    if not store.schema.is_migrated():
+    if not store.migration_state.is_migrated():
         raise CommandError(NOT_MIGRATED)
     return command()
 

@@ -4,7 +4,7 @@ Host, and nothing more.
 
 from flask import Response
 
-import store.schema
+import store.migration_state
 from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy, Metadata
 
 policy = EndpointPolicy(
@@ -29,6 +29,6 @@ def healthz() -> Response:
 @blueprint.view("/readyz")
 def readyz() -> Response:
     """Return 200 once the database is migrated; 503 before, and while it is away."""
-    if store.schema.is_migrated():
+    if store.migration_state.is_migrated():
         return Response("ok\n", mimetype="text/plain")
     return Response("not migrated\n", 503, mimetype="text/plain")

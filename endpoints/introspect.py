@@ -18,7 +18,7 @@ from models import Client
 from protocol import auth_methods, claims, clock
 from protocol.clock import MICROSECONDS
 from services.current import keyring, server, settings
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 from tokens.bearer import note_use
 from tokens.lookup import KnownToken, find_token
 

@@ -17,7 +17,7 @@ from models import Client
 from protocol import auth_methods
 from services.current import server
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 from tokens.lookup import KnownToken, find_token
 
 policy = EndpointPolicy(

@@ -31,7 +31,7 @@ from protocol import auth_methods, authentication_request, claims, clock, pkce, 
 from protocol.authentication_request import AuthenticationRequest
 from protocol.claims import ACR_PASSWORD
 from services.event_log import Reason, set_reason
-from services.oauth2 import AuthorizationResponse, OAuth2Request, PresentedCode, Server, TokenResponse
+from services.oauth2_types import AuthorizationResponse, OAuth2Request, PresentedCode, Server, TokenResponse
 from store.codes import CodeRow
 from store.user_sessions import SignedIn
 from store.users import UserRow

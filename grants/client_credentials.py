@@ -8,7 +8,7 @@ from authlib.oauth2.rfc6749 import grants as rfc6749
 
 from models import Client
 from protocol import auth_methods, scopes
-from services.oauth2 import OAuth2Request, Server, TokenResponse
+from services.oauth2_types import OAuth2Request, Server, TokenResponse
 
 
 class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):

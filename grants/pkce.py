@@ -11,7 +11,7 @@ from authlib.oauth2.rfc7636 import CodeChallenge
 
 from protocol.pkce import CODE_CHALLENGE, matches
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request
+from services.oauth2_types import OAuth2Request
 
 
 class S256CodeChallenge(CodeChallenge):

@@ -12,7 +12,7 @@ import store.users
 from crypto import credentials
 from protocol import auth_methods, claims, clock, scopes
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request, PresentedRefreshToken, Server, TokenResponse
+from services.oauth2_types import OAuth2Request, PresentedRefreshToken, Server, TokenResponse
 from store.users import UserRow
 from unit_of_work import after_rollback
 

@@ -13,7 +13,7 @@ from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from protocol import clock, scopes
 from services.event_log import Reason, set_reason
-from services.oauth2 import OAuth2Request, PresentedRefreshToken, TokenResponse
+from services.oauth2_types import OAuth2Request, PresentedRefreshToken, TokenResponse
 from store.tokens import FamilyRow
 
 

@@ -3,8 +3,8 @@ posted here.
 
 Enters: a URL that somebody registered. Leaves: what it answered, or one `FetchError`. Nobody can make this
 server call itself, its neighbours or a cloud's metadata: the name is resolved once, every address that it has
-must be public (`protocol/outbound.py`), and the connection goes to the very address that was looked at. No
-redirects, no proxies, and limits that hold for all of it together.
+must be public (`protocol/blocked_urls.py`), and the connection goes to the very address that was looked at.
+No redirects, no proxies, and limits that hold for all of it together.
 """
 
 import http.client
@@ -24,8 +24,8 @@ from urllib.parse import urlencode
 
 from config import Settings
 from errors import BlockedUrlError, FetchError
-from protocol import outbound
-from protocol.outbound import Target
+from protocol import blocked_urls
+from protocol.blocked_urls import Target
 
 log = logging.getLogger("ostiary.http_client")
 
@@ -93,7 +93,7 @@ class HttpClient:
         """A request and the head of its answer; the body is read inside the block."""
         deadline = Deadline(SECONDS)
         try:
-            target = outbound.read_url(url, self._allow_private)
+            target = blocked_urls.read_url(url, self._allow_private)
             with self._connect(target, deadline) as connected:
                 connection = http.client.HTTPConnection(target.host, target.port)
                 connection.sock = cast(socket.socket, DeadlineSocket(connected, deadline))
@@ -115,7 +115,7 @@ class HttpClient:
         With TLS the certificate is that of the host's name.
         """
         addresses = list(dict.fromkeys(self._addresses(target, deadline)))
-        outbound.check_addresses(addresses, self._allow_private)
+        blocked_urls.check_addresses(addresses, self._allow_private)
         addresses = addresses[:MAXIMUM_TRIES]
         for position, address in enumerate(addresses):
             share = deadline.left() / (len(addresses) - position)
@@ -136,7 +136,7 @@ class HttpClient:
 
     def _addresses(self, target: Target, deadline: "Deadline") -> list[str]:
         """The resolver knows no time limit: a thread of its own waits for it, and may be given up."""
-        if outbound.read_address(target.host) is not None:
+        if blocked_urls.read_address(target.host) is not None:
             return [target.host]
         answers: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
 

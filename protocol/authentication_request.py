@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749 import InvalidRequestError, InvalidScopeError, OAuth
 
 from crypto.json_values import JsonObject
 from protocol import claims
-from protocol.client import Client
+from protocol.registered_client import RegisteredClient
 
 PROMPTS = ("none", "login", "consent", "select_account", "create")
 DISPLAYS = ("page", "popup", "touch", "wap")
@@ -70,7 +70,7 @@ class AuthenticationRequest:
         return named
 
 
-def with_defaults(parameters: dict[str, str], client: Client) -> dict[str, str]:
+def with_defaults(parameters: dict[str, str], client: RegisteredClient) -> dict[str, str]:
     """Return the request's parameters, completed by the registration and limited to what it allows.
 
     This is done once, before a page is shown, so that the user allows what the page says. If the registration
@@ -90,7 +90,7 @@ def with_defaults(parameters: dict[str, str], client: Client) -> dict[str, str]:
     return decided
 
 
-def without_unregistered_claims(text: str, client: Client) -> str:
+def without_unregistered_claims(text: str, client: RegisteredClient) -> str:
     """Return a `claims` parameter without claims of scopes that the client is not registered for."""
     try:
         claims_request = claims.parse_parameter(text)
@@ -101,7 +101,7 @@ def without_unregistered_claims(text: str, client: Client) -> str:
 
 
 def check_still_registered(
-    parameters: dict[str, str], authentication: AuthenticationRequest, client: Client
+    parameters: dict[str, str], authentication: AuthenticationRequest, client: RegisteredClient
 ) -> None:
     """Raise OAuth2Error where the registration no longer allows what a kept request asks for."""
     if claims.unregistered_scopes(authentication.claims, client):

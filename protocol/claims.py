@@ -18,7 +18,7 @@ import errors
 from crypto import base64url, jwt
 from crypto.json_values import JsonObject
 from protocol import scopes
-from protocol.client import Client
+from protocol.registered_client import RegisteredClient
 
 SCOPE_CLAIMS: dict[str, tuple[str, ...]] = {
     "profile": (
@@ -160,7 +160,7 @@ def at_hash(access_token: str, alg: str) -> str:
 # ---- subject identifiers -----------------------------------------------------------------------------------
 
 
-def subject(client: Client, sub: str, pairwise_secret: bytes) -> str:
+def subject(client: RegisteredClient, sub: str, pairwise_secret: bytes) -> str:
     """Return the `sub` of a user for one client (§8): the public one, or the one of the client's sector.
 
     A pairwise one is made from a secret of the user's row, so that it stays when the server's keys change
@@ -179,12 +179,12 @@ def remembered_subject(openid: JsonObject | None, sub: str) -> str:
     return str((openid or {}).get("sub", sub))
 
 
-def sector(client: Client) -> str:
+def sector(client: RegisteredClient) -> str:
     """Return the sector of a client with pairwise subjects; "" for a client with public ones."""
     return "" if client.member("subject_type", "public") == "public" else sector_identifier(client)
 
 
-def sector_identifier(client: Client) -> str:
+def sector_identifier(client: RegisteredClient) -> str:
     """Return the host that a group of clients shares (§8.1). Registration made sure that there is one."""
     uri = client.member("sector_identifier_uri") or client.redirect_uris[0]
     return urlsplit(uri).hostname or uri
@@ -269,12 +269,12 @@ def scopes_of_request(claims_request: JsonObject) -> list[str]:
     return [scope for scope, names in SCOPE_CLAIMS.items() if requested & set(names)]
 
 
-def unregistered_scopes(claims_request: JsonObject, client: Client) -> list[str]:
+def unregistered_scopes(claims_request: JsonObject, client: RegisteredClient) -> list[str]:
     """Return the scopes that stand for requested claims and that the client is not registered for."""
     return [scope for scope in scopes_of_request(claims_request) if client.get_allowed_scope(scope) is None]
 
 
-def drop_unregistered(claims_request: JsonObject, client: Client) -> JsonObject:
+def drop_unregistered(claims_request: JsonObject, client: RegisteredClient) -> JsonObject:
     """Return the request without claims of scopes that the client is not registered for (§5.5: ignored)."""
     unregistered = unregistered_scopes(claims_request, client)
     return without_scopes(claims_request, unregistered) if unregistered else claims_request
@@ -289,7 +289,7 @@ def without_scopes(claims_request: JsonObject, excluded: Iterable[str]) -> JsonO
     }
 
 
-def still_allowed(openid: JsonObject | None, client: Client) -> JsonObject | None:
+def still_allowed(openid: JsonObject | None, client: RegisteredClient) -> JsonObject | None:
     """Return what a token keeps of its authorization request, without what the client may no longer have.
 
     The client's registration may have been narrowed since the request.

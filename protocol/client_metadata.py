@@ -20,7 +20,7 @@ import errors
 from crypto.json_values import JsonObject
 from crypto.jwt import ASYMMETRIC, SIGNING, SYMMETRIC
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
-from protocol import auth_methods, client_jwks, outbound, redirect_uris, typed_text
+from protocol import auth_methods, blocked_urls, client_jwks, redirect_uris, typed_text
 from protocol.authentication_request import MAXIMUM_AGE
 from protocol.json_rules import Rule, boolean, text_of_at_most
 
@@ -260,9 +260,9 @@ def problem_of_fetched_url(value: object, allow_private: bool) -> str | None:
     if not isinstance(value, str):
         return "must be an https URL, in double quotes"
     try:
-        target = outbound.read_url(value, allow_private)
-        if outbound.read_address(target.host) is not None:
-            outbound.check_addresses([target.host], allow_private)
+        target = blocked_urls.read_url(value, allow_private)
+        if blocked_urls.read_address(target.host) is not None:
+            blocked_urls.check_addresses([target.host], allow_private)
     except errors.BlockedUrlError as error:
         return f"cannot be called: {error}"
     return None

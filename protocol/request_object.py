@@ -18,8 +18,8 @@ from crypto import jwt
 from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 from protocol import scopes
-from protocol.client import Client
 from protocol.parameters import AUTHORIZATION, HINTS, check_parameters, is_well_formed, select_known
+from protocol.registered_client import RegisteredClient
 
 TYP = frozenset({None, "jwt", "oauth-authz-req+jwt"})
 MAXIMUM_LIFETIME = 3600  # seconds
@@ -29,7 +29,7 @@ RESPONSE_PARAMETERS = ("redirect_uri", "state", "response_mode")  # how the clie
 # OpenID Connect Core §6.1: they are needed outside too, so that the request is one of OAuth 2.0.
 NEEDED_OUTSIDE = ("response_type", "scope")
 
-AnyClient = TypeVar("AnyClient", bound=Client)
+AnyClient = TypeVar("AnyClient", bound=RegisteredClient)
 FindKeys = Callable[[AnyClient, str], Iterable[tuple[str | None, Key]]]
 
 
@@ -48,7 +48,7 @@ def unpack(
         raise
 
 
-def set_redirect(error: OAuth2Error, parameters: dict[str, str], client: Client) -> None:
+def set_redirect(error: OAuth2Error, parameters: dict[str, str], client: RegisteredClient) -> None:
     """Set the redirect URI and `state` of an error, where the request's redirect URI is registered."""
     parameters = with_response_parameters(parameters)
     redirect_uri = parameters.get("redirect_uri", client.get_default_redirect_uri())

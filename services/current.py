@@ -16,7 +16,7 @@ from crypto.passwords import ConcurrencyLimit
 from outbound.document_cache import DocumentCache
 from outbound.http_client import HttpClient
 from outbound.logout_delivery import LogoutDelivery, Sender
-from services.oauth2 import Server
+from services.oauth2_types import Server
 from services.secret_uses import SecretUses, store_uses
 from services.signing_keys import Keyring
 from services.single_flight import SingleFlight

@@ -12,7 +12,7 @@ from crypto.jwt import DEFAULT_ALG
 from models import Client
 from protocol import claims, clock, scopes
 from services.current import keyring, settings
-from services.oauth2 import OAuth2Request, SignIn, TokenResponse
+from services.oauth2_types import OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
 
 

@@ -5,7 +5,7 @@ from crypto.jwt import DEFAULT_ALG
 from models import Client
 from protocol import claims, clock
 from services.current import keyring, settings
-from services.oauth2 import SignIn
+from services.oauth2_types import SignIn
 from store.users import UserRow
 
 

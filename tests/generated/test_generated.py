@@ -22,7 +22,7 @@ from sqlalchemy import text
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.test import run_wsgi_app
 
-import store.schema
+import store.migration_state
 from app import create_app
 from config import Settings
 from models import Scope, db
@@ -127,7 +127,7 @@ def make_world(**changed):
             [Scope(name=name, description=f"See your {name}") for name in ("openid", "profile", "email")]
         )
         db.session.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
-        newest = {"revision": store.schema.revisions()[0]}
+        newest = {"revision": store.migration_state.revisions()[0]}
         db.session.execute(text("INSERT INTO alembic_version VALUES (:revision)"), newest)
         db.session.commit()
     world = World(app, ISSUER, SECRET_KEY, passwords.hash_password(PASSWORD))

@@ -6,7 +6,7 @@ from alembic.migration import MigrationContext
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect, text
 
-import store.schema
+import store.migration_state
 from app import create_app
 from config import Settings
 from models import db
@@ -32,10 +32,10 @@ def differences():
 
 
 def test_migrations_from_empty_equal_the_models(app):
-    assert not store.schema.is_migrated()
+    assert not store.migration_state.is_migrated()
     db.session.remove()
     upgrade()
-    assert store.schema.is_migrated()
+    assert store.migration_state.is_migrated()
     assert differences() == []
 
 
@@ -61,7 +61,7 @@ def test_down_to_nothing_and_up_again(app):
     assert set(inspect(db.session.connection()).get_table_names()) <= {"alembic_version"}
     db.session.remove()
     upgrade()
-    assert store.schema.is_migrated()
+    assert store.migration_state.is_migrated()
 
 
 def test_a_newer_database_is_ready_for_an_older_version(app):
@@ -69,7 +69,7 @@ def test_a_newer_database_is_ready_for_an_older_version(app):
     upgrade()
     with transaction():
         db.session.execute(db.text("UPDATE alembic_version SET version_num = '9999'"))
-    assert store.schema.is_migrated()
+    assert store.migration_state.is_migrated()
 
 
 def test_a_migration_may_take_longer_than_a_request(app):
