@@ -96,7 +96,7 @@ def test_one_address_inside_is_one_too_many(server, addresses):
     "address", [PUBLIC, "8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 )
 def test_public_addresses_may_be_called(address):
-    http_client.outbound.check_addresses([address], allow_private=False)
+    http_client.blocked_urls.check_addresses([address], allow_private=False)
 
 
 @pytest.mark.parametrize("address", "224.0.0.1 ff02::1 0.0.0.0 :: fe80::1%eth0".split())
