@@ -165,10 +165,10 @@ def without_settings(error: ConfigError) -> Flask:
 
 @atexit.register
 def end() -> None:
-    """Close the connections of this process, so that an SQLite file is whole without its -wal, and end at
-    once.
+    """Close the connections of this process, and end at once.
 
-    Python would look through all of its memory first: a third of a second for a command, more for a server.
+    So an SQLite file is whole without its -wal. Python would look through all of its memory first: a third of
+    a second for a command, more for a server.
     """
     for app in APPS:
         with app.app_context():
@@ -177,13 +177,15 @@ def end() -> None:
 
 
 def is_served() -> bool:
-    """Whether this process is a WSGI server's."""
+    """Return whether this process is a WSGI server's."""
     return any(name in sys.modules for name in WSGI_SERVERS) or os.environ.get("FLASK_RUN_FROM_CLI") == "true"
 
 
 def check_database_fits(settings: Settings, is_served: bool) -> None:
-    """Raise ConfigError where a server would lose rows in this database: in memory SQLite is one connection
-    for one thread, the test client's; and a file needs a file system with locks.
+    """Raise ConfigError where a server would lose rows in this database.
+
+    In memory SQLite is one connection for one thread, the test client's. A file needs a file system with
+    locks.
     """
     if not is_served:
         return

@@ -105,8 +105,9 @@ def give_large_blocks_back() -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Freeze the garbage collector before the workers are forked: it would write to all the memory that they
-    share, and so copy it. Then tell that the server is ready.
+    """Freeze the garbage collector before the workers are forked, and tell that the server is ready.
+
+    The collector would write to all the memory that the workers share, and so copy it.
     """
     gc.collect()
     gc.freeze()

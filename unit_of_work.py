@@ -89,7 +89,7 @@ def run_view(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def start_clean() -> None:
-    """Forget what a try before this one has registered."""
+    """Forget what an earlier try has registered."""
     g.must_roll_back = False
     g.is_committing = False
     g.after_rollback = []
@@ -141,8 +141,7 @@ def commit() -> None:
 
 
 def retry_reason(error: BaseException, seconds: float) -> str | None:
-    """Return in words why running it all again, from a clean start, can be expected to succeed and cannot do
-    harm; None where it cannot.
+    """Return in words why another try, from a clean start, can succeed and cannot do harm; else None.
 
     seconds: how long it has taken by now. A line that breaks late was one that nothing came through: the next
     would be no better.
@@ -158,8 +157,9 @@ def retry_reason(error: BaseException, seconds: float) -> str | None:
 
 
 def answer(view: Callable[[], ResponseReturnValue]) -> Response:
-    """Return the view's response; an `abort(…)` becomes one here, inside the transaction's boundary, so that
-    what it has registered with `after_rollback` runs.
+    """Return the view's response; an `abort(…)` becomes one here, inside the transaction's boundary.
+
+    So what it has registered with `after_rollback` runs.
     """
     try:
         return current_app.make_response(view())
@@ -175,7 +175,7 @@ def handle(error: HTTPException) -> ResponseReturnValue:
 
 
 def is_refused(response: Response) -> bool:
-    """Whether this response undoes its transaction: by its status, or because the request is marked."""
+    """Return whether this response undoes its transaction: by its status, or because the request is marked."""
     return bool(g.must_roll_back) or response.status_code >= 400
 
 
@@ -189,12 +189,11 @@ class OutsideTransaction(Exception):  # noqa: N818 - no error: the request goes 
 
 
 def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Result:
-    """Return what `work()` returns, which may take seconds: it runs while this request holds no connection
-    and no lock.
+    """Return what `work()` returns; it runs while this request holds no connection and no lock.
 
-    The transaction is undone whole and the view runs again from a clean start, as after a lost race; there
-    this returns what came of it, under the same name. So all that the request does is one transaction still,
-    and none of it is older than the wait. `work` neither raises nor touches the database.
+    It may take seconds. The transaction is undone whole and the view runs again from a clean start, as after
+    a lost race; there this returns what came of it, under the same name. So all that the request does is one
+    transaction still, and none of it is older than the wait. `work` neither raises nor touches the database.
     """
     done = g.get("outside_results", {})
     if name in done:
@@ -203,8 +202,9 @@ def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Resul
 
 
 class Snapshot:
-    """What a view can change outside of the database, as it was before: a second try must not see
-    the first.
+    """What a view can change outside of the database, as it was before.
+
+    A second try must not see the first.
     """
 
     def __init__(self) -> None:
@@ -249,6 +249,7 @@ def after_commit(callback: Callable[[], None]) -> None:
 
 
 def run_after_commit() -> None:
+    """Run what was registered with `after_commit`."""
     for callback in g.pop("after_commit", []):
         callback()
 
@@ -282,7 +283,7 @@ def release_connection() -> None:
 def migration(
     is_due: Callable[[Connection], bool] = lambda connection: True, on_wait: Callable[[], None] = lambda: None
 ) -> Iterator[Connection]:
-    """The connection that Alembic runs the migrations on; it makes each of them one transaction.
+    """Yield the connection that Alembic runs the migrations on; it makes each of them one transaction.
 
     is_due: whether there is anything to do. Then this process is the only one that migrates, whichever node
     it is on; who comes meanwhile waits (`on_wait`), and finds nothing to do. Raises StorageBusyError where
@@ -303,6 +304,7 @@ def migration(
 
 
 def wait_for_turn(connection: Connection, on_wait: Callable[[], None]) -> None:
+    """Wait until no other process migrates."""
     if connection.dialect.name != "sqlite":  # where the first change waits in the queue by itself
         make_version_table(connection)
     if database.lock_for_migration(connection, NOT_AT_ALL):
@@ -314,7 +316,7 @@ def wait_for_turn(connection: Connection, on_wait: Callable[[], None]) -> None:
 
 
 def make_version_table(connection: Connection) -> None:
-    """Alembic's own, in its own shape, before it does: there must be something to lock.
+    """Make Alembic's own table, in its own shape, before it does: there must be something to lock.
 
     Two at once make it once.
     """

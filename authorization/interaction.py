@@ -1,9 +1,8 @@
-"""Decide what has to happen before an authorization request can be answered (OpenID Connect Core §3.1.2.1,
-§3.1.2.3).
+"""Decide what an authorization request needs before it can be answered.
 
-Enters: a valid request, its ticket if it has one already, and the users who are signed in with this browser.
-Leaves: a redirect to the sign-in page or the choice of an account, the consent page, the answer; or an error
-for the client, where it forbade to ask.
+OpenID Connect Core §3.1.2.1, §3.1.2.3. Enters: a valid request, its ticket if it has one already, and the
+users who are signed in with this browser. Leaves: a redirect to the sign-in page or the choice of an account,
+the consent page, the answer; or an error for the client, where it forbade to ask.
 """
 
 from functools import cached_property
@@ -46,8 +45,9 @@ class RequestGoneError(Exception):
 
 
 def login_required() -> LoginRequiredError:
-    """Return the error for a request that no user here may answer, in the same words whatever the reason:
-    others would tell who is signed in.
+    """Return the error for a request that no user here may answer.
+
+    Its words are the same whatever the reason: others would tell who is signed in.
     """
     return LoginRequiredError("nobody is signed in whom the request would accept")
 
@@ -71,8 +71,9 @@ class Interaction:
         self.created_at: int = pending.created_at if pending is not None else clock.now() + 1
 
     def next_response(self) -> ResponseReturnValue:
-        """Return the response that the request needs next. Raises OAuth2Error where the client must hear of
-        it.
+        """Return the response that the request needs next.
+
+        Raises OAuth2Error where the client must hear of it.
         """
         self.check_request()
         if "create" in self.request.prompt and self.assigned_to is None:
@@ -91,8 +92,9 @@ class Interaction:
         return self.respond(user)
 
     def is_ready_for_decision(self, user: SignedIn) -> bool:
-        """Whether all that comes before the consent page has happened. Raises OAuth2Error where it cannot
-        happen any more.
+        """Return whether all that comes before the consent page has happened.
+
+        Raises OAuth2Error where it cannot happen any more.
         """
         if self.must_reauthenticate(user):
             return False
@@ -103,9 +105,7 @@ class Interaction:
 
     @cached_property
     def consented_scopes(self) -> dict[int, str]:
-        """The scopes that each user who is signed in with this browser has allowed this client, by
-        user id.
-        """
+        """Return what each user who is signed in here has allowed this client, by user id."""
         return store.consents.scopes_of([user.id for user in signed_in_users()], self.client.client_id)
 
     def eligible_users(self) -> list[SignedIn]:
@@ -119,10 +119,10 @@ class Interaction:
         return [user for user in signed_in_users() if user.id in self.consented_scopes]
 
     def check_request(self) -> None:
-        """Refuse a request that could be answered for no user, before it matters who is signed in: how it is
-        refused would tell.
+        """Refuse a request that could be answered for no user.
 
-        Raises LoginRequiredError, InvalidRequestError or UnmetAuthenticationRequirementsError.
+        Before it matters who is signed in: how it is refused would tell. Raises LoginRequiredError,
+        InvalidRequestError or UnmetAuthenticationRequirementsError.
         """
         if not self.request.may_ask and not self.eligible_users():
             raise login_required()
@@ -154,11 +154,14 @@ class Interaction:
         return here[0]
 
     def names_a_user(self) -> bool:
+        """Return whether the request says for whom it is."""
         return bool(self.request.id_token_hint or self.request.subs() is not None or self.hinted_emails())
 
     def is_named(self, user: SignedIn) -> bool:
-        """Whether the request may mean this user. An `id_token_hint` or a `sub` is binding; a `login_hint`
-        is overruled by who signed in for the request.
+        """Return whether the request may mean this user.
+
+        An `id_token_hint` or a `sub` is binding; a `login_hint` is overruled by who signed in for the
+        request.
         """
         subject = self.subject_of(user)
         if self.request.id_token_hint and subject != self.hinted_sub:
@@ -181,9 +184,11 @@ class Interaction:
         return str(claims["sub"])
 
     def hinted_emails(self) -> tuple[str, ...]:
+        """Return the addresses that `login_hint` may mean, as they are stored."""
         return typed_text.find_stored_forms(self.request.login_hint or "")
 
     def subject_of(self, user: SignedIn) -> str:
+        """Return the `sub` by which this client knows a user."""
         return claims.subject(self.client, user.sub, user.pairwise_secret)
 
     def check_user(self, user: SignedIn) -> None:
@@ -192,17 +197,17 @@ class Interaction:
             raise LoginRequiredError("another person is signed in than the request names")
 
     def must_reauthenticate(self, user: SignedIn) -> bool:
-        """Whether `prompt=login` or `max_age` asks for a newer sign-in; one that this request has led to is
-        new enough.
+        """Return whether `prompt=login` or `max_age` asks for a newer sign-in.
+
+        One that this request has led to is new enough.
         """
         if self.assigned_to == user.session_id and user.auth_time >= self.created_at:
             return False
         return "login" in self.request.prompt or self.request.is_old(user.auth_time, clock.now())
 
     def must_consent_again(self, user: SignedIn) -> bool:
-        is_ambiguous = (
-            len(signed_in_users()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
-        )
+        """Return whether the user is asked although their consent is remembered."""
+        is_ambiguous = len(signed_in_users()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
         return (
             "consent" in self.request.prompt
             or (is_ambiguous and self.request.may_ask)
@@ -210,12 +215,11 @@ class Interaction:
         )
 
     def may_be_impersonated(self) -> bool:
-        """Whether nothing proves that it is the client who asks: any program on the computer can listen at a
-        loopback address or take a private-use scheme, and a public client has no secret (RFC 8252 §8.6, RFC
-        6749 §10.2).
+        """Return whether nothing proves that it is the client who asks.
 
-        In development the very port that is registered counts as the client's own, so that nobody is asked at
-        every reload.
+        Any program on the computer can listen at a loopback address or take a private-use scheme, and a
+        public client has no secret (RFC 8252 §8.6, RFC 6749 §10.2). In development the very port that is
+        registered counts as the client's own, so that nobody is asked at every reload.
         """
         if not self.client.is_public or not redirect_uris.is_native(self.grant.redirect_uri):
             return False
@@ -225,11 +229,13 @@ class Interaction:
         )
 
     def has_consent(self, allowed: str | None) -> bool:
+        """Return whether these scopes, allowed before, cover what the request asks for."""
         return allowed is not None and scopes.is_within(self.grant.scope_to_allow(), allowed)
 
     # ---- where to ------------------------------------------------------------------------------------------
 
     def request_sign_in(self, *, again: bool = False) -> ResponseReturnValue:
+        """Return a redirect to the sign-in page; `again` for a user who is signed in already."""
         if not self.request.may_ask:
             raise login_required()
         return self.redirect_to_page("login.login", again=1 if again else None)

@@ -1,5 +1,4 @@
-"""Write an authorization response as the client asked for it: in the redirect's query, or in a form that the
-browser posts.
+"""Write an authorization response: into the redirect's query, or into a form that the browser posts.
 
 RFC 6749 §4.1.2, OAuth 2.0 Form Post Response Mode, and `iss` in every answer, errors too (RFC 9207 §2).
 """

@@ -1,5 +1,4 @@
-"""`/oauth/authorize` (RFC 6749 §3.1): check a client's request, put it before a user, and answer it by a
-redirect.
+"""`/oauth/authorize` (RFC 6749 §3.1): put a client's request before a user, and redirect with the answer.
 
 A pending request is stored under a ticket of its own, bound to this browser, while the user signs in and
 decides. The form of the consent page carries the ticket and nothing else, so what was shown is what is
@@ -65,8 +64,7 @@ def authorize() -> ResponseReturnValue:
 
 
 def continue_request(ticket: str | None, client_id: str | None) -> ResponseReturnValue:
-    """Return what a request needs next: sign-in, the choice of an account, the consent page, or the answer to
-    the client.
+    """Return what a request needs next: a page of ours, or the answer to the client.
 
     client_id: as the address has it; the one of a stored request counts more.
     """
@@ -154,8 +152,9 @@ def find_pending(ticket: str) -> Ticket | None:
 
 
 def refuse_malformed(error: OAuth2Error, pairs: list[tuple[str, str]]) -> ResponseReturnValue:
-    """Return the refusal of a malformed request: to the client where the client and its redirect URI are
-    well-formed and right, else as a page.
+    """Return the refusal of a malformed request.
+
+    It goes to the client where the client and its redirect URI are well-formed and right, else to a page.
     """
     parameters = select_well_formed(pairs)
     client = find_client(parameters)
@@ -165,8 +164,9 @@ def refuse_malformed(error: OAuth2Error, pairs: list[tuple[str, str]]) -> Respon
 
 
 def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:
-    """Return a refusal: to the client where the redirect URI is known to be its own, else as a page (RFC 6749
-    §4.1.2.1).
+    """Return a refusal: to the client where its redirect URI is its own, else as a page.
+
+    RFC 6749 §4.1.2.1.
     """
     if not error.redirect_uri:
         return refuse_with_page(error)

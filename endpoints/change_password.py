@@ -1,5 +1,6 @@
-"""`/.well-known/change-password` (W3C, A Well-Known URL for Changing Passwords): where password managers send
-their users.
+"""`/.well-known/change-password`: lead the users of a password manager to the page that changes a password.
+
+W3C, A Well-Known URL for Changing Passwords.
 """
 
 from flask import redirect, url_for

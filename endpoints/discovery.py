@@ -1,5 +1,7 @@
-"""`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID
-Connect Discovery 1.0): tell clients what this server does, read from the lists that enforce it.
+"""Discovery: tell clients what this server does, read from the lists that enforce it.
+
+`/.well-known/oauth-authorization-server` (RFC 8414) and `/.well-known/openid-configuration` (OpenID Connect
+Discovery 1.0).
 """
 
 from flask import Response, jsonify
@@ -41,8 +43,9 @@ ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 
 @blueprint.view()
 def metadata() -> Response:
-    """Return one document for both: RFC 8414 §2 takes the members of OpenID Connect Discovery §3, and the
-    other way round.
+    """Return the one document for both addresses.
+
+    RFC 8414 §2 takes the members of OpenID Connect Discovery §3, and the other way round.
     """
     response = jsonify(addresses() | oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"

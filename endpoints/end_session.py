@@ -1,10 +1,9 @@
-"""`/oauth/logout` (OpenID Connect RP-Initiated Logout 1.0): sign a user out whom a client sends here, and
-send them back.
+"""`/oauth/logout`: sign a user out whom a client sends here, and send them back.
 
-With an ID token of ours as a hint, that names a user who is signed in with this browser, they are signed out
-at once; so is what is left of an expired session of this browser, for other clients still go by it. Without
-one the user is asked, because a link on any page could lead here (§6). Nobody is sent to an address that is
-not registered for the client.
+OpenID Connect RP-Initiated Logout 1.0. With an ID token of ours as a hint, that names a user who is signed in
+with this browser, they are signed out at once; so is what is left of an expired session of this browser, for
+other clients still go by it. Without one the user is asked, because a link on any page could lead here (§6).
+Nobody is sent to an address that is not registered for the client.
 """
 
 from collections.abc import Mapping
@@ -96,9 +95,7 @@ class LogoutRequest:
         return next((user for user, subject in subjects if subject == self.sub), None)
 
     def find_session(self) -> int | None:
-        """Return the session that the hint names, as this client knows it; None where it has ended, or the
-        hint names none.
-        """
+        """Return the client's session that the hint names; None where it has ended or is not named."""
         found = store.client_sessions.find(self.sid) if self.sid is not None else None
         if found is None or self.client is None or found.client_id != self.client.client_id:
             return None

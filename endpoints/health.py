@@ -1,5 +1,6 @@
-"""`/healthz` and `/readyz`: tell a supervisor whether the process lives, and whether it can serve. On any
-Host, and nothing more.
+"""`/healthz` and `/readyz`: tell a supervisor whether the process lives, and whether it can serve.
+
+On any Host, and nothing more.
 """
 
 from flask import Response

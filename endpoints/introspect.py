@@ -1,9 +1,9 @@
-"""`POST /oauth/introspect` (RFC 7662): tell a resource server about an access token, and a confidential
-client about its own tokens.
+"""`POST /oauth/introspect` (RFC 7662): tell a client what a token is.
 
-Who may not know is told what everybody is told of an unknown token: `{"active": false}` and nothing else
-(§2.2). To look at an access token is to use it: its first use is recorded, because a refresh may be repeated
-only while its successor is unused.
+A resource server asks about an access token, a confidential client about its own tokens. Who may not know is
+told what everybody is told of an unknown token: `{"active": false}` and nothing else (§2.2). To look at an
+access token is to use it: its first use is recorded, because a refresh may be repeated only while its
+successor is unused.
 """
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as Rfc7662
@@ -67,8 +67,9 @@ class IntrospectionEndpoint(Rfc7662):
         return self.introspect_token(token)
 
     def create_endpoint_response(self, request: OAuth2Request) -> tuple[int, JsonObject | str, Headers]:
-        """Return status, body and headers: JSON, or a JWT for a resource server that wants to prove what it
-        was told (RFC 9701 §4, §5).
+        """Return status, body and headers.
+
+        JSON, or a JWT for a resource server that wants to prove what it was told (RFC 9701 §4, §5).
         """
         status, body, headers = super().create_endpoint_response(request)
         if flask_request.accept_mimetypes.best_match(["application/json", SIGNED]) != SIGNED:

@@ -1,6 +1,4 @@
-"""`GET /oauth/jwks` (RFC 7517 §5): publish the public keys with which others verify what this
-server signs.
-"""
+"""`GET /oauth/jwks` (RFC 7517 §5): publish the public keys that verify what this server signs."""
 
 import logging
 
@@ -32,8 +30,9 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def jwks() -> Response:
-    """Return the key set. It may be cached for `jwks_cache_lifetime`: a key is in here for longer than that
-    before it signs.
+    """Return the key set.
+
+    It may be cached for `jwks_cache_lifetime`: a key is in here for longer than that before it signs.
     """
     return publish(keyring.jwks())
 
@@ -42,8 +41,9 @@ def jwks() -> Response:
 @blueprint.errorhandler(PoolTimeoutError)
 @blueprint.errorhandler(StorageBusyError)
 def answer_from_memory(error: Exception) -> Response:
-    """Return the keys that were published last, while the database is away and others may still
-    cache them.
+    """Return the keys that were published last, while the database is away.
+
+    As long as others may still cache them.
     """
     if isinstance(error, DBAPIError) and not is_unavailable(error):
         return answer_bug(error)

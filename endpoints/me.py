@@ -1,5 +1,6 @@
-"""`GET /api/me`: tell the holder of a token about its user, as the scopes allow. An example of a protected
-resource.
+"""`GET /api/me`: tell the holder of a token about its user, as the scopes allow.
+
+An example of a protected resource.
 """
 
 from authlib.oauth2.rfc6750 import InsufficientScopeError

@@ -1,8 +1,7 @@
-"""`POST /oauth/revoke` (RFC 7009): revoke a token of the client that asks, and the whole family with it: one
-row holds both tokens.
+"""`POST /oauth/revoke` (RFC 7009): revoke a token of the client that asks, with its whole family.
 
-Each token of a family will do, a replaced one too. An unknown token is answered 200 like one that was revoked
-(§2.2); 200 is never said before the revocation is stored.
+One row holds both tokens. Each token of a family will do, a replaced one too. An unknown token is answered
+200 like one that was revoked (§2.2); 200 is never said before the revocation is stored.
 """
 
 from authlib.oauth2.rfc6749 import InvalidGrantError
@@ -55,8 +54,9 @@ class RevocationEndpoint(Rfc7009):
         return token
 
     def revoke_token(self, token: KnownToken, request: OAuth2Request) -> None:
-        """Revoke the family of a token. The lock comes first: a refresh in flight would otherwise carry the
-        family past the DELETE.
+        """Revoke the family of a token.
+
+        The lock comes first: a refresh in flight would otherwise carry the family past the DELETE.
         """
         if token.row.user_id is not None:
             store.users.lock(token.row.user_id)

@@ -1,8 +1,8 @@
-"""`/oauth/userinfo` (OpenID Connect Core §5.3): tell the holder of an access token with the scope `openid`
-the claims that it is good for.
+"""`/oauth/userinfo` (OpenID Connect Core §5.3): tell the holder of an access token about its user.
 
-The token comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2); never in the URL, and never
-twice. The answer is JSON, or for a client that registered `userinfo_signed_response_alg` a signed JWT.
+The token needs the scope `openid`. It comes in the header, or by POST in the form (RFC 6750 §2.1, §2.2);
+never in the URL, and never twice. The answer is JSON, or for a client that registered
+`userinfo_signed_response_alg` a signed JWT.
 """
 
 from flask import Response, jsonify

@@ -1,5 +1,4 @@
-"""Give a request a thread when it is there whole: gunicorn's threaded worker, whose main loop reads until
-then.
+"""Give a request a thread when it is there whole; until then gunicorn's main loop reads it.
 
 Enters: connections, as slow as their clients are. Leaves: whole requests (RFC 9112), to gunicorn's own
 threads and its own parser. What is here decides when a request is handed over, never what it means: one that
@@ -86,11 +85,11 @@ class TooLargeError(Exception):
 
 
 def missing(received: bytearray) -> Iterator[bytes]:
-    """Yield, as long as bytes of the request are missing, what to send to the client meanwhile. End when no
-    thread would wait for any.
+    """Yield what to send to the client meanwhile, as long as bytes of the request are missing.
 
-    The caller lets `received` grow between the steps. The body of a Content-Length above the application's
-    limit is not awaited: the length alone makes the application answer 413.
+    Ends when no thread would wait for any. The caller lets `received` grow between the steps. The body of a
+    Content-Length above the application's limit is not awaited: the length alone makes the application answer
+    413.
     """
     yield from missing_lines(received, 0)
     end = received.find(b"\r\n\r\n")
@@ -117,8 +116,9 @@ def missing_bytes(received: bytearray, end: int) -> Iterator[bytes]:
 
 
 def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
-    """Yield until an empty line is there. End before where gunicorn refuses the request: after a bare LF, or
-    a request line that alone is too long.
+    """Yield until an empty line is there.
+
+    Ends before where gunicorn refuses the request: after a bare LF, or a request line that alone is too long.
     """
     seen = start
     while received.find(b"\r\n\r\n", max(start, seen - 3)) < 0:
@@ -133,8 +133,9 @@ def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
 
 
 def missing_chunks(received: bytearray, start: int) -> Iterator[bytes]:
-    """Yield until the last chunk and the trailers after it are there (RFC 9112 §7.1). End before where
-    gunicorn refuses a size.
+    """Yield until the last chunk and the trailers after it are there (RFC 9112 §7.1).
+
+    Ends before where gunicorn refuses a size.
     """
     size, at = -1, start
     while size != 0:
@@ -161,8 +162,9 @@ def receive(client: socket.socket) -> bytes | None:
 
 
 def join_chunks(req: Any) -> None:
-    """Replace a chunked body by one with a length: the application would answer 500 to a bad chunk, and read
-    a body that is too long in part.
+    """Replace a chunked body by one with a length.
+
+    The application would answer 500 to a bad chunk, and read a body that is too long in part.
     """
     body = req.body.read()
     req.body = BytesIO(body)
@@ -196,8 +198,10 @@ class BufferingWorker(ThreadWorker):
         self.lingering_conns: deque[Connection] = deque()
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Read what is there of the next request, and hand it over or wait on. gunicorn calls this for a
-        connection that is new, that is readable after a pause, or that it has read ahead from.
+        """Read what is there of the next request, and hand it over or wait on.
+
+        gunicorn calls this for a connection that is new, that is readable after a pause, or that it has read
+        ahead from.
         """
         conn.sock.setblocking(False)
         conn.parser = conn.parser or get_parser(self.cfg, conn.sock, conn.client)
@@ -214,13 +218,15 @@ class BufferingWorker(ThreadWorker):
             self.watch(conn, self.keepalived_conns, self.cfg.keepalive, self.on_client_socket_readable)
 
     def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """Read on in a request that has begun."""
         if go_on := self.advance(conn, receive(client)):
             self.unwatch(conn, self.pending_conns)
             go_on(conn)
 
     def advance(self, conn: Connection, data: bytes | None) -> Callable[[Connection], None] | None:
-        """Return what is to be done with the connection now that `data` was received; None where it
-        waits on.
+        """Return what is to be done with the connection after `data` was received.
+
+        None: it waits on.
         """
         conn.received += data or b""
         try:
@@ -243,8 +249,9 @@ class BufferingWorker(ThreadWorker):
         super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: object, exc: Exception) -> None:
-        """Refuse what is no HTTP without quoting it. gunicorn would, in the answer and in the log, or answer
-        501.
+        """Refuse what is no HTTP, without quoting it.
+
+        gunicorn would quote it, in the answer and in the log, or answer 501.
         """
         if isinstance(exc, ParseException) and not isinstance(
             exc, InvalidResponseHeader | InvalidResponseHeaderName
@@ -284,8 +291,7 @@ class BufferingWorker(ThreadWorker):
         self.linger(conn)
 
     def linger(self, conn: Connection) -> None:
-        """Let the client close first: closing on bytes that nobody has read can lose the answer (RFC 9112
-        §9.6).
+        """Wait until the client has closed: closing on unread bytes can lose the answer (RFC 9112 §9.6).
 
         gunicorn waits for that in the main loop, where one client that does not close stops everybody for 2
         s.
@@ -298,6 +304,7 @@ class BufferingWorker(ThreadWorker):
         self.watch(conn, self.lingering_conns, self.linger_seconds, self.on_lingering_socket_readable)
 
     def on_lingering_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        """Close a connection whose client has closed."""
         if receive(client) == b"":
             self.unwatch(conn, self.lingering_conns)
             self.drop(conn)
@@ -310,21 +317,24 @@ class BufferingWorker(ThreadWorker):
     def watch(
         self, conn: Connection, waiting: deque[Connection], seconds: float, on_readable: Callable[..., None]
     ) -> None:
-        """Let a connection wait in a queue where all wait equally long, so that the first in it is the first
-        to go.
+        """Let a connection wait in a queue where all wait equally long.
+
+        So the first in the queue is the first to go.
         """
         conn.timeout = time.monotonic() + seconds
         waiting.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(on_readable, conn))
 
     def unwatch(self, conn: Connection, waiting: deque[Connection]) -> Connection:
+        """Take a connection out of the queue where it waits, and return it."""
         self.poller.unregister(conn.sock)
         waiting.remove(conn)
         return conn
 
     def murder_pending(self) -> None:
-        """Close the connections that have waited too long. gunicorn calls this after each batch of events, at
-        least once a second.
+        """Close the connections that have waited too long.
+
+        gunicorn calls this after each batch of events, at least once a second.
         """
         now = time.monotonic()
         while self.pending_conns and self.pending_conns[0].timeout <= now:

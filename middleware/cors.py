@@ -1,5 +1,4 @@
-"""Let pages of other origins read our answers (CORS), as each endpoint's policy says: any origin the metadata
-and keys, the origins of public clients what those clients need.
+"""Let pages of other origins read our answers (CORS), as the policy of each endpoint says.
 
 Enters: a view. Leaves: its response, which names the origin where a public client is registered there; errors
 too, so that a page can tell what went wrong. Credentials are never allowed, and `null` is nobody's origin. A
@@ -40,6 +39,8 @@ NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", 
 
 
 def init_app(app: Flask) -> None:
+    """Add the headers to what this app answers."""
+
     @app.after_request
     def add_cors_headers(response: Response) -> Response:
         """Add the headers after the transaction, so that pages read also that the storage is away."""
@@ -85,14 +86,14 @@ def answer_known_origin(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def is_preflight() -> bool:
-    """Whether a browser asks whether a page may send a request."""
+    """Return whether a browser asks whether a page may send a request."""
     return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(
         request.headers.keys()
     )
 
 
 def could_be_registered(origin: str) -> bool:
-    """Whether an origin is written as browsers write it; the database is asked about no other."""
+    """Return whether an origin is written as browsers write it; the database is asked about no other."""
     if len(origin) > redirect_uris.MAXIMUM_LENGTH or not redirect_uris.URI_CHARACTERS.fullmatch(origin):
         return False
     try:
@@ -102,8 +103,9 @@ def could_be_registered(origin: str) -> bool:
 
 
 def preflight(always: tuple[str, ...]) -> Response:
-    """Return the answer to a preflight. always: headers that are allowed whether or not the page
-    names them.
+    """Return the answer to a preflight.
+
+    always: headers that are allowed whether or not the page names them.
     """
     response = Response(status=204)
     response.headers["Access-Control-Allow-Methods"] = ", ".join(current_policy().methods)

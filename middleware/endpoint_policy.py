@@ -1,5 +1,4 @@
-"""Declare what holds for the addresses of one endpoint file: the `policy` at its top, and the blueprint that
-keeps to it.
+"""Declare what holds for the addresses of an endpoint file: the `policy` at its top, and its blueprint.
 
 `middleware/policy_table.py` finds the policy that a request falls under. All pages share `PAGE`.
 """
@@ -35,7 +34,7 @@ class Cors(Enum):
 
 
 class Csrf(Enum):
-    """Whether a POST is a form of one of our own pages, and has to prove it."""
+    """Return whether a POST is a form of one of our own pages, and has to prove it."""
 
     NO_FORM = "no form"
     EVERY_POST = "every post"
@@ -74,6 +73,7 @@ class EndpointPolicy:
 
     @property
     def is_for_programs(self) -> bool:
+        """Return whether a program gets the answer: as JSON, and without a session."""
         return self.caller is Caller.PROGRAM
 
     @property
@@ -109,6 +109,7 @@ class EndpointPolicy:
 
 
 def is_path(path: str) -> bool:
+    """Return whether a text can be the path of a route."""
     return path.startswith("/") and "//" not in path
 
 
@@ -134,9 +135,7 @@ class Endpoint(Blueprint):
         self.served: set[str] = set()
 
     def view(self, *paths: str) -> Callable[[RouteCallable], RouteCallable]:
-        """Return a decorator: its view answers at these paths, or at all of the policy where none
-        is named.
-        """
+        """Return a decorator for the view of these paths, or of all paths of the policy."""
 
         def decorate(view: RouteCallable) -> RouteCallable:
             for path in paths or self.policy.paths:
@@ -178,7 +177,7 @@ def advertised_paths() -> dict[str, str]:
 
 
 def is_form_of_ours() -> bool:
-    """Whether the request is sent as a form of one of our pages; programs and clients' pages send others."""
+    """Return whether the request is sent as a form of one of our pages; programs and clients' pages send others."""
     csrf = current_policy().csrf
     if request.method != "POST" or csrf is Csrf.NO_FORM:
         return False

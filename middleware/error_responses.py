@@ -60,8 +60,9 @@ PAGE_TEXTS = {
 
 
 def answer_http_exception(error: HTTPException) -> Response:
-    """Return the answer to what Werkzeug or a view raised, with the headers `Allow` of a 405 and
-    `Retry-After` of a 429.
+    """Return the answer to what Werkzeug or a view raised.
+
+    It keeps the headers `Allow` of a 405 and `Retry-After` of a 429.
     """
     ready = error.get_response()
     status = ready.status_code
@@ -96,8 +97,9 @@ def answer_unavailable(error: Exception) -> Response:
 
 
 def answer_bug(error: Exception) -> Response:
-    """Return 500 with an id only. The trace goes to the log; the exception's text, which may quote input,
-    does not.
+    """Return 500 with an id only.
+
+    The trace goes to the log; the exception's text, which may quote input, does not.
     """
     request_id = g.get("request_id", "")
     frames = []

@@ -1,5 +1,6 @@
-"""Check a protocol request that was sent as a form, before its view: a program's, and one that a client's
-page makes a browser send.
+"""Check a protocol request that was sent as a form, before its view.
+
+A program sends it, or a client's page makes a browser send it.
 """
 
 from collections.abc import Callable
@@ -17,8 +18,9 @@ MAXIMUM_QUERY = 15_000  # what fits into a request line of 16 KiB
 
 
 def form_endpoint(required: str) -> Callable[[Callable[[], Response]], Callable[[], Response]]:
-    """Return a decorator: its view runs for a well-formed form that has the parameter `required`; any other
-    request gets the registered error.
+    """Return a decorator: its view runs for a well-formed form that has the parameter `required`.
+
+    Any other request gets the registered error.
     """
 
     def decorate(view: Callable[[], Response]) -> Callable[[], Response]:
@@ -53,10 +55,10 @@ def sent_pairs() -> list[tuple[str, str]]:
 
 
 def redirect_to_get() -> ResponseReturnValue:
-    """Return a redirect that repeats the POST of a client's page as a GET (RFC 6749 §3.1, RP-Initiated Logout
-    §2): that comes with the cookies of this browser, which a foreign form is sent without.
+    """Return a redirect that repeats the POST of a client's page as a GET.
 
-    Raises InvalidRequestError where the parameters are too long for an address.
+    RFC 6749 §3.1, RP-Initiated Logout §2. A GET comes with the cookies of this browser, which a foreign form
+    is sent without. Raises InvalidRequestError where the parameters are too long for an address.
     """
     query = urlencode(sent_pairs())
     if len(query) > MAXIMUM_QUERY:

@@ -21,8 +21,9 @@ TOKEN_SALT = "wtf-csrf-token"  # noqa: S105 - how Flask-WTF signs its tokens
 
 
 class FormTokens(CSRFProtect):
-    """Flask-WTF's CSRF protection, with a token for each form: its own are alike on all pages that one
-    browser is shown in one second.
+    """Flask-WTF's CSRF protection, with a token for each form.
+
+    Its own are alike on all pages that one browser is shown in one second.
     """
 
     def _get_csrf_token(self) -> str | None:
@@ -33,8 +34,9 @@ csrf = FormTokens()
 
 
 class Form(FlaskForm):
-    """The fields of a page's form, read from a form only: Flask-WTF would read them from JSON too, where a
-    value may be no text.
+    """The fields of a page's form, read from a form only.
+
+    Flask-WTF would read them from JSON too, where a value may be no text.
     """
 
     class Meta(FlaskForm.Meta):
@@ -44,13 +46,15 @@ class Form(FlaskForm):
 
 
 def new_token() -> str:
-    """Return the hidden field `csrf_token` of one form on one page: a proof of the session, and what tells
-    the form from others.
+    """Return the hidden field `csrf_token` of one form on one page.
+
+    It proves the session, and tells the form from others.
     """
     return f"{generate_csrf()}{SEPARATOR}{credentials.random_text(8)}"
 
 
 def init_app(app: Flask) -> None:
+    """Prepare the CSRF protection, and `form_token` for the templates."""
     app.config.update(
         # `answer_once` checks, because a repeated form is answered whatever its token
         WTF_CSRF_CHECK_DEFAULT=False,
@@ -74,14 +78,12 @@ def is_stale() -> bool:
 
 
 def is_ours() -> bool:
-    """Whether the request is a form of one of our pages, and there is a view for it."""
+    """Return whether the request is a form of one of our pages, and there is a view for it."""
     return request.url_rule is not None and is_form_of_ours()
 
 
 def age_of(token: str) -> float | None:
-    """Return how many seconds ago one of our pages was shown with this token; None for a token that is not
-    ours.
-    """
+    """Return how many seconds ago a page was shown with this token; None for a token that is not ours."""
     serializer = URLSafeTimedSerializer(current_app.secret_key or "", salt=TOKEN_SALT)
     try:
         _secret, shown_at = serializer.loads(token.partition(SEPARATOR)[0], return_timestamp=True)
@@ -101,8 +103,9 @@ def cookies_are_blocked() -> Response:
 
 
 def show_stale_form(response: Response) -> Response:
-    """Return the answer to a form that is out of date: its page, or a link to it. Runs after the
-    transaction.
+    """Return the answer to a form that is out of date: its page, or a link to it.
+
+    Runs after the transaction.
     """
     if not g.get("form_is_stale") or response.status_code >= 400:
         return response

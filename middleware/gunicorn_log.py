@@ -1,8 +1,8 @@
-"""Write what gunicorn logs as one line a record: its own doings, and a line for each request where
-`--access-logfile` asks for it.
+"""Write what gunicorn logs as one line a record.
 
-Its own formats escape nothing: a request line or a user agent could begin another line, or tell a terminal
-what to do. Log settings that an operator makes for gunicorn (`--logconfig`) are left as they are.
+Its own doings, and a line for each request where `--access-logfile` asks for it. Its own formats escape
+nothing: a request line or a user agent could begin another line, or tell a terminal what to do. Log settings
+that an operator makes for gunicorn (`--logconfig`) are left as they are.
 """
 
 import logging

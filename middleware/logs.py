@@ -42,8 +42,9 @@ def init_app(app: Flask) -> None:
 
 
 def write_refusal(response: Response) -> Response:
-    """Write the line of a request that was refused: by its status, or by an error that goes to a client in a
-    redirect or a form.
+    """Write the line of a request that was refused.
+
+    By its status, or by an error that goes to a client in a redirect or a form.
     """
     noted = g.get("log_fields", {})
     if response.status_code >= 400 or "error" in noted:
@@ -69,9 +70,7 @@ class LineFormatter(logging.Formatter):
 
 
 def text_of(record: logging.LogRecord) -> str:
-    """Return the fields of a record, or its message with its trace, with nothing secret or
-    unprintable in it.
-    """
+    """Return the text of a record, with nothing secret or unprintable in it."""
     fields: dict[str, object] | None = getattr(record, "fields", None)
     if fields is not None:
         return as_text(fields)
@@ -117,8 +116,9 @@ HTTP_VERSION = re.compile(r" HTTP/\d\.\d$")
 
 
 class WithoutQuery(logging.Filter):
-    """Takes the query out of the development server's lines: it holds codes, tickets and states. What is left
-    has no colours, and no quotation mark of the request's own.
+    """Takes the query out of the development server's lines: it holds codes, tickets and states.
+
+    What is left has no colours, and no quotation mark of the request's own.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,8 +1,8 @@
-"""Find the policy of each request by its path, before Flask looks for a route: session, Host and CORS are
-decided for addresses without a route too.
+"""Find the policy of each request by its path, before Flask looks for a route.
 
-Enters: the files with the endpoints and pages. Leaves: one table, in front of the app. It is not made where
-an endpoint declares nothing, or what cannot be true.
+Session, Host and CORS are decided for addresses without a route too. Enters: the files with the endpoints and
+pages. Leaves: one table, in front of the app. It is not made where an endpoint declares nothing, or what
+cannot be true.
 """
 
 from collections import Counter
@@ -107,9 +107,11 @@ def read_policies(endpoints: Iterable[ModuleType], pages: Iterable[ModuleType]) 
 
 
 def check(problems: Iterable[str]) -> None:
+    """Raise DeclarationError where there are problems."""
     if found := list(problems):
         raise DeclarationError("\n".join(found))
 
 
 def init_app(app: Flask, table: PolicyTable) -> None:
+    """Put the table in front of this app."""
     app.wsgi_app = PolicyLookup(app.wsgi_app, table)  # type: ignore[method-assign]

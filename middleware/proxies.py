@@ -44,11 +44,10 @@ def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
 
 
 class TrustedProxies:
-    """Writes the client's address and scheme into the environ, and removes all forwarded headers, so that
-    nobody else reads them.
+    """Writes the client's address and scheme into the environ, and removes all forwarded headers.
 
-    Where they come from somebody who is not trusted, a proxy was perhaps left out of the settings: that is
-    logged, once.
+    So nobody else reads them. Where they come from somebody who is not trusted, a proxy was perhaps left out
+    of the settings: that is logged, once.
     """
 
     def __init__(self, app: WSGIApplication, settings: Settings) -> None:
@@ -72,10 +71,10 @@ class TrustedProxies:
 
 
 class HostNormalizer:
-    """Writes the Host header as the issuer's own (RFC 9110 §4.2.3, §7.2), and into the environ whether it was
-    another.
+    """Writes the Host header as the issuer's own, and into the environ whether it was another.
 
-    Flask makes no URLs for a request whose Host is none: not even those of the page that says so.
+    RFC 9110 §4.2.3, §7.2. Flask makes no URLs for a request whose Host is none: not even those of the page
+    that says so.
     """
 
     def __init__(self, app: WSGIApplication, own: str, scheme: str) -> None:
@@ -92,8 +91,7 @@ class HostNormalizer:
 
 
 class PathPrefix:
-    """Serves the application under the issuer's path: `url_for` writes that path, `request.path` is without
-    it.
+    """Serves the application under the issuer's path: `url_for` writes it, `request.path` is without it.
 
     Asked at the root of the host are only the metadata, with the path behind the document's name (RFC 8414
     §3.1), and health.

@@ -1,5 +1,7 @@
-"""Do the work of a form once, however often it arrives: a double click, a slow line or a reload gets the
-first answer again, because a browser shows the second answer only.
+"""Do the work of a form once, however often it arrives.
+
+A double click, a slow line or a reload gets the first answer again, because a browser shows the second answer
+only.
 """
 
 import json
@@ -68,8 +70,9 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def answer_stale_form(view: Callable[[], ResponseReturnValue], error: CSRFError) -> Response:
-    """Return the view's answer to a form without the right token. What the view does is undone, unless it has
-    asked `is_stale`.
+    """Return the view's answer to a form without the right token.
+
+    What the view does is undone, unless it has asked `is_stale`.
     """
     age = age_of(request.form.get("csrf_token", ""))
     set_reason(Reason.CSRF if age is None else Reason.STALE_FORM, detail=error.description)
@@ -102,8 +105,9 @@ def session_digest() -> str:
 
 
 def stored_answer(response: Response, before: str) -> JsonObject:
-    """Return all that it takes to give this answer again. before: `session_digest` as it was before
-    the view.
+    """Return all that it takes to give this answer again.
+
+    before: `session_digest` as it was before the view.
     """
     return {
         "status": response.status_code,
@@ -116,8 +120,9 @@ def stored_answer(response: Response, before: str) -> JsonObject:
 
 
 def repeat(kept: JsonObject) -> Response:
-    """Return a stored answer again. Its cookies only where the browser has not got the first answer: later
-    ones may hold more by now.
+    """Return a stored answer again.
+
+    Its cookies only where the browser has not got the first answer: later ones may hold more by now.
     """
     for name, value in kept["request"].items():
         if name != "known_device" or session_digest() == kept["before"]:

@@ -30,6 +30,7 @@ MAXIMUM_FIELDS = 100
 
 
 def init_app(app: Flask, settings: Settings) -> None:
+    """Limit the bodies of this app's requests, and check each before its view."""
     app.config.update(
         MAX_CONTENT_LENGTH=MAXIMUM_BODY,
         MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
@@ -53,8 +54,9 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def refuse_host(settings: Settings) -> Response | None:
-    """Return a refusal where the request is not for this issuer: another Host, or a loopback issuer that is
-    not asked from this machine.
+    """Return a refusal where the request is not for this issuer.
+
+    It asks another Host, or a loopback issuer from another machine.
     """
     if request.environ[FOREIGN_HOST]:
         set_reason(Reason.WRONG_HOST)
@@ -70,8 +72,9 @@ def refuse_host(settings: Settings) -> Response | None:
 
 
 def wrong_host_response(settings: Settings) -> Response:
-    """Return where this server is. Neither where the caller came from nor its query, which may hold a secret,
-    is in it.
+    """Return the answer to another Host: where this server is.
+
+    Neither where the caller came from nor its query, which may hold a secret, is in it.
     """
     if current_policy().is_for_programs:
         return json_error(400, "invalid_request", f"this server is at {settings.issuer}")
@@ -83,16 +86,18 @@ def wrong_host_response(settings: Settings) -> Response:
 
 
 def has_odd_slashes(environ: WSGIEnvironment) -> bool:
-    """Whether a path becomes one of ours only by another spelling: `//oauth/token`, `/oauth%2ftoken` (RFC
-    3986 §6.2.2). A proxy's rule for our path would not have seen it.
+    """Return whether a path becomes one of ours only by another spelling.
+
+    `//oauth/token`, `/oauth%2ftoken` (RFC 3986 §6.2.2): a proxy's rule for our path would not have seen it.
     """
     path, raw_path = environ.get("PATH_INFO", ""), environ.get("RAW_URI", "").partition("?")[0]
     return not path.startswith("/") or "//" in path or ENCODED_SLASH.search(raw_path) is not None
 
 
 def drop_impossible_dates(environ: WSGIEnvironment) -> None:
-    """Remove dates that cannot be read: they count as left out (RFC 9110 §13.1.3), and Werkzeug 3.1 raises
-    OverflowError for some.
+    """Remove dates that cannot be read.
+
+    They count as left out (RFC 9110 §13.1.3), and Werkzeug 3.1 raises OverflowError for some.
     """
     for name in DATE_HEADERS & environ.keys():
         try:
@@ -102,16 +107,15 @@ def drop_impossible_dates(environ: WSGIEnvironment) -> None:
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether a peer is on this machine; a Unix socket has no address and is."""
+    """Return whether a peer is on this machine; a Unix socket has no address and is."""
     return not address or is_loopback_host(address)
 
 
 def check_origin(own: str) -> None:
-    """Refuse a form of ours that another site's page sent. The CSRF token proves the same; this works without
-    cookies.
+    """Refuse a form of ours that another site's page sent.
 
-    own: the issuer's origin. Our pages send no Referer, so a browser may send "Origin: null" with their
-    forms: there Sec-Fetch-Site tells.
+    The CSRF token proves the same; this works without cookies. own: the issuer's origin. Our pages send no
+    Referer, so a browser may send "Origin: null" with their forms: there Sec-Fetch-Site tells.
     """
     if not is_form_of_ours():
         return

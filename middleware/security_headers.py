@@ -12,6 +12,8 @@ CSP = (
 
 
 def init_app(app: Flask, settings: Settings) -> None:
+    """Add the headers to what this app answers."""
+
     @app.after_request
     def add_security_headers(response: Response) -> Response:
         """Add what is not set yet; the Content-Security-Policy to pages."""
@@ -33,8 +35,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def omit_form_action() -> None:
-    """Let the form of this page be answered by a redirect to a client. Browsers apply the policy to each
-    redirect of a chain, also to those of the client's own callback, and nobody can name them all.
+    """Let the form of this page be answered by a redirect to a client.
+
+    Browsers apply the policy to each redirect of a chain, also to those of the client's own callback, and
+    nobody can name them all.
     """
     g.form_action = ""
 

@@ -26,8 +26,9 @@ KNOWN_DEVICE_SECONDS = 365 * 24 * 3600
 
 
 class SessionOnlyLogins(LoginManager):
-    """Flask-Login without its "remember me" cookie: we never set it, and reading a forged one raises
-    TypeError (0.6.3).
+    """Flask-Login without its "remember me" cookie.
+
+    We never set it, and reading a forged one raises TypeError (0.6.3).
     """
 
     def _load_user(self) -> None:
@@ -49,7 +50,7 @@ class PageSessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
     def is_null_session(self, obj: object) -> bool:
-        """Whether a session is one that nothing can be stored in."""
+        """Return whether a session is one that nothing can be stored in."""
         return isinstance(obj, NullSession)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -59,8 +60,9 @@ class PageSessions(SecureCookieSessionInterface):
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Configure the cookies: `__Host-` and Secure on an https issuer; plain names on loopback http, where
-    browsers refuse those.
+    """Configure the cookies.
+
+    `__Host-` and Secure on an https issuer; plain names on loopback http, where browsers refuse those.
     """
     app.session_interface = PageSessions()
     app.config.update(
@@ -93,8 +95,10 @@ def init_app(app: Flask, settings: Settings) -> None:
 
     @app.after_request
     def send_browser_id(response: Response) -> Response:
-        """Set a browser id where there is a new one. With a page that has a form there is always one: the
-        form's answer is found by it when the form is sent again.
+        """Set a browser id where there is a new one.
+
+        With a page that has a form there is always one: the form's answer is found by it when the form is
+        sent again.
         """
         if "csrf_token" in g and not current_policy().is_for_programs:
             browser_ids.digest()

@@ -30,11 +30,10 @@ Reached = Callable[[str, Connection], None]
 
 
 def listen(engine: Engine, reached: Reached) -> None:
-    """Call `reached(point, connection)` at every point of every transaction. It may raise one of the driver's
-    errors.
+    """Call `reached(point, connection)` at every point of every transaction.
 
-    A statement's point is when the database has done it: an error there is a statement that failed with its
-    work half done.
+    It may raise one of the driver's errors. A statement's point is when the database has done it: an error
+    there is a statement that failed with its work half done.
     """
 
     @event.listens_for(engine, "begin")
@@ -58,7 +57,7 @@ def listen(engine: Engine, reached: Reached) -> None:
 
 @contextmanager
 def as_sqlalchemy_error(conn: Connection) -> Iterator[None]:
-    """The driver's error as a session raises it.
+    """Raise the driver's errors as a session raises them.
 
     SQLAlchemy translates what the driver raises, and not always what events do.
     """
@@ -73,7 +72,7 @@ def as_sqlalchemy_error(conn: Connection) -> Iterator[None]:
 
 
 def kind_of(sql: str, context: Any) -> str:
-    """Which point a statement is."""
+    """Return which point a statement is."""
     if CLAIM.match(sql):
         return "claim"
     for kind in ("delete", "insert", "update"):
@@ -93,6 +92,7 @@ class Action(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "Action":
+        """Return the action that a text is. Raises ValueError or IndexError for one that is none."""
         point, action, *rest = text.strip().split(":")
         if point not in POINTS or action not in ACTIONS:
             raise ValueError(f"no such failpoint: {text!r}")
@@ -105,7 +105,7 @@ class Action(NamedTuple):
 
 
 def arm(engine: Engine, orders: Path) -> None:
-    """From now on do what the file `orders` says, when a request reaches the point that it names.
+    """Do what the file `orders` says, when a request reaches the point that it names.
 
     The file is removed first: of several processes one acts, once. Without the file nothing happens.
     """
@@ -118,7 +118,7 @@ def arm(engine: Engine, orders: Path) -> None:
 
 
 def take(orders: Path, point: str) -> Action | None:
-    """The order for this point, if this is the pass that it is for and nobody else was faster."""
+    """Return the order for this point, if this is its pass and nobody else was faster."""
     with suppress(FileNotFoundError):
         order = Action.parse(orders.read_text())
         if order.point != point:
@@ -132,6 +132,7 @@ def take(orders: Path, point: str) -> Action | None:
 
 
 def act(order: Action, conn: Connection) -> None:
+    """Do what an order says."""
     if order.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if order.action == "hang":
