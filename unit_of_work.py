@@ -175,7 +175,7 @@ def handle(error: HTTPException) -> ResponseReturnValue:
 
 
 def is_refused(response: Response) -> bool:
-    """Return whether this response undoes its transaction: by its status, or because the request is marked."""
+    """Return whether this response undoes its transaction, by its status or because of `mark_rollback`."""
     return bool(g.must_roll_back) or response.status_code >= 400
 
 

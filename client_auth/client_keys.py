@@ -132,7 +132,7 @@ def published(client: Client, uri: str, again: bool = False) -> KeySet:
 
     again: not older than a minute. Raises FetchError, ThrottledError.
     """
-    document: Document | FetchError | None = documents.at_hand(uri, recent=again)
+    document: Document | FetchError | None = documents.get_cached(uri, recent=again)
     if document is None:
         if seconds := throttling.seconds_to_wait(throttling.for_fetching(client.client_id)):
             set_reason(Reason.THROTTLED)

@@ -177,7 +177,7 @@ def advertised_paths() -> dict[str, str]:
 
 
 def is_form_of_ours() -> bool:
-    """Return whether the request is sent as a form of one of our pages; programs and clients' pages send others."""
+    """Return whether the request is a form of one of our pages; programs and clients' pages send others."""
     csrf = current_policy().csrf
     if request.method != "POST" or csrf is Csrf.NO_FORM:
         return False

@@ -1,6 +1,4 @@
-"""Keep the JSON documents that clients publish (`jwks_uri` and the like) for a while, for all threads of a
-process.
-"""
+"""Cache the JSON documents that clients publish (`jwks_uri` and the like), for all threads of a process."""
 
 import hashlib
 import json
@@ -10,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from errors import FetchBusyError, FetchError
 from outbound.http_client import HttpClient
@@ -30,13 +28,14 @@ MAXIMUM_DOCUMENTS = 256
 class Document(NamedTuple):
     """A parsed JSON document, and the digest of its text, which tells whether it is still the same."""
 
-    content: Any
+    content: object
     digest: bytes
 
 
 class CacheEntry(NamedTuple):
-    """What came of the last try: a document, or the words of a failure; asked for and good until then, on the
-    monotonic clock.
+    """What came of the last try: a document, or the words of a failure.
+
+    Both times are on the monotonic clock.
     """
 
     outcome: Document | str
@@ -44,96 +43,103 @@ class CacheEntry(NamedTuple):
     good_until: float
 
     def get(self) -> Document:
+        """Return the document. Raises FetchError for a failure."""
         if isinstance(self.outcome, str):
             raise FetchError(self.outcome)
         return self.outcome
 
 
 class DocumentCache:
-    """JSON documents by URL, for all threads of this process. Failures are kept too, more shortly; nobody
-    asks twice at once.
+    """JSON documents by URL, for all threads of this process.
 
-    at_once: how many threads may wait for the network in all, whatever the host, their own question or
-    another's. The next one is turned away at once: hosts that hang must not hold the threads that serve
+    Failures are cached too, for a shorter time; no URL is fetched twice at once.
+
+    at_once: how many threads may wait for the network in all, whatever the host, whether they fetch or wait
+    for another thread. The next one is refused at once: hosts that hang must not hold the threads that serve
     everybody else.
     """
 
     def __init__(self, fetcher: HttpClient, at_once: int) -> None:
         self._fetcher = fetcher
         self._lock = threading.Lock()
-        # the one that was asked for longest ago first
-        self._kept: OrderedDict[str, CacheEntry] = OrderedDict()
-        self._under_way: dict[str, Future[CacheEntry]] = {}
-        self._places = at_once
+        # The one that was asked for longest ago comes first.
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
+        self._in_flight: dict[str, Future[CacheEntry]] = {}
+        self._free_slots = at_once
 
     def get(self, url: str) -> Document:
-        """The document as it was a few minutes ago at most. Raises FetchError."""
-        return self._find(url, is_good, is_stale).get()
+        """Return the document as it was a few minutes ago at most. Raises FetchError."""
+        return self._get(url, is_good, is_stale).get()
 
     def refresh(self, url: str) -> Document:
-        """The document of the last minute: for whoever misses something in it. Raises FetchError."""
-        return self._find(url, is_recent, never).get()
+        """Return the document of the last minute, for whoever misses something in it. Raises FetchError."""
+        return self._get(url, is_recent, never).get()
 
-    def at_hand(self, url: str, *, recent: bool = False) -> Document | None:
-        """What `get`, or `refresh`, would return without waiting; None where it would have to wait.
+    def get_cached(self, url: str, *, recent: bool = False) -> Document | None:
+        """Return what `get`, or `refresh`, would return without waiting; None where it would have to wait.
 
         Raises FetchError.
         """
         with self._lock:
-            kept = self._look(url, is_recent if recent else is_good, never if recent else is_stale)
-            if kept is None and not self._places:
+            entry = self._find_cached(url, is_recent if recent else is_good, never if recent else is_stale)
+            if entry is None and not self._free_slots:
                 raise FetchBusyError("too many wait for the network")
-        return None if kept is None else kept.get()
+        return None if entry is None else entry.get()
 
-    def _look(self, url: str, will_do: "Choice", will_do_meanwhile: "Choice") -> CacheEntry | None:
-        """Under the lock."""
-        kept = self._kept.get(url)
-        is_hopeless = url in self._under_way or not self._places
-        if kept is None or not (will_do(kept) or (is_hopeless and will_do_meanwhile(kept))):
+    def _find_cached(self, url: str, is_enough: "Choice", is_enough_meanwhile: "Choice") -> CacheEntry | None:
+        """Return the entry of this URL where it is enough. Called under the lock."""
+        entry = self._entries.get(url)
+        is_hopeless = url in self._in_flight or not self._free_slots
+        if entry is None or not (is_enough(entry) or (is_hopeless and is_enough_meanwhile(entry))):
             return None
-        self._kept.move_to_end(url)
-        return kept
+        self._entries.move_to_end(url)
+        return entry
 
-    def _find(self, url: str, will_do: "Choice", will_do_meanwhile: "Choice") -> CacheEntry:
+    def _get(self, url: str, is_enough: "Choice", is_enough_meanwhile: "Choice") -> CacheEntry:
+        """Return an entry that is enough, fetched by this thread or another.
+
+        is_enough_meanwhile: the same, while another thread fetches it or none may.
+        """
         with self._lock:
-            kept = self._look(url, will_do, will_do_meanwhile)
-            if kept is not None:
-                return kept
-            if not self._places:
+            entry = self._find_cached(url, is_enough, is_enough_meanwhile)
+            if entry is not None:
+                return entry
+            if not self._free_slots:
                 raise FetchBusyError("too many wait for the network")
-            self._places -= 1
-            under_way = self._under_way.get(url)
-            if under_way is None:
-                mine = self._under_way[url] = Future()
+            self._free_slots -= 1
+            in_flight = self._in_flight.get(url)
+            if in_flight is None:
+                mine = self._in_flight[url] = Future()
         try:
-            return self._ask(url, mine) if under_way is None else under_way.result(WAITING_SECONDS)
+            return self._fetch_for_all(url, mine) if in_flight is None else in_flight.result(WAITING_SECONDS)
         except TimeoutError:
             raise FetchBusyError("others wait for it already") from None
         finally:
             with self._lock:
-                self._places += 1
+                self._free_slots += 1
 
-    def _ask(self, url: str, promise: Future[CacheEntry]) -> CacheEntry:
-        """Fetch it for everybody who waits."""
+    def _fetch_for_all(self, url: str, promise: Future[CacheEntry]) -> CacheEntry:
+        """Fetch the document for all threads that wait for it."""
         asked_at = time.monotonic()
-        kept = CacheEntry("it was given up", asked_at, asked_at)
+        entry = CacheEntry("it was given up", asked_at, asked_at)
         try:
-            kept = self._fetch(url, asked_at)
+            entry = self._fetch(url, asked_at)
         finally:
             with self._lock:
-                del self._under_way[url]
-                kept = better(self._kept.get(url), kept)
-                self._kept[url] = kept
-                self._kept.move_to_end(url)
-                while len(self._kept) > MAXIMUM_DOCUMENTS:
-                    self._kept.popitem(last=False)
-            promise.set_result(kept)
-        return kept
+                del self._in_flight[url]
+                entry = keep_good_document(self._entries.get(url), entry)
+                self._entries[url] = entry
+                self._entries.move_to_end(url)
+                while len(self._entries) > MAXIMUM_DOCUMENTS:
+                    self._entries.popitem(last=False)
+            promise.set_result(entry)
+        return entry
 
     def _fetch(self, url: str, asked_at: float) -> CacheEntry:
+        """Return what came of one try."""
         try:
             fetched = self._fetcher.fetch(url)
-            document = Document(read_json(fetched.content), hashlib.sha256(fetched.content).digest())
+            document = Document(parse_json(fetched.content), hashlib.sha256(fetched.content).digest())
         except FetchError as error:
             log.warning("a client's document was not fetched: reason=%s", error)
             return CacheEntry(str(error), asked_at, time.monotonic() + FAILURE_SECONDS)
@@ -146,31 +152,34 @@ class DocumentCache:
 Choice = Callable[[CacheEntry], bool]
 
 
-def is_good(kept: CacheEntry) -> bool:
-    return time.monotonic() < kept.good_until
+def is_good(entry: CacheEntry) -> bool:
+    return time.monotonic() < entry.good_until
 
 
-def is_recent(kept: CacheEntry) -> bool:
-    return time.monotonic() < kept.asked_at + REFRESH_SECONDS
+def is_recent(entry: CacheEntry) -> bool:
+    return time.monotonic() < entry.asked_at + REFRESH_SECONDS
 
 
-def is_stale(kept: CacheEntry) -> bool:
-    return isinstance(kept.outcome, Document) and time.monotonic() < kept.good_until + STALE_SECONDS
+def is_stale(entry: CacheEntry) -> bool:
+    return isinstance(entry.outcome, Document) and time.monotonic() < entry.good_until + STALE_SECONDS
 
 
-def never(_kept: CacheEntry) -> bool:
+def never(_entries: CacheEntry) -> bool:
     return False
 
 
-def better(before: CacheEntry | None, after: CacheEntry) -> CacheEntry:
-    """A document that is still good outlives a refresh that failed, which anybody may have asked for."""
+def keep_good_document(before: CacheEntry | None, after: CacheEntry) -> CacheEntry:
+    """Return the entry to be kept: a good document outlives a refresh that failed.
+
+    Anybody may have asked for the refresh.
+    """
     if isinstance(after.outcome, str) and before is not None and after.asked_at < before.good_until:
         return before._replace(asked_at=after.asked_at)
     return after
 
 
-def read_json(content: bytes) -> Any:
-    """Raises FetchError."""
+def parse_json(content: bytes) -> object:
+    """Return the value that a text is. Raises FetchError."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

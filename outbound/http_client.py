@@ -1,10 +1,10 @@
-"""The one guarded way out: what clients publish (`jwks_uri` and the like) is fetched here, and notices are
-posted here.
+"""Send requests to addresses that somebody registered, without harm: the one guarded way out.
 
-Enters: a URL that somebody registered. Leaves: what it answered, or one `FetchError`. Nobody can make this
-server call itself, its neighbours or a cloud's metadata: the name is resolved once, every address that it has
-must be public (`protocol/blocked_urls.py`), and the connection goes to the very address that was looked at.
-No redirects, no proxies, and limits that hold for all of it together.
+Enters: a URL. Leaves: what it answered (`jwks_uri` and the like) or whether it took what was posted (notices
+of logout), or one `FetchError`. Nobody can make this server call itself, its neighbours or a cloud's
+metadata: the name is resolved once, every address that it has must be public (`protocol/blocked_urls.py`),
+and the connection goes to the very address that was checked. No redirects, no proxies, and limits that hold
+for all of it together.
 """
 
 import http.client
@@ -19,13 +19,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlencode
 
 from config import Settings
 from errors import BlockedUrlError, FetchError
 from protocol import blocked_urls
 from protocol.blocked_urls import Target
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 log = logging.getLogger("ostiary.http_client")
 
@@ -39,19 +42,22 @@ Resolve = Callable[[str, int], list[str]]
 
 
 class Fetched(NamedTuple):
+    """A document that was fetched.
+
+    max_age: in seconds, as the answer's Cache-Control says (RFC 9111 §5.2.2.1); 0: it must not be cached.
+    """
+
     content: bytes
-    max_age: (
-        int | None
-    )  # seconds, as the answer's Cache-Control says (RFC 9111 §5.2.2.1); 0 for one that is not to be kept
+    max_age: int | None
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name, as the system knows them."""
+    """Return the addresses of a name, as the system knows them."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class HttpClient:
-    """One for each app; it keeps no connections."""
+    """The client of one app. It keeps no connections."""
 
     def __init__(self, settings: Settings, resolve: Resolve = resolve) -> None:
         self._allow_private = settings.allow_private_addresses
@@ -63,11 +69,11 @@ class HttpClient:
         return ssl.create_default_context()
 
     def get(self, url: str) -> bytes:
-        """A JSON document. Raises FetchError."""
+        """Return a JSON document. Raises FetchError."""
         return self.fetch(url).content
 
     def fetch(self, url: str) -> Fetched:
-        """A JSON document and how long it may be kept. Raises FetchError."""
+        """Return a JSON document and how long it may be cached. Raises FetchError."""
         headers = {"Accept": "application/json, application/jwk-set+json"}
         with self._exchange("GET", url, headers) as response:
             if response.status != http.HTTPStatus.OK:
@@ -81,7 +87,7 @@ class HttpClient:
             return Fetched(read_body(response), max_age(response.getheader("Cache-Control", "")))
 
     def post(self, url: str, form: Mapping[str, str]) -> int:
-        """Send a form; returns the status. Of the answer nothing else is read. Raises FetchError."""
+        """Send a form and return the status. Nothing else of the answer is read. Raises FetchError."""
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         with self._exchange("POST", url, headers, urlencode(form).encode("ascii")) as response:
             return response.status
@@ -90,7 +96,7 @@ class HttpClient:
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], body: bytes | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """A request and the head of its answer; the body is read inside the block."""
+        """Yield the head of the answer to a request; its body is read inside the block."""
         deadline = Deadline(SECONDS)
         try:
             target = blocked_urls.read_url(url, self._allow_private)
@@ -110,7 +116,7 @@ class HttpClient:
             raise FetchError("the connection failed") from None
 
     def _connect(self, target: Target, deadline: "Deadline") -> socket.socket:
-        """Connected to one of the addresses that were checked.
+        """Return a connection to one of the addresses that were checked.
 
         With TLS the certificate is that of the host's name.
         """
@@ -135,7 +141,10 @@ class HttpClient:
             raise
 
     def _addresses(self, target: Target, deadline: "Deadline") -> list[str]:
-        """The resolver knows no time limit: a thread of its own waits for it, and may be given up."""
+        """Return the addresses of the target's host.
+
+        The system's resolver has no time limit: a thread of its own waits for it, and may be given up.
+        """
         if blocked_urls.read_address(target.host) is not None:
             return [target.host]
         answers: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
@@ -154,6 +163,7 @@ class HttpClient:
 
 
 def read_body(response: http.client.HTTPResponse) -> bytes:
+    """Return the body of an answer. Raises FetchError for one that is too large, or ends early."""
     if (response.length or 0) > MAXIMUM_SIZE:
         raise FetchError("the answer is too large")
     content = response.read(MAXIMUM_SIZE + 1)
@@ -165,6 +175,7 @@ def read_body(response: http.client.HTTPResponse) -> bytes:
 
 
 def max_age(cache_control: str) -> int | None:
+    """Return for how many seconds an answer may be cached, or None where it does not say."""
     directives = dict[str, str]()
     for part in cache_control.lower().split(","):
         name, _equals, value = part.strip().partition("=")
@@ -182,7 +193,7 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds, more than 0. Raises TimeoutError."""
+        """Return the seconds that are left, more than 0. Raises TimeoutError."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -190,7 +201,7 @@ class Deadline:
 
 
 class DeadlineSocket:
-    """What `HTTPConnection` takes for its socket. Whoever opened the real one closes it."""
+    """What `HTTPConnection` takes for its socket. Who opened the real one closes it."""
 
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._socket = connected
@@ -204,27 +215,27 @@ class DeadlineSocket:
         return io.BufferedReader(DeadlineReader(self._socket, self._deadline))
 
     def close(self) -> None:
-        """Called before the answer is read."""
+        """Do nothing: it is called before the answer is read."""
 
 
 class DeadlineReader(io.RawIOBase):
     """The bytes of the answer.
 
-    Each wait for more has only what is left of the time, and all of them together have an end.
+    Each wait for more has only what is left of the time, and all of them together have a limit.
     """
 
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._socket = connected
         self._deadline = deadline
-        self._room = MAXIMUM_HEAD + MAXIMUM_SIZE
+        self._bytes_left = MAXIMUM_HEAD + MAXIMUM_SIZE
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         self._socket.settimeout(self._deadline.left())
         count = self._socket.recv_into(buffer)
-        self._room -= count
-        if self._room < 0:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
             raise FetchError("the answer is too large")
         return count

@@ -1,10 +1,10 @@
-"""Delivers notices of logout to clients, after the transaction that wrote them (Back-Channel Logout 1.0 §2.4
-to §2.8).
+"""Deliver notices of logout to clients, after the transaction that wrote them.
 
-Enters: rows of `logout_notice` that are due. Leaves: a signed logout token at each client, and what came of
-it in its row. The rows are the queue: a process that dies loses nothing, another one finds what it left. No
-transaction is open while the network is waited for. `docs/adr/0011-logout-notices-in-an-outbox.md` has the
-reasons. It signs with what it is given (`sign`), and knows no keys.
+Back-Channel Logout 1.0 §2.4 to §2.8. Enters: rows of `logout_notice` that are due. Leaves: a signed logout
+token at each client, and what came of it in its row. The rows are the queue: a process that dies loses
+nothing, another one finds what it left. No transaction is open while the network is waited for.
+`docs/adr/0011-logout-notices-in-an-outbox.md` has the reasons. It signs with what it is given (`sign`), and
+knows no keys.
 """
 
 import atexit
@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flask import Flask
 
 import store.clients
 import store.logout_notices
 from crypto import credentials
+from crypto.json_values import JsonObject
 from crypto.jwt import DEFAULT_ALG
 from errors import FetchError
 from models import Client
@@ -36,12 +37,12 @@ PAUSES = (5, 30, 120, 600, 2_700)  # seconds before the second attempt and those
 JITTER = 0.2  # of a pause: clients that failed together are not all tried again together
 POLL_SECONDS = 10.0
 CONCURRENCY = {Priority.FAST: 4, Priority.SLOW: 2}  # attempts of this process
-LAST_SECONDS = 30  # for so long after a failed attempt its client comes after all others
+FAILED_CLIENT_SECONDS = 30  # for so long after a failed attempt its client comes after all others
 TOKEN_SECONDS = 120  # §2.4: at most two minutes
 DELIVERED = (HTTPStatus.OK, HTTPStatus.NO_CONTENT)  # §2.8
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
-Sign = Callable[[dict[str, Any], str, str], str]  # claims, alg, typ: the JWT
+Sign = Callable[[JsonObject, str, str], str]  # claims, alg, typ: the JWT
 
 
 class Delivery(NamedTuple):
@@ -53,7 +54,7 @@ class Delivery(NamedTuple):
 
 @dataclass
 class Sender:
-    """Makes one attempt to deliver a notice, and notes what came of it."""
+    """Makes one attempt to deliver a notice, and records what came of it."""
 
     app: Flask
     issuer: str
@@ -61,8 +62,9 @@ class Sender:
     sign: Sign
 
     def deliver_due(self) -> int:
-        """Make every attempt that is due, one after another, and return how many that were: what a serving
-        process does by itself.
+        """Make every attempt that is due, one after another, and return how many that were.
+
+        A process that serves does it by itself.
         """
         made = 0
         while (notice := self.claim_one()) is not None:
@@ -71,14 +73,19 @@ class Sender:
         return made
 
     def is_any_due(self) -> bool:
+        """Return whether an attempt is due."""
         return run_in_app(self.app, lambda: store.logout_notices.is_any_due(clock.now()))
 
     def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> NoticeRow | None:
+        """Return a notice that is due, claimed for one attempt.
+
+        busy: clients that get no attempt now.
+        """
         claimed = run_in_app(self.app, lambda: store.logout_notices.claim_due(clock.now(), 1, priority, busy))
         return claimed[0] if claimed else None
 
     def deliver(self, notice: NoticeRow) -> bool:
-        """One attempt, of a notice that was claimed, and whether the client has taken it.
+        """Make one attempt with a claimed notice, and return whether the client has taken it.
 
         A short transaction before it and one after, none while it waits.
         """
@@ -93,7 +100,7 @@ class Sender:
         return is_delivered
 
     def _write(self, notice: NoticeRow) -> Delivery | None:
-        """None for a client that wants to be told no more."""
+        """Return what is to be sent; None for a client that has no address for it any more."""
         client = store.clients.find(notice.client_id)
         address = client.member("backchannel_logout_uri") if client is not None else None
         if client is None or address is None:
@@ -101,9 +108,12 @@ class Sender:
         return Delivery(address, self._make_logout_token(client, notice))
 
     def _make_logout_token(self, client: Client, notice: NoticeRow) -> str:
-        """§2.4. Each attempt has its own: it expires soon, and no client sees a `jti` twice."""
+        """Return a logout token (§2.4).
+
+        Each attempt has its own: it expires soon, and no client sees a `jti` twice.
+        """
         now = clock.now()
-        content = {
+        content: JsonObject = {
             "iss": self.issuer,
             "sub": notice.sub,
             "aud": notice.client_id,
@@ -116,7 +126,7 @@ class Sender:
         return self.sign(content, client.member("id_token_signed_response_alg", DEFAULT_ALG), "logout+jwt")
 
     def _post(self, delivery: Delivery) -> tuple[bool, str]:
-        """§2.5: whether the client has taken it, and what it answered in words."""
+        """Return whether the client has taken it, and what it answered in words (§2.5)."""
         try:
             status = self.http_client.post(delivery.address, {"logout_token": delivery.token})
         except FetchError as error:
@@ -125,23 +135,22 @@ class Sender:
 
 
 class LogoutDelivery:
-    """One for each app. A thread hands out the attempts that are due to threads that last for one attempt
-    each.
+    """Delivers the notices of one app, in threads.
 
-    The bounds are those of AT_ONCE, and one attempt at a time for each client: one that does not answer holds
-    up nobody else, but for the moment in which more clients than the priority has places are found dead. Its
-    next notices come after those of all others: a dead client with a hundred of them leaves room for one that
-    failed once.
+    One thread starts a thread for each attempt that is due. The bounds are those of CONCURRENCY, and one
+    attempt at a time for each client: one that does not answer holds up nobody else, but for the moment in
+    which more clients than the priority has places are found dead. Its next notices come after those of all
+    others: a dead client with a hundred of them leaves room for one that failed once.
     """
 
-    def __init__(self, sender: Sender, chores: Sequence[Callable[[], None]] = ()) -> None:
-        """chores: small work that the same thread does each time it wakes up. It never raises."""
+    def __init__(self, sender: Sender, periodic_tasks: Sequence[Callable[[], None]] = ()) -> None:
+        """periodic_tasks: small work that the same thread does each time it wakes up. They never raise."""
         self.sender = sender
-        self._chores = chores
+        self._periodic_tasks = periodic_tasks
         self._changed = threading.Condition()
-        self._under_way: dict[str, Priority] = {}  # by client_id
+        self._in_flight: dict[str, Priority] = {}  # by client_id
         self._failed_at: dict[str, float] = {}  # by client_id, on the monotonic clock
-        self._is_woken = False
+        self._must_look = False
         self._is_stopping = False
         self._thread: threading.Thread | None = None
 
@@ -159,11 +168,11 @@ class LogoutDelivery:
     def wake(self) -> None:
         """Look for new notices now. A process that does not serve leaves them to those that do."""
         with self._changed:
-            self._is_woken = True
+            self._must_look = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Hand out nothing more, and wait for the attempts that are under way."""
+        """Start nothing more, and wait for the attempts that are in flight."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -171,22 +180,22 @@ class LogoutDelivery:
             self._thread.join(timeout=1)
             atexit.unregister(self.stop)
         with self._changed:
-            self._changed.wait_for(lambda: not self._under_way, timeout=SECONDS + 1)
+            self._changed.wait_for(lambda: not self._in_flight, timeout=SECONDS + 1)
 
     def _run(self) -> None:
         while not self._is_stopping:
-            for chore in self._chores:
-                chore()
+            for task in self._periodic_tasks:
+                task()
             try:
-                self._hand_out()
+                self._start_due_attempts()
             except Exception as error:
                 log.warning("notices of logout wait: reason=%s", type(error).__name__)
             with self._changed:
                 pause = POLL_SECONDS * with_jitter()
-                self._changed.wait_for(lambda: self._is_woken or self._is_stopping, timeout=pause)
-                self._is_woken = False
+                self._changed.wait_for(lambda: self._must_look or self._is_stopping, timeout=pause)
+                self._must_look = False
 
-    def _hand_out(self) -> None:
+    def _start_due_attempts(self) -> None:
         if not self.sender.is_any_due():
             return
         for priority in Priority:
@@ -201,12 +210,13 @@ class LogoutDelivery:
                     raise
 
     def _claim(self, priority: Priority) -> NoticeRow | None:
-        """The next attempt of a priority, if it has a place; none for a client that another attempt is under
-        way to.
+        """Return the next attempt of a priority that has a free place, claimed; else None.
+
+        No client gets two attempts at once.
         """
         with self._changed:
-            busy = set(self._under_way)
-            if self._is_stopping or list(self._under_way.values()).count(priority) >= CONCURRENCY[priority]:
+            busy = set(self._in_flight)
+            if self._is_stopping or list(self._in_flight.values()).count(priority) >= CONCURRENCY[priority]:
                 return None
             last = self._clients_that_failed()
         notice = self.sender.claim_one(priority, busy | last) or (
@@ -214,11 +224,11 @@ class LogoutDelivery:
         )
         if notice is not None:
             with self._changed:
-                self._under_way[notice.client_id] = priority
+                self._in_flight[notice.client_id] = priority
         return notice
 
     def _clients_that_failed(self) -> set[str]:
-        since = time.monotonic() - LAST_SECONDS
+        since = time.monotonic() - FAILED_CLIENT_SECONDS
         self._failed_at = {client_id: at for client_id, at in self._failed_at.items() if at > since}
         return set(self._failed_at)
 
@@ -234,7 +244,7 @@ class LogoutDelivery:
 
     def _finish(self, notice: NoticeRow, is_delivered: bool) -> None:
         with self._changed:
-            del self._under_way[notice.client_id]
+            del self._in_flight[notice.client_id]
             self._failed_at.pop(notice.client_id, None)
             if not is_delivered:
                 self._failed_at[notice.client_id] = time.monotonic()
@@ -242,6 +252,7 @@ class LogoutDelivery:
 
 
 def record(notice: NoticeRow, is_delivered: bool, outcome: str, *, may_repeat: bool) -> None:
+    """Store what came of an attempt, and when the next is due."""
     now = clock.now()
     if is_delivered:
         store.logout_notices.record(notice.id, notice.attempts, outcome, delivered_at=now)

@@ -639,7 +639,7 @@ def test_keys_at_a_place_where_nobody_may_call(present, seed):
 @pytest.fixture
 def no_place(app, monkeypatch):
     """As many requests wait for the network as may."""
-    monkeypatch.setattr(state_of(app).documents, "_places", 0)
+    monkeypatch.setattr(state_of(app).documents, "_free_slots", 0)
 
 
 @pytest.mark.threat("T063")
@@ -659,7 +659,7 @@ def test_nobody_is_kept_waiting_where_others_wait_already(
         assert [sql.split()[0] for sql in statements if sql != "COMMIT"] == ["SELECT", "ROLLBACK"]
     assert publisher.requests == []
     assert rows(SPENT) == rows(select(func.count()).select_from(Throttle)) == [(0,)]
-    monkeypatch.setattr(state_of(app).documents, "_places", 1)
+    monkeypatch.setattr(state_of(app).documents, "_free_slots", 1)
     assert present(assertion).status_code == 200
 
 

@@ -114,7 +114,7 @@ def reused(browser):
 
 
 def where_many_wait(browser):
-    state_of(browser.http.application).documents._places = 0
+    state_of(browser.http.application).documents._free_slots = 0
     return browser.token(with_assertion(sign(assertion_claims("far"), KEY), **MACHINE))
 
 

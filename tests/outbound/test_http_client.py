@@ -691,15 +691,15 @@ def test_few_wait_for_the_network_whatever_the_host(later):
     publisher.may_answer.clear()
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(documents.get, f"{URL}/{number}") for number in range(2)]
-        wait_until(lambda: not documents._places)
+        wait_until(lambda: not documents._free_slots)
         for url in (f"{URL}/0", f"{URL}/2"):
-            for ask in (documents.get, documents.refresh, documents.at_hand):
+            for ask in (documents.get, documents.refresh, documents.get_cached):
                 with pytest.raises(FetchBusyError):
                     ask(url)
-        assert documents.get(known).content == documents.at_hand(known, recent=True).content == {}
+        assert documents.get(known).content == documents.get_cached(known, recent=True).content == {}
         publisher.may_answer.set()
         assert [asked.result().content for asked in waiting] == [{}, {}]
-    assert documents.at_hand(f"{URL}/2") is None
+    assert documents.get_cached(f"{URL}/2") is None
     assert documents.get(f"{URL}/2").content == {}
     assert publisher.count == 4
 
@@ -713,8 +713,8 @@ def wait_until(is_so):
 
 def test_a_failure_is_at_hand_too():
     documents = DocumentCache(Publisher(FetchError("the connection failed")), 1)
-    assert documents.at_hand(URL) is None
-    assert refusal(documents.get, URL) == refusal(documents.at_hand, URL) == "the connection failed"
+    assert documents.get_cached(URL) is None
+    assert refusal(documents.get, URL) == refusal(documents.get_cached, URL) == "the connection failed"
 
 
 def test_what_has_just_expired_will_do_while_a_newer_one_is_on_its_way(later):
@@ -729,13 +729,13 @@ def test_what_has_just_expired_will_do_while_a_newer_one_is_on_its_way(later):
     publisher.may_answer.clear()
     with ThreadPoolExecutor(1) as pool:
         newer = pool.submit(documents.get, URL)
-        wait_until(lambda: not documents._places)
-        assert documents.get(URL).content == documents.at_hand(URL).content == 1
+        wait_until(lambda: not documents._free_slots)
+        assert documents.get(URL).content == documents.get_cached(URL).content == 1
         with pytest.raises(FetchBusyError):
             documents.refresh(URL)
         later(document_cache.STALE_SECONDS)
         with pytest.raises(FetchBusyError):
-            documents.at_hand(URL)
+            documents.get_cached(URL)
         publisher.may_answer.set()
         assert newer.result().content == 2
-    assert documents.at_hand(URL).content == 2
+    assert documents.get_cached(URL).content == 2
