@@ -175,7 +175,7 @@ def test_claims_that_are_deeply_nested(ada, depth):
 def full(http, seed, app, monkeypatch):
     """A client whose keys are elsewhere, while as many requests wait for such keys as may."""
     seed(an_openid_client(extra_metadata={"jwks_uri": "https://client.example/jwks"}))
-    monkeypatch.setattr(state_of(app).documents, "_places", 0)
+    monkeypatch.setattr(state_of(app).documents, "_free_slots", 0)
     return http
 
 
