@@ -207,7 +207,9 @@ class Interaction:
 
     def must_consent_again(self, user: SignedIn) -> bool:
         """Return whether the user is asked although their consent is remembered."""
-        is_ambiguous = len(signed_in_users()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
+        is_ambiguous = (
+            len(signed_in_users()) > 1 and self.assigned_to != user.session_id and not self.names_a_user()
+        )
         return (
             "consent" in self.request.prompt
             or (is_ambiguous and self.request.may_ask)
