@@ -292,10 +292,7 @@ def family_columns(
 
 
 def init_app(app: Flask, settings: Settings) -> None:
-    """Build this app's authorization server, and put it where `services.current` finds it.
-
-    Each app has its own: one for all would collect the grants of all.
-    """
+    """Build this app's own authorization server, and put it where `services.current` finds it."""
     state_of(app).server = AuthorizationServer(
         app, settings, grants=GRANTS, client_auth=CLIENT_AUTH, endpoints=ENDPOINTS, save_token=save_token
     )

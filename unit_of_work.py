@@ -236,10 +236,7 @@ def mark_rollback() -> None:
 
 
 def after_rollback(callback: Callable[..., Any], *arguments: Any) -> None:
-    """Run `callback(*arguments)` if this request is refused: after its rollback, in a transaction of its own.
-
-    Plain values only: rows have expired by then.
-    """
+    """Run `callback(*plain_values)` after the rollback of a refused request, in its own transaction."""
     g.after_rollback.append((callback, arguments))
 
 

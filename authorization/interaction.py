@@ -33,10 +33,7 @@ from tokens import id_token_hint
 
 
 def resume_url(ticket: str, client_id: str) -> str:
-    """Return the URL at which a pending request goes on.
-
-    It names the client, because a ticket that is gone tells nothing.
-    """
+    """Return the URL of a pending request. It names the client, for a ticket that is gone tells nothing."""
     return url_for("authorize.authorize", client_id=client_id, ticket=ticket)
 
 
@@ -45,10 +42,7 @@ class RequestGoneError(Exception):
 
 
 def login_required() -> LoginRequiredError:
-    """Return the error for a request that no user here may answer.
-
-    Its words are the same whatever the reason: others would tell who is signed in.
-    """
+    """Return the error for a request that no user here may answer; its words tell nobody who is signed in."""
     return LoginRequiredError("nobody is signed in whom the request would accept")
 
 
@@ -197,10 +191,7 @@ class Interaction:
             raise LoginRequiredError("another person is signed in than the request names")
 
     def must_reauthenticate(self, user: SignedIn) -> bool:
-        """Return whether `prompt=login` or `max_age` asks for a newer sign-in.
-
-        One that this request has led to is new enough.
-        """
+        """Return whether a sign-in must be newer than this request's (`prompt=login`, `max_age`)."""
         if self.assigned_to == user.session_id and user.auth_time >= self.created_at:
             return False
         return "login" in self.request.prompt or self.request.is_old(user.auth_time, clock.now())

@@ -24,10 +24,7 @@ def repeatable(option: str, name: str, metavar: str, text: str) -> Callable[[Com
 
 
 def read_members(texts: Iterable[str], reserved: Mapping[str, str]) -> tuple[dict[str, object], list[str]]:
-    """Return the members, and what is wrong with the texts.
-
-    reserved: names that are not given in this way, and what to do instead.
-    """
+    """Return the members, and what is wrong with the texts. reserved: names with an option of their own."""
     members: dict[str, object] = {}
     problems = []
     for text in texts:

@@ -49,10 +49,7 @@ def warning(text: str, *, is_caveat: bool = False) -> CheckResult:
 
 
 def may_lose_writes(text: str) -> CheckResult:
-    """Return the warning that acknowledged writes may be lost in a crash or a power cut.
-
-    It is a warning only, because a developer's computer may well be set up like this.
-    """
+    """Return the warning that acknowledged writes may be lost in a crash, as on a developer's computer."""
     return CheckResult("warning", f"{text}: what was acknowledged may be lost in a crash", is_caveat=True)
 
 

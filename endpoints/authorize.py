@@ -164,10 +164,7 @@ def refuse_malformed(error: OAuth2Error, pairs: list[tuple[str, str]]) -> Respon
 
 
 def refuse_authorization(error: OAuth2Error, parameters: dict[str, str]) -> ResponseReturnValue:
-    """Return a refusal: to the client where its redirect URI is its own, else as a page.
-
-    RFC 6749 §4.1.2.1.
-    """
+    """Return a refusal: to the client where the redirect URI is its own, else a page (RFC 6749 §4.1.2.1)."""
     if not error.redirect_uri:
         return refuse_with_page(error)
     return server.refuse_authorization(error, parameters)

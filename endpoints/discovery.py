@@ -43,10 +43,7 @@ ASSERTIONS = [*jwt.ASYMMETRIC, *jwt.SYMMETRIC]
 
 @blueprint.view()
 def metadata() -> Response:
-    """Return the one document for both addresses.
-
-    RFC 8414 §2 takes the members of OpenID Connect Discovery §3, and the other way round.
-    """
+    """Return the one document for both addresses: RFC 8414 §2 takes the members of OpenID Connect."""
     response = jsonify(addresses() | oauth_members() | openid_members())
     response.headers["Cache-Control"] = f"public, max-age={CACHE_SECONDS}"
     return response

@@ -145,10 +145,7 @@ def check_redirect_uri(redirect_uri: str, client: Client | None) -> None:
 
 
 def show_form(logout: LogoutRequest, signed_in: list[SignedIn]) -> str:
-    """Return the page that asks the user who is to be signed out, where no hint says it.
-
-    Its form carries the parameters of the request, and they are checked again.
-    """
+    """Return the page that asks who is to be signed out; its form carries the request's parameters."""
     if logout.redirect_uri:
         omit_form_action()
     fields = {"post_logout_redirect_uri": logout.redirect_uri, "state": logout.state}

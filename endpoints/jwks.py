@@ -30,10 +30,7 @@ blueprint = Endpoint(__name__, policy)
 
 @blueprint.view()
 def jwks() -> Response:
-    """Return the key set.
-
-    It may be cached for `jwks_cache_lifetime`: a key is in here for longer than that before it signs.
-    """
+    """Return the key set; a key is in it for longer than `jwks_cache_lifetime` before it signs."""
     return publish(keyring.jwks())
 
 

@@ -150,10 +150,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         return code
 
     def openid_to_remember(self, user: SignedIn) -> JsonObject:
-        """Return what ID tokens will need, those of later refreshes too (OpenID Connect Core §12.2).
-
-        An empty object where there is nothing.
-        """
+        """Return what all later ID tokens will need, {} for nothing (OpenID Connect Core §12.2)."""
         client, asked = self.request.client, self.authentication
         openid: JsonObject = {}
         if (sub := claims.subject(client, user.sub, user.pairwise_secret)) != user.sub:

@@ -133,10 +133,7 @@ def missing_lines(received: bytearray, start: int) -> Iterator[bytes]:
 
 
 def missing_chunks(received: bytearray, start: int) -> Iterator[bytes]:
-    """Yield until the last chunk and the trailers after it are there (RFC 9112 §7.1).
-
-    Ends before where gunicorn refuses a size.
-    """
+    """Yield until the last chunk and its trailers are there (RFC 9112 §7.1), or gunicorn refuses a size."""
     size, at = -1, start
     while size != 0:
         while received.find(b"\r\n", at) < 0 and len(received) - at <= MAXIMUM_CHUNK_LINE:
@@ -173,10 +170,7 @@ def join_chunks(req: Any) -> None:
 
 
 def log_refusal(peer: object, status: HTTPStatus, detail: str) -> None:
-    """Log the refusal of a request that the application has not seen, so that it has no id.
-
-    peer: as `Connection.client`.
-    """
+    """Log the refusal of a request that the application has not seen. peer: as `Connection.client`."""
     host = as_address(peer[0]) if isinstance(peer, tuple) else None
     reason = REASONS.get(status, Reason.MALFORMED)
     write(Event.REFUSED, reason=reason, status=status.value, detail=detail, remote_addr=host)
@@ -249,10 +243,7 @@ class BufferingWorker(ThreadWorker):
         super().enqueue_req(conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: object, exc: Exception) -> None:
-        """Refuse what is no HTTP, without quoting it.
-
-        gunicorn would quote it, in the answer and in the log, or answer 501.
-        """
+        """Refuse what is no HTTP without quoting it; gunicorn would, in its answer and in the log."""
         if isinstance(exc, ParseException) and not isinstance(
             exc, InvalidResponseHeader | InvalidResponseHeaderName
         ):

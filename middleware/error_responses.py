@@ -60,10 +60,7 @@ PAGE_TEXTS = {
 
 
 def answer_http_exception(error: HTTPException) -> Response:
-    """Return the answer to what Werkzeug or a view raised.
-
-    It keeps the headers `Allow` of a 405 and `Retry-After` of a 429.
-    """
+    """Return the answer to what Werkzeug or a view raised, with its `Allow` or `Retry-After`."""
     ready = error.get_response()
     status = ready.status_code
     if current_policy().is_for_programs:

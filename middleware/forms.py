@@ -46,10 +46,7 @@ class Form(FlaskForm):
 
 
 def new_token() -> str:
-    """Return the hidden field `csrf_token` of one form on one page.
-
-    It proves the session, and tells the form from others.
-    """
+    """Return the hidden field `csrf_token` of one form, which also tells the form from others."""
     return f"{generate_csrf()}{SEPARATOR}{credentials.random_text(8)}"
 
 

@@ -70,10 +70,7 @@ def answer_form(view: Callable[[], ResponseReturnValue]) -> Response:
 
 
 def answer_stale_form(view: Callable[[], ResponseReturnValue], error: CSRFError) -> Response:
-    """Return the view's answer to a form without the right token.
-
-    What the view does is undone, unless it has asked `is_stale`.
-    """
+    """Return the view's answer to a stale form; undo the view unless it has asked `is_stale`."""
     age = age_of(request.form.get("csrf_token", ""))
     set_reason(Reason.CSRF if age is None else Reason.STALE_FORM, detail=error.description)
     if age is not None and age < browser_ids.RENEWAL_SECONDS and not browser_ids.sends_cookies():

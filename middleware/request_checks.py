@@ -54,10 +54,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 
 def refuse_host(settings: Settings) -> Response | None:
-    """Return a refusal where the request is not for this issuer.
-
-    It asks another Host, or a loopback issuer from another machine.
-    """
+    """Return a refusal where another Host is asked for, or a loopback issuer from another machine."""
     if request.environ[FOREIGN_HOST]:
         set_reason(Reason.WRONG_HOST)
         return wrong_host_response(settings)

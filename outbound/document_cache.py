@@ -169,10 +169,7 @@ def never(_entries: CacheEntry) -> bool:
 
 
 def keep_good_document(before: CacheEntry | None, after: CacheEntry) -> CacheEntry:
-    """Return the entry to be kept: a good document outlives a refresh that failed.
-
-    Anybody may have asked for the refresh.
-    """
+    """Return the entry to be kept: a good document outlives a refresh that failed."""
     if isinstance(after.outcome, str) and before is not None and after.asked_at < before.good_until:
         return before._replace(asked_at=after.asked_at)
     return after

@@ -77,10 +77,7 @@ class Sender:
         return run_in_app(self.app, lambda: store.logout_notices.is_any_due(clock.now()))
 
     def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> NoticeRow | None:
-        """Return a notice that is due, claimed for one attempt.
-
-        busy: clients that get no attempt now.
-        """
+        """Return a due notice, claimed for one attempt; none of the `busy` clients."""
         claimed = run_in_app(self.app, lambda: store.logout_notices.claim_due(clock.now(), 1, priority, busy))
         return claimed[0] if claimed else None
 
@@ -108,10 +105,7 @@ class Sender:
         return Delivery(address, self._make_logout_token(client, notice))
 
     def _make_logout_token(self, client: Client, notice: NoticeRow) -> str:
-        """Return a logout token (§2.4).
-
-        Each attempt has its own: it expires soon, and no client sees a `jti` twice.
-        """
+        """Return a logout token (§2.4), for this attempt alone: no client sees a `jti` twice."""
         now = clock.now()
         content: JsonObject = {
             "iss": self.issuer,
@@ -210,10 +204,7 @@ class LogoutDelivery:
                     raise
 
     def _claim(self, priority: Priority) -> NoticeRow | None:
-        """Return the next attempt of a priority that has a free place, claimed; else None.
-
-        No client gets two attempts at once.
-        """
+        """Return a due notice of a priority with a free place, one for each client, claimed; else None."""
         with self._changed:
             busy = set(self._in_flight)
             if self._is_stopping or list(self._in_flight.values()).count(priority) >= CONCURRENCY[priority]:

@@ -63,10 +63,7 @@ def request_parameter(name: str) -> str | None:
 
 
 def find_pending_request() -> PendingRequest | None:
-    """Return the request that `next` resumes, if it is this browser's.
-
-    The page's form may end in a redirect to its client then.
-    """
+    """Return the request of this browser that `next` resumes; the page's form may then end at its client."""
     ticket = pending_ticket()
     row = store.tickets.find(ticket, browser_ids.digests(), clock.now()) if ticket is not None else None
     client = store.clients.find(row.client_id) if row is not None else None

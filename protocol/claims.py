@@ -290,10 +290,7 @@ def without_scopes(claims_request: JsonObject, excluded: Iterable[str]) -> JsonO
 
 
 def still_allowed(openid: JsonObject | None, client: RegisteredClient) -> JsonObject | None:
-    """Return what a token keeps of its authorization request, without what the client may no longer have.
-
-    The client's registration may have been narrowed since the request.
-    """
+    """Return what a token keeps of its request, without what the client may no longer have."""
     if openid is None or "claims" not in openid:
         return openid
     return openid | {"claims": drop_unregistered(openid["claims"], client)}

@@ -76,10 +76,7 @@ def texts(value: object) -> str | None:
 
 
 def acr_values(value: object) -> str | None:
-    """Return what is wrong with a value that must be a list of `acr` values.
-
-    Requests send them separated by blanks (OpenID Connect Core §3.1.2.1).
-    """
+    """Return what is wrong with a list of `acr` values, which requests separate by blanks."""
     if problem := texts(value):
         return problem
     return "must hold no blanks" if isinstance(value, list) and any(" " in item for item in value) else None

@@ -166,10 +166,7 @@ def check_assertion(form: dict[str, str]) -> None:
 
 
 def parse_basic(authorization: str) -> tuple[str, str] | None:
-    """Return client identifier and secret of a Basic header (RFC 6749 §2.3.1).
-
-    None for another scheme, and for a malformed header.
-    """
+    """Return client_id and secret of a well-formed Basic header, else None (RFC 6749 §2.3.1)."""
     scheme, _blank, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -70,10 +70,7 @@ def check_has_secret(client: Client) -> int | None:
 
 
 def follow_auth_method(client: Client) -> str | None:
-    """Give the client the kind of secret that its auth method needs, and take away every other.
-
-    Return the secret when one was made now.
-    """
+    """Give the client just the kind of secret that its auth method needs; return one that is made now."""
     method = client.token_endpoint_auth_method
     signs = method == auth_methods.CLIENT_SECRET_JWT
     if not signs:

@@ -183,10 +183,7 @@ def needs_rehash(password: str, form: str, password_hash: str) -> bool:
 
 
 def forms(password: str) -> list[str]:
-    """Return the forms that a hash may have been made of, today's first.
-
-    A password that is too long in each form has the form "", which is nobody's password.
-    """
+    """Return the forms that a hash may be of, today's first; [""], which never fits, for a long password."""
     both = dict.fromkeys((normal(password), password))
     return [form for form in both if len(form) <= MAXIMUM_LENGTH] or [""]
 

@@ -25,10 +25,7 @@ def find(client_id: str) -> Client | None:
 
 
 def lock(client_id: str) -> Client | None:
-    """Lock a client's row for a change of its registration, and return the client as it is now, or None.
-
-    Other changes wait. Tokens that refer to the client do not.
-    """
+    """Lock a client for a change of its registration, and return it as it is now, or None."""
     statement = select(Client).where(Client.client_id == client_id).with_for_update(key_share=True)
     return db.session.scalar(statement.execution_options(populate_existing=True))
 

@@ -41,10 +41,7 @@ sweep_some = sweep.expired(codes)
 
 
 def find(code_digest: bytes) -> CodeRow | None:
-    """Return the unspent code, or None. One SELECT.
-
-    The caller checks whose it is, and whether it has expired.
-    """
+    """Return the unspent code, expired or not, or None. One SELECT."""
     return fetch_one(CodeRow, FIND, {"code_digest": code_digest})
 
 

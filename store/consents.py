@@ -19,10 +19,7 @@ class ConsentRow(NamedTuple):
 
 
 def find_scope(user_id: int, client_id: str) -> str | None:
-    """Return the scope that a user has allowed a client; None where the user was never asked.
-
-    It is "" for a client that asked for no scope.
-    """
+    """Return the scope that a user has allowed a client, perhaps ""; None where nobody was asked."""
     return db.session.scalar(
         select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id)
     )

@@ -42,10 +42,7 @@ def all_keys() -> list[SigningKeyRow]:
 
 
 def add(new: Sequence[Mapping[str, object]]) -> list[SigningKeyRow]:
-    """Store keys in one INSERT, and return their rows.
-
-    Of two nodes that make the same generation one violates the unique key: its request is run again.
-    """
+    """Store keys in one INSERT, and return their rows. The unique key stops a second node that does it."""
     stored = insert(keys).returning(*columns(SigningKeyRow, keys))
     return [SigningKeyRow(*row) for row in db.session.execute(stored, new)]
 

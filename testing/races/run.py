@@ -20,10 +20,7 @@ FACTORY = "app:create_app"
 
 @contextmanager
 def open_testbed(settings: Settings, factory: str = FACTORY) -> Iterator[Testbed]:
-    """Yield a testbed on an empty database, with the tables of the app's models.
-
-    factory: where `create_app` is, such as `app:create_app`.
-    """
+    """Yield a testbed on an empty database. factory: where `create_app` is, such as `app:create_app`."""
     app: Flask = import_string(factory)(settings)
     stop_delivery(app)
     try:
