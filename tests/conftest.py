@@ -73,7 +73,8 @@ def complete_marks(item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    with isolation.only_memory(is_on=item.get_closest_marker("integration") is None):
+    is_fast = not any(map(item.get_closest_marker, ("integration", "long")))
+    with isolation.only_memory(is_on=is_fast):
         return (yield)
 
 

@@ -560,7 +560,7 @@ def test_clusters_refresh_at_the_same_moment(server, driver, live_google, live_l
     links go on.
     """
     ((user_id,),) = server.rows("SELECT id FROM end_user")
-    refresh_tokens = [live_link(live_google)["refresh_token"] for _ in range(2)]
+    refresh_tokens = [live_link(live_google).refresh_token for _ in range(2)]
     clusters = [
         to_token(live_google.refresh(refresh_token)) for refresh_token in refresh_tokens * (CLUSTERS // 2)
     ]

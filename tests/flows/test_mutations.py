@@ -62,7 +62,7 @@ MEETINGS = [
     *(("CLAIM_OF_THE_CODE_IGNORED", engine, "spend_code meets spend_code") for engine in ENGINES),
 ]
 MEETING_ROUNDS = 20
-RACE_ROUNDS = 20  # at most; a race that notices ends there
+RACE_ROUNDS = 60  # at most; a race that notices ends there
 
 
 CASES = [
