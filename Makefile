@@ -23,7 +23,7 @@ test: .venv/installed-dev  ## The suite: in memory, on an SQLite file, on Postgr
 	@$(PYTEST) $(ARGS)
 
 test-fast: .venv/installed-dev  ## What stays in memory, while you work: no server, no process (a minute)
-	@$(PYTEST) -n 2 -m "not long and not integration" --ignore=tests/generated $(ARGS)
+	@$(PYTEST) -n 2 -m "not long and not integration and not thorough" --ignore=tests/generated $(ARGS)
 
 test-long: .venv/installed-dev  ## What takes longer than somebody waits: the longer forms, and more engines
 	@$(PYTEST) -m long $(ARGS)

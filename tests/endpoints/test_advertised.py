@@ -27,6 +27,8 @@ from tests.openid import (
 from tests.pages.steps import answer_to_client, ask, authorization_path, follow, page, press, sign_in
 from tests.protocol.test_client_metadata import problems
 
+pytestmark = pytest.mark.thorough
+
 DOCUMENTS = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"]
 SECRET = "s" * 64
 FULL = {

@@ -118,6 +118,7 @@ def test_a_large_body_is_413(post):
     assert answer.json["error"] == "invalid_request"
 
 
+@pytest.mark.thorough
 @pytest.mark.threat("T037")
 @pytest.mark.parametrize("value", ["\0", "a\0b", "a\nb", "\x7f", "é", "\ud800", "😀", "%ff", "x" * 5000])
 @pytest.mark.parametrize("name", ["code", "redirect_uri", "code_verifier", "client_id", "grant_type"])

@@ -59,6 +59,8 @@ from tests.pages.steps import (
 from tests.services.test_sessions import a_notified_client
 from unit_of_work import ATTEMPTS
 
+pytestmark = pytest.mark.thorough
+
 CODE = "ost_ac_" + "c" * 43
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key="k" * 32)

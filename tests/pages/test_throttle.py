@@ -13,7 +13,8 @@ from tests.pages.steps import EMAIL, page, press, sign_out
 
 WRONG = "a wrong password"
 
-pytestmark = pytest.mark.usefixtures("sleep")  # the clock stands still
+# The clock stands still.
+pytestmark = [pytest.mark.usefixtures("sleep"), pytest.mark.thorough]
 
 
 @pytest.fixture(scope="module")

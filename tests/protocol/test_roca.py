@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from protocol.roca import has_fingerprint
 from tests.jose import roca_key
 
+pytestmark = pytest.mark.thorough
+
 
 def modulus(key):
     return key.raw_value.public_key().public_numbers().n

@@ -55,6 +55,7 @@ def test_an_operator_is_told_each_problem_in_words(code):
     assert commands.problem_texts.TEXTS[code]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("code", Code, ids=str)
 def test_a_sentence_uses_the_values_of_its_code_and_no_others(code):
     texts = [commands.problem_texts.TEXTS.get(code, ""), pages.problem_texts.TEXTS.get(code, ("", ""))[1]]
