@@ -138,7 +138,7 @@ def test_a_request_that_is_run_again_tells_nobody_twice(ada, app, http, rows, fa
     assert rows(COUNTS) == [(0, 2)]
 
 
-def test_the_courier_is_called_after_the_commit_alone(ada, app, http, statements, fail_commits, monkeypatch):  # noqa: F811
+def test_delivery_is_woken_after_the_commit_alone(ada, app, http, statements, fail_commits, monkeypatch):  # noqa: F811
     monkeypatch.setattr(state_of(app).delivery, "wake", lambda: statements.append("wake"))
     fail_commits(busy())
     http.get(view(app, lambda: str(revoke_sessions(1).notices)))
