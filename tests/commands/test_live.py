@@ -76,6 +76,7 @@ def test_settings_that_cannot_be_used(tmp_path, command):
     assert not [value for value in ("the-password", "op.example", "many") if value in done.stderr]
 
 
+@pytest.mark.long
 def test_one_address_added_by_several_at_once_is_added_once(server):
     def add(number):
         return server.flask_process(
@@ -90,6 +91,7 @@ def test_one_address_added_by_several_at_once_is_added_once(server):
     assert server.rows("SELECT count(*) FROM end_user") == [(1,)]
 
 
+@pytest.mark.long
 def test_the_use_of_a_secret_shows_soon(database_url, tmp_path):
     """A serving process stores it beside its requests."""
     with live_server(database_url, tmp_path) as server:
@@ -121,6 +123,7 @@ def ask(server, client):
         return answer.status
 
 
+@pytest.mark.long
 def test_a_password_that_is_typed_slowly_holds_up_nobody(tmp_path, postgres):
     """While a command waits for its stdin it has no connection, so no transaction that another one could wait
     for.

@@ -248,6 +248,7 @@ def assert_refused(done, *words):
     assert [word for word in words if word not in done.stderr] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [
@@ -273,6 +274,7 @@ def test_neither_does_a_server(clone):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_what_needs_no_database_says_what_it_knows(clone):
     assert run(clone, "version").stdout == f"Ostiary {VERSION}\n"
     assert "--password-stdin" in run(clone, "users", "add", "--help").stdout
@@ -290,6 +292,7 @@ def test_a_file_that_is_not_there_is_not_made_by_its_name(clone, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
 def test_no_dotenv_is_read(clone, name):
     """Neither where Python's environment says so, nor where Flask has read it before we were asked."""

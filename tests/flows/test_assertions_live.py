@@ -91,6 +91,7 @@ def test_race(server, race, rounds):
     play(server, race, rounds, *["OperationalError 1213"] * is_undone)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_race_notices_when_the_claim_is_ignored(engine, tmp_path, postgres):
     source = mutated_copy([CLAIM_IGNORED], tmp_path / "source")

@@ -20,7 +20,7 @@ from tests.flows.chromium import CHROMIUM, PATIENCE_MILLISECONDS
 from tests.live import live_server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
 SIZES = {"phone": (360, 740), "desktop": (1280, 860)}
 TAP_TARGET = 44  # pixels

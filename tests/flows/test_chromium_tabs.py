@@ -17,11 +17,10 @@ from tests.flows.chromium import CHROMIUM, PATIENCE_MILLISECONDS
 from tests.live import live_server
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
 APPLICATION = "claude://claude.ai/settings/connectors"
 LATENCY_MILLISECONDS = 150
-LONG = pytest.mark.long
 
 
 class Callback(BaseHTTPRequestHandler):
@@ -153,7 +152,7 @@ def test_a_callback_that_leads_into_an_application(context, callback, address):
 
 
 @pytest.mark.threat("T097")
-@pytest.mark.parametrize("order", [0, pytest.param(1, marks=LONG)])
+@pytest.mark.parametrize("order", [0, 1])
 def test_tabs_restored_at_once_are_finished_in_any_order(new_profile, callback, address, order):
     """Ten tabs of three clients, asked for before any answer with a cookie is there: the line is
     that slow.
@@ -233,7 +232,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("pause", [pytest.param(0, marks=LONG), 100, pytest.param(250, marks=LONG)])
+@pytest.mark.parametrize("pause", [0, 100, 250])
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_a_form_that_is_pressed_twice(context, callback, server, address, form, pause):
     to_page, button, heading = form

@@ -46,6 +46,7 @@ def anchors_of(document):
 # ---- the walk and the settings -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_walk_with_curl(tmp_path):
     missing = [tool for tool in ("curl", "openssl", "python3") if shutil.which(tool) is None]
     if missing:
@@ -109,6 +110,7 @@ def test_its_picture_is_small():
     assert PICTURE.stat().st_size <= LARGEST_PICTURE
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_its_picture_can_be_taken_again(request, tmp_path):
     """Fonts differ between machines, so only its width is compared."""

@@ -12,6 +12,8 @@ from tests.builders import CHALLENGE
 from tests.flows.browser_journey import EMAIL, PASSWORD, PATIENCE_SECONDS, Browser, add_client, add_person
 from tests.live import live_server
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 AT_ONCE = 5
 TWICE = 2  # so many passwords are hashed at once; more are told to wait
 REDIRECT_URI = "https://app.example/cb"

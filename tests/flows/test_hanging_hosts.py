@@ -21,7 +21,7 @@ from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.live import ENGINES, live_server, new_database
 from tests.web import WebServer, json_answer
 
-pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+pytestmark = pytest.mark.long
 
 KEY = key_for("ES256")
 HOSTS = 16

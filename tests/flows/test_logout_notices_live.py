@@ -168,6 +168,7 @@ def test_who_signs_out_does_so_everywhere(server, receiver):
     assert "Traceback" not in server.log()
 
 
+@pytest.mark.long
 @pytest.mark.threat("T114")
 def test_workers_deliver_what_a_command_has_written(server, receiver):
     client = LiveClient(server, receiver, "200")
@@ -179,6 +180,7 @@ def test_workers_deliver_what_a_command_has_written(server, receiver):
     assert (receipt["state"], receipt["attempts"]) == ("delivered", 1)
 
 
+@pytest.mark.long
 @pytest.mark.threat("T114")
 def test_a_server_that_starts_delivers_what_the_last_one_left(tmp_path, postgres, receiver):
     with live_server(new_database("sqlite", tmp_path, postgres), tmp_path) as server:

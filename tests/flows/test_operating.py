@@ -199,6 +199,7 @@ def send_bytes(port, context, request):
         return answer.status, answer.headers
 
 
+@pytest.mark.long
 def test_the_longest_request_and_the_longest_answer(tmp_path, certificate):
     """Each byte of a `state` comes back as three characters, beside the longest redirect URI there can be."""
     needs("nginx")
@@ -246,6 +247,7 @@ def test_the_longest_request_and_the_longest_answer(tmp_path, certificate):
         server.kill()
 
 
+@pytest.mark.long
 def test_behind_the_proxy_below_a_path(tmp_path, certificate):
     """nginx gives Ostiary what is its own, and nothing else of the host."""
     needs("nginx")
@@ -329,6 +331,7 @@ def test_two_nodes_behind_the_proxy(tmp_path, certificate, servers):
             node.kill()
 
 
+@pytest.mark.long
 def test_back_up_while_it_runs_and_restore(tmp_path):
     database, backup = tmp_path / "ostiary.sqlite3", tmp_path / "backup.sqlite3"
     back_up, restore = BLOCKS

@@ -15,6 +15,8 @@ from tests.flows.oracle import EQUAL_SETTINGS, Side, oracle, outcome, register
 from tests.flows.oracle_requests import REQUESTS
 from tests.live import PROJECT, live_server, new_database
 
+pytestmark = pytest.mark.long
+
 DOCUMENT = PROJECT / "docs/oracle.md"
 SECTION = re.compile(
     r"RFC \d+ §|OpenID Connect [\w-]+(?: [\w-]+)* §|(?:Form Post|Multiple Response) [\w ]+ §|OAuth 2\.1 §"

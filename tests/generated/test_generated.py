@@ -284,6 +284,7 @@ def without(headers, others):
     return {name: ways for name, ways in headers.items() if name not in others}
 
 
+@pytest.mark.long
 @pytest.mark.threat("T164")
 @in_both_lengths
 @of_each(FURTHEST)
@@ -313,6 +314,7 @@ def test_headers_of_views_at_length(world, case):
     run()
 
 
+@pytest.mark.long
 @in_both_lengths
 @of_each(FURTHEST)
 def test_other_headers(world, case, is_long):

@@ -258,7 +258,8 @@ REFUSED_BY_SERVERS = [
 ]
 
 
-@pytest.mark.parametrize("engine", ["postgresql", pytest.param("mariadb", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
 def test_what_only_servers_refuse(engine, tmp_path, servers):
     """In this process: a server would do nothing else, later."""
     server = LiveServer(new_database(engine, tmp_path, servers), tmp_path, **PATIENT)

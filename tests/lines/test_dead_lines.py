@@ -119,6 +119,7 @@ def test_a_database_that_refuses_connections(server, proxy, driver):
     check_nobody_lost_anything(server, sign_ins)
 
 
+@pytest.mark.long
 @pytest.mark.threat("T169")
 def test_a_database_that_says_nothing(server, proxy, driver):
     """Every connection of a process is waiting for an answer: others wait for a connection, and not

@@ -25,7 +25,10 @@ GUIDE = (PROJECT / "docs/operating.md").read_text()
 [NOT_PREPARED] = re.findall(r"`\?(prepare_threshold=[a-z]+)`", GUIDE)
 RACES = (one_code, one_refresh_token, sign_ins_for_one_session, neighbours)
 
-pytestmark = pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="PgBouncer is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -233,9 +233,25 @@ PAGES = {
 }
 
 
-@pytest.fixture(params=PAGES.items(), ids=lambda entry: entry[0].__name__)
-def answer(request, http, seed):
-    show, status = request.param
+@pytest.fixture(scope="module")
+def shown():
+    """The answer of each page, which is asked for once."""
+    return {}
+
+
+@pytest.fixture(params=PAGES, ids=lambda show: show.__name__)
+def answer(request, shown):
+    show = request.param
+    if show not in shown:
+        request.getfixturevalue("write_rows")
+        shown[show] = show(request.getfixturevalue("http"))
+        assert shown[show].status_code == PAGES[show]
+        assert shown[show].data
+    return shown[show]
+
+
+@pytest.fixture
+def write_rows(seed):
     seed(
         a_user(name="Ada <b>"),
         a_user(id=2, sub="b", email="bo@example.com", name=""),
@@ -255,9 +271,6 @@ def answer(request, http, seed):
         a_notice(client_id="known", attempts=1, created_at=1),
         a_notice(client_id="allowed", next_attempt_at=None, attempts=6, outcome="<b>"),
     )
-    answer = show(http)
-    assert answer.status_code == status
-    return answer
 
 
 @pytest.mark.threat("T103", "T104", "T107", "T159")

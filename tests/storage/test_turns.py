@@ -14,6 +14,8 @@ from models import db
 from tests.live import LiveServer
 from unit_of_work import migration
 
+pytestmark = pytest.mark.long_on("postgresql", "mariadb")
+
 SECONDS = 60
 
 
