@@ -141,6 +141,7 @@ def test_no_pattern_is_written_where_the_search_does_not_look():
     assert hidden == {}
 
 
+@pytest.mark.long
 @pytest.mark.threat("T166")
 @pytest.mark.parametrize(("slow", "size"), [(r"(a+)+$", 23), (r"a*a*a*b", 250), (r"\s+$", 12_000)])
 def test_a_slow_one_is_noticed(slow, size):

@@ -177,6 +177,7 @@ def slow_exchange(session):
     session.flush()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("request_of_ada", [exchange, refresh, slow_exchange])
 @pytest.mark.parametrize(
     "command",

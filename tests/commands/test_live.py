@@ -60,6 +60,7 @@ def test_a_database_that_is_not_migrated(database_url, tmp_path):
     assert "Traceback" not in listed.stderr + checked.stderr
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.parametrize("command", [("users", "list"), ("config", "check"), ("db", "upgrade")])
 def test_settings_that_cannot_be_used(tmp_path, command):

@@ -33,6 +33,7 @@ def start(*options, **environment):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "settings", "words"),
     [

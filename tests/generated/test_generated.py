@@ -360,6 +360,7 @@ def check_json(world, values, places, make):
             check(world, make(place, value.text).request(), value.sent, f"{place} ({kind})", name=place.name)
 
 
+@pytest.mark.long
 @pytest.mark.threat("T164")
 @in_both_lengths
 def test_request_objects(world, is_long):
@@ -378,6 +379,7 @@ def test_request_objects(world, is_long):
     run()
 
 
+@pytest.mark.long
 @pytest.mark.threat("T164")
 @in_both_lengths
 @pytest.mark.parametrize("client_id", ["keys", "hmac"])
@@ -623,6 +625,7 @@ def served_methods(app, path):
     )  # they change something
 
 
+@pytest.mark.long
 def test_throttled_callers():
     """With the limits as they are: whoever fails too often is told to wait, and nothing else changes."""
     world = make_world()

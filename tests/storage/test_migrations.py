@@ -13,6 +13,8 @@ from models import db
 from tests.builders import ISSUER, SECRET_KEY
 from unit_of_work import migration, transaction
 
+pytestmark = pytest.mark.long_on("mariadb")
+
 
 @pytest.fixture
 def app(database_url):
