@@ -11,8 +11,8 @@ from tests.flows.meetings import PAIRS, PATIENT, driver_for, expected, meet, nam
 from tests.flows.pair_model import Pair
 from tests.live import ENGINES, new_database
 
-# Where nothing but the locks keeps two requests apart; the others are for the long form. So are those who meet
-# without a code or a refresh.
+# Where nothing but the locks keeps two requests apart; the others are for the long form. So are those who
+# meet without a code or a refresh.
 SHORT_ENGINE = "postgresql"
 ROUNDS = 1
 ISSUING = ("spend_code", "refresh")
