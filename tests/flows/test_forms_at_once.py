@@ -10,25 +10,17 @@ import pytest
 
 from tests.builders import CHALLENGE
 from tests.flows.browser_journey import EMAIL, PASSWORD, PATIENCE_SECONDS, Browser, add_client, add_person
-from tests.live import live_server
+from tests.live import live_server, new_database
+from tests.nodes.app_nodes import app_nodes
 
 pytestmark = pytest.mark.long_on("mariadb")
 
 AT_ONCE = 5
 TWICE = 2  # so many passwords are hashed at once; more are told to wait
 REDIRECT_URI = "https://app.example/cb"
+LIMITS = {"failed_sign_ins_per_address": 1000, "sign_ups_per_address": 1}
 
 
-@pytest.fixture
-def server(database_url, tmp_path):
-    with live_server(
-        database_url, tmp_path, failed_sign_ins_per_address=1000, sign_ups_per_address=1
-    ) as server:
-        add_person(server)
-        yield server
-
-
-@pytest.fixture
 def request_address(server):
     client = add_client(server, "Web", "--redirect-uri", REDIRECT_URI, "--scope", "profile")
     parameters = {
@@ -92,26 +84,41 @@ def test_a_second_click_needs_no_second_place_for_a_hash(tmp_path):
         assert count(server, "user_session") == 5
 
 
-def test_each_form_at_once(server, request_address):
+def test_each_form_at_once(database_url, tmp_path):
+    with live_server(database_url, tmp_path, **LIMITS) as server:
+        spend_a_day(server)
+
+
+@pytest.mark.long
+def test_each_form_at_two_nodes_at_once(tmp_path, servers):
+    """A balancer deals the copies of a form out to two servers that share nothing but the rows."""
+    url = new_database("postgresql", tmp_path, servers)
+    with app_nodes([url, url], tmp_path, **LIMITS) as nodes:
+        spend_a_day(nodes)
+        assert all(answered > AT_ONCE for answered in nodes.answered())
+
+
+def spend_a_day(server):
     """One person's whole day: signing up, signing in, allowing, taking back, another password,
     signing out.
     """
-    site = server.issuer
+    add_person(server)
+    site, address = server.issuer, request_address(server)
     with Browser(site) as browser:
         browser.open(f"{site}/signup")
         eve = {"name": "Eve", "email": "eve@example.com", "password": PASSWORD}
         assert one_place(at_once(browser, "Create account", TWICE, **eve)) == "/"
         assert (count(server, "end_user"), count(server, "user_session")) == (2, 1)
     with Browser(site) as browser:
-        browser.open(request_address)
+        browser.open(address)
         assert one_place(at_once(browser, "Sign in", TWICE, email=EMAIL, password=PASSWORD)).startswith(
             "/oauth/authorize?"
         )
         assert count(server, "user_session") == 2
     with Browser(site) as browser:
-        browser.open(f"{site}/login").sign_in().open(request_address)
+        browser.open(f"{site}/login").sign_in().open(address)
         assert one_place(at_once(browser, "Deny")).startswith(f"{REDIRECT_URI}?error=access_denied")
-        browser.open(request_address)
+        browser.open(address)
         assert one_place(at_once(browser, "Allow")).startswith(f"{REDIRECT_URI}?code=")
         assert (count(server, "authorization_code"), count(server, "consent")) == (1, 1)
         browser.open(f"{site}/account/applications")

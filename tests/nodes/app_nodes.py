@@ -35,6 +35,9 @@ class AppNodes:
         """How many requests each node has answered."""
         return [node.log().count("process=") for node in self.nodes]
 
+    def rows(self, sql):
+        return self.nodes[0].rows(sql)
+
     def flask(self, *arguments, **options):
         return self.nodes[0].flask(*arguments, **options)
 
