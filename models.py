@@ -14,20 +14,24 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    ForeignKey,
+    Connection,
+    ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     UniqueConstraint,
+    event,
+    insert,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto import credentials
 from crypto.json_values import JsonObject
 from database.columns import Digest, Encrypted, Id, LongText
+from database.tables import Base, OfTenant, OfTenantByKey, of_client, of_tenant, of_user
+from database.tenancy import HOME
 from protocol.registered_client import RegisteredClient
 from protocol.typed_text import NAME_LENGTH
 
@@ -35,37 +39,46 @@ SUB_LENGTH = 43
 SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
 ACR_LENGTH = 100
-
-
-class Base(DeclarativeBase):
-    """The base of all tables; it names constraints and indexes."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
+TENANT_NAME_LENGTH = 40
 
 
 db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
 
 
-class User(db.Model):  # type: ignore[name-defined]
+class Tenant(db.Model):  # type: ignore[name-defined]
+    """An issuer with its own users, clients, scopes, keys and sessions. Row 1 is the server's own, `home`."""
+
+    __tablename__ = "tenant"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(TENANT_NAME_LENGTH), unique=True)
+    # None: the server's own issuer with a path of this tenant's.
+    issuer: Mapped[str | None] = mapped_column(String(300), unique=True)
+    settings: Mapped[JsonObject] = mapped_column(JSON, default=dict)
+    branding: Mapped[JsonObject] = mapped_column(JSON, default=dict)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    disabled_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class User(OfTenant, db.Model):  # type: ignore[name-defined]
     """A user (`end_user`).
 
     Counters that change often stay out of this row: its lock orders all changes to the user's tokens.
     """
 
     __tablename__ = "end_user"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (
+        of_tenant(),
+        UniqueConstraint("tenant_id", "id"),
+        UniqueConstraint("tenant_id", "sub"),
+        UniqueConstraint("tenant_id", "email"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    sub: Mapped[str] = mapped_column(String(SUB_LENGTH), unique=True)  # public, random, never the primary key
-    email: Mapped[str] = mapped_column(String(254), unique=True)  # normalised, lower case
+    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # public, random, never the primary key
+    email: Mapped[str] = mapped_column(String(254))  # normalised, lower case
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), default="")
     password_hash: Mapped[str | None] = mapped_column(String(255))
     is_admin: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -80,13 +93,14 @@ class User(db.Model):  # type: ignore[name-defined]
     pairwise_secret: Mapped[bytes] = mapped_column(Digest, default=credentials.random_secret, nullable=True)
 
 
-class Client(db.Model, RegisteredClient):  # type: ignore[name-defined]
+class Client(OfTenantByKey, db.Model, RegisteredClient):  # type: ignore[name-defined]
     """A registered client (RFC 7591 §2 has the members).
 
     A lifetime of None means the server's setting, `NEVER` no end. `RegisteredClient` has the rules.
     """
 
     __tablename__ = "client"
+    __table_args__ = (of_tenant(),)
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     client_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
@@ -117,49 +131,57 @@ class Client(db.Model, RegisteredClient):  # type: ignore[name-defined]
     extra_metadata: Mapped[JsonObject] = mapped_column(JSON, default=dict)  # no statement searches in it
 
 
-class ClientOrigin(db.Model):  # type: ignore[name-defined]
+class ClientOrigin(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """The web origins of a public client's redirect URIs: its pages may call us from these (CORS)."""
 
     __tablename__ = "client_origin"
+    __table_args__ = (of_client(), Index(None, "tenant_id", "origin"))
 
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True)
-    origin: Mapped[str] = mapped_column(String(300), primary_key=True, index=True)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(300), primary_key=True)
 
 
-class ClientSecretUse(db.Model):  # type: ignore[name-defined]
+class ClientSecretUse(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """When a secret of a client was last used, to the hour; the two newest secrets of each client are kept.
 
     It is not in the client's row, whose lock an INSERT of a token waits for.
     """
 
     __tablename__ = "client_secret_use"
+    __table_args__ = (of_client(),)
 
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class Scope(db.Model):  # type: ignore[name-defined]
+class Scope(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """A scope and what the consent page says of it."""
 
     __tablename__ = "scope"
+    __table_args__ = (of_tenant(),)
 
     name: Mapped[str] = mapped_column(String(128), primary_key=True)
     description: Mapped[str] = mapped_column(String(300))
 
 
-class UserSession(db.Model):  # type: ignore[name-defined]
+class UserSession(OfTenant, db.Model):  # type: ignore[name-defined]
     """A browser that a user signed in with.
 
     The cookie holds the value whose digest is here; signing in again renews both.
     """
 
     __tablename__ = "user_session"
-    __table_args__ = (Index(None, "user_id", "created_at"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        of_user(),
+        UniqueConstraint("tenant_id", "id"),
+        Index(None, "tenant_id", "user_id", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     session_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"))
+    user_id: Mapped[int] = mapped_column(Id)
     created_at: Mapped[int] = mapped_column(BigInteger)
     auth_time: Mapped[int] = mapped_column(BigInteger)  # when the user last signed in
     amr: Mapped[str] = mapped_column(String(100))  # how: values of RFC 8176, separated by blanks
@@ -172,19 +194,27 @@ class UserSession(db.Model):  # type: ignore[name-defined]
     is_kept: Mapped[bool | None] = mapped_column(Boolean)  # whether it outlives the browser's end; None is no
 
 
-class ClientSession(db.Model):  # type: ignore[name-defined]
+class ClientSession(OfTenant, db.Model):  # type: ignore[name-defined]
     """A client in a session of a user: the `sid` of its ID tokens (Back-Channel Logout §2.1)."""
 
     __tablename__ = "client_session"
-    __table_args__ = (UniqueConstraint("session_id", "client_id"),)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["tenant_id", "session_id"], ["user_session.tenant_id", "user_session.id"], ondelete="CASCADE"
+        ),
+        of_client(),
+        UniqueConstraint("session_id", "client_id"),  # an older version names it when it stores a row
+        UniqueConstraint("tenant_id", "session_id", "client_id"),
+        Index(None, "tenant_id", "client_id"),
+    )
 
     sid: Mapped[str] = mapped_column(String(SID_LENGTH), primary_key=True)
-    session_id: Mapped[int] = mapped_column(ForeignKey(UserSession.id, ondelete="CASCADE"))
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    session_id: Mapped[int] = mapped_column(Id)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class LogoutNotice(db.Model):  # type: ignore[name-defined]
+class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
     """A notice to a client that a session has ended, and what became of it (Back-Channel Logout §2.5).
 
     It is stored in the transaction that ends the session, and delivered afterwards. It stays as a receipt,
@@ -192,12 +222,18 @@ class LogoutNotice(db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "logout_notice"
-    __table_args__ = (Index(None, "user_id", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        of_user(ondelete=None),  # SET NULL would clear the tenant too: who removes a user does it first
+        of_client(),
+        Index(None, "tenant_id", "user_id", "id"),
+        Index(None, "tenant_id", "client_id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     # None: the user was removed; the clients are notified all the same.
-    user_id: Mapped[int | None] = mapped_column(ForeignKey(User.id, ondelete="SET NULL"))
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    user_id: Mapped[int | None] = mapped_column(Id)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
     sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the user
     sid: Mapped[str] = mapped_column(String(SID_LENGTH))
     created_at: Mapped[int] = mapped_column(BigInteger)
@@ -207,57 +243,69 @@ class LogoutNotice(db.Model):  # type: ignore[name-defined]
     outcome: Mapped[str] = mapped_column(String(100), default="")  # of the last attempt, in words
 
 
-class AuthorizationTicket(db.Model):  # type: ignore[name-defined]
+class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
     """A pending authorization request, under its own random id and bound to the browser that sent it."""
 
     __tablename__ = "authorization_ticket"
+    __table_args__ = (
+        of_client(),
+        Index(None, "tenant_id", "client_id"),
+        Index(None, "tenant_id", "expires_at"),
+    )
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
     sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with the ticket
     # The session that was begun, renewed or chosen for this request.
     session_id: Mapped[int | None] = mapped_column(Id)
     # Microseconds: of a browser's requests the oldest are deleted.
     requested_at: Mapped[int | None] = mapped_column(BigInteger)
-    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class FormAnswer(db.Model):  # type: ignore[name-defined]
+class FormAnswer(OfTenant, db.Model):  # type: ignore[name-defined]
     """The answer to a form, for a browser that sends the same form twice."""
 
     __tablename__ = "form_answer"
+    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
 
     # Of the browser and all that it sent.
     form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with what was sent
-    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class Consent(db.Model):  # type: ignore[name-defined]
+class Consent(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """What a user has allowed a client; the user is asked again only when the client asks for more."""
 
     __tablename__ = "consent"
+    __table_args__ = (of_user(), of_client(), Index(None, "tenant_id", "client_id"))
 
-    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), primary_key=True)
-    client_id: Mapped[str] = mapped_column(
-        ForeignKey(Client.client_id, ondelete="CASCADE"), primary_key=True, index=True
-    )
+    user_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     scope: Mapped[str] = mapped_column(LongText)
     granted_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class AuthorizationCode(db.Model):  # type: ignore[name-defined]
+class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     """An authorization code that is not spent yet (RFC 6749 §4.1.2).
 
     Spending it deletes the row; the token row remembers the code.
     """
 
     __tablename__ = "authorization_code"
+    __table_args__ = (
+        of_client(),
+        of_user(),
+        Index(None, "tenant_id", "client_id"),
+        Index(None, "tenant_id", "user_id"),
+        Index(None, "tenant_id", "expires_at"),
+    )
 
     code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"), index=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    user_id: Mapped[int] = mapped_column(Id)
     redirect_uri: Mapped[str] = mapped_column(LongText)
     scope: Mapped[str] = mapped_column(LongText)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
@@ -268,24 +316,27 @@ class AuthorizationCode(db.Model):  # type: ignore[name-defined]
     sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)
     # Refused exchanges so far.
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
-    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class Token(db.Model):  # type: ignore[name-defined]
+class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     """A live token. For a user a row is a *family*: one sign-in and all its refreshes.
 
-    A pair of user and client has `max_sessions` slots, and each row takes one. `UNIQUE (client_id, user_id,
-    slot)` is the last line of defence: the lock on the user's row comes first, so the key should never be
-    violated. A client's own token has neither user nor slot. There is no foreign key to `end_user`: who
-    inserts holds that row's lock, and who deletes a user takes it too.
+    A pair of user and client has `max_sessions` slots, and each row takes one. `UNIQUE (tenant_id, client_id,
+    user_id, slot)` is the last line of defence: the lock on the user's row comes first, so the key should
+    never be violated. A client's own token has neither user nor slot. There is no foreign key to `end_user`:
+    who inserts holds that row's lock, and who deletes a user takes it too.
     """
 
     __tablename__ = "token"
     __table_args__ = (
-        UniqueConstraint("client_id", "user_id", "slot"),
+        of_client(),
+        UniqueConstraint("tenant_id", "client_id", "user_id", "slot"),
+        Index(None, "tenant_id", "user_id"),
         CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
         Index(
             "ix_token_machine",
+            "tenant_id",
             "client_id",
             "access_token_expires_at",
             sqlite_where=text("user_id IS NULL"),
@@ -295,8 +346,8 @@ class Token(db.Model):  # type: ignore[name-defined]
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    client_id: Mapped[str] = mapped_column(ForeignKey(Client.client_id, ondelete="CASCADE"))
-    user_id: Mapped[int | None] = mapped_column(Id, index=True)
+    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    user_id: Mapped[int | None] = mapped_column(Id)
     slot: Mapped[int | None] = mapped_column(Integer)
     scope: Mapped[str] = mapped_column(LongText)  # what was granted; a refresh may ask for a part of it
     access_token_scope: Mapped[str] = mapped_column(LongText)
@@ -324,23 +375,24 @@ class Token(db.Model):  # type: ignore[name-defined]
     code_challenge: Mapped[str | None] = mapped_column(String(43))
 
 
-class Throttle(db.Model):  # type: ignore[name-defined]
+class Throttle(OfTenant, db.Model):  # type: ignore[name-defined]
     """A leaky bucket of failures (`protocol/throttle.py`).
 
     An empty one needs no row: `expires_at` is when it will be empty.
     """
 
     __tablename__ = "throttle"
+    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
 
     bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-class SigningKey(db.Model):  # type: ignore[name-defined]
+class SigningKey(OfTenant, db.Model):  # type: ignore[name-defined]
     """A key that signs ID tokens and other JWTs, until its successor does (`crypto/key_schedule.py`)."""
 
     __tablename__ = "signing_key"
-    __table_args__ = (UniqueConstraint("alg", "generation"),)
+    __table_args__ = (of_tenant(), UniqueConstraint("tenant_id", "alg", "generation"))
 
     kid: Mapped[str] = mapped_column(String(43), primary_key=True)
     alg: Mapped[str] = mapped_column(String(10))
@@ -354,15 +406,22 @@ class SigningKey(db.Model):  # type: ignore[name-defined]
     last_presented_at: Mapped[int | None] = mapped_column(BigInteger)
 
 
-class SpentAssertion(db.Model):  # type: ignore[name-defined]
+class SpentAssertion(OfTenant, db.Model):  # type: ignore[name-defined]
     """The `jti` of a client assertion that was used: it is good once (RFC 7523 §3)."""
 
     __tablename__ = "spent_assertion"
+    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
 
     jti_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the client and its jti
-    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
 def table(model: type[Base]) -> Table:
     """Return the table of a model: Core statements on it skip the ORM's work, which the token path needs."""
     return cast(Table, model.__table__)
+
+
+@event.listens_for(table(Tenant), "after_create")
+def add_home(target: Table, connection: Connection, **_options: object) -> None:
+    """Add the server's own tenant to tables that were made without migrations: in tests."""
+    connection.execute(insert(target), {"id": HOME, "name": "home", "created_at": 0})
