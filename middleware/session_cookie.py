@@ -17,6 +17,7 @@ from config import Settings
 from crypto import credentials
 from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
+from protocol.cookie_names import session_cookie_name
 from services import browser_ids, known_devices
 from services.current import settings as current_settings
 from services.login_session import load_signed_in, note_use
@@ -71,10 +72,7 @@ def init_app(app: Flask, settings: Settings) -> None:
             credentials.derive_key(key.get_secret_value(), "browser session")
             for key in settings.old_secret_keys
         ],
-        # By its path, because servers of one host have no other way to tell their cookies apart: `__Host-`
-        # needs Path=/.
-        SESSION_COOKIE_NAME=("__Host-ostiary" if settings.is_https else "ostiary")
-        + settings.path.replace("/", "."),
+        SESSION_COOKIE_NAME=session_cookie_name(settings.path, settings.is_https),
         SESSION_COOKIE_SECURE=settings.is_https,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

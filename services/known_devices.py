@@ -7,12 +7,13 @@ Failed sign-ins with a known device are counted apart, and a device has one sess
 from flask import current_app, g, request
 
 from crypto import device_cookie
+from protocol import cookie_names
 from services.current import device_keys
 
 
 def cookie_name() -> str:
     """Return the name of the cookie."""
-    return str(current_app.config["SESSION_COOKIE_NAME"]) + "-device"
+    return str(current_app.config["SESSION_COOKIE_NAME"]) + cookie_names.DEVICE
 
 
 def find(account: str) -> str | None:
