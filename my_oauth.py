@@ -18,6 +18,7 @@ from client_auth import client_assertion, client_secret, none
 from config import Settings
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tenancy import TENANT, current_tenant, own
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
 from grants.authorization_code import AuthorizationCodeGrant
@@ -57,7 +58,11 @@ CLIENT_AUTH: dict[str, ClientAuthMethod] = {
 # ---- the statements ----------------------------------------------------------------------------------------
 
 tokens = table(Token)
-_pair = (tokens.c.client_id == bindparam("client_id"), tokens.c.user_id == bindparam("user_id"))
+_pair = (
+    own(tokens),
+    tokens.c.client_id == bindparam("client_id"),
+    tokens.c.user_id == bindparam("user_id"),
+)
 
 # For a sign-in: all rows of the pair of user and client, but the newest `max_sessions` - 1.
 _newest = (
@@ -73,11 +78,16 @@ DELETE_ALL_BUT_THE_NEWEST = (
 # For a refresh: exactly one row. Who deletes it has claimed the refresh token.
 DELETE_THE_PRESENTED = (
     delete(tokens)
-    .where(tokens.c.id == bindparam("token_id"), tokens.c.refresh_token_digest == bindparam("current_digest"))
+    .where(
+        own(tokens),
+        tokens.c.id == bindparam("token_id"),
+        tokens.c.refresh_token_digest == bindparam("current_digest"),
+    )
     .returning(tokens.c.slot)
 )
 # For client credentials: expired tokens alone, because workers of one client must not end each other's.
 DELETE_EXPIRED_CLIENT_TOKENS = delete(tokens).where(
+    own(tokens),
     tokens.c.client_id == bindparam("client_id"),
     tokens.c.user_id.is_(None),
     tokens.c.access_token_expires_at <= bindparam("now"),
@@ -91,15 +101,16 @@ _candidates = union_all(select(literal(0).label("slot")), select(tokens.c.slot +
     "candidates"
 )
 _is_taken = select(_taken.c.id).where(
+    own(_taken),
     _taken.c.client_id == bindparam("client_id"),
     _taken.c.user_id == bindparam("user_id"),
     _taken.c.slot == _candidates.c.slot,
 )
 _smallest_free_slot = select(func.min(_candidates.c.slot)).where(~_is_taken.exists()).scalar_subquery()
-_columns = [column for column in tokens.columns if column.key not in ("id", "slot")]
+_columns = [column for column in tokens.columns if column.key not in ("tenant_id", "id", "slot")]
 INSERT_TOKEN_IN_A_FREE_SLOT = insert(tokens).from_select(
-    ["slot", *(column.key for column in _columns)],
-    select(_smallest_free_slot, *(bindparam(column.key, type_=column.type) for column in _columns)),
+    ["tenant_id", "slot", *(column.key for column in _columns)],
+    select(TENANT, _smallest_free_slot, *(bindparam(column.key, type_=column.type) for column in _columns)),
     include_defaults=False,
 )
 
@@ -222,6 +233,7 @@ def new_row(token: TokenResponse, request: OAuth2Request) -> dict[str, object]:
     now = clock.now()
     scope = token.get("scope", "")
     row = EMPTY_ROW | {
+        "tenant_id": current_tenant(),
         "client_id": request.client.client_id,
         "user_id": request.user.id if request.user else None,
         "scope": scope,

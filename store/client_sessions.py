@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, select
 
 from crypto import credentials
 from database import upsert
+from database.tenancy import own
 from models import Client, ClientSession, User, UserSession, db, table
 from store.rows import columns, fetch_all, fetch_one
 
@@ -44,8 +45,8 @@ class KnownClient(NamedTuple):
 SID_OCTETS = 16
 FIND = (
     select(*columns(ClientSessionRow, client_sessions, sessions))
-    .join(sessions, sessions.c.id == client_sessions.c.session_id)
-    .where(client_sessions.c.sid == bindparam("sid"))
+    .join(sessions)
+    .where(own(client_sessions), client_sessions.c.sid == bindparam("sid"))
 )
 
 
@@ -57,7 +58,7 @@ def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
     keep = upsert(
         db.engine.dialect.name,
         client_sessions,
-        key=("session_id", "client_id"),
+        key=("tenant_id", "session_id", "client_id"),
         change=lambda _new: {"sid": client_sessions.c.sid},
     )
     sid = credentials.random_text(SID_OCTETS)
@@ -74,7 +75,7 @@ def find(sid: str) -> ClientSessionRow | None:
 def sessions_with(client_id: str, session_ids: Collection[int]) -> set[int]:
     """Return those of the sessions that the user has used for this client."""
     statement = select(ClientSession.session_id).where(
-        ClientSession.client_id == client_id, ClientSession.session_id.in_(session_ids)
+        own(ClientSession), ClientSession.client_id == client_id, ClientSession.session_id.in_(session_ids)
     )
     return set(db.session.scalars(statement))
 
@@ -83,9 +84,9 @@ def names_of_user(user_id: int) -> list[ClientName]:
     """Return the name of each client of each session of a user, the oldest first. One SELECT."""
     statement = (
         select(ClientSession.session_id, Client.client_name)
-        .join(Client, Client.client_id == ClientSession.client_id)
-        .join(sessions, sessions.c.id == ClientSession.session_id)
-        .where(sessions.c.user_id == user_id)
+        .join_from(ClientSession, Client)
+        .join_from(ClientSession, sessions)
+        .where(own(sessions), sessions.c.user_id == user_id)
         .order_by(ClientSession.created_at, ClientSession.sid)
     )
     return fetch_all(ClientName, statement)
@@ -95,10 +96,10 @@ def of_user(user_id: int, session_ids: Collection[int] | None = None) -> list[Kn
     """Return each client of all sessions of a user, or of these. One SELECT."""
     statement = (
         select(ClientSession.sid, Client, users.c.sub, users.c.pairwise_secret)
-        .join(Client, Client.client_id == ClientSession.client_id)
-        .join(sessions, sessions.c.id == ClientSession.session_id)
-        .join(users, users.c.id == sessions.c.user_id)
-        .where(sessions.c.user_id == user_id)
+        .join_from(ClientSession, Client)
+        .join_from(ClientSession, sessions)
+        .join_from(sessions, users)
+        .where(own(sessions), sessions.c.user_id == user_id)
         .order_by(ClientSession.created_at, ClientSession.sid)
     )
     if session_ids is not None:

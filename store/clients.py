@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm.util import identity_key
 
+from database.tenancy import current_tenant, own
 from models import Client, ClientOrigin, Scope, Token, db
 from protocol import redirect_uris
 from protocol.parameters import VISIBLE
 
-FIND = select(Client).where(Client.client_id == bindparam("client_id"))
+FIND = select(Client).where(own(Client), Client.client_id == bindparam("client_id"))
 
 
 def find(client_id: str) -> Client | None:
@@ -20,19 +21,23 @@ def find(client_id: str) -> Client | None:
     """
     if not VISIBLE.fullmatch(client_id):
         return None
-    known = db.session().identity_map.get(identity_key(Client, client_id))
+    known = db.session().identity_map.get(identity_key(Client, (current_tenant(), client_id)))
     return known or db.session.scalars(FIND, {"client_id": client_id}).one_or_none()
 
 
 def lock(client_id: str) -> Client | None:
     """Lock a client for a change of its registration, and return it as it is now, or None."""
-    statement = select(Client).where(Client.client_id == client_id).with_for_update(key_share=True)
+    statement = (
+        select(Client).where(own(Client), Client.client_id == client_id).with_for_update(key_share=True)
+    )
     return db.session.scalar(statement.execution_options(populate_existing=True))
 
 
 def all_by_name() -> list[Client]:
     """Return all clients, by name."""
-    return list(db.session.scalars(select(Client).order_by(Client.client_name, Client.client_id)))
+    return list(
+        db.session.scalars(select(Client).where(own(Client)).order_by(Client.client_name, Client.client_id))
+    )
 
 
 def add(client: Client) -> None:
@@ -44,7 +49,9 @@ def add(client: Client) -> None:
 
 def set_origins(client: Client) -> None:
     """Bring the origins of a public client in line with its redirect URIs; any other client has none."""
-    db.session.execute(delete(ClientOrigin).where(ClientOrigin.client_id == client.client_id))
+    db.session.execute(
+        delete(ClientOrigin).where(own(ClientOrigin), ClientOrigin.client_id == client.client_id)
+    )
     if client.is_public:
         origins = {redirect_uris.origin(uri) for uri in client.redirect_uris} - {None}
         db.session.add_all(
@@ -57,19 +64,26 @@ def set_origins(client: Client) -> None:
 def is_origin_of_public_client(origin: str) -> bool:
     """Return whether a public client has this origin. One SELECT."""
     return (
-        db.session.scalar(select(ClientOrigin.origin).where(ClientOrigin.origin == origin).limit(1))
+        db.session.scalar(
+            select(ClientOrigin.origin).where(own(ClientOrigin), ClientOrigin.origin == origin).limit(1)
+        )
         is not None
     )
 
 
 def remove(client: Client) -> None:
     """Delete a client with its tokens, codes, tickets and consents (they cascade)."""
-    db.session.execute(delete(Client).where(Client.client_id == client.client_id))
+    db.session.execute(delete(Client).where(own(Client), Client.client_id == client.client_id))
 
 
 def count_tokens(client_id: str) -> int:
     """Return how many token rows a client has."""
-    return db.session.scalar(select(func.count()).select_from(Token).where(Token.client_id == client_id)) or 0
+    return (
+        db.session.scalar(
+            select(func.count()).select_from(Token).where(own(Token), Token.client_id == client_id)
+        )
+        or 0
+    )
 
 
 def with_scope(name: str) -> list[Client]:
@@ -80,5 +94,5 @@ def with_scope(name: str) -> list[Client]:
 def unknown_scopes(names: Iterable[str]) -> list[str]:
     """Return those of `names` that have no row, in their order."""
     wanted = list(names)
-    known = set(db.session.scalars(select(Scope.name).where(Scope.name.in_(wanted))))
+    known = set(db.session.scalars(select(Scope.name).where(own(Scope), Scope.name.in_(wanted))))
     return [name for name in wanted if name not in known]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from database.tenancy import own
 from models import AuthorizationCode, db, table
 from store import sweep
 from store.rows import columns, fetch_one
@@ -28,14 +29,18 @@ class CodeRow(NamedTuple):
     expires_at: int
 
 
-FIND = select(*columns(CodeRow, codes)).where(codes.c.code_digest == bindparam("code_digest"))
-CLAIM = delete(codes).where(codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
+FIND = select(*columns(CodeRow, codes)).where(own(codes), codes.c.code_digest == bindparam("code_digest"))
+CLAIM = (
+    delete(codes).where(own(codes), codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
+)
 FAILURES = 5  # refused exchanges, the last of which deletes the code
 DELETE_GUESSED = delete(codes).where(
-    codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1
+    own(codes), codes.c.code_digest == bindparam("digest"), codes.c.failures >= FAILURES - 1
 )
 COUNT_FAILURE = (
-    update(codes).where(codes.c.code_digest == bindparam("digest")).values(failures=codes.c.failures + 1)
+    update(codes)
+    .where(own(codes), codes.c.code_digest == bindparam("digest"))
+    .values(failures=codes.c.failures + 1)
 )
 sweep_some = sweep.expired(codes)
 
@@ -68,7 +73,9 @@ def issue(code: CodeRow, now: int) -> None:
 def users_with_codes(client_id: str) -> list[int]:
     """Return the users who have an unspent code at a client: it may become a token a moment later."""
     return sorted(
-        db.session.scalars(select(codes.c.user_id).where(codes.c.client_id == client_id).distinct())
+        db.session.scalars(
+            select(codes.c.user_id).where(own(codes), codes.c.client_id == client_id).distinct()
+        )
     )
 
 
@@ -78,7 +85,9 @@ def delete_of_sids(user_id: int, sids: Collection[str]) -> int:
     Like `delete_pending`, it comes before the DELETE of tokens.
     """
     statement = (
-        delete(codes).where(codes.c.user_id == user_id, codes.c.sid.in_(sids)).returning(codes.c.code_digest)
+        delete(codes)
+        .where(own(codes), codes.c.user_id == user_id, codes.c.sid.in_(sids))
+        .returning(codes.c.code_digest)
     )
     return len(db.session.execute(statement).all())
 
@@ -90,7 +99,7 @@ def delete_pending(user_id: int | None = None, client_id: str | None = None) -> 
     next statement sees its token.
     """
     assert user_id is not None or client_id is not None  # noqa: S101 - otherwise everybody's
-    statement = delete(codes).returning(codes.c.code_digest)
+    statement = delete(codes).where(own(codes)).returning(codes.c.code_digest)
     if user_id is not None:
         statement = statement.where(codes.c.user_id == user_id)
     if client_id is not None:
@@ -101,5 +110,8 @@ def delete_pending(user_id: int | None = None, client_id: str | None = None) -> 
 def count_of_client(client_id: str) -> int:
     """Return how many unspent codes a client has."""
     return (
-        db.session.scalar(select(func.count()).select_from(codes).where(codes.c.client_id == client_id)) or 0
+        db.session.scalar(
+            select(func.count()).select_from(codes).where(own(codes), codes.c.client_id == client_id)
+        )
+        or 0
     )

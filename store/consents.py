@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import delete, insert, select, update
 
+from database.tenancy import own
 from models import Client, Consent, db
 from protocol import scopes
 from store.rows import fetch_all
@@ -21,7 +22,7 @@ class ConsentRow(NamedTuple):
 def find_scope(user_id: int, client_id: str) -> str | None:
     """Return the scope that a user has allowed a client, perhaps ""; None where nobody was asked."""
     return db.session.scalar(
-        select(Consent.scope).where(Consent.user_id == user_id, Consent.client_id == client_id)
+        select(Consent.scope).where(own(Consent), Consent.user_id == user_id, Consent.client_id == client_id)
     )
 
 
@@ -33,7 +34,7 @@ def scopes_of(user_ids: Collection[int], client_id: str) -> dict[int, str]:
     if not user_ids:
         return {}
     statement = select(Consent.user_id, Consent.scope).where(
-        Consent.client_id == client_id, Consent.user_id.in_(user_ids)
+        own(Consent), Consent.client_id == client_id, Consent.user_id.in_(user_ids)
     )
     return {row.user_id: row.scope for row in db.session.execute(statement)}
 
@@ -48,7 +49,7 @@ def remember(user_id: int, client_id: str, scope: str, now: int) -> None:
     together = scopes.join(scopes.split(f"{known} {scope}"))
     db.session.execute(
         update(Consent)
-        .where(Consent.user_id == user_id, Consent.client_id == client_id)
+        .where(own(Consent), Consent.user_id == user_id, Consent.client_id == client_id)
         .values(scope=together, granted_at=now)
     )
 
@@ -57,8 +58,8 @@ def of_user(user_id: int) -> list[ConsentRow]:
     """Return the consents of a user, the latest first. One SELECT."""
     statement = (
         select(Client, Consent.scope, Consent.granted_at)
-        .join(Client, Client.client_id == Consent.client_id)
-        .where(Consent.user_id == user_id)
+        .join_from(Consent, Client)
+        .where(own(Consent), Consent.user_id == user_id)
         .order_by(Consent.granted_at.desc(), Consent.client_id)
     )
     return fetch_all(ConsentRow, statement)
@@ -66,5 +67,7 @@ def of_user(user_id: int) -> list[ConsentRow]:
 
 def withdraw(user_id: int, client_id: str) -> bool:
     """Delete a user's consent, and return whether there was one. The caller revokes the tokens."""
-    statement = delete(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id)
+    statement = delete(Consent).where(
+        own(Consent), Consent.user_id == user_id, Consent.client_id == client_id
+    )
     return db.session.execute(statement.returning(Consent.client_id)).one_or_none() is not None

@@ -7,6 +7,7 @@ like any other.
 from sqlalchemy import or_, select
 
 import store.clients
+from database.tenancy import own
 from models import Client, User, db
 from protocol import redirect_uris
 
@@ -29,5 +30,7 @@ def find_client(issuer: str) -> Client | None:
 
 def is_nobody_there() -> bool:
     """Return whether there is neither a user nor a client yet."""
-    anybody = or_(select(User.id).exists(), select(Client.client_id).exists())
+    anybody = or_(
+        select(User.id).where(own(User)).exists(), select(Client.client_id).where(own(Client)).exists()
+    )
     return not db.session.scalar(select(anybody))

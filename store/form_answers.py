@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, select
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
+from database.tenancy import own
 from models import FormAnswer, db, table
 from store import sweep
 
@@ -36,7 +37,7 @@ def add(
     """
     if expired is not None:
         is_it = FormAnswer.form_digest == expired.form_digest
-        db.session.execute(delete(FormAnswer).where(is_it, FormAnswer.expires_at <= now))
+        db.session.execute(delete(FormAnswer).where(own(FormAnswer), is_it, FormAnswer.expires_at <= now))
     sweep_some(now)
     db.session.execute(
         insert(FormAnswer),
@@ -54,7 +55,9 @@ def find(form: str, browser_digests: Collection[bytes], now: int) -> StoredAnswe
     browser_digests: of all ids of the browser; the form may have come under any of them.
     """
     is_one = FormAnswer.form_digest.in_(keys_of(form, browser_digests))
-    statement = select(FormAnswer.__table__).where(is_one).order_by(FormAnswer.expires_at.desc())
+    statement = (
+        select(FormAnswer.__table__).where(own(FormAnswer), is_one).order_by(FormAnswer.expires_at.desc())
+    )
     row = db.session.execute(statement.limit(1)).one_or_none()
     if row is None:
         return None

@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 
+from database.tenancy import own
 from models import Client, LogoutNotice, User, db, table
 from store.rows import columns, fetch_all, update_one
 
@@ -93,7 +94,7 @@ def oldest_to_keep(number: int) -> Select[tuple[int]]:
     """
     older = (
         select(notices.c.id)
-        .where(notices.c.user_id == bindparam("of_user"))
+        .where(own(notices), notices.c.user_id == bindparam("of_user"))
         .order_by(notices.c.id.desc())
         .offset(number)
         .limit(1)
@@ -105,6 +106,7 @@ def oldest_to_keep(number: int) -> Select[tuple[int]]:
 # Receipts of users who were removed are kept until another user's are written. COALESCE keeps SQLite from
 # searching for them among all that are finished.
 TRIM = delete(notices).where(
+    own(notices),
     or_(
         and_(
             notices.c.user_id == bindparam("of_user"),
@@ -116,18 +118,18 @@ TRIM = delete(notices).where(
             notices.c.id <= oldest_to_keep(WAITING_PER_USER).scalar_subquery(),
         ),
         and_(notices.c.user_id.is_(None), func.coalesce(notices.c.next_attempt_at, NEVER) == NEVER),
-    )
+    ),
 )
 
 
 # ---- delivered ---------------------------------------------------------------------------------------------
 
-IS_ANY_DUE = select(notices.c.id).where(notices.c.next_attempt_at <= bindparam("now")).limit(1)
+IS_ANY_DUE = select(notices.c.id).where(own(notices), notices.c.next_attempt_at <= bindparam("now")).limit(1)
 
 # Clients with an attempt under way, or whose last attempt failed: no other client must wait for them.
 struggling = table(LogoutNotice).alias("struggling")
 STRUGGLING = select(struggling.c.client_id).where(
-    struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
+    own(struggling), struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
 )
 WITH_PRIORITY = {
     Priority.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
@@ -150,7 +152,7 @@ BEGUN = select(
 )
 BEGIN_ATTEMPTS = (
     update(notices)
-    .where(notices.c.id.in_(bindparam("ids", expanding=True)))
+    .where(own(notices), notices.c.id.in_(bindparam("ids", expanding=True)))
     .values(
         attempts=notices.c.attempts + 1,
         next_attempt_at=case((notices.c.attempts + 1 < ATTEMPTS, bindparam("lost_at")), else_=null()),
@@ -168,7 +170,7 @@ def claim_due(
     locked; the other begins the attempts.
     """
     due = (
-        BEGUN.where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
+        BEGUN.where(own(notices), notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
         .order_by(notices.c.next_attempt_at, notices.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -196,7 +198,12 @@ def record(
     """
     statement = (
         update(notices)
-        .where(notices.c.id == notice_id, notices.c.attempts == attempt, notices.c.delivered_at.is_(None))
+        .where(
+            own(notices),
+            notices.c.id == notice_id,
+            notices.c.attempts == attempt,
+            notices.c.delivered_at.is_(None),
+        )
         .values(delivered_at=delivered_at, next_attempt_at=next_attempt_at, outcome=outcome[:OUTCOME_LENGTH])
     )
     return update_one(statement)
@@ -206,8 +213,14 @@ def record(
 
 RECEIPTS = (
     select(*columns(ReceiptRow, notices, registrations, users))
-    .join(registrations, registrations.c.client_id == notices.c.client_id)
-    .outerjoin(users, users.c.id == notices.c.user_id)
+    .join(
+        registrations,
+        and_(
+            registrations.c.tenant_id == notices.c.tenant_id, registrations.c.client_id == notices.c.client_id
+        ),
+    )
+    .outerjoin(users, and_(users.c.tenant_id == notices.c.tenant_id, users.c.id == notices.c.user_id))
+    .where(own(notices))
     .order_by(notices.c.id.desc())
 )
 
@@ -222,7 +235,10 @@ def newest_ids(user_id: int, number: int) -> list[int]:
     if not number:
         return []
     newest = (
-        select(notices.c.id).where(notices.c.user_id == user_id).order_by(notices.c.id.desc()).limit(number)
+        select(notices.c.id)
+        .where(own(notices), notices.c.user_id == user_id)
+        .order_by(notices.c.id.desc())
+        .limit(number)
     )
     return list(db.session.scalars(newest))
 

@@ -2,18 +2,19 @@
 
 from sqlalchemy import select
 
+from database.tenancy import current_tenant, own
 from models import Scope, db
 from protocol.scopes import OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION
 
 
 def find(name: str) -> Scope | None:
     """Return a scope, or None."""
-    return db.session.get(Scope, name)
+    return db.session.get(Scope, (current_tenant(), name))
 
 
 def all_by_name() -> list[Scope]:
     """Return all scopes, by name."""
-    return list(db.session.scalars(select(Scope).order_by(Scope.name)))
+    return list(db.session.scalars(select(Scope).where(own(Scope)).order_by(Scope.name)))
 
 
 def add(name: str, description: str) -> None:
@@ -34,7 +35,8 @@ def descriptions(names: tuple[str, ...]) -> dict[str, str]:
     A scope whose row is gone is described by its name.
     """
     found = {
-        row.name: row.description for row in db.session.scalars(select(Scope).where(Scope.name.in_(names)))
+        row.name: row.description
+        for row in db.session.scalars(select(Scope).where(own(Scope), Scope.name.in_(names)))
     }
     found.setdefault(OFFLINE_ACCESS, OFFLINE_ACCESS_DESCRIPTION)
     return {name: found.get(name, name) for name in names}

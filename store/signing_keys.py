@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from crypto.json_values import JsonObject
+from database.tenancy import own
 from models import SigningKey, db, table
 from store.rows import columns, fetch_all
 
@@ -25,10 +26,11 @@ class SigningKeyRow(NamedTuple):
     last_presented_at: int | None
 
 
-ALL = select(*columns(SigningKeyRow, keys)).order_by(keys.c.alg, keys.c.generation)
+ALL = select(*columns(SigningKeyRow, keys)).where(own(keys)).order_by(keys.c.alg, keys.c.generation)
 NOTE_PRESENTATION = (
     update(keys)
     .where(
+        own(keys),
         keys.c.kid == bindparam("of_kid"),
         or_(keys.c.last_presented_at.is_(None), keys.c.last_presented_at <= bindparam("an_hour_ago")),
     )
@@ -49,12 +51,14 @@ def add(new: Sequence[Mapping[str, object]]) -> list[SigningKeyRow]:
 
 def set_active_from(kid: str, active_from: int) -> None:
     """Set when a key begins to sign."""
-    db.session.execute(update(keys).where(keys.c.kid == kid).values(active_from=active_from))
+    db.session.execute(update(keys).where(own(keys), keys.c.kid == kid).values(active_from=active_from))
 
 
 def set_sealed_private_key(kid: str, sealed_private_key: bytes) -> None:
     """Replace the encrypted private key of a key."""
-    db.session.execute(update(keys).where(keys.c.kid == kid).values(sealed_private_key=sealed_private_key))
+    db.session.execute(
+        update(keys).where(own(keys), keys.c.kid == kid).values(sealed_private_key=sealed_private_key)
+    )
 
 
 def note_presentation(kid: str, now: int) -> None:
@@ -64,4 +68,4 @@ def note_presentation(kid: str, now: int) -> None:
 
 def remove(kids: Collection[str]) -> None:
     """Delete keys."""
-    db.session.execute(delete(keys).where(keys.c.kid.in_(kids)))
+    db.session.execute(delete(keys).where(own(keys), keys.c.kid.in_(kids)))

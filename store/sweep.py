@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Table, bindparam, select
 
 from database import delete_batch
+from database.tenancy import own
 from models import db
 
 BATCH = 4
@@ -21,7 +22,9 @@ def expired(table: Table, batch: int = BATCH) -> Callable[[int], None]:
     The table has an `expires_at`, and a primary key of one column.
     """
     [key] = table.primary_key.columns
-    chosen = select(key).where(table.c.expires_at <= bindparam("now")).order_by(table.c.expires_at)
+    chosen = (
+        select(key).where(own(table), table.c.expires_at <= bindparam("now")).order_by(table.c.expires_at)
+    )
 
     def sweep(now: int) -> None:
         delete_batch(db.session.connection(), chosen, {"now": now}, batch)

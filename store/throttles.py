@@ -9,12 +9,13 @@ from sqlalchemy import Insert, bindparam, case, select
 
 import store.sweep
 from database import upsert
+from database.tenancy import own
 from models import Throttle, db, table
 from protocol.throttle import Bucket
 
 throttles = table(Throttle)
 FIND = select(throttles.c.bucket_digest, throttles.c.expires_at).where(
-    throttles.c.bucket_digest.in_(bindparam("digests", expanding=True))
+    own(throttles), throttles.c.bucket_digest.in_(bindparam("digests", expanding=True))
 )
 sweep_some = store.sweep.expired(throttles)
 

@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, insert, select, update
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
+from database.tenancy import own
 from models import AuthorizationTicket, db, table
 from protocol import clock
 from store import sweep
@@ -62,7 +63,7 @@ def delete_surplus(browser_digest: bytes) -> None:
     """Delete the oldest requests of a browser that has PER_BROWSER. One SELECT, and a DELETE if it has."""
     surplus = (
         select(AuthorizationTicket.ticket_digest)
-        .where(AuthorizationTicket.browser_digest == browser_digest)
+        .where(own(AuthorizationTicket), AuthorizationTicket.browser_digest == browser_digest)
         .order_by(
             func.coalesce(AuthorizationTicket.requested_at, 0).desc(), AuthorizationTicket.expires_at.desc()
         )
@@ -70,7 +71,11 @@ def delete_surplus(browser_digest: bytes) -> None:
         .limit(PER_BROWSER)
     )
     if digests := list(db.session.scalars(surplus)):
-        db.session.execute(delete(AuthorizationTicket).where(AuthorizationTicket.ticket_digest.in_(digests)))
+        db.session.execute(
+            delete(AuthorizationTicket).where(
+                own(AuthorizationTicket), AuthorizationTicket.ticket_digest.in_(digests)
+            )
+        )
 
 
 def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | None:
@@ -80,6 +85,7 @@ def find(ticket: str, browser_digests: Collection[bytes], now: int) -> Ticket | 
     """
     row = db.session.execute(
         select(AuthorizationTicket.__table__).where(
+            own(AuthorizationTicket),
             AuthorizationTicket.ticket_digest == credentials.digest(ticket),
             AuthorizationTicket.expires_at > now,
         )
@@ -96,7 +102,7 @@ def claim(ticket: str) -> bool:
     """Spend a ticket by deleting it, and return whether this caller did."""
     claimed = db.session.execute(
         delete(AuthorizationTicket)
-        .where(AuthorizationTicket.ticket_digest == credentials.digest(ticket))
+        .where(own(AuthorizationTicket), AuthorizationTicket.ticket_digest == credentials.digest(ticket))
         .returning(AuthorizationTicket.ticket_digest)
     )
     return claimed.one_or_none() is not None
@@ -113,6 +119,7 @@ def assign(
     if begins_at is not None:
         values["expires_at"] = begins_at + LIFETIME_SECONDS
     statement = update(AuthorizationTicket).where(
+        own(AuthorizationTicket),
         AuthorizationTicket.ticket_digest == credentials.digest(ticket),
         AuthorizationTicket.browser_digest.in_(browser_digests),
     )

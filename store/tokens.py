@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import and_, bindparam, case, delete, func, not_, or_, select, update
 
 from crypto.json_values import JsonObject
+from database.tenancy import own
 from models import Client, ClientSession, Token, User, db, table
 from protocol.scopes import OFFLINE_ACCESS, OPENID
 from store.rows import columns, fetch_one
@@ -92,19 +93,24 @@ class SpentCodeRow(NamedTuple):
 WITH_USER = (
     select(*columns(TokenRow, tokens, clients, users))
     .join_from(tokens, clients)
-    .outerjoin(users, users.c.id == tokens.c.user_id)
+    .outerjoin(users, and_(users.c.tenant_id == tokens.c.tenant_id, users.c.id == tokens.c.user_id))
+    .where(own(tokens))
 )
 BY_ACCESS_TOKEN = WITH_USER.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
 BY_FAMILY = WITH_USER.where(tokens.c.family_digest == bindparam("family_digest"))
-FAMILY = select(*columns(FamilyRow, tokens)).where(tokens.c.family_digest == bindparam("family_digest"))
+FAMILY = select(*columns(FamilyRow, tokens)).where(
+    own(tokens), tokens.c.family_digest == bindparam("family_digest")
+)
 OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
-    tokens.c.code_digest == bindparam("code_digest"), tokens.c.client_id == bindparam("client_id")
+    own(tokens),
+    tokens.c.code_digest == bindparam("code_digest"),
+    tokens.c.client_id == bindparam("client_id"),
 )
 # The mark is set once in a token's life. Within the leeway a repeat still gets the first response, so that is
 # kept until the leeway is over.
 MARK_USED = (
     update(tokens)
-    .where(tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))
+    .where(own(tokens), tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))
     .values(
         used_at=bindparam("now"),
         sealed_pair=case((tokens.c.issued_at > bindparam("leeway_start"), tokens.c.sealed_pair), else_=None),
@@ -145,33 +151,33 @@ def note_presentation(token_id: int, now: int) -> None:
 
     Who sent it has got the response with it, so that response is never given again.
     """
-    statement = update(tokens).where(tokens.c.id == token_id)
+    statement = update(tokens).where(own(tokens), tokens.c.id == token_id)
     db.session.execute(statement.values(used_at=func.coalesce(tokens.c.used_at, now), sealed_pair=None))
 
 
 def replace_access_token(token_id: int, **columns: object) -> None:
     """Replace the access token of a row by another one, with the columns that depend on it."""
-    db.session.execute(update(tokens).where(tokens.c.id == token_id).values(columns))
+    db.session.execute(update(tokens).where(own(tokens), tokens.c.id == token_id).values(columns))
 
 
 def revoke_family(family_digest: bytes) -> None:
     """Revoke the tokens of a family."""
-    db.session.execute(delete(Token).where(Token.family_digest == family_digest))
+    db.session.execute(delete(Token).where(own(Token), Token.family_digest == family_digest))
 
 
 def revoke_access_token(access_token_digest: bytes) -> None:
     """Revoke a token that has no family: a client's own, or that of a client without refresh tokens."""
-    db.session.execute(delete(Token).where(Token.access_token_digest == access_token_digest))
+    db.session.execute(delete(Token).where(own(Token), Token.access_token_digest == access_token_digest))
 
 
 def revoke_of_code(code_digest: bytes) -> None:
     """Revoke what an authorization code has issued."""
-    db.session.execute(delete(Token).where(Token.code_digest == code_digest))
+    db.session.execute(delete(Token).where(own(Token), Token.code_digest == code_digest))
 
 
 def revoke_of_user(user_id: int, client_id: str | None = None) -> int:
     """Revoke all tokens of a user, or those at one client, and return how many they were."""
-    condition = Token.user_id == user_id
+    condition = and_(own(Token), Token.user_id == user_id)
     if client_id is not None:
         condition = and_(condition, Token.client_id == client_id)
     return len(db.session.execute(delete(Token).where(condition).returning(Token.id)).all())
@@ -185,6 +191,7 @@ def revoke_of_sids(user_id: int, sids: Collection[str]) -> int:
     """
     words = " " + tokens.c.scope + " "
     ended = delete(tokens).where(
+        own(tokens),
         tokens.c.user_id == user_id,
         tokens.c.sid.in_(sids),
         words.contains(f" {OPENID} "),
@@ -195,39 +202,46 @@ def revoke_of_sids(user_id: int, sids: Collection[str]) -> int:
 
 def revoke_of_other_sessions(user_id: int, session_id: int) -> None:
     """Revoke a user's tokens, but those that clients got by this session."""
-    of_session = select(ClientSession.sid).where(ClientSession.session_id == session_id)
+    of_session = select(ClientSession.sid).where(own(ClientSession), ClientSession.session_id == session_id)
     is_other = or_(Token.sid.is_(None), Token.sid.not_in(of_session))
-    db.session.execute(delete(Token).where(Token.user_id == user_id, is_other))
+    db.session.execute(delete(Token).where(own(Token), Token.user_id == user_id, is_other))
 
 
 def revoke_of_client(client_id: str) -> int:
     """Revoke all tokens of a client, its own included, and return how many they were."""
     return len(
-        db.session.execute(delete(Token).where(Token.client_id == client_id).returning(Token.id)).all()
+        db.session.execute(
+            delete(Token).where(own(Token), Token.client_id == client_id).returning(Token.id)
+        ).all()
     )
 
 
 def users_with_tokens(client_id: str) -> list[int]:
     """Return the users who have tokens at a client, in the order in which to lock them."""
     statement = (
-        select(Token.user_id).where(Token.client_id == client_id, Token.user_id.is_not(None)).distinct()
+        select(Token.user_id)
+        .where(own(Token), Token.client_id == client_id, Token.user_id.is_not(None))
+        .distinct()
     )
     return sorted(user_id for user_id in db.session.scalars(statement) if user_id is not None)
 
 
 def count_of_user(user_id: int) -> int:
     """Return how many token rows a user has."""
-    return db.session.scalar(select(func.count()).select_from(Token).where(Token.user_id == user_id)) or 0
+    return (
+        db.session.scalar(select(func.count()).select_from(Token).where(own(Token), Token.user_id == user_id))
+        or 0
+    )
 
 
 def count() -> int:
     """Return how many token rows there are."""
-    return db.session.scalar(select(func.count()).select_from(Token)) or 0
+    return db.session.scalar(select(func.count()).select_from(Token).where(own(Token))) or 0
 
 
 def access_token_digests(client_id: str, user_id: int | None) -> list[bytes]:
     """Return the digests of a user's access tokens at a client; of the client's own for None."""
     statement = select(Token.access_token_digest).where(
-        Token.client_id == client_id, Token.user_id == user_id
+        own(Token), Token.client_id == client_id, Token.user_id == user_id
     )
     return list(db.session.scalars(statement))

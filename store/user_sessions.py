@@ -15,6 +15,7 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tenancy import own
 from models import User, UserSession, db, table
 from protocol import typed_text
 from store.rows import fetch_all, fetch_one, update_one
@@ -90,8 +91,8 @@ SIGNED_IN = (
         User.email,
         User.pairwise_secret,
     )
-    .join(UserSession, UserSession.user_id == User.id)
-    .where(UserSession.expires_at > bindparam("now"), User.disabled_at.is_(None))
+    .join_from(UserSession, User)
+    .where(own(UserSession), UserSession.expires_at > bindparam("now"), User.disabled_at.is_(None))
 )
 FIND = SIGNED_IN.where(UserSession.session_digest == bindparam("session_digest"))
 FIND_ALL = SIGNED_IN.where(UserSession.session_digest.in_(bindparam("session_digests", expanding=True)))
@@ -100,8 +101,11 @@ FIND_ALL = SIGNED_IN.where(UserSession.session_digest.in_(bindparam("session_dig
 LOCK_USER = (
     select(User.id)
     .where(
+        own(User),
         User.id
-        == select(UserSession.user_id).where(UserSession.id == bindparam("session_id")).scalar_subquery()
+        == select(UserSession.user_id)
+        .where(own(UserSession), UserSession.id == bindparam("session_id"))
+        .scalar_subquery(),
     )
     .with_for_update(key_share=True)
 )
@@ -184,7 +188,7 @@ def find_older(user_id: int, device_digest: bytes | None, now: int) -> tuple[int
     """
     statement = (
         select(sessions.c.id, sessions.c.device_digest, sessions.c.expires_at, LAST_SEEN.label("last_seen"))
-        .where(sessions.c.user_id == user_id)
+        .where(own(sessions), sessions.c.user_id == user_id)
         .order_by(LAST_SEEN.desc(), sessions.c.id.desc())
     )
     rows = fetch_all(OlderSessionRow, statement)
@@ -201,8 +205,8 @@ def find_expired(session_id: int, now: int) -> ExpiredSessionRow | None:
     """Return an expired session; None for one that is live or gone."""
     statement = (
         select(sessions.c.user_id, sessions.c.device_digest, User.email)
-        .join(User, User.id == sessions.c.user_id)
-        .where(sessions.c.id == session_id, sessions.c.expires_at <= now)
+        .join_from(sessions, User)
+        .where(own(sessions), sessions.c.id == session_id, sessions.c.expires_at <= now)
     )
     return fetch_one(ExpiredSessionRow, statement)
 
@@ -221,7 +225,7 @@ def of_user(user_id: int, now: int) -> list[SessionRow]:
             UserSession.expires_at,
             LAST_SEEN.label("last_seen"),
         )
-        .where(UserSession.user_id == user_id, UserSession.expires_at > now)
+        .where(own(UserSession), UserSession.user_id == user_id, UserSession.expires_at > now)
         .order_by(LAST_SEEN.desc(), UserSession.id.desc())
     )
     return fetch_all(SessionRow, statement)
@@ -229,7 +233,9 @@ def of_user(user_id: int, now: int) -> list[SessionRow]:
 
 def others_of_user(user_id: int, session_id: int) -> list[int]:
     """Return the ids of all sessions of a user but this one, expired ones too."""
-    statement = select(UserSession.id).where(UserSession.user_id == user_id, UserSession.id != session_id)
+    statement = select(UserSession.id).where(
+        own(UserSession), UserSession.user_id == user_id, UserSession.id != session_id
+    )
     return list(db.session.scalars(statement))
 
 
@@ -274,7 +280,9 @@ def start(user_id: int, sign_in: SignIn) -> int:
 
 def renew(session_id: int, sign_in: SignIn) -> None:
     """Give a session another cookie value, because the user has signed in again; its clients stay."""
-    db.session.execute(update(UserSession).where(UserSession.id == session_id).values(sign_in.columns()))
+    db.session.execute(
+        update(UserSession).where(own(UserSession), UserSession.id == session_id).values(sign_in.columns())
+    )
 
 
 def is_use_due(user: SignedIn, now: int) -> bool:
@@ -290,6 +298,7 @@ def record_use(user: SignedIn, now: int) -> bool:
     statement = (
         update(sessions)
         .where(
+            own(sessions),
             sessions.c.id == user.session_id,
             sessions.c.session_digest == credentials.digest(user.cookie_value),
             or_(sessions.c.last_seen_at.is_(None), sessions.c.last_seen_at <= now - SEEN_SECONDS),
@@ -304,7 +313,9 @@ def delete_of_user(user_id: int, session_ids: Collection[int] | None = None) -> 
 
     `services/sessions.py` also deletes what depends on them.
     """
-    statement = delete(UserSession).where(UserSession.user_id == user_id).returning(UserSession.id)
+    statement = (
+        delete(UserSession).where(own(UserSession), UserSession.user_id == user_id).returning(UserSession.id)
+    )
     if session_ids is not None:
         statement = statement.where(UserSession.id.in_(session_ids))
     return len(db.session.execute(statement).all())

@@ -6,7 +6,8 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
-from models import Token, User, UserSession, db, table
+from database.tenancy import current_tenant, own
+from models import LogoutNotice, Token, User, UserSession, db, table
 from protocol import clock, typed_text
 from store.rows import columns, fetch_one
 
@@ -30,7 +31,9 @@ class UserRow(NamedTuple):
 
 
 LOCK = (
-    select(*columns(UserRow, users)).where(users.c.id == bindparam("user_id")).with_for_update(key_share=True)
+    select(*columns(UserRow, users))
+    .where(own(users), users.c.id == bindparam("user_id"))
+    .with_for_update(key_share=True)
 )
 
 
@@ -52,13 +55,15 @@ def find_by_email(email: str) -> User | None:
     forms = typed_text.find_stored_forms(email)
     if not forms:
         return None
-    found = {user.email: user for user in db.session.scalars(select(User).where(User.email.in_(forms)))}
+    found = {
+        user.email: user for user in db.session.scalars(select(User).where(own(User), User.email.in_(forms)))
+    }
     return next((found[form] for form in reversed(forms) if form in found), None)
 
 
 def find(user_id: int) -> User | None:
     """Return a user, or None."""
-    return db.session.get(User, user_id)
+    return db.session.get(User, (current_tenant(), user_id))
 
 
 def lock(user_id: int) -> UserRow | None:
@@ -74,12 +79,12 @@ def lock(user_id: int) -> UserRow | None:
 
 def find_afresh(user_id: int) -> User | None:
     """Return a user as the row is now, whatever was read of it before; None when it is gone."""
-    return db.session.get(User, user_id, populate_existing=True)
+    return db.session.get(User, (current_tenant(), user_id), populate_existing=True)
 
 
 def all_by_email() -> list[User]:
     """Return all users, by address."""
-    return list(db.session.scalars(select(User).order_by(User.email)))
+    return list(db.session.scalars(select(User).where(own(User)).order_by(User.email)))
 
 
 def add(email: str, name: str, password_hash: str, *, is_verified: bool = False) -> User:
@@ -104,26 +109,36 @@ def add(email: str, name: str, password_hash: str, *, is_verified: bool = False)
 
 def set_password_hash(user_id: int, password_hash: str) -> None:
     """Set or replace the password of a user."""
-    db.session.execute(update(User).where(User.id == user_id).values(password_hash=password_hash))
+    db.session.execute(update(User).where(own(User), User.id == user_id).values(password_hash=password_hash))
 
 
 def set_disabled(user_id: int, disabled_at: int | None) -> None:
     """Disable a user from `disabled_at` on; None enables."""
-    db.session.execute(update(User).where(User.id == user_id).values(disabled_at=disabled_at))
+    db.session.execute(update(User).where(own(User), User.id == user_id).values(disabled_at=disabled_at))
 
 
 def remove(user_id: int) -> None:
-    """Delete a user, whose row is locked, with its tokens, which have no foreign key to it."""
-    db.session.execute(delete(Token).where(Token.user_id == user_id))
-    db.session.execute(delete(User).where(User.id == user_id))
+    """Delete a user, whose row is locked, with its tokens, which have no foreign key to it.
+
+    Its notices of logout stay, as nobody's: clients are notified all the same.
+    """
+    db.session.execute(delete(Token).where(own(Token), Token.user_id == user_id))
+    forget = update(LogoutNotice).where(own(LogoutNotice), LogoutNotice.user_id == user_id)
+    db.session.execute(forget.values(user_id=None))
+    db.session.execute(delete(User).where(own(User), User.id == user_id))
 
 
 def count() -> int:
     """Return how many users there are."""
-    return db.session.scalar(select(func.count()).select_from(User)) or 0
+    return db.session.scalar(select(func.count()).select_from(User).where(own(User))) or 0
 
 
 def count_sessions(user_id: int, now: int) -> int:
     """Return how many browsers a user is signed in with."""
     live = select(func.count()).select_from(UserSession)
-    return db.session.scalar(live.where(UserSession.user_id == user_id, UserSession.expires_at > now)) or 0
+    return (
+        db.session.scalar(
+            live.where(own(UserSession), UserSession.user_id == user_id, UserSession.expires_at > now)
+        )
+        or 0
+    )
