@@ -6,23 +6,17 @@ in microseconds, because it orders the sign-ins of a user at a client. Primary k
 (AUTOINCREMENT on SQLite): a row that is gone must not be mistaken for its successor.
 """
 
-from typing import cast
-
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
-    Connection,
-    ForeignKeyConstraint,
     Index,
     Integer,
     String,
-    Table,
     UniqueConstraint,
     event,
-    insert,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -30,8 +24,20 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto import credentials
 from crypto.json_values import JsonObject
 from database.columns import Digest, Encrypted, Id, LongText
-from database.tables import Base, OfTenant, OfTenantByKey, of_client, of_tenant, of_user
-from database.tenancy import HOME
+from database.tables import (
+    NUMBERED,
+    Base,
+    OfTenant,
+    OfTenantByKey,
+    add_home,
+    index,
+    of_client,
+    of_session,
+    of_tenant,
+    of_user,
+    table,
+    unique,
+)
 from protocol.registered_client import RegisteredClient
 from protocol.typed_text import NAME_LENGTH
 
@@ -40,6 +46,7 @@ SID_LENGTH = 22
 CLIENT_ID_LENGTH = 255
 ACR_LENGTH = 100
 TENANT_NAME_LENGTH = 40
+CLIENTS_OWN = text("user_id IS NULL")  # tokens
 
 
 db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
@@ -49,7 +56,7 @@ class Tenant(db.Model):  # type: ignore[name-defined]
     """An issuer with its own users, clients, scopes, keys and sessions. Row 1 is the server's own, `home`."""
 
     __tablename__ = "tenant"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (NUMBERED,)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(TENANT_NAME_LENGTH), unique=True)
@@ -68,13 +75,7 @@ class User(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "end_user"
-    __table_args__ = (
-        of_tenant(),
-        UniqueConstraint("tenant_id", "id"),
-        UniqueConstraint("tenant_id", "sub"),
-        UniqueConstraint("tenant_id", "email"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (of_tenant(), unique("id"), unique("sub"), unique("email"), NUMBERED)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # public, random, never the primary key
@@ -135,7 +136,7 @@ class ClientOrigin(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """The web origins of a public client's redirect URIs: its pages may call us from these (CORS)."""
 
     __tablename__ = "client_origin"
-    __table_args__ = (of_client(), Index(None, "tenant_id", "origin"))
+    __table_args__ = (of_client(), index("origin"))
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     origin: Mapped[str] = mapped_column(String(300), primary_key=True)
@@ -172,12 +173,7 @@ class UserSession(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "user_session"
-    __table_args__ = (
-        of_user(),
-        UniqueConstraint("tenant_id", "id"),
-        Index(None, "tenant_id", "user_id", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (of_user(), unique("id"), index("user_id", "created_at"), NUMBERED)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     session_digest: Mapped[bytes] = mapped_column(Digest, unique=True)
@@ -199,13 +195,11 @@ class ClientSession(OfTenant, db.Model):  # type: ignore[name-defined]
 
     __tablename__ = "client_session"
     __table_args__ = (
-        ForeignKeyConstraint(
-            ["tenant_id", "session_id"], ["user_session.tenant_id", "user_session.id"], ondelete="CASCADE"
-        ),
+        of_session(),
         of_client(),
         UniqueConstraint("session_id", "client_id"),  # an older version names it when it stores a row
-        UniqueConstraint("tenant_id", "session_id", "client_id"),
-        Index(None, "tenant_id", "client_id"),
+        unique("session_id", "client_id"),
+        index("client_id"),
     )
 
     sid: Mapped[str] = mapped_column(String(SID_LENGTH), primary_key=True)
@@ -225,9 +219,9 @@ class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
     __table_args__ = (
         of_user(ondelete=None),  # SET NULL would clear the tenant too: who removes a user does it first
         of_client(),
-        Index(None, "tenant_id", "user_id", "id"),
-        Index(None, "tenant_id", "client_id"),
-        {"sqlite_autoincrement": True},
+        index("user_id", "id"),
+        index("client_id"),
+        NUMBERED,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -247,11 +241,7 @@ class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
     """A pending authorization request, under its own random id and bound to the browser that sent it."""
 
     __tablename__ = "authorization_ticket"
-    __table_args__ = (
-        of_client(),
-        Index(None, "tenant_id", "client_id"),
-        Index(None, "tenant_id", "expires_at"),
-    )
+    __table_args__ = (of_client(), index("client_id"), index("expires_at"))
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
@@ -268,7 +258,7 @@ class FormAnswer(OfTenant, db.Model):  # type: ignore[name-defined]
     """The answer to a form, for a browser that sends the same form twice."""
 
     __tablename__ = "form_answer"
-    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
+    __table_args__ = (index("expires_at"),)
 
     # Of the browser and all that it sent.
     form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
@@ -280,7 +270,7 @@ class Consent(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """What a user has allowed a client; the user is asked again only when the client asks for more."""
 
     __tablename__ = "consent"
-    __table_args__ = (of_user(), of_client(), Index(None, "tenant_id", "client_id"))
+    __table_args__ = (of_user(), of_client(), index("client_id"))
 
     user_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
@@ -295,13 +285,7 @@ class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "authorization_code"
-    __table_args__ = (
-        of_client(),
-        of_user(),
-        Index(None, "tenant_id", "client_id"),
-        Index(None, "tenant_id", "user_id"),
-        Index(None, "tenant_id", "expires_at"),
-    )
+    __table_args__ = (of_client(), of_user(), index("client_id"), index("user_id"), index("expires_at"))
 
     code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
@@ -331,18 +315,16 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     __tablename__ = "token"
     __table_args__ = (
         of_client(),
-        UniqueConstraint("tenant_id", "client_id", "user_id", "slot"),
-        Index(None, "tenant_id", "user_id"),
+        unique("client_id", "user_id", "slot"),
+        index("user_id"),
         CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
         Index(
             "ix_token_machine",
-            "tenant_id",
-            "client_id",
-            "access_token_expires_at",
-            sqlite_where=text("user_id IS NULL"),
-            postgresql_where=text("user_id IS NULL"),
+            *("tenant_id", "client_id", "access_token_expires_at"),
+            sqlite_where=CLIENTS_OWN,
+            postgresql_where=CLIENTS_OWN,
         ),
-        {"sqlite_autoincrement": True},
+        NUMBERED,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -382,7 +364,7 @@ class Throttle(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "throttle"
-    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
+    __table_args__ = (index("expires_at"),)
 
     bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     expires_at: Mapped[int] = mapped_column(BigInteger)
@@ -392,7 +374,7 @@ class SigningKey(OfTenant, db.Model):  # type: ignore[name-defined]
     """A key that signs ID tokens and other JWTs, until its successor does (`crypto/key_schedule.py`)."""
 
     __tablename__ = "signing_key"
-    __table_args__ = (of_tenant(), UniqueConstraint("tenant_id", "alg", "generation"))
+    __table_args__ = (of_tenant(), unique("alg", "generation"))
 
     kid: Mapped[str] = mapped_column(String(43), primary_key=True)
     alg: Mapped[str] = mapped_column(String(10))
@@ -410,18 +392,10 @@ class SpentAssertion(OfTenant, db.Model):  # type: ignore[name-defined]
     """The `jti` of a client assertion that was used: it is good once (RFC 7523 §3)."""
 
     __tablename__ = "spent_assertion"
-    __table_args__ = (Index(None, "tenant_id", "expires_at"),)
+    __table_args__ = (index("expires_at"),)
 
     jti_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the client and its jti
     expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
-def table(model: type[Base]) -> Table:
-    """Return the table of a model: Core statements on it skip the ORM's work, which the token path needs."""
-    return cast(Table, model.__table__)
-
-
-@event.listens_for(table(Tenant), "after_create")
-def add_home(target: Table, connection: Connection, **_options: object) -> None:
-    """Add the server's own tenant to tables that were made without migrations: in tests."""
-    connection.execute(insert(target), {"id": HOME, "name": "home", "created_at": 0})
+event.listen(table(Tenant), "after_create", add_home)

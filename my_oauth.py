@@ -18,6 +18,7 @@ from client_auth import client_assertion, client_secret, none
 from config import Settings
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import TENANT, current_tenant, own
 from endpoints.introspect import IntrospectionEndpoint
 from endpoints.revoke import RevocationEndpoint
@@ -26,7 +27,7 @@ from grants.client_credentials import ClientCredentialsGrant
 from grants.pkce import S256CodeChallenge
 from grants.refresh_token import RefreshTokenGrant
 from grants.repeated_refresh import decrypt_response, encrypt_response, repeat_response
-from models import Client, Token, db, table
+from models import Client, Token, db
 from protocol import auth_methods, clock
 from protocol.refresh import RefreshDecision, classify, retry_window_of
 from services.current import settings, state_of

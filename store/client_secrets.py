@@ -6,8 +6,9 @@ The secrets themselves stand in the client's row, which every token request read
 from sqlalchemy import delete, select
 
 from database import upsert
+from database.tables import table
 from database.tenancy import own
-from models import Client, ClientSecretUse, db, table
+from models import Client, ClientSecretUse, db
 
 uses = table(ClientSecretUse)
 AN_HOUR = 3600

@@ -10,8 +10,9 @@ from sqlalchemy import bindparam, select
 
 from crypto import credentials
 from database import upsert
+from database.tables import table
 from database.tenancy import own
-from models import Client, ClientSession, User, UserSession, db, table
+from models import Client, ClientSession, User, UserSession, db
 from store.rows import columns, fetch_all, fetch_one
 
 client_sessions, sessions, users = table(ClientSession), table(UserSession), table(User)

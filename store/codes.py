@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from database.tables import table
 from database.tenancy import own
-from models import AuthorizationCode, db, table
+from models import AuthorizationCode, db
 from store import sweep
 from store.rows import columns, fetch_one
 

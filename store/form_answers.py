@@ -13,8 +13,9 @@ from sqlalchemy import delete, insert, select
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import own
-from models import FormAnswer, db, table
+from models import FormAnswer, db
 from store import sweep
 
 LIFETIME_SECONDS = 31  # 30, and one because the clock counts whole seconds

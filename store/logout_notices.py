@@ -24,8 +24,9 @@ from sqlalchemy import (
     update,
 )
 
+from database.tables import table
 from database.tenancy import own
-from models import Client, LogoutNotice, User, db, table
+from models import Client, LogoutNotice, User, db
 from store.rows import columns, fetch_all, update_one
 
 notices, users = table(LogoutNotice), table(User)

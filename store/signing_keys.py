@@ -6,8 +6,9 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import own
-from models import SigningKey, db, table
+from models import SigningKey, db
 from store.rows import columns, fetch_all
 
 keys = table(SigningKey)

@@ -2,7 +2,8 @@
 
 import store.sweep
 from database import insert_or_ignore
-from models import SpentAssertion, db, table
+from database.tables import table
+from models import SpentAssertion, db
 
 spent = table(SpentAssertion)
 SHARE = 16  # one call in so many deletes expired rows

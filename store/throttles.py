@@ -9,8 +9,9 @@ from sqlalchemy import Insert, bindparam, case, select
 
 import store.sweep
 from database import upsert
+from database.tables import table
 from database.tenancy import own
-from models import Throttle, db, table
+from models import Throttle, db
 from protocol.throttle import Bucket
 
 throttles = table(Throttle)

@@ -12,8 +12,9 @@ from sqlalchemy import delete, func, insert, select, update
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import own
-from models import AuthorizationTicket, db, table
+from models import AuthorizationTicket, db
 from protocol import clock
 from store import sweep
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import and_, bindparam, case, delete, func, not_, or_, select, update
 
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import own
-from models import Client, ClientSession, Token, User, db, table
+from models import Client, ClientSession, Token, User, db
 from protocol.scopes import OFFLINE_ACCESS, OPENID
 from store.rows import columns, fetch_one
 

@@ -15,8 +15,9 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import own
-from models import User, UserSession, db, table
+from models import User, UserSession, db
 from protocol import typed_text
 from store.rows import fetch_all, fetch_one, update_one
 

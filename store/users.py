@@ -6,8 +6,9 @@ from sqlalchemy import bindparam, delete, func, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tables import table
 from database.tenancy import current_tenant, own
-from models import LogoutNotice, Token, User, UserSession, db, table
+from models import LogoutNotice, Token, User, UserSession, db
 from protocol import clock, typed_text
 from store.rows import columns, fetch_one
 

@@ -17,6 +17,7 @@ from app import create_app
 from config import Settings
 from crypto import jwt
 from crypto.encryption import Cipher
+from database.tenancy import HOME
 from models import Client, SpentAssertion, Throttle, Token, db
 from outbound import document_cache, http_client
 from protocol import clock
@@ -797,7 +798,7 @@ def test_a_restart_forgets_nothing(tmp_path):
         app = create_app(settings)
         with app.app_context():
             db.create_all()
-            if db.session.get(Client, "robot") is None:
+            if db.session.get(Client, (HOME, "robot")) is None:
                 db.session.add(a_machine(**with_keys(KEY)))
                 db.session.commit()
         body = with_assertion(assertion, grant_type="client_credentials")

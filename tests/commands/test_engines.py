@@ -13,6 +13,7 @@ from app import create_app
 from config import Settings
 from crypto.encryption import Cipher
 from database import engine_options
+from database.tenancy import HOME
 from models import AuthorizationCode, Client, Token, User, db
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
 from tests.live import ENGINES, new_database
@@ -205,7 +206,7 @@ def test_two_changes_of_one_client_are_checked_one_after_the_other(in_flight, fl
     """Each alone is allowed; together they would make a public client without PKCE."""
 
     def switch_pkce_off(session):
-        client = session.get(Client, "web", with_for_update={"key_share": True})
+        client = session.get(Client, (HOME, "web"), with_for_update={"key_share": True})
         client.require_pkce = False
         session.flush()
         yield
@@ -223,7 +224,7 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settin
     }
 
     def rotate_secret(session):
-        client = session.get(Client, "robot", with_for_update={"key_share": True})
+        client = session.get(Client, (HOME, "robot"), with_for_update={"key_share": True})
         client.sealed_client_secret = sealed[b"new"]
         session.flush()
         yield
@@ -245,7 +246,7 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_sealed_over(in_flight, settin
 
 def test_two_changes_of_a_persons_claims_are_both_kept(in_flight, flask, rows):
     def give_a_nickname(session):
-        person = session.get(User, 1, with_for_update={"key_share": True})
+        person = session.get(User, (HOME, 1), with_for_update={"key_share": True})
         person.claims = {"nickname": "A."}
         session.flush()
         yield

@@ -9,6 +9,7 @@ from joserfc.jwk import OctKey
 from sqlalchemy import func, select
 
 from crypto.encryption import Cipher
+from database.tenancy import HOME
 from models import Client, ClientSecretUse, db
 from protocol import clock
 from services.current import state_of
@@ -191,7 +192,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
     with app.app_context():
         keyring = state_of(app).keyring
         settings = state_of(app).settings
-        client = db.session.get(Client, "robot")
+        client = db.session.get(Client, (HOME, "robot"))
         boxes = [client.sealed_client_secret, client.sealed_previous_secret]
         assert [keyring.client_secrets.is_current(box, "robot") for box in boxes] == [True, True]
         renewed = settings.model_copy(
@@ -201,7 +202,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
         monkeypatch.setattr(keyring, "client_secrets", vault)
     flask_json("keys", "rewrap")
     with app.app_context():
-        client = db.session.get(Client, "robot")
+        client = db.session.get(Client, (HOME, "robot"))
         boxes = [client.sealed_client_secret, client.sealed_previous_secret]
         assert [vault.is_current(box, "robot") for box in boxes] == [True, True]
 

@@ -6,7 +6,8 @@ import re
 import pytest
 from sqlalchemy import event, func, insert, null, select
 
-from models import AuthorizationCode, Consent, LogoutNotice, Token, User, UserSession, db, table
+from database.tables import table
+from models import AuthorizationCode, Consent, LogoutNotice, Token, User, UserSession, db
 from protocol import clock
 from services import passwords
 from tests.builders import (

@@ -8,13 +8,13 @@ import time
 import pytest
 from flask import g
 from joserfc.jwk import KeySet
-from sqlalchemy import func, select, text
+from sqlalchemy import func, insert, select
 
 import errors
 from app import create_app
 from config import Settings
 from crypto import jwt, key_schedule
-from models import SigningKey, db
+from models import Scope, SigningKey, db
 from protocol import clock
 from services import signing_keys
 from services.current import state_of
@@ -235,7 +235,7 @@ def test_another_app_has_keys_of_its_own():
 
 def test_a_bug_is_no_database_that_is_away(http, monkeypatch, caplog):
     def all_keys():
-        return db.session.execute(text("INSERT INTO scope VALUES (NULL, NULL)"))
+        return db.session.execute(insert(Scope), {"name": None, "description": None})
 
     monkeypatch.setattr("store.signing_keys.all_keys", all_keys)
     answer = http.get("/oauth/jwks")

@@ -17,6 +17,7 @@ from sqlalchemy import select
 import store.tickets
 from commands import clients, output, users
 from crypto import credentials
+from database.tenancy import HOME
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
 from protocol import clock
 from testing.races.workers import Call
@@ -186,7 +187,7 @@ class Stand:
             max_sessions = rows(
                 select(Client.max_sessions).where(Client.client_id == self.client_id)
             ).one_or_none()
-            user = db.session.get(User, self.user_id)
+            user = db.session.get(User, (HOME, self.user_id))
             return State(
                 families=tuple(self.names.get(digest, "unknown") for digest in digests),
                 codes=frozenset(

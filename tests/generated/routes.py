@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, delete, update
 import store.tickets
 from crypto import credentials
 from crypto.encryption import encrypt
+from database.tenancy import HOME
 from models import ClientOrigin, Consent, User, db
 from protocol import clock
 from protocol.claims import ACR_PASSWORD
@@ -184,7 +185,7 @@ class World:
         """One that was issued before: a hint, good for any number of times."""
         if (user_id, client_id) not in self.hints:
             with self.app.app_context():
-                sub = db.session.get(User, user_id).sub
+                sub = db.session.get(User, (HOME, user_id)).sub
             self.hints[user_id, client_id] = self.sign(
                 {"sub": sub, "aud": client_id, "auth_time": clock.now()}, "JWT"
             )

@@ -227,7 +227,7 @@ class Machine(RuleBasedStateMachine):
     def empty_the_tables(self):
         with self.app.app_context(), transaction():
             for table in reversed(db.metadata.sorted_tables):
-                if table is not models.table(models.SigningKey):  # they take long to make
+                if table is not table(models.SigningKey):  # they take long to make
                     db.session.execute(table.delete())
 
     def store(self, *rows):

@@ -2,7 +2,8 @@
 
 import logging
 
-from models import SpentAssertion, Throttle, db, table
+from database.tables import table
+from models import SpentAssertion, Throttle, db
 
 OF_PENALTIES = {table(Throttle), table(SpentAssertion)}
 COUNT = "CREATE TRIGGER count_* AFTER INSERT ON * BEGIN UPDATE inserted SET number = number + 1; END"

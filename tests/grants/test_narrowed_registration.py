@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from crypto.credentials import digest
+from database.tenancy import HOME
 from models import Client, Token, db
 from tests.builders import a_user, basic, refresh_request
 from tests.openid import an_openid_client, id_token_of, refresh, sign_in_at_client, userinfo, verified
@@ -28,7 +29,7 @@ def ada(http, seed, sleep):
 def register(app):
     def register(**changed):
         with app.app_context():
-            client = db.session.get(Client, "web")
+            client = db.session.get(Client, (HOME, "web"))
             for name, value in changed.items():
                 setattr(client, name, value)
             db.session.commit()

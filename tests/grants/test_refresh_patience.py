@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from crypto.credentials import digest
+from database.tenancy import HOME
 from models import Client, Token, db
 from tests.builders import (
     CLIENT_SECRET,
@@ -150,7 +151,7 @@ def test_a_proof_at_the_second_request_alone_is_not_enough(begin, wait, http, ap
     present = begin(a_public_client())
     present()
     with app.app_context():
-        client = db.session.get(Client, "spa")
+        client = db.session.get(Client, (HOME, "spa"))
         client.token_endpoint_auth_method, client.client_secret_digest = (
             "client_secret_post",
             digest(CLIENT_SECRET),

@@ -5,7 +5,8 @@ says.
 import pytest
 from sqlalchemy.schema import CreateTable
 
-from models import Token, table
+from database.tables import table
+from models import Token
 from testing.races.scenarios import Scenario, one_code
 from tests.crashes.report import Report
 from tests.flows import mutations

@@ -19,7 +19,9 @@ from sqlalchemy.schema import CreateIndex, DropConstraint, UniqueConstraint
 
 import database
 from database.scratch import create_scratch, scratch_url
-from models import Base, Token, User, table
+from database.tables import table
+from database.tenancy import HOME
+from models import Base, Token, User
 from my_oauth import DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN
 from protocol import clock
 from store.users import LOCK
@@ -33,8 +35,8 @@ SAFE, BARE = "safe", "bare"
 BARE_PLACE = "bare"
 
 tokens, people = table(Token), table(User)
-READ_PERSON = select(people).where(people.c.id == LOCK.whereclause.right)
-DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.whereclause.clauses[:2])
+READ_PERSON = select(people).where(LOCK.whereclause)
+DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.whereclause.clauses[:3])
 STATEMENTS = {
     SAFE: (LOCK, DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN),
     BARE: (READ_PERSON, DELETE_PAIR, insert(tokens)),
@@ -76,7 +78,7 @@ def prepare_bare(url, processes):
     bare_url = scratch_url(url, BARE_PLACE)
     prepare(bare_url, processes)
     [key] = [key for key in tokens.constraints if isinstance(key, UniqueConstraint) and "slot" in key.columns]
-    pair = Index("ix_bare_pair", tokens.c.client_id, tokens.c.user_id)
+    pair = Index("ix_bare_pair", tokens.c.tenant_id, tokens.c.client_id, tokens.c.user_id)
     tokens.indexes.discard(pair)  # of the bare table alone
     with engine_for(bare_url) as engine, engine.begin() as connection:
         connection.execute(CreateIndex(pair))
@@ -111,6 +113,7 @@ def new_values(user_id):
     values = dict.fromkeys(COLUMNS)
     now = clock.now()
     return values | {
+        "tenant_id": HOME,
         "client_id": "web",
         "user_id": user_id,
         "keep": 0,

@@ -8,7 +8,8 @@ from sqlalchemy import func, insert, select
 
 import store.client_sessions
 import store.logout_notices
-from models import AuthorizationCode, ClientSession, LogoutNotice, Token, UserSession, db, table
+from database.tables import table
+from models import AuthorizationCode, ClientSession, LogoutNotice, Token, UserSession, db
 from protocol import clock
 from services.current import state_of
 from services.sessions import SignedOut, revoke_sessions

@@ -30,6 +30,7 @@ from app import create_app
 from config import Settings
 from crypto.credentials import digest
 from database import is_unavailable, lost_a_race, sqlite
+from database.tenancy import HOME
 from errors import StorageBusyError
 from models import (
     AuthorizationCode,
@@ -529,7 +530,7 @@ class TestComparison:
     def test_client_ids_are_told_apart_by_every_character(self, app):
         stored(*(a_client(client_id=client_id) for client_id in DIFFERENT))
         for client_id in DIFFERENT:
-            assert db.session.get(Client, client_id).client_id == client_id
+            assert db.session.get(Client, (HOME, client_id)).client_id == client_id
             db.session.remove()
             found = store.clients.find(client_id)  # which looks for none that is no client id by its syntax
             assert (found.client_id if found else None) == (
