@@ -86,8 +86,7 @@ class User(OfTenant, db.Model):  # type: ignore[name-defined]
     created_at: Mapped[int] = mapped_column(BigInteger)
     email_verified_at: Mapped[int | None] = mapped_column(BigInteger)
     disabled_at: Mapped[int | None] = mapped_column(BigInteger)
-    # When one of the claims that clients get last changed.
-    updated_at: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at: Mapped[int | None] = mapped_column(BigInteger)  # when a claim that clients get last changed
     # OpenID Connect claims that no statement searches for. Always filled: these two columns are nullable only
     # because SQLite adds no other kind of column to an existing table.
     claims: Mapped[JsonObject] = mapped_column(JSON, default=dict, nullable=True)

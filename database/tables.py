@@ -42,18 +42,25 @@ def table(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
-def tenant_column(**options: bool) -> MappedColumn[int]:
+def tenant_column(primary_key: bool = False) -> MappedColumn[int]:
     """Return the column that says whose a row is.
 
     An older version, which knows no tenants, stores rows of `home`: that is what the database fills in.
     """
-    return mapped_column(Integer, default=current_tenant, server_default=text("1"), sort_order=-1, **options)
+    return mapped_column(
+        Integer,
+        primary_key=primary_key,
+        autoincrement=False,
+        default=current_tenant,
+        server_default=text("1"),
+        sort_order=-1,
+    )
 
 
 class OfTenantByKey:
     """A row of a tenant, in a table whose primary key begins with the tenant."""
 
-    tenant_id: Mapped[int] = tenant_column(primary_key=True, autoincrement=False)
+    tenant_id: Mapped[int] = tenant_column(primary_key=True)
 
 
 class OfTenant:
