@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from sqlalchemy import ColumnElement, Integer, bindparam
 
 HOME = 1
+EVERY_TENANT = "every_tenant"  # an option of a statement that is about all tenants, and says why
 _tenant: ContextVar[int] = ContextVar("tenant", default=HOME)
 current_tenant = _tenant.get
 TENANT = bindparam("of_tenant", callable_=current_tenant, type_=Integer)

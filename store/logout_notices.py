@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from database.tables import table
-from database.tenancy import own
+from database.tenancy import EVERY_TENANT, own
 from models import Client, LogoutNotice, User, db
 from store.rows import columns, fetch_all, update_one
 
@@ -125,12 +125,21 @@ TRIM = delete(notices).where(
 
 # ---- delivered ---------------------------------------------------------------------------------------------
 
-IS_ANY_DUE = select(notices.c.id).where(own(notices), notices.c.next_attempt_at <= bindparam("now")).limit(1)
+# The delivery of a process serves all tenants: it asks across them, and acts as the one whose notice it has.
+ACROSS_TENANTS = {EVERY_TENANT: "one delivery serves all tenants"}
 
-# Clients with an attempt under way, or whose last attempt failed: no other client must wait for them.
+IS_ANY_DUE = (
+    select(notices.c.id)
+    .where(notices.c.next_attempt_at <= bindparam("now"))
+    .limit(1)
+    .execution_options(**ACROSS_TENANTS)
+)
+
+# Clients with an attempt under way, or whose last attempt failed: no other client must wait for them. One of
+# the same id at another tenant goes the slow way with them, and comes all the same.
 struggling = table(LogoutNotice).alias("struggling")
 STRUGGLING = select(struggling.c.client_id).where(
-    own(struggling), struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
+    struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
 )
 WITH_PRIORITY = {
     Priority.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
@@ -153,12 +162,13 @@ BEGUN = select(
 )
 BEGIN_ATTEMPTS = (
     update(notices)
-    .where(own(notices), notices.c.id.in_(bindparam("ids", expanding=True)))
+    .where(notices.c.id.in_(bindparam("ids", expanding=True)))
     .values(
         attempts=notices.c.attempts + 1,
         next_attempt_at=case((notices.c.attempts + 1 < ATTEMPTS, bindparam("lost_at")), else_=null()),
         outcome=UNFINISHED,
     )
+    .execution_options(**ACROSS_TENANTS)
 )
 
 
@@ -171,10 +181,11 @@ def claim_due(
     locked; the other begins the attempts.
     """
     due = (
-        BEGUN.where(own(notices), notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
+        BEGUN.where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
         .order_by(notices.c.next_attempt_at, notices.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .execution_options(**ACROSS_TENANTS)
     )
     if priority is not None:
         due = due.where(WITH_PRIORITY[priority])
