@@ -31,6 +31,7 @@ from database.tables import (
     OfTenantByKey,
     add_home,
     index,
+    index_of_digest,
     of_client,
     of_session,
     of_tenant,
@@ -240,10 +241,15 @@ class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
     """A pending authorization request, under its own random id and bound to the browser that sent it."""
 
     __tablename__ = "authorization_ticket"
-    __table_args__ = (of_client(), index("client_id"), index("expires_at"))
+    __table_args__ = (
+        of_client(),
+        index("client_id"),
+        index_of_digest("browser_digest"),
+        index("expires_at"),
+    )
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    browser_digest: Mapped[bytes] = mapped_column(Digest, index=True)
+    browser_digest: Mapped[bytes] = mapped_column(Digest)
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
     sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with the ticket
     # The session that was begun, renewed or chosen for this request.
@@ -316,6 +322,8 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
         of_client(),
         unique("client_id", "user_id", "slot"),
         index("user_id"),
+        index_of_digest("family_digest"),
+        index_of_digest("code_digest", "client_id"),
         CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
         Index(
             "ix_token_machine",
@@ -343,7 +351,7 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     openid: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))
 
     # The family and its refresh tokens; all None where the client has none.
-    family_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
+    family_digest: Mapped[bytes | None] = mapped_column(Digest)
     refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
     previous_refresh_token_digest: Mapped[bytes | None] = mapped_column(Digest)
     sealed_pair: Mapped[bytes | None] = mapped_column(Encrypted)  # the response, for a client that lost it
@@ -351,7 +359,7 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     family_expires_at: Mapped[int | None] = mapped_column(BigInteger)  # the absolute end; None: never
 
     # Of the authorization code of the sign-in: enough to notice a replay (RFC 6749 §4.1.2).
-    code_digest: Mapped[bytes | None] = mapped_column(Digest, index=True)
+    code_digest: Mapped[bytes | None] = mapped_column(Digest)
     redirect_uri_digest: Mapped[bytes | None] = mapped_column(Digest)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
 
