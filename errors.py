@@ -14,6 +14,7 @@
         InvalidInputError        ... because what was given breaks rules
         NotFoundError            ... because there is no such client, user or scope
         ConflictError            ... because of what is stored already
+    UnfencedError                a statement is not held to the current tenant; a bug, so 500
     ValueError
         BlockedUrlError          this server does not call that address
 
@@ -83,6 +84,13 @@ class BlockedUrlError(ValueError):
 
 class InvalidJwtError(Exception):
     """A token is refused. The text is fixed, for the log: it never quotes the token."""
+
+
+class UnfencedError(Exception):
+    """A statement is not held to the current tenant (`database/tenancy.py`), and was not sent.
+
+    Its text says what is missing and where, and has no values.
+    """
 
 
 class Problem(NamedTuple):

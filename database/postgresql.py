@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from database.bounded_connection import BoundedConnection
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
 from database.circuit_breaker import CircuitBreaker
-from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
+from database.dialect import Arguments, Change, KeySelect, conflict_criterion, skip_locked_delete
 from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -118,7 +118,8 @@ def lock_for_migration(connection: Connection, wait: timedelta) -> bool:
 def upsert(into: Table, key: Sequence[str], change: Change) -> Insert:
     """Return an INSERT that updates the row where there is one with this key."""
     statement = postgresql.insert(into)
-    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded))
+    where = conflict_criterion(into, key)
+    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded), where=where)
 
 
 def insert_or_ignore(into: Table, key: str) -> Insert:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
-from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
+from database.dialect import Arguments, Change, KeySelect, conflict_criterion, skip_locked_delete
 from database.lock_file import LockFile
 from database.timeouts import milliseconds, pool_options
 from errors import StorageBusyError
@@ -167,7 +167,8 @@ def lock_for_migration(connection: Connection, wait: timedelta) -> bool:
 def upsert(into: Table, key: Sequence[str], change: Change) -> Insert:
     """Return an INSERT that updates the row where there is one with this key."""
     statement = sqlite.insert(into)
-    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded))
+    where = conflict_criterion(into, key)
+    return statement.on_conflict_do_update(index_elements=key, set_=change(statement.excluded), where=where)
 
 
 def insert_or_ignore(into: Table, key: str) -> Insert:
