@@ -245,7 +245,7 @@ class QueryCheck:
             count = len(held)
             for column, other in pairs:
                 owner = owner_of(column)
-                if owner in todo and is_held(other, held):
+                if owner is not None and owner in todo and is_held(other, held):
                     held[owner] = OF_TABLE
 
     def is_bind(self, element: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Insert, TextClause, Update
 from sqlalchemy.sql.base import _from_objects
 from sqlalchemy.sql.dml import DMLState
+from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
 from database.query_check import QUERIES, QueryCheck, expressions_in, inner
 from database.scopes import (
@@ -40,7 +41,7 @@ class StatementCheck(QueryCheck):
             self.tables.check_statement(statement.text)
         elif isinstance(statement, QUERIES):
             self.query(statement, NOTHING_AROUND, f"the {kind}", state)
-        else:
+        elif not isinstance(statement, SavepointClause | RollbackToSavepointClause | ReleaseSavepointClause):
             self.expressions([statement], NOTHING_AROUND, "the statement")
         return tuple(self.binds)
 

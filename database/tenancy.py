@@ -124,7 +124,9 @@ def install(engine: Engine, metadata: MetaData) -> Checker:
                     raise
         return sql, parameters
 
-    event.listen(engine, "before_cursor_execute", fence, insert=True, retval=True)
+    event.listen(engine, "before_cursor_execute", fence, retval=True)
+    # `insert=True` is ignored for an engine: so the last listener is made the first
+    engine.dispatch.before_cursor_execute.listeners.rotate(1)
     return checker
 
 

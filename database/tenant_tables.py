@@ -65,11 +65,10 @@ def has_tenant_column(table: Table) -> bool:
 
 def described(source: FromClause) -> str:
     """Return a source as people read it: its table, and its alias."""
-    table = source.element if isinstance(source, AliasedReturnsRows) else source
-    alias = "" if source is table or is_anonymous(source) else f" (alias {name_of(source)})"
-    return (
-        f"the table {name_of(table)}{alias}" if alias or source is table else f"an alias of {name_of(table)}"
-    )
+    table: Any = source.element if isinstance(source, AliasedReturnsRows) else source
+    if source is table:
+        return f"the table {name_of(table)}"
+    return f"{'an alias' if is_anonymous(source) else f'the alias {name_of(source)}'} of {name_of(table)}"
 
 
 def to_write(source: FromClause) -> str:

@@ -90,7 +90,7 @@ class Box(Story):
     __tablename__ = "box"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    items: Mapped[list["Item"]] = relationship(collection_class=OwnOnly)
+    items: Mapped[list["Item"]] = relationship(collection_class=OwnOnly, order_by="Item.id")
 
 
 class Item(Story):

@@ -144,8 +144,12 @@ WITHOUT_CRITERION = {
     "select one column": sending(lambda: select(shops.c.name)),
     "select by key": sending(lambda: select(shops).where(shops.c.id == 3)),
     "select an alias": sending(lambda: select(others)),
-    "select an alias, with the criterion of another": sending(lambda: select(others).where(own(shops))),
-    "select an anonymous alias": sending(lambda: select(any_alias).where(own(shops))),
+    "select an alias, with the criterion of another": sending(
+        lambda: select(others).where(own(shops), others.c.name == shops.c.name)
+    ),
+    "select an anonymous alias": sending(
+        lambda: select(any_alias).where(own(shops), any_alias.shop_id == shops.c.id)
+    ),
     "select a model": sending(lambda: select(Shop)),
     "select a model's column": sending(lambda: select(Shop.name).where(Shop.id == 3)),
     "legacy query": lambda session: session.query(Shop).all(),
@@ -207,7 +211,9 @@ FORGOTTEN_INSIDE = {
     "the SELECT of an INSERT": sending(
         lambda: insert(plains).from_select(["id", "word"], select(shops.c.id, shops.c.name))
     ),
-    "DELETE by another table": sending(lambda: delete(goods).where(own(goods), good_of_shop)),
+    "UPDATE by another table": sending(
+        lambda: update(shops).where(own(shops), good_of_shop).values(visits=1)
+    ),
     "any()": sending(lambda: select(Shop).where(Shop.goods.any(Good.price == 1))),
     "a name that hides another": sending(
         lambda: select(plains).where(
@@ -317,7 +323,9 @@ CHANGES = {
         lambda: insert(shops).values([{"name": "n"}, {"name": "m", "tenant_id": OTHER}])
     ),
     "a new object": flushing(lambda: Shop(name="n", tenant_id=OTHER)),
-    "one of several new objects": flushing(lambda: Shop(name="n"), lambda: Shop(name="m", tenant_id=OTHER)),
+    "one of several new objects": flushing(
+        lambda: Shop(id=91, name="n"), lambda: Shop(id=92, name="m", tenant_id=OTHER)
+    ),
     "FROM SELECT of a number": sending(
         lambda: insert(shops).from_select(["tenant_id", "name"], select(literal(OTHER), literal("n")))
     ),
@@ -357,8 +365,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("send", REFUSED.values(), ids=REFUSED.keys())
 def test_a_statement_that_is_not_held_to_the_tenant_is_refused(memory, send):
-    message = assert_refused(memory, send)
-    assert "tenant" in message or "fence" in message or "own(" in message or "table shop" in message
+    assert_refused(memory, send)
 
 
 def test_on_a_server_such_statements_are_refused_too(on_server):
@@ -370,7 +377,7 @@ def test_on_a_server_such_statements_are_refused_too(on_server):
 def is_written(engine, name):
     """Return whether the SQL of a case can be written for a database at all."""
     if engine.dialect.name == "postgresql":
-        return name != "unknown: an element of somebody else"
+        return name != "text: a hint"
     return not name.endswith((": sample", ": FULL JOIN", "one of several rows, returned"))
 
 
@@ -585,7 +592,7 @@ def work(session):
     session.refresh(shop, with_for_update=True)
     session.get(Shop, (HOME, 1), populate_existing=True)
     shop.visits = 5
-    session.add(Shop(name="new", goods=[Good(id=50), Good(id=51)]))
+    session.add(Shop(id=90, name="new", goods=[Good(id=50), Good(id=51)]))
     session.flush()
     session.expire_all()
     names = [good.shop.name for good in session.scalars(select(Good).where(own(Good)))]
@@ -698,8 +705,8 @@ def test_the_option_of_a_connection_a_call_or_an_engine_counts_for_nothing(memor
         for rows in (shops, Shop):
             with pytest.raises(UnfencedError):
                 session.execute(select(rows), execution_options=OPTION)
-            with pytest.raises(UnfencedError):
-                session.connection(execution_options=OPTION).execute(select(rows))
+            with Session(memory) as second, pytest.raises(UnfencedError):
+                second.connection(execution_options=OPTION).execute(select(rows))
     with memory.execution_options(**OPTION).connect() as connection, pytest.raises(UnfencedError):
         connection.execute(select(shops))
     with memory.connect().execution_options(**OPTION) as connection, pytest.raises(UnfencedError):
@@ -779,14 +786,16 @@ def lost_by_a_list_that_drops(times):
     with engine.begin() as connection:
         Story.metadata.create_all(connection)
         connection.execute(insert(Box), {"id": 1})
-        items = [{"id": number, "box_id": 1, "tenant_id": HOME + number % 2} for number in range(12)]
+        items = [
+            {"id": number, "box_id": 1, "tenant_id": HOME if number % 3 else OTHER} for number in range(12)
+        ]
         connection.execute(insert(Item), items)
     count = 0
     for _ in range(times):
         with Session(engine) as session:
             [box] = session.scalars(select(Box).options(joinedload(Box.items))).unique()
             assert all(item.tenant_id == HOME for item in box.items)
-            count += len(box.items) < 6
+            count += len(box.items) < 8
     engine.dispose()
     return count
 
