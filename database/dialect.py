@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import (
     URL,
-    ColumnElement,
     Connection,
     Delete,
     Engine,
@@ -77,11 +76,6 @@ class Dialect(Protocol):
     def code_of(self, error: BaseException | None) -> str: ...
 
     def constraint_of(self, error: BaseException | None) -> str: ...
-
-
-def conflict_criterion(into: Table, key: Sequence[str]) -> ColumnElement[bool] | None:
-    """Return the criterion of an upsert that keeps to rows of the same tenant; None where its key does so."""
-    return own(into) if "tenant_id" in into.c and "tenant_id" not in key else None
 
 
 @cache

@@ -16,7 +16,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from database.bounded_connection import BoundedConnection
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
 from database.circuit_breaker import CircuitBreaker
-from database.dialect import Arguments, Change, KeySelect, conflict_criterion, skip_locked_delete
+from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
+from database.tenancy import conflict_criterion
 from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,

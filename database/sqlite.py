@@ -24,8 +24,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
-from database.dialect import Arguments, Change, KeySelect, conflict_criterion, skip_locked_delete
+from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
 from database.lock_file import LockFile
+from database.tenancy import conflict_criterion
 from database.timeouts import milliseconds, pool_options
 from errors import StorageBusyError
 

@@ -7,18 +7,19 @@ not see what views, functions of the database and other programs do.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, bindparam, event
+from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, Table, bindparam, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import Compiled, DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import DDL
 
+from database.scopes import COLUMN
 from database.statement_check import StatementCheck
 from database.tenant_tables import TenantTables
 from errors import UnfencedError
@@ -50,6 +51,11 @@ def own(rows: Any) -> ColumnElement[bool]:
     """
     criterion: ColumnElement[bool] = (rows.c if isinstance(rows, FromClause) else rows).tenant_id == TENANT
     return criterion
+
+
+def conflict_criterion(into: Table, key: Sequence[str]) -> ColumnElement[bool] | None:
+    """Return the criterion of an upsert that keeps to rows of the same tenant; None where its key does so."""
+    return own(into) if COLUMN in into.c and COLUMN not in key else None
 
 
 class Checker:
