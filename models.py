@@ -31,7 +31,7 @@ from database.tables import (
     OfTenantByKey,
     add_home,
     index,
-    index_of_digest,
+    key,
     of_client,
     of_session,
     of_tenant,
@@ -101,7 +101,7 @@ class Client(OfTenantByKey, db.Model, RegisteredClient):  # type: ignore[name-de
     """
 
     __tablename__ = "client"
-    __table_args__ = (of_tenant(),)
+    __table_args__ = (of_tenant(), key("client_id"))
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     client_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
@@ -136,7 +136,7 @@ class ClientOrigin(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """The web origins of a public client's redirect URIs: its pages may call us from these (CORS)."""
 
     __tablename__ = "client_origin"
-    __table_args__ = (of_client(), index("origin"))
+    __table_args__ = (of_client(), key("client_id", "origin"), index("origin"))
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     origin: Mapped[str] = mapped_column(String(300), primary_key=True)
@@ -149,7 +149,7 @@ class ClientSecretUse(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "client_secret_use"
-    __table_args__ = (of_client(),)
+    __table_args__ = (of_client(), key("client_id", "number"))
 
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
@@ -160,7 +160,7 @@ class Scope(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """A scope and what the consent page says of it."""
 
     __tablename__ = "scope"
-    __table_args__ = (of_tenant(),)
+    __table_args__ = (of_tenant(), key("name"))
 
     name: Mapped[str] = mapped_column(String(128), primary_key=True)
     description: Mapped[str] = mapped_column(String(300))
@@ -241,12 +241,7 @@ class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
     """A pending authorization request, under its own random id and bound to the browser that sent it."""
 
     __tablename__ = "authorization_ticket"
-    __table_args__ = (
-        of_client(),
-        index("client_id"),
-        index_of_digest("browser_digest"),
-        index("expires_at"),
-    )
+    __table_args__ = (of_client(), index("client_id"), index("browser_digest"))
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest)
@@ -256,26 +251,25 @@ class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
     session_id: Mapped[int | None] = mapped_column(Id)
     # Microseconds: of a browser's requests the oldest are deleted.
     requested_at: Mapped[int | None] = mapped_column(BigInteger)
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class FormAnswer(OfTenant, db.Model):  # type: ignore[name-defined]
     """The answer to a form, for a browser that sends the same form twice."""
 
     __tablename__ = "form_answer"
-    __table_args__ = (index("expires_at"),)
 
     # Of the browser and all that it sent.
     form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with what was sent
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Consent(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """What a user has allowed a client; the user is asked again only when the client asks for more."""
 
     __tablename__ = "consent"
-    __table_args__ = (of_user(), of_client(), index("client_id"))
+    __table_args__ = (of_user(), of_client(), key("user_id", "client_id"), index("client_id"))
 
     user_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
@@ -290,7 +284,7 @@ class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "authorization_code"
-    __table_args__ = (of_client(), of_user(), index("client_id"), index("user_id"), index("expires_at"))
+    __table_args__ = (of_client(), of_user(), index("client_id"), index("user_id"))
 
     code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
@@ -305,7 +299,7 @@ class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)
     # Refused exchanges so far.
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Token(OfTenant, db.Model):  # type: ignore[name-defined]
@@ -322,12 +316,12 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
         of_client(),
         unique("client_id", "user_id", "slot"),
         index("user_id"),
-        index_of_digest("family_digest"),
-        index_of_digest("code_digest", "client_id"),
+        index("family_digest"),
+        index("code_digest", "client_id"),
         CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
         Index(
             "ix_token_machine",
-            *("tenant_id", "client_id", "access_token_expires_at"),
+            *("client_id", "tenant_id", "access_token_expires_at"),
             sqlite_where=CLIENTS_OWN,
             postgresql_where=CLIENTS_OWN,
         ),
@@ -371,17 +365,16 @@ class Throttle(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "throttle"
-    __table_args__ = (index("expires_at"),)
 
     bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class SigningKey(OfTenant, db.Model):  # type: ignore[name-defined]
     """A key that signs ID tokens and other JWTs, until its successor does (`crypto/key_schedule.py`)."""
 
     __tablename__ = "signing_key"
-    __table_args__ = (of_tenant(), unique("alg", "generation"))
+    __table_args__ = (of_tenant(), UniqueConstraint("tenant_id", "alg", "generation"))
 
     kid: Mapped[str] = mapped_column(String(43), primary_key=True)
     alg: Mapped[str] = mapped_column(String(10))
@@ -399,10 +392,9 @@ class SpentAssertion(OfTenant, db.Model):  # type: ignore[name-defined]
     """The `jti` of a client assertion that was used: it is good once (RFC 7523 §3)."""
 
     __tablename__ = "spent_assertion"
-    __table_args__ = (index("expires_at"),)
 
     jti_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the client and its jti
-    expires_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 event.listen(table(Tenant), "after_create", add_home)

@@ -23,7 +23,6 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from database.checks import CheckResult, ServerInfo
-from database.tenancy import own
 
 # Arguments by name, of `create_engine` or of a driver's `connect`: neither has a type for them.
 Arguments: TypeAlias = dict[str, Any]
@@ -86,4 +85,5 @@ def skip_locked_delete(chosen: KeySelect, count: int) -> Delete:
     """
     [key] = chosen.selected_columns
     keys = chosen.limit(count).with_for_update(skip_locked=True).subquery("chosen")
-    return delete(key.table).where(own(key.table), key.in_(select(*keys.c)))
+    first = delete(key.table).where(key.in_(select(*keys.c)))
+    return first.execution_options(**chosen.get_execution_options())

@@ -38,7 +38,6 @@ from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler, TypeCompiler
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
 from database.circuit_breaker import CircuitBreaker
 from database.dialect import Arguments, Change, KeySelect
-from database.tenancy import own
 from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -238,7 +237,11 @@ def delete_batch(
     [key] = chosen.selected_columns
     assert chosen.whereclause is not None  # noqa: S101 - the row must still fulfil the condition
     still_chosen = case((chosen.whereclause, 1), else_=0) == 1
-    delete_one = NoWaitDelete(key.table).where(own(key.table), key == bindparam("chosen"), still_chosen)
+    delete_one = (
+        NoWaitDelete(key.table)
+        .where(key == bindparam("chosen"), still_chosen)
+        .execution_options(**chosen.get_execution_options())
+    )
     left = count
     for chosen_key in connection.scalars(chosen.limit(count * DELETERS), parameters).all():
         if left:

@@ -1,4 +1,7 @@
-"""The base of all tables, and what each table of a tenant's rows has: `tenant_id`, keys that begin with it.
+"""The base of all tables, and what each table of a tenant's rows has: `tenant_id`, and keys with it.
+
+In keys and indexes the tenant stands behind the first column, which tells more rows apart. SQLite knows
+nothing of how many rows a tenant has: by an index that begins with the tenant it would read all of them.
 
 A new table takes one of the two mixins, and its statements say whose rows they want (`database.tenancy.own`).
 """
@@ -11,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     UniqueConstraint,
     insert,
@@ -42,7 +46,7 @@ def table(model: type[Base]) -> Table:
     return cast(Table, model.__table__)
 
 
-def tenant_column(primary_key: bool = False) -> MappedColumn[int]:
+def tenant_column(*, primary_key: bool = False) -> MappedColumn[int]:
     """Return the column that says whose a row is.
 
     An older version, which knows no tenants, stores rows of `home`: that is what the database fills in.
@@ -57,14 +61,8 @@ def tenant_column(primary_key: bool = False) -> MappedColumn[int]:
     )
 
 
-class OfTenantByKey:
-    """A row of a tenant, in a table whose primary key begins with the tenant."""
-
-    tenant_id: Mapped[int] = tenant_column(primary_key=True)
-
-
 class OfTenant:
-    """A row of a tenant, in a table whose primary key is one column that is never the same at two tenants.
+    """A row of a tenant.
 
     The session knows rows by the tenant as well: it hands out none of another's, and all that it sends of
     itself says whose row it is about.
@@ -75,18 +73,24 @@ class OfTenant:
     @declared_attr.directive
     @classmethod
     def __mapper_args__(cls) -> dict[str, list[str]]:
-        [key] = [
+        keys = [
             name
             for name, value in vars(cls).items()
             if isinstance(value, MappedColumn) and value.column.primary_key
         ]
-        return {"primary_key": ["tenant_id", key]}
+        return {"primary_key": ["tenant_id", *(name for name in keys if name != "tenant_id")]}
+
+
+class OfTenantByKey(OfTenant):
+    """The same, in a table whose primary key is what a tenant calls the row: see `key`."""
+
+    tenant_id: Mapped[int] = tenant_column(primary_key=True)
 
 
 def foreign_key(column: str, parent: str, ondelete: str | None) -> ForeignKeyConstraint:
     """Return the foreign key to a row of the same tenant. parent: the table and its key, `table.column`."""
     table = parent.partition(".")[0]
-    return ForeignKeyConstraint(["tenant_id", column], [f"{table}.tenant_id", parent], ondelete=ondelete)
+    return ForeignKeyConstraint([column, "tenant_id"], [parent, f"{table}.tenant_id"], ondelete=ondelete)
 
 
 def of_tenant() -> ForeignKeyConstraint:
@@ -109,24 +113,19 @@ def of_user(ondelete: str | None = "CASCADE") -> ForeignKeyConstraint:
     return foreign_key("user_id", "end_user.id", ondelete)
 
 
-def unique(*columns: str) -> UniqueConstraint:
+def key(column: str, *others: str) -> PrimaryKeyConstraint:
+    """Return a primary key for rows that tenants name themselves: two tenants may have the same."""
+    return PrimaryKeyConstraint(column, "tenant_id", *others)
+
+
+def unique(column: str, *others: str) -> UniqueConstraint:
     """Return the rule that no two rows of a tenant have the same values in these columns."""
-    return UniqueConstraint("tenant_id", *columns)
+    return UniqueConstraint(column, "tenant_id", *others)
 
 
-def index(*columns: str) -> Index:
+def index(column: str, *others: str) -> Index:
     """Return an index of a tenant's rows by these columns."""
-    return Index(None, "tenant_id", *columns)
-
-
-def index_of_digest(digest: str, *columns: str) -> Index:
-    """Return an index of rows by a random value, with the tenant behind it.
-
-    The value alone would do. But SQLite, which knows nothing of how many rows a tenant has, takes the index
-    that has more of the columns that a statement compares: without the tenant it would read all of a tenant's
-    rows by another one.
-    """
-    return Index(None, digest, "tenant_id", *columns)
+    return Index(None, column, "tenant_id", *others)
 
 
 def add_home(tenants: Table, connection: Connection, **_options: object) -> None:

@@ -32,7 +32,7 @@ def note_use(client_id: str, number: int, now: int) -> None:
     note = upsert(
         db.engine.dialect.name,
         uses,
-        key=["tenant_id", "client_id", "number"],
+        key=["client_id", "tenant_id", "number"],
         change=lambda new: {"last_used_at": new.last_used_at},
     )
     db.session.execute(note.values(client_id=client_id, number=number, last_used_at=now))
