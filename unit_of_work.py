@@ -10,7 +10,7 @@ import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from inspect import signature
@@ -53,6 +53,8 @@ FLASHES_OF, FLASHES = (
 )
 
 NOT_AT_ALL = timedelta(0)
+TABLE_LOCK_TRIES = 100
+TABLE_LOCK_PAUSE_SECONDS = 0.1
 LONGEST_MIGRATION = timedelta(hours=1)
 VERSION_TABLE = Table(
     "alembic_version",
@@ -325,3 +327,23 @@ def make_version_table(connection: Connection) -> None:
         if not inspect(connection).has_table(VERSION_TABLE.name):
             raise
         connection.rollback()
+
+
+def lock_tables(connection: Connection, tables: Collection[str]) -> None:
+    """Lock all tables that a migration changes, before it changes the first.
+
+    A request may hold one of them and wait for another. So a try that does not get all of them at once gives
+    back those that it has, and there is another one a moment later.
+    """
+    if connection.dialect.name != "postgresql":  # the others lock no single tables, or none
+        database.lock_tables(connection, tables)
+        return
+    for tries_left in reversed(range(TABLE_LOCK_TRIES)):
+        try:
+            with connection.begin_nested():
+                database.lock_tables(connection, tables)
+            return
+        except DBAPIError as error:
+            if not tries_left or not lost_a_race(error):
+                raise
+        time.sleep(TABLE_LOCK_PAUSE_SECONDS)

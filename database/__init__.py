@@ -57,6 +57,16 @@ def migration_engine(engine: Engine) -> Engine:
     return DIALECTS[engine.dialect.name].migration_engine(engine)
 
 
+def lock_tables(connection: Connection, tables: Collection[str]) -> None:
+    """Lock tables until the migration's transaction ends, where the database can do that over an ALTER."""
+    DIALECTS[connection.dialect.name].lock_tables(connection, tables)
+
+
+def find_orphans(connection: Connection) -> list[str]:
+    """Return the tables in which a migration left rows whose parents are missing."""
+    return list(DIALECTS[connection.dialect.name].find_orphans(connection))
+
+
 def lock_for_migration(connection: Connection, wait: timedelta) -> bool:
     """Return whether this connection, of a migration engine, got the migration lock within `wait`.
 

@@ -44,7 +44,16 @@ class Dialect(Protocol):
         """Add event listeners to an engine that has not connected yet."""
 
     def migration_engine(self, engine: Engine) -> Engine:
-        """Return an engine on the same database, without the short time-outs of requests."""
+        """Return an engine on the same database, without the short time-outs of requests.
+
+        It has no listener of the application's engine, and on SQLite it enforces no foreign keys.
+        """
+
+    def lock_tables(self, connection: Connection, tables: Collection[str]) -> None:
+        """Lock tables for a migration, where the database can do that over an ALTER."""
+
+    def find_orphans(self, connection: Connection) -> Iterable[str]:
+        """Return the tables with rows whose parents are missing, where that can be after a migration."""
 
     def lock_for_migration(self, connection: Connection, wait: timedelta) -> bool:
         """Return whether this connection got the lock that only one migrating process can hold.

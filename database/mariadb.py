@@ -197,6 +197,15 @@ def create_text(element: JSON, compiler: TypeCompiler, **arguments: object) -> s
     return "LONGTEXT"
 
 
+def lock_tables(connection: Connection, tables: Collection[str]) -> None:
+    """Do nothing: an ALTER commits, and locks its own table."""
+
+
+def find_orphans(connection: Connection) -> Iterable[str]:
+    """Return nothing: foreign keys are enforced at all times."""
+    return ()
+
+
 def upsert(into: Table, key: Sequence[str], change: Change) -> Insert:
     """Return an INSERT that updates the row where there is one with this key."""
     statement = mysql.insert(into)

@@ -41,6 +41,7 @@ DEAD_PEERS = {
     "keepalives_count": 3,
     "tcp_user_timeout": milliseconds(ANSWER_TIMEOUT),
 }
+TABLE_LOCK_TIMEOUT = timedelta(milliseconds=500)
 NEVER = timedelta(0)  # for the server, a time-out that is off
 NEVER_PREPARE = "never"  # in the URL, for a pool that gives each transaction another connection
 # SQLSTATE: serialization failure, deadlock, lock time-out; a unique or foreign key that another transaction
@@ -114,6 +115,20 @@ def lock_for_migration(connection: Connection, wait: timedelta) -> bool:
             return True
         raise
     return True
+
+
+def lock_tables(connection: Connection, tables: Collection[str]) -> None:
+    """Lock tables until the transaction ends; raise an error where that takes long.
+
+    It waits for less than the second after which the server looks for deadlocks, so requests go on.
+    """
+    connection.execute(text(f"SET LOCAL lock_timeout = {milliseconds(TABLE_LOCK_TIMEOUT)}"))
+    connection.execute(text(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE"))
+
+
+def find_orphans(connection: Connection) -> Iterable[str]:
+    """Return nothing: foreign keys are enforced at all times."""
+    return ()
 
 
 def upsert(into: Table, key: Sequence[str], change: Change) -> Insert:

@@ -15,7 +15,20 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, Insert, PoolProxiedConnection, Table, event, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Insert,
+    NullPool,
+    PoolProxiedConnection,
+    StaticPool,
+    Table,
+    TextClause,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -41,6 +54,7 @@ PRAGMAS = (
     "case_sensitive_like = ON",
     "synchronous = FULL",  # NORMAL may lose the last commits in a power cut
 )
+AUTOCOMMIT = {"isolation_level": None}  # of the driver
 FULL = 2
 MOUNTS = Path("/proc/mounts")
 OCTAL = re.compile(r"\\([0-7]{3})")  # how /proc/mounts writes blanks
@@ -64,7 +78,7 @@ def is_memory(url: URL) -> bool:
 
 def options(url: URL) -> Arguments:
     """Return the arguments of `create_engine`."""
-    autocommit = {"connect_args": {"isolation_level": None}}  # None stands for autocommit in the driver
+    autocommit = {"connect_args": AUTOCOMMIT}
     return autocommit if is_memory(url) else pool_options() | autocommit
 
 
@@ -142,14 +156,48 @@ def locks_or_writes(sql: str, context: DefaultExecutionContext) -> bool:
     """Return whether a statement needs a transaction."""
     if context.isinsert or context.isupdate or context.isdelete or context.isddl:
         return True
-    if context.compiled is not None:
-        return getattr(context.compiled.statement, "_for_update_arg", None) is not None
+    statement = context.compiled.statement if context.compiled is not None else None
+    if statement is not None and not isinstance(statement, TextClause):
+        return getattr(statement, "_for_update_arg", None) is not None
     return sql.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"}
 
 
 def migration_engine(engine: Engine) -> Engine:
-    """Return the engine itself."""
-    return engine  # its statements have no time-out
+    """Return an engine that enforces no foreign keys: `find_orphans` tells what they would have refused.
+
+    A migration copies a table to change it, and to drop the old one would delete all rows that refer to it.
+    Inside of a transaction the pragma does nothing.
+    """
+    if is_memory(engine.url):  # the one connection is the database
+        other = create_engine(
+            engine.url,
+            poolclass=StaticPool,
+            creator=lambda: engine.raw_connection().driver_connection,
+        )
+    else:
+        other = create_engine(engine.url, poolclass=NullPool, connect_args=AUTOCOMMIT)
+    prepare(other)
+
+    @event.listens_for(other, "checkout")
+    def let_go(connection: sqlite3.Connection, *rest: object) -> None:
+        connection.execute("PRAGMA foreign_keys = OFF")
+
+    @event.listens_for(other, "checkin")
+    def enforce(connection: sqlite3.Connection | None, *rest: object) -> None:
+        if connection is not None:
+            connection.execute("PRAGMA foreign_keys = ON")
+
+    return other
+
+
+def lock_tables(connection: Connection, tables: Collection[str]) -> None:
+    """Begin the transaction: it locks all tables."""
+    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def find_orphans(connection: Connection) -> list[str]:
+    """Return the tables with rows whose parents are missing: a migration may have left some."""
+    return sorted({str(row.table) for row in connection.execute(text("PRAGMA foreign_key_check"))})
 
 
 def lock_for_migration(connection: Connection, wait: timedelta) -> bool:

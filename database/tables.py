@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, declared_attr, mapped_column
 
-from database.tenancy import HOME, current_tenant
+from database.tenancy import current_tenant
 
 NUMBERED = {"sqlite_autoincrement": True}  # a primary key that is never used twice
 
@@ -130,4 +130,5 @@ def index(column: str, *others: str) -> Index:
 
 def add_home(tenants: Table, connection: Connection, **_options: object) -> None:
     """Add the server's own tenant to tables that were made without migrations, as tests do."""
-    connection.execute(insert(tenants), {"id": HOME, "name": "home", "created_at": 0})
+    # It is the first row, so the database gives it the number `HOME`, and the next one to the next.
+    connection.execute(insert(tenants), {"name": "home", "created_at": 0})

@@ -64,11 +64,21 @@ def tell(words: str) -> None:
 def run(connection: Connection) -> None:
     """Run the migrations, and print what they did."""
     steps: list[MigrationInfo] = []
+
+    def complete(step: MigrationInfo, **rest: object) -> None:
+        """Raise CommandError, which undoes this migration, where it leaves rows without their parents."""
+        if orphans := database.find_orphans(connection):
+            raise CommandError(
+                f"rows of {in_words(orphans)} refer to rows that are not there. The migration from"
+                f" {in_words(step.source_revision_ids)} is undone."
+            )
+        steps.append(step)
+
     context.configure(
         connection=connection,
         target_metadata=migrate.db.metadata,
         process_revision_directives=skip_empty_revisions,
-        on_version_apply=lambda step, **rest: steps.append(step),
+        on_version_apply=complete,
         transaction_per_migration=True,
         transactional_ddl=True,
         **migrate.configure_args,

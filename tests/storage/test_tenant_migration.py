@@ -1,0 +1,409 @@
+"""The migration to tenants: every row is there before and after, on each engine, and so is what guards it.
+
+What is stored here is stored with SQL: the models know only the tables of today.
+"""
+
+import time
+from contextlib import contextmanager
+from itertools import count, cycle, islice
+
+import pytest
+from flask_migrate import downgrade, upgrade
+from sqlalchemy import Engine, event, inspect, select, text
+from sqlalchemy.exc import IntegrityError
+
+from app import create_app
+from commands.output import CommandError
+from config import Settings
+from database.tenancy import HOME
+from models import db
+from tests.builders import ISSUER, SECRET_KEY
+from tests.live import new_database
+from tests.storage.old_rows import (
+    ROWS,
+    a_client,
+    a_notice,
+    a_session,
+    a_token,
+    a_user,
+    digest,
+    execute,
+    fill,
+    insert,
+)
+from unit_of_work import transaction
+
+pytestmark = pytest.mark.long_on("mariadb")
+
+BEFORE, TENANTS = "0008", "0009"
+COUNTED = ("end_user", "user_session", "logout_notice", "token")  # they number their rows
+TOKENS = 100_000
+MAXIMUM_SECONDS = 60  # on a busy machine; it takes one or two
+
+
+def new_app(url):
+    return create_app(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY))
+
+
+@pytest.fixture
+def app(database_url):
+    app = new_app(database_url)
+    with app.app_context():
+        yield app
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def dialect(app):
+    return db.engine.dialect.name
+
+
+def all_rows():
+    """The rows of each table, by column, but for whose they are."""
+    found = {}
+    for table in inspect(db.session.connection()).get_table_names():
+        if table not in ("tenant", "alembic_version"):
+            rows = db.session.execute(select(text("*")).select_from(text(table))).mappings()
+            found[table] = sorted(
+                (sorted((key, repr(value)) for key, value in row.items() if key != "tenant_id"))
+                for row in rows
+            )
+    db.session.remove()
+    return found
+
+
+def schema():
+    """All that the comparison of Alembic sees, and all that it does not: primary keys, what becomes of
+    children, partial indexes, checks, AUTOINCREMENT.
+    """
+    there = inspect(db.session.connection())
+    made = {}
+    for table in there.get_table_names():
+        if table == "alembic_version":
+            continue
+        columns = {
+            column["name"]: (str(column["type"]), column["nullable"], column["default"])
+            for column in there.get_columns(table)
+        }
+        keys = [there.get_pk_constraint(table)["constrained_columns"]]
+        keys += sorted(key["column_names"] for key in there.get_unique_constraints(table))
+        references = sorted(
+            (
+                reference["name"] or "",
+                reference["constrained_columns"],
+                reference["referred_table"],
+                reference["referred_columns"],
+                str(reference["options"]),
+            )
+            for reference in there.get_foreign_keys(table)
+        )
+        indexes = sorted(
+            (index["name"], index["column_names"], index["unique"], where_of(index))
+            for index in there.get_indexes(table)
+        )
+        checks = sorted(check["sqltext"] for check in there.get_check_constraints(table))
+        made[table] = [columns, keys, references, indexes, checks, is_counted(table)]
+    db.session.remove()
+    return made
+
+
+def where_of(index):
+    options = index.get("dialect_options", {})
+    return str(options.get("sqlite_where", options.get("postgresql_where"))).strip("()")
+
+
+def is_counted(table):
+    if db.engine.dialect.name != "sqlite":
+        return None
+    made = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
+    return "AUTOINCREMENT" in db.session.scalar(made, {"name": table})
+
+
+def values_of(columns, table):
+    """The rows of one column or expression."""
+    return db.session.scalars(text(f"SELECT {columns} FROM {table}")).all()  # noqa: S608 - our own names
+
+
+def revision():
+    found = db.session.scalar(text("SELECT version_num FROM alembic_version"))
+    db.session.remove()
+    return found
+
+
+def test_every_row_is_homes(app):
+    upgrade(revision=BEFORE)
+    fill()
+    before = all_rows()
+    assert all(before[table] for table in ROWS) and set(before) == set(ROWS)
+    upgrade(revision=TENANTS)
+    assert all_rows() == before
+    for table in ROWS:
+        assert values_of("DISTINCT tenant_id", table) == [HOME], table
+
+
+def test_the_first_tenant_is_home(app):
+    upgrade(revision=BEFORE)
+    started_at = int(time.time())
+    upgrade(revision=TENANTS)
+    [row] = db.session.execute(text("SELECT * FROM tenant")).mappings()
+    assert started_at <= row["created_at"] <= time.time()
+    assert (row["id"], row["name"], row["issuer"], row["disabled_at"]) == (HOME, "home", None, None)
+    assert row["settings"] in ({}, "{}") and row["branding"] in ({}, "{}")
+    add_tenant()
+    assert db.session.scalar(text("SELECT id FROM tenant WHERE name = 'acme'")) == HOME + 1
+
+
+def test_the_tables_are_those_of_the_models(app, request, tmp_path, servers):
+    """By hand too: Alembic compares neither primary keys nor what a database does with children."""
+    upgrade()
+    migrated = schema()
+    engine = request.node.callspec.params["database_url"]
+    (tmp_path / "other").mkdir()
+    with new_app(new_database(engine, tmp_path / "other", servers)).app_context():
+        db.create_all()
+        assert migrated == schema()
+        db.engine.dispose()
+
+
+def test_no_number_is_used_twice(app):
+    """Also where the newest rows were gone before the tables were copied, or all."""
+    upgrade(revision=BEFORE)
+    fill()
+    execute(
+        "DELETE FROM token WHERE id = 50",
+        "DELETE FROM logout_notice",
+        "DELETE FROM user_session WHERE id = 30",
+    )
+    for step in (upgrade, lambda: downgrade(revision=BEFORE), upgrade):
+        step()
+    later = {"token": a_token(51), "logout_notice": a_notice(41, 3), "user_session": a_session(31, 3)}
+    for table, row in {**later, "end_user": a_user(22)}.items():
+        del row["id"]
+        with transaction():
+            insert(table, [row])
+    newest = {table: values_of("max(id)", table)[0] for table in COUNTED}
+    expected = {"end_user": 21, "user_session": 30, "logout_notice": 40, "token": 50}
+    if db.engine.dialect.name == "postgresql":  # which did not give these numbers, but any of its own
+        return
+    assert {table: number - 1 for table, number in newest.items()} == expected
+
+
+def add_tenant():
+    execute("INSERT INTO tenant (name, settings, branding, created_at) VALUES ('acme', '{}', '{}', 1)")
+
+
+def test_a_row_of_one_tenant_has_no_parent_of_another(app):
+    upgrade(revision=BEFORE)
+    fill()
+    upgrade(revision=TENANTS)
+    add_tenant()
+    children = {table: dict(rows[0]) for table, rows in ROWS.items()}
+    for table in ("client", "end_user", "scope", "signing_key", "form_answer", "throttle", "spent_assertion"):
+        del children[table]
+    assert len(children) == 9
+    for number, (table, row) in enumerate(children.items(), 100):
+        fresh = {"id": number, "sid": str(number), "session_id": 6}
+        fresh |= {name: digest(number) for name in row if name.endswith("_digest")}
+        changed = row | {name: value for name, value in fresh.items() if row.get(name) is not None}
+        with pytest.raises(IntegrityError, match=r"(?i)foreign key"), transaction():
+            insert(table, [changed | {"tenant_id": 2}])
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"), transaction():
+        insert("end_user", [a_user(1) | {"tenant_id": 3}])
+
+
+def test_two_tenants_may_have_equal_names(app):
+    upgrade(revision=BEFORE)
+    fill()
+    upgrade(revision=TENANTS)
+    add_tenant()
+    for table in ("client", "scope"):
+        with transaction():
+            insert(table, [row | {"tenant_id": 2} for row in ROWS[table]])
+    with transaction():
+        insert("end_user", [row | {"tenant_id": 2, "id": row["id"] + 100} for row in ROWS["end_user"]])
+        insert(
+            "signing_key", [row | {"tenant_id": 2, "kid": row["kid"] + "2"} for row in ROWS["signing_key"]]
+        )
+    with pytest.raises(IntegrityError), transaction():
+        insert("end_user", [a_user(3) | {"tenant_id": 2, "id": 200}])
+    with transaction():
+        insert("token", [a_token(1000, user_id=103, slot=0) | {"tenant_id": 2}])
+    execute("DELETE FROM client WHERE tenant_id = 2")
+    assert db.session.scalar(text("SELECT count(*) FROM client")) == 2
+    assert db.session.scalar(text("SELECT count(*) FROM token")) == len(ROWS["token"])
+
+
+def test_who_removes_a_parent_removes_its_children(app):
+    """Foreign keys are enforced again after the migration, which lets go of them on SQLite."""
+    upgrade(revision=BEFORE)
+    fill()
+    upgrade(revision=TENANTS)
+    execute("UPDATE logout_notice SET user_id = NULL", "DELETE FROM end_user", "DELETE FROM client")
+    left = {table: len(rows) for table, rows in all_rows().items() if table in ROWS and rows}
+    assert set(left) == {"scope", "signing_key", "form_answer", "throttle", "spent_assertion"}
+
+
+def test_down_and_up_again_keeps_all_rows(app):
+    upgrade(revision=BEFORE)
+    tables = schema()
+    fill()
+    before = all_rows()
+    upgrade(revision=TENANTS)
+    downgrade(revision=BEFORE)
+    assert all_rows() == before
+    assert schema() == tables
+    upgrade(revision=TENANTS)
+    assert all_rows() == before
+
+
+@pytest.mark.parametrize("is_registered", [True, False], ids=["a tenant", "rows alone"])
+def test_no_other_tenant_is_downgraded(app, is_registered):
+    upgrade()
+    if is_registered:
+        add_tenant()
+    else:
+        execute("INSERT INTO throttle (tenant_id, bucket_digest, expires_at) VALUES (2, 'x', 1)")
+    words = "the tenant 'acme'" if is_registered else "rows of another tenant in throttle"
+    tables, rows = schema(), all_rows()
+    with pytest.raises(CommandError, match=words):
+        downgrade(revision=BEFORE)
+    assert (schema(), all_rows(), revision()) == (tables, rows, TENANTS)
+
+
+class CutOffError(Exception):
+    pass
+
+
+@contextmanager
+def cut_off_after(statements):
+    """End a migration before the next statement after so many that change something."""
+    done = 0
+
+    def stop(connection, cursor, sql, *rest):
+        nonlocal done
+        if sql.split()[0].upper() in ("ALTER", "CREATE", "DROP", "INSERT", "UPDATE", "DELETE"):
+            if done == statements:
+                raise CutOffError
+            done += 1
+
+    event.listen(Engine, "before_cursor_execute", stop)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", stop)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_migration_that_was_cut_off_is_undone_or_goes_on(app, direction, dialect):
+    """On MariaDB it is cut off after nearly each statement, and the version before works in between."""
+    upgrade(revision=BEFORE)
+    fill()
+    before = all_rows()
+    if direction == "down":
+        upgrade(revision=TENANTS)
+    begun = revision()
+    run, target = (upgrade, TENANTS) if direction == "up" else (downgrade, BEFORE)
+    # What is no ALTER is stored together with the next one.
+    for allowed in islice(cycle([1, 2]), 200) if dialect == "mariadb" else count(1, 12):
+        try:
+            with cut_off_after(allowed):
+                run(revision=target)
+            break
+        except CutOffError:
+            assert revision() == begun
+            assert all_rows() == before
+            if dialect != "mariadb":
+                assert ("tenant" in inspect(db.engine).get_table_names()) == (direction == "down")
+            works_on()
+    assert revision() == target
+    assert all_rows() == before
+    finished = schema()
+    if direction == "up":
+        downgrade(revision=BEFORE)
+        upgrade(revision=TENANTS)
+    else:
+        upgrade(revision=TENANTS)
+        downgrade(revision=BEFORE)
+    assert schema() == finished
+
+
+def works_on():
+    """What the version before does: it stores a user, a client and their rows, and removes them again."""
+    user, client = a_user(99), a_client("new")
+    with transaction():
+        insert("client", [client])
+        insert("end_user", [user])
+        insert("user_session", [a_session(99, 99)])
+        insert("client_session", [{"sid": "new", "session_id": 99, "client_id": "new", "created_at": 1}])
+        insert("client_secret_use", [{"client_id": "new", "number": 1, "last_used_at": 1}])
+        insert("consent", [{"user_id": 99, "client_id": "new", "scope": "", "granted_at": 1}])
+        insert("token", [a_token(99, "new", 99, 0)])
+    execute("DELETE FROM client WHERE client_id = 'new'", "DELETE FROM end_user WHERE id = 99")
+
+
+def test_rows_without_parents_stop_a_migration(app, dialect):
+    """A file that somebody has changed by hand, without foreign keys."""
+    if dialect != "sqlite":
+        pytest.skip("the other engines cannot have such rows")
+    upgrade(revision=BEFORE)
+    fill()
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("DELETE FROM client WHERE client_id = 'mobile'")
+        connection.commit()
+        connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+    rows, tables = all_rows(), schema()
+    with pytest.raises(CommandError, match=r"client_session, consent, token .* undone"):
+        upgrade(revision=TENANTS)
+    assert (all_rows(), schema(), revision()) == (rows, tables, BEFORE)
+    assert db.session.scalar(text("PRAGMA foreign_keys")) == 1
+
+
+def test_what_an_operator_added_to_an_sqlite_file_stays(app, dialect):
+    if dialect != "sqlite":
+        pytest.skip("the other engines copy no tables")
+    upgrade(revision=BEFORE)
+    execute(
+        "CREATE INDEX own_index ON token (issued_at)",
+        "CREATE TRIGGER own_trigger AFTER DELETE ON token BEGIN SELECT 1; END",
+        "ALTER TABLE end_user ADD COLUMN own_column TEXT DEFAULT 'x'",
+    )
+    fill()
+    before = all_rows()
+    upgrade(revision=TENANTS)
+    made = set(db.session.scalars(text("SELECT name FROM sqlite_master")))
+    assert made > {"own_index", "own_trigger"}
+    assert all_rows() == before
+
+
+def test_it_can_run_in_memory():
+    with new_app("sqlite://").app_context():
+        upgrade(revision=BEFORE)
+        fill()
+        before = all_rows()
+        upgrade()
+        assert all_rows() == before
+        assert db.session.scalar(text("PRAGMA foreign_keys")) == 1
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_tokens_take_seconds(app):
+    upgrade(revision=BEFORE)
+    fill({table: ROWS[table] for table in ("client", "end_user")})
+    per_batch = 10_000
+    for first in range(1, TOKENS, per_batch):
+        with transaction():
+            insert(
+                "token",
+                [a_token(number, user_id=3, slot=number) for number in range(first, first + per_batch)],
+            )
+    for step in (upgrade, lambda: downgrade(revision=BEFORE)):
+        started = time.perf_counter()
+        step()
+        seconds = time.perf_counter() - started
+        print(f"{db.engine.dialect.name}: {seconds:.2f} s")
+        assert seconds < MAXIMUM_SECONDS
+    assert db.session.scalar(text("SELECT count(*) FROM token")) == TOKENS

@@ -1,0 +1,87 @@
+"""Every table has rows of tenants, and a key of one tenant is never that of another."""
+
+import pytest
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
+
+from models import db
+
+REGISTRY = "tenant"
+# Keys that do not begin with the tenant.
+RANDOM = "a random value, or its digest: no two are equal"
+NUMBERED = "counted by the database, once for all tenants"
+DIGESTED = "a digest of the tenant too, but for home"
+OTHER_KEYS = {
+    ("end_user", "id"): NUMBERED,
+    ("user_session", "id"): NUMBERED,
+    ("user_session", "session_digest"): RANDOM,
+    ("client_session", "sid"): RANDOM,
+    (
+        "client_session",
+        "session_id, client_id",
+    ): "a number of the database; the version before names this key",
+    ("logout_notice", "id"): NUMBERED,
+    ("authorization_ticket", "ticket_digest"): RANDOM,
+    ("form_answer", "form_digest"): "a digest of a random value of the browser, and of what it sent",
+    ("authorization_code", "code_digest"): RANDOM,
+    ("token", "id"): NUMBERED,
+    ("token", "access_token_digest"): RANDOM,
+    ("throttle", "bucket_digest"): DIGESTED,
+    ("signing_key", "kid"): "a digest of the public key",
+    ("spent_assertion", "jti_digest"): DIGESTED,
+}
+TABLES = {name: table for name, table in db.metadata.tables.items() if name != REGISTRY}
+
+
+def keys_of(table):
+    return [
+        [column.name for column in constraint.columns]
+        for constraint in table.constraints
+        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint)
+    ]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_row_is_a_tenants(name):
+    column = TABLES[name].c.tenant_id
+    assert not column.nullable
+    assert column.default is not None  # the present tenant
+    assert column.server_default.arg.text == "1"  # home, for an older version that knows no tenants
+
+
+def test_each_key_begins_with_the_tenant_or_has_a_reason():
+    others = {
+        (name, ", ".join(key))
+        for name, table in TABLES.items()
+        for key in keys_of(table)
+        if key[0] != "tenant_id"
+    }
+    assert others == set(OTHER_KEYS)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_references_stay_within_the_tenant(name):
+    for reference in TABLES[name].foreign_key_constraints:
+        assert reference.column_keys[0] == "tenant_id"
+        if reference.referred_table.name != REGISTRY:
+            assert [element.column.name for element in reference.elements][0] == "tenant_id"
+
+
+def test_no_reference_clears_the_tenant():
+    """SET NULL would clear each of its columns."""
+    for table in TABLES.values():
+        assert all(reference.ondelete in (None, "CASCADE") for reference in table.foreign_key_constraints)
+
+
+def test_the_session_knows_rows_by_their_tenant():
+    """Its identity map hands out no object of another tenant."""
+    keys = {mapper.local_table.name: mapper.primary_key[0].name for mapper in db.Model.registry.mappers}
+    assert keys == dict.fromkeys(TABLES, "tenant_id") | {REGISTRY: "id"}
+
+
+@pytest.mark.parametrize("name", db.metadata.tables)
+def test_names_are_short_enough_for_each_database(name):
+    """MariaDB takes 64 characters, PostgreSQL 63."""
+    table = db.metadata.tables[name]
+    names = [index.name for index in table.indexes]
+    names += [constraint.name for constraint in table.constraints if constraint.name]
+    assert all(len(name) <= 63 for name in names)
