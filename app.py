@@ -23,6 +23,7 @@ import database
 import my_oauth
 import unit_of_work
 from config import PROJECT, Settings
+from database import tenancy
 from endpoints import (
     authorize,
     change_password,
@@ -138,6 +139,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)
+        tenancy.install(db.engine, db.metadata)
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     APPS.add(app)

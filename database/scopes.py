@@ -1,8 +1,8 @@
 """What a query reads from, and which of it is held to a tenant by which criteria.
 
-A *source* is a table or an alias of one. Criteria are those that every row must fulfil: what stands under OR
-or NOT holds nothing. The right side of an outer join is a scope of its own, held by its ON alone: a criterion
-in WHERE would drop rows of the left side.
+A *source* is a table or an alias of one. Criteria are those that every row must fulfil: what stands under
+NOT holds nothing, and under OR only what each of its sides says. The right side of an outer join is a scope
+of its own, held by its ON alone: a criterion in WHERE would drop rows of the left side.
 
 Sources are compared by identity, and kept in dictionaries for as long as they are compared: the address of an
 object that is gone may be that of the next one.
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import FromClause
+from sqlalchemy import BindParameter, FromClause
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause, Grouping
 from sqlalchemy.sql.lambdas import LambdaElement
@@ -94,6 +94,23 @@ def equalities(criteria: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         if isinstance(criterion, BinaryExpression) and criterion.operator is operators.eq:
             yield criterion.left, criterion.right
             yield criterion.right, criterion.left
+        elif isinstance(criterion, BooleanClauseList) and criterion.operator is operators.or_:
+            first, *others = [list(equalities([side])) for side in criterion.clauses]
+            for pair in first:
+                if all(any(is_same_pair(pair, other) for other in pairs) for pairs in others):
+                    yield pair
+
+
+def is_same_pair(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    """Return whether two equalities compare the same column with the same."""
+    return all(map(is_same, one, other))
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two elements are the same column, or the same parameter by its name."""
+    if isinstance(one, BindParameter) and isinstance(other, BindParameter):
+        return one is other or (one.key == other.key and not one.unique)
+    return column_of(one)[0] is not None and column_of(one) == column_of(other)
 
 
 def column_of(element: Any) -> tuple[FromClause | None, str]:

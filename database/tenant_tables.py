@@ -9,6 +9,7 @@ from sqlalchemy.sql.selectable import AliasedReturnsRows, TableClause
 from database.scopes import COLUMN, name_of
 from errors import UnfencedError
 
+WORD = re.compile(r"[\w$]+")
 # What reads the shape of a table and none of its rows.
 READS_NO_ROW = re.compile(r"\s*(PRAGMA\s[^;]*|(DESCRIBE|SHOW CREATE TABLE)\s+[`\w.]+\s*)", re.IGNORECASE)
 ESCAPED_NAME = 'U&"'  # PostgreSQL's form that spells a name in numbers
@@ -20,19 +21,18 @@ class TenantTables:
     def __init__(self, metadata: MetaData) -> None:
         self.metadata = metadata
         self.count = -1
-        self.names = re.compile("")
+        self.names: set[str] = set()
 
     def names_in(self, text: str) -> str:
         """Return the first tenant's table that a text names, or ""."""
         if self.count != len(self.metadata.tables):
             self.count = len(self.metadata.tables)
-            names = {
-                re.escape(table.name) for table in self.metadata.tables.values() if has_tenant_column(table)
+            self.names = {
+                table.name.casefold() for table in self.metadata.tables.values() if has_tenant_column(table)
             }
-            either = "|".join(sorted(names, key=len, reverse=True)) or "(?!)"
-            self.names = re.compile(rf"(?<![\w$])(?:{either})(?![\w$])|{ESCAPED_NAME}", re.IGNORECASE)
-        found = self.names.search(text)
-        return found[0] if found else ""
+        if ESCAPED_NAME in text.upper():
+            return ESCAPED_NAME
+        return next((word for word in WORD.findall(text) if word.casefold() in self.names), "")
 
     def check_text(self, text: str, place: str) -> None:
         """Check a text that becomes part of a statement. Raises UnfencedError where it names such a table."""

@@ -24,12 +24,13 @@ from pathlib import Path
 import psycopg
 import pymysql
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url
 
 from app import create_app
 from config import Settings
 from models import db
 from tests.places import another_account, postgres_programs
+from tests.statements import text
 
 PROJECT = Path(__file__).resolve().parent.parent
 SECRET_KEY = "live server secret key, 32 characters or more"

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func
 
 from crypto import credentials
 from models import Token
@@ -20,6 +20,7 @@ from tests.builders import a_code
 from tests.crashes.history import NO_ROW, History
 from tests.flows.driving import PATIENCE_SECONDS, ask, exchange, machine_call, me, refresh, revoke
 from tests.lines.asking import ask as ask_anew
+from tests.statements import select
 
 WRITERS = 16
 REFRESHES_A_SIGN_IN = 4

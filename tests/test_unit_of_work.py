@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 from flask import abort, flash, g, get_flashed_messages, session
-from sqlalchemy import event, select, text
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -15,6 +15,7 @@ from commands.output import CommandGroup, Result
 from errors import StorageBusyError
 from models import Scope, db
 from tests.builders import ISSUER, a_client
+from tests.statements import select, text
 from unit_of_work import (
     ATTEMPTS,
     after_commit,

@@ -1,4 +1,4 @@
-"""Every row belongs to a tenant, and what is there to `home`: keys, indexes and references begin with it.
+"""Every row belongs to a tenant, and what is there to `home`: keys, indexes and references name it.
 
 The version before goes on: it knows no tenants, and what it stores gets the default, home. PostgreSQL and
 MariaDB exchange keys in place, SQLite copies each table. On MariaDB each ALTER is a transaction of its own,
@@ -96,11 +96,11 @@ def unique(columns: str) -> Key:
 
 OF_TENANT = Reference("tenant_id", "tenant", "id", "")
 OLD_CLIENT = Reference("client_id", "client", "client_id")
-CLIENT = Reference("tenant_id, client_id", "client", "tenant_id, client_id")
+CLIENT = Reference("client_id, tenant_id", "client", "client_id, tenant_id")
 OLD_USER = Reference("user_id", "end_user", "id")
-USER = Reference("tenant_id, user_id", "end_user", "tenant_id, id")
+USER = Reference("user_id, tenant_id", "end_user", "id, tenant_id")
 OLD_SESSION = Reference("session_id", "user_session", "id")
-SESSION = Reference("tenant_id, session_id", "user_session", "tenant_id, id")
+SESSION = Reference("session_id, tenant_id", "user_session", "id, tenant_id")
 # A notice outlives its user. SET NULL would clear the tenant too: who removes the user does it first.
 NOTICE_OLD_USER = OLD_USER._replace(on_delete=" ON DELETE SET NULL")
 NOTICE_USER = USER._replace(on_delete="")
@@ -108,69 +108,66 @@ MACHINES = ("ix_token_machine", " WHERE user_id IS NULL")
 
 # Parents first: MariaDB changes one table after the other.
 CHANGES = {
-    "client": Change([primary("client_id")], [primary("tenant_id, client_id"), OF_TENANT]),
+    "client": Change([primary("client_id")], [primary("client_id, tenant_id"), OF_TENANT]),
     "end_user": Change(
         [unique("sub"), unique("email")],
-        [unique("tenant_id, id"), unique("tenant_id, sub"), unique("tenant_id, email"), OF_TENANT],
+        [unique("id, tenant_id"), unique("sub, tenant_id"), unique("email, tenant_id"), OF_TENANT],
         is_counted=True,
     ),
-    "scope": Change([primary("name")], [primary("tenant_id, name"), OF_TENANT]),
+    "scope": Change([primary("name")], [primary("name, tenant_id"), OF_TENANT]),
     "signing_key": Change(
         [unique("alg, generation")], [unique("tenant_id, alg, generation"), OF_TENANT], [primary("kid")]
     ),
     "user_session": Change(
         [OLD_USER, Index("user_id, created_at")],
-        [USER, unique("tenant_id, id"), Index("tenant_id, user_id, created_at")],
+        [USER, unique("id, tenant_id"), Index("user_id, tenant_id, created_at")],
         [unique("session_digest")],
         is_counted=True,
     ),
     "client_session": Change(
         [OLD_SESSION, OLD_CLIENT, Index("client_id")],
-        [SESSION, CLIENT, unique("tenant_id, session_id, client_id"), Index("tenant_id, client_id")],
+        [SESSION, CLIENT, unique("session_id, tenant_id, client_id"), Index("client_id, tenant_id")],
         [primary("sid"), unique("session_id, client_id")],  # the version before names it when it stores a row
     ),
     "client_origin": Change(
         [OLD_CLIENT, primary("client_id, origin"), Index("origin")],
-        [CLIENT, primary("tenant_id, client_id, origin"), Index("tenant_id, origin")],
+        [CLIENT, primary("client_id, tenant_id, origin"), Index("origin, tenant_id")],
     ),
     "client_secret_use": Change(
-        [OLD_CLIENT, primary("client_id, number")], [CLIENT, primary("tenant_id, client_id, number")]
+        [OLD_CLIENT, primary("client_id, number")], [CLIENT, primary("client_id, tenant_id, number")]
     ),
     "logout_notice": Change(
         [NOTICE_OLD_USER, OLD_CLIENT, Index("user_id, id"), Index("client_id")],
-        [NOTICE_USER, CLIENT, Index("tenant_id, user_id, id"), Index("tenant_id, client_id")],
+        [NOTICE_USER, CLIENT, Index("user_id, tenant_id, id"), Index("client_id, tenant_id")],
         [Index("next_attempt_at")],
         is_counted=True,
     ),
     "authorization_ticket": Change(
-        [OLD_CLIENT] + [Index(column) for column in ("client_id", "expires_at", "browser_digest")],
-        [CLIENT, Index("tenant_id, client_id"), Index("tenant_id, expires_at")]
-        + [Index("browser_digest, tenant_id")],
-        [primary("ticket_digest")],
+        [OLD_CLIENT, Index("client_id"), Index("browser_digest")],
+        [CLIENT, Index("client_id, tenant_id"), Index("browser_digest, tenant_id")],
+        [primary("ticket_digest"), Index("expires_at")],
     ),
-    "form_answer": Change([Index("expires_at")], [Index("tenant_id, expires_at")], [primary("form_digest")]),
+    "form_answer": Change(kept=[primary("form_digest"), Index("expires_at")]),
     "consent": Change(
         [OLD_USER, OLD_CLIENT, primary("user_id, client_id"), Index("client_id")],
-        [USER, CLIENT, primary("tenant_id, user_id, client_id"), Index("tenant_id, client_id")],
+        [USER, CLIENT, primary("user_id, tenant_id, client_id"), Index("client_id, tenant_id")],
     ),
     "authorization_code": Change(
-        [OLD_CLIENT, OLD_USER] + [Index(column) for column in ("client_id", "user_id", "expires_at")],
-        [CLIENT, USER] + [Index(f"tenant_id, {column}") for column in ("client_id", "user_id", "expires_at")],
-        [primary("code_digest")],
+        [OLD_CLIENT, OLD_USER, Index("client_id"), Index("user_id")],
+        [CLIENT, USER, Index("client_id, tenant_id"), Index("user_id, tenant_id")],
+        [primary("code_digest"), Index("expires_at")],
     ),
     "token": Change(
         [OLD_CLIENT, unique("client_id, user_id, slot"), Index("user_id"), Index("family_digest")]
         + [Index("code_digest"), Index("client_id, access_token_expires_at", *MACHINES)],
-        [CLIENT, unique("tenant_id, client_id, user_id, slot"), Index("tenant_id, user_id")]
+        [CLIENT, unique("client_id, tenant_id, user_id, slot"), Index("user_id, tenant_id")]
         + [Index("family_digest, tenant_id"), Index("code_digest, tenant_id, client_id")]
-        + [Index("tenant_id, client_id, access_token_expires_at", *MACHINES)],
+        + [Index("client_id, tenant_id, access_token_expires_at", *MACHINES)],
         [unique("access_token_digest"), Check("slot_for_a_person", "(user_id IS NULL) = (slot IS NULL)")],
         is_counted=True,
     ),
-    "throttle": Change([Index("expires_at")], [Index("tenant_id, expires_at")], [primary("bucket_digest")]),
-    "spent_assertion": Change(
-        [Index("expires_at")], [Index("tenant_id, expires_at")], [primary("jti_digest")]
-    ),
+    "throttle": Change(kept=[primary("bucket_digest"), Index("expires_at")]),
+    "spent_assertion": Change(kept=[primary("jti_digest"), Index("expires_at")]),
 }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from joserfc.jwk import RSAKey
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from app import create_app
 from config import Settings
@@ -51,6 +51,7 @@ from tests.jose import (
     sign,
     with_assertion,
 )
+from tests.statements import select, update
 from tests.web import WebServer, http_answer, json_answer
 
 CODE = "ost_ac_" + "c" * 43

@@ -1,11 +1,12 @@
 """Failed client authentications are counted per client and address; a right secret is always answered."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from config import Settings
 from models import Throttle
 from tests.builders import CLIENT_SECRET, ISSUER, SECRET_KEY, a_client, a_machine, a_public_client, basic
+from tests.statements import select
 
 WRONG = "ost_cs_" + "w" * 43
 BODY = {"grant_type": "client_credentials"}

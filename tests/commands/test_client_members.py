@@ -4,10 +4,11 @@ import json
 
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Client
 from tests.builders import REDIRECT_URI, a_client
+from tests.statements import select
 from tests.web import WebServer, http_answer, json_answer
 
 WEB = ("--redirect-uri", REDIRECT_URI)

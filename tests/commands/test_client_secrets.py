@@ -6,13 +6,13 @@ import re
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
-from sqlalchemy import select
 
 from crypto.credentials import digest
 from crypto.encryption import Cipher
 from models import Client
 from protocol import clock
 from tests.builders import CLIENT_SECRET, ISSUER, REDIRECT_URI, SECRET_KEY, a_client, a_public_client
+from tests.statements import select
 
 WEB = ("--redirect-uri", REDIRECT_URI)
 PRIVATE_KEY = ECKey.generate_key("P-256")

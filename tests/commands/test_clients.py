@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto.credentials import digest, new_client_id
 from models import AuthorizationCode, Client, ClientOrigin, Consent, Token
@@ -21,6 +21,7 @@ from tests.builders import (
     a_user,
     basic,
 )
+from tests.statements import select
 
 SECRET = re.compile(r"ost_cs_[A-Za-z0-9_-]{43}")
 COUNT_CLIENTS = select(func.count()).select_from(Client)

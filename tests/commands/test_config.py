@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from sqlalchemy import text
 
 from app import create_app
 from config import Settings
 from models import db
 from tests.builders import ISSUER, SECRET_KEY
+from tests.statements import text
 
 
 def check(settings, *options):

@@ -8,7 +8,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from app import create_app
 from config import Settings
@@ -18,6 +18,7 @@ from services.client_rules import find_problems
 from store import demo
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_user
 from tests.live import LiveServer
+from tests.statements import select
 
 pytestmark = pytest.mark.long_on("postgresql", "mariadb")
 

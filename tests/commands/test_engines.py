@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 from flask_migrate import upgrade
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func
 from sqlalchemy.orm import Session
 
 from app import create_app
@@ -17,6 +17,7 @@ from database.tenancy import HOME
 from models import AuthorizationCode, Client, Token, User, db
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
 from tests.live import ENGINES, new_database
+from tests.statements import delete, select, text
 
 pytestmark = pytest.mark.long_on("mariadb")
 
@@ -154,7 +155,7 @@ def in_flight(app, settings):
 
 def exchange(session):
     """The code is spent and the token inserted when the command comes."""
-    session.execute(AuthorizationCode.__table__.delete())
+    session.execute(delete(AuthorizationCode))
     session.add(a_token())
     session.flush()
     yield
@@ -162,7 +163,7 @@ def exchange(session):
 
 def refresh(session):
     """The old row is gone and the new one inserted when the command comes."""
-    session.execute(Token.__table__.delete())
+    session.execute(delete(Token))
     session.add(a_token())
     session.flush()
     yield
@@ -172,7 +173,7 @@ def slow_exchange(session):
     """The code is spent when the command comes, the token inserted only later: that needs the
     client's row.
     """
-    session.execute(AuthorizationCode.__table__.delete())
+    session.execute(delete(AuthorizationCode))
     yield
     session.add(a_token())
     session.flush()

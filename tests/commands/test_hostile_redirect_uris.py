@@ -3,10 +3,11 @@
 """
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Client
 from tests.builders import REDIRECT_URI, a_client
+from tests.statements import select
 
 WITH_FRAGMENT = [
     "https://app.example/cb#",

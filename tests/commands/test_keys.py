@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from sqlalchemy import select, update
 
 from app import create_app
 from crypto import jwt, key_schedule
@@ -16,6 +15,7 @@ from services.current import state_of
 from services.signing_keys import Keyring
 from tests.builders import SECRET_KEY, a_client
 from tests.commands.conftest import a_signing_key
+from tests.statements import select, update
 
 DAY = 24 * 3600
 OTHER_KEY = "another secret key of a server !"

@@ -7,7 +7,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func
 from sqlalchemy.exc import OperationalError
 
 import database
@@ -18,6 +18,7 @@ from models import Scope, User, db
 from protocol import clock
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user
 from tests.commands.conftest import a_signing_key
+from tests.statements import select, text
 
 MIGRATE = "`.venv/bin/flask db upgrade`"
 COUNT_SCOPES = select(func.count()).select_from(Scope)

@@ -1,10 +1,10 @@
 """`flask scopes …`."""
 
 import pytest
-from sqlalchemy import select
 
 from models import Scope
 from tests.builders import a_client
+from tests.statements import select
 
 FROM_THE_START = [("address",), ("email",), ("groups",), ("openid",), ("phone",), ("profile",)]
 NAMES = select(Scope.name).order_by(Scope.name)

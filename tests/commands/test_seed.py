@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 from joserfc.jwk import ECKey
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from app import create_app
 from config import Settings
@@ -18,6 +18,7 @@ from services import passwords
 from tests.builders import PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_token, a_user, basic
 from tests.commands.conftest import settings_on
 from tests.live import PROJECT
+from tests.statements import select
 
 EXAMPLE = PROJECT / "docs/examples/ostiary.json"
 LOOPBACK = "http://127.0.0.1:8000"

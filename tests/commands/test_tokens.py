@@ -1,10 +1,10 @@
 """`flask tokens revoke`."""
 
 import pytest
-from sqlalchemy import select
 
 from models import AuthorizationCode, Token
 from tests.builders import a_client, a_code, a_machine, a_token, a_user
+from tests.statements import select
 
 LEFT = select(Token.user_id, Token.client_id).order_by(Token.user_id, Token.client_id)
 CODES_LEFT = select(AuthorizationCode.user_id, AuthorizationCode.client_id).order_by(

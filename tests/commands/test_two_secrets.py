@@ -6,7 +6,7 @@ import re
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto.encryption import Cipher
 from database.tenancy import HOME
@@ -15,6 +15,7 @@ from protocol import clock
 from services.current import state_of
 from services.secret_uses import store_uses
 from tests.builders import CLIENT_SECRET, ISSUER, SECRET_KEY, a_client, a_machine, a_public_client, basic
+from tests.statements import select
 
 DAY = 86_400
 USES = select(ClientSecretUse.number, ClientSecretUse.last_used_at).order_by(ClientSecretUse.number)

@@ -5,12 +5,12 @@ comes from.
 import json
 
 import pytest
-from sqlalchemy import select
 
 from config import Settings
 from models import Client, Scope, User
 from tests.builders import PASSWORD, REDIRECT_URI, SECRET_KEY, a_user
 from tests.protocol.test_typed_text import NAMES, PERSIAN
+from tests.statements import select
 
 DECOMPOSED, COMPOSED = "Rene\u0301e\u00a0\u3000X", "Renée X"
 OVERRIDE = "a\u202eb"

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from sqlalchemy import event, func, insert, null, select
+from sqlalchemy import event, func, null
 
 from database.tables import table
 from models import AuthorizationCode, Consent, LogoutNotice, Token, User, UserSession, db
@@ -22,6 +22,7 @@ from tests.builders import (
     password_hash,
 )
 from tests.pages.steps import press, sign_in
+from tests.statements import insert, select
 
 NEW_PASSWORD = "another horse battery"
 COUNT_PEOPLE = select(func.count()).select_from(User)

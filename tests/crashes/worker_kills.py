@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlencode
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto import credentials
 from models import (
@@ -49,6 +49,7 @@ from tests.flows.driving import (
 )
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.live import PROJECT, LiveServer
+from tests.statements import select
 
 WORKERS = 4
 FORKED_FROM_A_LOADED_ONE = "--preload"  # a new worker in no time

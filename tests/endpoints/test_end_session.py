@@ -5,13 +5,14 @@ sent.
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import LogoutNotice, UserSession
 from tests.builders import a_client_session, a_user
 from tests.openid import an_openid_client, sign_in_at_client
 from tests.pages.steps import follow, page, press, sign_in
 from tests.services.test_sessions import a_notified_client
+from tests.statements import select
 
 BACK = "https://app.example/signed-out"
 COUNT = select(func.count()).select_from(UserSession)

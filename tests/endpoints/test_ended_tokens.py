@@ -3,12 +3,12 @@
 """
 
 import pytest
-from sqlalchemy import select
 
 from crypto.credentials import digest
 from models import Token
 from protocol import clock
 from tests.builders import a_client, a_refresh_token, a_token, a_user, basic, refresh_request
+from tests.statements import select
 
 ACCESS_TOKENS = ["ost_at_" + letter * 43 for letter in "abc"]
 INACTIVE = {"active": False}

@@ -5,7 +5,7 @@ begins by itself.
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from config import Settings
 from crypto.credentials import digest
@@ -27,6 +27,7 @@ from tests.builders import (
 )
 from tests.jose import assertion_claims, jwks, key_for, secret_key, sign, with_assertion
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
+from tests.statements import select
 
 CODE = "ost_ac_" + "c" * 43
 ACCESS_TOKEN = "ost_at_" + "a" * 43

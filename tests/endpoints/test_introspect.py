@@ -1,7 +1,6 @@
 """`POST /oauth/introspect` (RFC 7662): who may know what about which token."""
 
 import pytest
-from sqlalchemy import select
 
 from crypto.credentials import digest
 from models import Token
@@ -21,6 +20,7 @@ from tests.builders import (
 )
 from tests.openid import an_openid_client, refresh, sign_in_at_client, verified
 from tests.pages.steps import sign_in
+from tests.statements import select
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 INACTIVE = {"active": False}

@@ -8,7 +8,7 @@ import time
 import pytest
 from flask import g
 from joserfc.jwk import KeySet
-from sqlalchemy import func, insert, select
+from sqlalchemy import func
 
 import errors
 from app import create_app
@@ -20,6 +20,7 @@ from services import signing_keys
 from services.current import state_of
 from services.signing_keys import Keyring
 from tests.builders import ISSUER, SECRET_KEY
+from tests.statements import insert, select
 from unit_of_work import transaction
 
 DAY = 24 * 3600
@@ -235,7 +236,7 @@ def test_another_app_has_keys_of_its_own():
 
 def test_a_bug_is_no_database_that_is_away(http, monkeypatch, caplog):
     def all_keys():
-        return db.session.execute(insert(Scope), {"name": None, "description": None})
+        return db.session.execute(insert(Scope), {"name": "new", "description": None})
 
     monkeypatch.setattr("store.signing_keys.all_keys", all_keys)
     answer = http.get("/oauth/jwks")

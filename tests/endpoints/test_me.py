@@ -1,12 +1,12 @@
 """`GET /api/me`, and with it every bearer check (RFC 6750)."""
 
 import pytest
-from sqlalchemy import select, update
 
 from crypto.credentials import digest
 from models import Token, User, db
 from protocol import clock
 from tests.builders import a_client, a_machine, a_token, a_user
+from tests.statements import select, update
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 

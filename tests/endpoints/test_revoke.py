@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func
 from sqlalchemy.exc import OperationalError
 
 from crypto.credentials import RefreshToken, digest
@@ -19,6 +19,7 @@ from tests.builders import (
     basic,
     refresh_request,
 )
+from tests.statements import select
 
 ACCESS_TOKEN = "ost_at_" + "a" * 43
 COUNT_TOKENS = select(func.count()).select_from(Token)

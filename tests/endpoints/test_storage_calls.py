@@ -11,7 +11,6 @@ from collections import Counter
 from typing import NamedTuple
 
 import pytest
-from sqlalchemy import select
 
 import unit_of_work
 from app import create_app
@@ -41,6 +40,7 @@ from tests.builders import (
 from tests.conftest import Browser
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.pages import steps
+from tests.statements import select
 from tests.stopped_clock import stop_clock
 
 CODE = "ost_ac_" + "c" * 43

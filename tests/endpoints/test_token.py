@@ -3,7 +3,7 @@
 from base64 import b64encode
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Token
 from tests.builders import (
@@ -16,6 +16,7 @@ from tests.builders import (
     basic,
     code_request,
 )
+from tests.statements import select
 
 CODE = "ost_ac_" + "c" * 43
 MACHINE = {"grant_type": "client_credentials"}

@@ -6,7 +6,7 @@ from base64 import b64encode
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto.credentials import digest
 from models import Token
@@ -20,6 +20,7 @@ from tests.builders import (
     basic,
     code_request,
 )
+from tests.statements import select
 
 CODE = "ost_ac_" + "c" * 43
 OTHER_SECRET = "ost_cs_" + "o" * 43

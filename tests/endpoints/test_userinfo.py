@@ -5,7 +5,6 @@
 import json
 
 import pytest
-from sqlalchemy import select, update
 
 from models import Scope, Token, User, db
 from protocol import clock
@@ -20,6 +19,7 @@ from tests.openid import (
     verified,
 )
 from tests.pages.steps import ask, page, press, sign_in
+from tests.statements import select, update
 from unit_of_work import transaction
 
 ADDRESS = {"formatted": "12 St James's Square\nLondon", "country": "GB"}

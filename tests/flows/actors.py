@@ -12,8 +12,6 @@ from collections.abc import Callable
 from inspect import unwrap
 from typing import NamedTuple
 
-from sqlalchemy import select
-
 import store.tickets
 from commands import clients, output, users
 from crypto import credentials
@@ -37,6 +35,7 @@ from tests.cookies import cookies_of
 from tests.flows.driving import exchange, machine_call, refresh, revoke, send
 from tests.flows.pair_model import DONE, LAPTOP, MINTED, PENDING, PHONE, REFUSED, RENEWED, TABLET, Pair, State
 from tests.live import SECRET_KEY
+from tests.statements import select
 
 NEW_PASSWORD = "another correct horse"
 SCOPE = "openid profile"

@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlencode
 
-from sqlalchemy import update
-
 from app import create_app
 from config import Settings
 from models import Token, db
@@ -26,6 +24,7 @@ from testing.races.testbed import Testbed, TokenCalls
 from testing.races.workers import Answer
 from tests.builders import CLIENT_SECRET, REDIRECT_URI, VERIFIER, a_client, a_user
 from tests.live import SECRET_KEY, LiveServer
+from tests.statements import update
 from unit_of_work import transaction
 
 GRANT_TYPES = ["authorization_code", "refresh_token", "client_credentials"]

@@ -12,7 +12,7 @@ from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from app import create_app
 from config import Settings
@@ -26,6 +26,7 @@ from tests.flows.google import PRODUCTION, SANDBOX, STATE, Google, follow_recipe
 from tests.flows.races import refresh_and_use, without_trouble
 from tests.live import ENGINES, SECRET_KEY, LiveServer, new_database
 from tests.pages.steps import follow, page, press, sign_in
+from tests.statements import select
 
 pytestmark = pytest.mark.long
 

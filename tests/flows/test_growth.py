@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, Token, UserSession, db
@@ -26,6 +26,7 @@ from tests.builders import (
     refresh_request,
 )
 from tests.pages.steps import sign_in
+from tests.statements import select, update
 
 AUTHORIZE = AUTHORIZATION_REQUEST
 
@@ -80,7 +81,7 @@ def test_twice_as_many_flows_leave_as_many_rows(app, http, seed, counts, people,
     seed(a_client(), *(a_user(id=n, sub=f"s{n}", email=f"p{n}@example.com") for n in range(1, people + 1)))
     browsers = [signed_in_browser(app, f"p{n}@example.com") for n in range(1, people + 1)]
     with app.app_context():  # the codes of the sign-ins above were not spent: they expire
-        db.session.execute(AuthorizationCode.__table__.update().values(expires_at=clock.now()))
+        db.session.execute(update(AuthorizationCode).values(expires_at=clock.now()))
         db.session.commit()
     seen = []
     for _ in range(2):

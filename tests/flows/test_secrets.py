@@ -12,7 +12,6 @@ from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from sqlalchemy import select
 
 from models import AuthorizationCode, Token, db
 from tests.builders import (
@@ -28,6 +27,7 @@ from tests.builders import (
     code_request,
     refresh_request,
 )
+from tests.statements import select
 
 AUTHORIZE = AUTHORIZATION_REQUEST | {
     "state": "the state of the client",

@@ -11,7 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import bindparam
 
 import store.tickets
 from crypto import credentials
@@ -39,6 +39,7 @@ from tests.builders import (
 from tests.cookies import cookies_of
 from tests.generated.checks import AFTER_LOGOUT
 from tests.generated.raw import Parts, pairs
+from tests.statements import delete, update
 
 SPA_ORIGIN = "https://spa.example"
 # Carol signs in again and again, Eve changes her password, Fay looks at her sessions; Dan has allowed the

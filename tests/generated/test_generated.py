@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from flask import Request
 from hypothesis import HealthCheck, Phase, Verbosity, configuration, given, seed, settings
-from sqlalchemy import text
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.test import run_wsgi_app
 
@@ -57,6 +56,7 @@ from tests.generated.ways import (
     one_way_each,
 )
 from tests.jose import with_assertion
+from tests.statements import text
 
 MANY = 1_000_000
 PATIENT = dict.fromkeys(

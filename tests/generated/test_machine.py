@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 import models
 import store.client_sessions
@@ -79,6 +79,7 @@ from tests.generated.model import (
 )
 from tests.live import PROJECT
 from tests.pages import steps
+from tests.statements import select, update
 from unit_of_work import transaction
 
 OTHER_VERIFIER = "w" * 43

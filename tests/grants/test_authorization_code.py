@@ -1,7 +1,7 @@
 """`grant_type=authorization_code` at the token endpoint (RFC 6749 §4.1.3, RFC 7636 §4.6)."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto.credentials import digest
 from models import AuthorizationCode, Token
@@ -17,6 +17,7 @@ from tests.builders import (
     basic,
     code_request,
 )
+from tests.statements import select
 
 CODE = "ost_ac_" + "c" * 43
 COUNT_TOKENS = select(func.count()).select_from(Token)

@@ -1,11 +1,12 @@
 """`grant_type=client_credentials` (RFC 6749 §4.4): machines, whose tokens do not replace each other."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Token
 from protocol import clock
 from tests.builders import CLIENT_SECRET, a_client, a_machine, a_public_client, a_token, a_user, basic
+from tests.statements import select
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
 

@@ -1,11 +1,12 @@
 """Codes that somebody else has, that are bent, or that come late (RFC 6749 §4.1.2, §10.5; RFC 9700 §4.5)."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import AuthorizationCode, Token
 from tests.builders import a_client, a_code, a_user, basic, code_request, refresh_request
 from tests.pages.steps import answer_to_client, ask, press, sign_in
+from tests.statements import select
 
 CODE = "ost_ac_" + "cD" * 21 + "e"
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)

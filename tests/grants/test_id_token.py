@@ -7,7 +7,6 @@ import json
 from base64 import urlsafe_b64encode
 
 import pytest
-from sqlalchemy import select
 
 from models import AuthorizationCode, Token
 from protocol import claims, clock
@@ -23,6 +22,7 @@ from tests.openid import (
     verified,
 )
 from tests.pages.steps import sign_in
+from tests.statements import select
 
 PAIRWISE = {"subject_type": "pairwise"}
 

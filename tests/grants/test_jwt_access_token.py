@@ -3,7 +3,6 @@ who asks.
 """
 
 import pytest
-from sqlalchemy import select
 
 from config import Settings
 from crypto import credentials
@@ -12,6 +11,7 @@ from protocol import clock
 from tests.builders import ISSUER, SECRET_KEY, a_machine, a_user, basic, refresh_request
 from tests.openid import an_openid_client, refresh, sign_in_at_client, userinfo, verified
 from tests.pages.steps import sign_in
+from tests.statements import select
 
 JWT = {"access_token_format": "jwt"}
 

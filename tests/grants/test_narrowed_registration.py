@@ -5,7 +5,6 @@ repeat of one.
 import json
 
 import pytest
-from sqlalchemy import select
 
 from crypto.credentials import digest
 from database.tenancy import HOME
@@ -13,6 +12,7 @@ from models import Client, Token, db
 from tests.builders import a_user, basic, refresh_request
 from tests.openid import an_openid_client, id_token_of, refresh, sign_in_at_client, userinfo, verified
 from tests.pages.steps import sign_in
+from tests.statements import select
 
 WISH = json.dumps({"id_token": {"email": None, "name": None}, "userinfo": {"email": None}})
 

@@ -3,12 +3,13 @@
 """
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Token
 from protocol import clock
 from protocol.registered_client import NEVER
 from tests.builders import a_client, a_public_client, a_refresh_token, a_token, a_user, basic, refresh_request
+from tests.statements import select
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
 

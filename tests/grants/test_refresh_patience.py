@@ -3,7 +3,6 @@ token.
 """
 
 import pytest
-from sqlalchemy import select
 
 from crypto.credentials import digest
 from database.tenancy import HOME
@@ -18,6 +17,7 @@ from tests.builders import (
     basic,
     refresh_request,
 )
+from tests.statements import select
 
 FAMILIES = select(Token.id)
 

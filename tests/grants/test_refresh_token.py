@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from crypto.credentials import RefreshToken, digest
 from models import Token, db
@@ -20,6 +20,7 @@ from tests.builders import (
     basic,
     refresh_request,
 )
+from tests.statements import delete, select, update
 from tokens.bearer import require_oauth
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
@@ -333,7 +334,7 @@ def test_an_ancestor_at_another_client_ends_nothing(refresh, presented, seed, ro
 
 def test_a_token_of_an_earlier_sign_in_does_not_end_the_newer_one(refresh, presented, seed, app, rows):
     with app.app_context():
-        db.session.execute(Token.__table__.delete())
+        db.session.execute(delete(Token))
         db.session.commit()
     seed(a_token(a_refresh_token()))
     assert refresh(presented).json["error"] == "invalid_grant"

@@ -1,11 +1,12 @@
 """Scopes that a client may not have, at the token endpoint (RFC 6749 §3.3, §5.2)."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import Token
 from protocol.scopes import REQUIRE_USER
 from tests.builders import a_client, a_machine, a_refresh_token, a_token, a_user, basic, refresh_request
+from tests.statements import select
 
 COUNT_TOKENS = select(func.count()).select_from(Token)
 TOO_MUCH = {

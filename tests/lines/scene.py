@@ -11,8 +11,6 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
-
 from app import create_app
 from config import Settings
 from crypto import credentials
@@ -33,6 +31,7 @@ from tests.lines.proxy import Proxy
 from tests.live import ENGINES
 from tests.pages.steps import ask, page
 from tests.pages.steps import sign_in as sign_in_at
+from tests.statements import select
 from unit_of_work import transaction
 
 SERVED = [engine for engine in ENGINES if engine != "sqlite"]  # those that a line leads to

@@ -6,7 +6,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import select
 
 from crypto import credentials
 from models import AuthorizationCode, db
@@ -16,6 +15,7 @@ from tests.builders import a_code
 from tests.lines.scene import SERVED, Scene, code_exchange, consent
 from tests.lines.test_file import NoLine
 from tests.live import new_database
+from tests.statements import select
 
 EXPIRED = 40
 

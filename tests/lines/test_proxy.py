@@ -8,12 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tests.lines.proxy import Break, Proxy, read_mysql, read_postgresql
 from tests.lines.scene import SERVED
 from tests.live import new_database
+from tests.statements import text
 
 INSERT = "INSERT INTO note VALUES (1)"
 CONNECT_SECONDS = 1

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 import database.bounded_connection
@@ -18,6 +18,7 @@ from errors import StorageBusyError
 from tests.lines.proxy import COMMIT, Break, Proxy
 from tests.lines.scene import SERVED, code_exchange, machine_token, refresh, revocation, scene_on
 from tests.live import new_database
+from tests.statements import text
 
 pytestmark = pytest.mark.long_on("mariadb")
 

@@ -254,9 +254,10 @@ def test_metadata_is_everybodys(http):
 
 def test_a_refusal_is_still_undone(http, seed, rows):
     """The headers come inside the transaction's boundary and change nothing of it."""
-    from sqlalchemy import func, select
+    from sqlalchemy import func
 
     from models import Token
+    from tests.statements import select
 
     seed(a_token(client_id="spa"), a_code(CODE, client_id="spa", code_challenge="x" * 43))
     answer = http.post("/oauth/token", data=code_request(CODE, client_id="spa"), headers={"Origin": KNOWN})

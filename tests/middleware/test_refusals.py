@@ -10,7 +10,6 @@ import logging
 
 import pytest
 from flask import abort
-from sqlalchemy import update
 
 from config import Settings
 from crypto import credentials
@@ -37,6 +36,7 @@ from tests.builders import (
 from tests.jose import assertion_claims, jwks, key_for, sign, with_assertion
 from tests.pages.steps import ask, authorization_path, page, press, sign_in, sign_out
 from tests.refusal_lines import one_line_a_refusal
+from tests.statements import update
 from tests.test_unit_of_work import busy
 
 CODE, LATE_CODE, ACCESS_TOKEN = "ost_ac_" + "c" * 43, "ost_ac_" + "l" * 43, "ost_at_" + "a" * 43

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 from tests.live import MariaDB, free_port, free_ports
 from tests.places import another_account, postgres_programs
+from tests.statements import text
 
 START_SECONDS = 30
 DATABASE = "ostiary"

@@ -9,7 +9,7 @@ import re
 import time
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 import database.checks
@@ -22,6 +22,7 @@ from tests.flows.mutations import Replacement, mutated_copy
 from tests.load import WriteLoad
 from tests.nodes.app_nodes import app_nodes
 from tests.nodes.balancer import Balancer
+from tests.statements import text
 
 pytestmark = [pytest.mark.whole_machine, pytest.mark.timeout(300)]
 

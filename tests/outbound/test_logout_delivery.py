@@ -12,7 +12,7 @@ from flask import has_app_context
 from flask_migrate import upgrade
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 import store.users
 from app import create_app
@@ -27,6 +27,7 @@ from store.logout_notices import ATTEMPT_SECONDS, ATTEMPTS, UNFINISHED, Priority
 from tests.builders import ISSUER, SECRET_KEY, a_client, a_client_session, a_notice, a_session, a_user
 from tests.live import PROJECT, free_port
 from tests.receiver import receiving
+from tests.statements import select, update
 from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")

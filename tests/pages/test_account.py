@@ -1,13 +1,14 @@
 """`/account/`: where a person is signed in, how they sign out there, and who was told of it."""
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from models import LogoutNotice, Token, UserSession, db
 from protocol import clock
 from tests.builders import PASSWORD, a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, follow, go, page, press, sign_in
 from tests.services.test_sessions import a_notified_client
+from tests.statements import delete, select, update
 
 BO = "bo@example.com"
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -50,7 +51,7 @@ def test_whoever_is_not_signed_in_is_asked_to_and_comes_back(http, seed, path):
 def test_a_form_of_somebody_whose_session_has_ended_leads_to_a_sign_in(ada, app, path):
     token = page(ada.get("/account/sessions")).forms[0].fields["csrf_token"]
     with app.app_context():
-        db.session.execute(UserSession.__table__.delete().where(UserSession.user_id == 1))
+        db.session.execute(delete(UserSession).where(UserSession.user_id == 1))
         db.session.commit()
     answer = ada.post(path, data={"csrf_token": token, "end": "everywhere"})
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/login?next={path}")

@@ -1,7 +1,6 @@
 """`/account/applications`: what was allowed, in words, and the end of it."""
 
 import pytest
-from sqlalchemy import select
 
 from models import AuthorizationCode, Consent, Token, UserSession
 from protocol.scopes import OFFLINE_ACCESS_DESCRIPTION
@@ -16,6 +15,7 @@ from tests.builders import (
     refresh_request,
 )
 from tests.pages.steps import answer_to_client, ask, follow, page, press, sign_in
+from tests.statements import select
 
 PATH = "/account/applications"
 CONSENTS = select(Consent.user_id, Consent.client_id).order_by(Consent.user_id, Consent.client_id)

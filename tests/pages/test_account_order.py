@@ -8,7 +8,7 @@ operator's sign-out while a consent stores its code. It must wait, and then find
 import threading
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func
 
 import store.codes
 import store.tokens
@@ -29,6 +29,7 @@ from tests.builders import (
 )
 from tests.conftest import Browser
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
+from tests.statements import select
 from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")

@@ -3,7 +3,7 @@ is closed.
 """
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 import crypto.passwords
 import store.users
@@ -29,6 +29,7 @@ from tests.builders import (
 from tests.pages.steps import EMAIL, ask, follow, page, press, sign_in, sign_out
 from tests.pages.test_login import CountingArgon2id, cookie_of, is_signed_in, session_of
 from tests.services.test_sessions import a_notified_client
+from tests.statements import select
 from unit_of_work import transaction
 
 NEW = "another long password"

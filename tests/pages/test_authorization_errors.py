@@ -5,12 +5,13 @@ where the client or its redirect URI is in doubt; the client, by a redirect, in 
 import re
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import AuthorizationTicket
 from tests.builders import CHALLENGE, ISSUER, REDIRECT_URI, a_client, a_machine, a_user
 from tests.openid import an_openid_client
 from tests.pages.steps import answer_to_client, authorization_path, page, sign_in
+from tests.statements import select
 
 COUNT_TICKETS = select(func.count()).select_from(AuthorizationTicket)
 

@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import AuthorizationCode, AuthorizationTicket
 from tests.builders import (
@@ -20,6 +20,7 @@ from tests.builders import (
     code_request,
 )
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
+from tests.statements import select
 
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)
 COUNT_TICKETS = select(func.count()).select_from(AuthorizationTicket)

@@ -3,7 +3,7 @@ remembered.
 """
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 import store.user_sessions
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, db
@@ -22,6 +22,7 @@ from tests.pages.steps import (
     sign_out,
     ticket_of,
 )
+from tests.statements import select, update
 from unit_of_work import transaction
 
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)

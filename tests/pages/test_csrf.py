@@ -1,7 +1,7 @@
 """Every form proves that it is our own page's, sent by our own page, in the browser that it was shown to."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from app import ENDPOINTS, PAGES
 from middleware.endpoint_policy import Csrf
@@ -9,6 +9,7 @@ from middleware.policy_table import read_policies
 from models import AuthorizationCode, Consent, User, UserSession, db
 from tests.builders import ISSUER, PASSWORD, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, page, press, sign_in
+from tests.statements import select
 
 TABLES = (User, UserSession, AuthorizationCode, Consent)
 

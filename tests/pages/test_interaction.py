@@ -8,7 +8,7 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import AuthorizationCode, Consent, UserSession
 from tests.builders import PASSWORD, a_public_client, a_user
@@ -34,6 +34,7 @@ from tests.pages.steps import (
     sign_out,
     ticket_of,
 )
+from tests.statements import select
 
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)
 BO = "bo@example.com"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from models import ClientSession, LogoutNotice, UserSession, db
 from protocol import clock
@@ -14,6 +14,7 @@ from store.user_sessions import KEPT_SECONDS, PER_USER, SEEN_SECONDS, UNKEPT_SEC
 from tests.builders import PASSWORD, a_client, a_client_session, a_session, a_token, a_user
 from tests.pages.steps import EMAIL, ask, page, press, sign_in, sign_out
 from tests.services.test_sessions import a_notified_client
+from tests.statements import select, update
 
 BO = "bo@example.com"
 COOKIE = "__Host-ostiary"

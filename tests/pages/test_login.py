@@ -1,7 +1,7 @@
 """`/login` and `/logout`: who gets in, what a failure tells, and what happens to the browser's session."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 import crypto.passwords
 import store.users
@@ -12,6 +12,7 @@ from services import passwords
 from store.user_sessions import PER_USER
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, follow, page, press, sign_in, sign_out
+from tests.statements import select
 from unit_of_work import transaction
 
 COUNT_SESSIONS = select(func.count()).select_from(UserSession)

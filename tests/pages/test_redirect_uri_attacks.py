@@ -10,7 +10,7 @@ import inspect
 import textwrap
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from grants.authorization_code import AuthorizationCodeGrant
 from grants.pkce import S256CodeChallenge
@@ -18,6 +18,7 @@ from models import AuthorizationCode, AuthorizationTicket
 from protocol import authentication_request, claims, parameters
 from tests.builders import CHALLENGE, REDIRECT_URI, VERIFIER, a_client, a_public_client, a_user, code_request
 from tests.pages.steps import answer_to_client, ask, authorization_path, page, press, sign_in
+from tests.statements import select
 
 EVIL = "https://evil.example/cb"
 APP = "com.example.app:/cb"

@@ -7,7 +7,7 @@ it.
 """
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 import store.form_answers
 from crypto import credentials
@@ -17,6 +17,7 @@ from services.browser_ids import MAXIMUM_COOKIES
 from tests.builders import PASSWORD, REDIRECT_URI, a_client, a_user
 from tests.pages.steps import EMAIL, answer_to_client, ask, authorization_path, follow, page, press, sign_in
 from tests.pages.test_csrf import FORMS, form
+from tests.statements import select
 
 __all__ = ["form"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flask import has_request_context, request
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func
 from sqlalchemy.exc import OperationalError
 
 from config import Settings
@@ -57,6 +57,7 @@ from tests.pages.steps import (
     sign_out,
 )
 from tests.services.test_sessions import a_notified_client
+from tests.statements import select
 from unit_of_work import ATTEMPTS
 
 pytestmark = pytest.mark.thorough

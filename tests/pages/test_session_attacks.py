@@ -7,7 +7,7 @@ import re
 import pytest
 from flask import session
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 import crypto.passwords
 from app import create_app
@@ -28,6 +28,7 @@ from tests.pages.steps import (
     ticket_of,
 )
 from tests.pages.test_login import CountingArgon2id
+from tests.statements import select
 
 COOKIE = "__Host-ostiary"
 COUNT_CODES = select(func.count()).select_from(AuthorizationCode)

@@ -1,13 +1,14 @@
 """`/signup`: who may make an account, and what is asked of name, address and password."""
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from config import Settings
 from models import User, UserSession
 from services import passwords
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_client, a_user
 from tests.pages.steps import ask, page, press, sign_in
+from tests.statements import select
 
 COUNT_USERS = select(func.count()).select_from(User)
 VALID = {"name": "Grace Hopper", "email": "grace@example.com", "password": "a ship in port is safe"}

@@ -9,7 +9,7 @@ import random
 from urllib.parse import quote, unquote, urlsplit
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import AuthorizationCode, AuthorizationTicket, Consent, UserSession
 from services import browser_ids
@@ -26,6 +26,7 @@ from tests.pages.steps import (
     sign_out,
     ticket_of,
 )
+from tests.statements import select
 
 BO = "bo@example.com"
 COUNT_TICKETS = select(func.count()).select_from(AuthorizationTicket)

@@ -3,13 +3,14 @@ learned from it.
 """
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from config import Settings
 from models import Throttle, User, UserSession
 from services.current import state_of
 from tests.builders import ISSUER, PASSWORD, SECRET_KEY, a_user
 from tests.pages.steps import EMAIL, page, press, sign_out
+from tests.statements import select
 
 WRONG = "a wrong password"
 

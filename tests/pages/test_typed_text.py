@@ -5,7 +5,7 @@ the rules.
 import unicodedata
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from models import User, UserSession
 from protocol import typed_text
@@ -14,6 +14,7 @@ from tests.pages.steps import ask, page, press, sign_in, sign_out
 from tests.pages.test_login import try_to_sign_in
 from tests.pages.test_signup import VALID, problem_of, sign_up
 from tests.protocol.test_typed_text import HOSTILE, NAMES, PERSIAN
+from tests.statements import select
 
 DIRECTION = "Leave out control characters, and those that turn the direction of writing."
 FULL_WIDTH = "ａｄａ@example.com"

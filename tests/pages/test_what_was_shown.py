@@ -8,12 +8,13 @@ than the page said.
 import json
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from models import AuthorizationCode, Client, Consent, db
 from tests.builders import PASSWORD, REDIRECT_URI, a_user
 from tests.openid import an_openid_client, answer_of, id_token_of, tokens_for
 from tests.pages.steps import EMAIL, ask, follow, page, press, sign_in
+from tests.statements import select, update
 from unit_of_work import transaction
 
 OTHER = "https://app.example/other"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from crypto import credentials
 from models import AuthorizationCode, AuthorizationTicket, SpentAssertion, Throttle, Token, db
@@ -34,6 +34,7 @@ from tests.proofs.plot import Panel, draw
 from tests.proofs.soak_bounds import LEFT_SECONDS, MIB, Sample, Verdict, judge, thirds
 from tests.proofs.soak_load import WALKERS, Load
 from tests.receiver import receiving
+from tests.statements import select
 
 GRANTS = 100_000
 STEPS_A_SECOND = 140  # about 130 grants; two cores have time left

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from sqlalchemy import Index, create_engine, delete, insert, select
+from sqlalchemy import Index, create_engine
 from sqlalchemy.schema import CreateIndex, DropConstraint, UniqueConstraint
 
 import database
@@ -27,6 +27,7 @@ from protocol import clock
 from store.users import LOCK
 from testing.races.workers import START_SECONDS, ProcessPool
 from tests.builders import a_client, a_user
+from tests.statements import delete, insert, select
 
 PROCESSES = 4
 PEOPLE = 50  # of each process, in turn

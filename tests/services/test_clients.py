@@ -10,6 +10,7 @@ from models import Client
 from services import clients
 from services.problems import Code
 from tests.builders import REDIRECT_URI
+from tests.statements import select
 from unit_of_work import transaction
 
 WEB = {"client_name": " Web  app ", "redirect_uris": [REDIRECT_URI]}
@@ -51,7 +52,7 @@ def test_all_problems_come_at_once_and_nothing_is_stored(act, rows):
         Code.UNKNOWN_SCOPE,
         Code.INVALID_CLIENT_METADATA,
     ]
-    assert rows(Client.__table__.select()) == []
+    assert rows(select(Client)) == []
 
 
 def test_a_change_leaves_what_it_does_not_name_and_null_takes_a_member_away(app, act):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from flask_migrate import upgrade
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, make_url
 
 import database
 from app import check_database_fits, create_app
@@ -27,6 +27,7 @@ from tests.builders import ISSUER, SECRET_KEY
 from tests.live import MariaDB, do_without, live_server
 from tests.nodes.cluster import primary_and_standby
 from tests.places import an_open_folder
+from tests.statements import text
 
 PROCESSES = 2
 

@@ -4,11 +4,12 @@ that were ended.
 
 import pytest
 from flask import session
-from sqlalchemy import func, select, update
+from sqlalchemy import func
 
 from models import User, UserSession, db
 from services import login_session, passwords
 from tests.builders import ISSUER, a_user, password_hash
+from tests.statements import select, update
 from unit_of_work import transaction
 
 COUNT_SESSIONS = select(func.count()).select_from(UserSession)

@@ -4,7 +4,7 @@ of clients.
 
 import pytest
 from flask import abort
-from sqlalchemy import func, insert, select
+from sqlalchemy import func
 
 import store.client_sessions
 import store.logout_notices
@@ -15,6 +15,7 @@ from services.current import state_of
 from services.sessions import SignedOut, revoke_sessions
 from store.logout_notices import PER_USER, WAITING_PER_USER
 from tests.builders import a_client, a_client_session, a_code, a_notice, a_session, a_token, a_user
+from tests.statements import insert, select
 from tests.test_unit_of_work import busy, fail_commits, view  # noqa: F401 - a fixture
 from unit_of_work import transaction
 

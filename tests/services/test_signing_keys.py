@@ -1,6 +1,6 @@
 """The keyring's own promises: it signs only with what the JWKS has, and no stranger makes it work."""
 
-from sqlalchemy import func, select
+from sqlalchemy import func
 
 from config import Settings
 from crypto import jwt
@@ -8,6 +8,7 @@ from models import SigningKey
 from services.current import state_of
 from services.signing_keys import Keyring
 from tests.builders import ISSUER, SECRET_KEY
+from tests.statements import select
 from unit_of_work import transaction
 
 DAY = 24 * 3600

@@ -2,9 +2,8 @@
 
 import json
 
-from sqlalchemy import text
-
 from models import db
+from tests.statements import text
 from unit_of_work import transaction
 
 

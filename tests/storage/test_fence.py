@@ -226,6 +226,14 @@ FORGOTTEN_INSIDE = {
 
 WITH_A_WRONG_CRITERION = {
     "under OR": sending(lambda: select(shops).where(or_(own(shops), shops.c.id == 3))),
+    "under OR, in all sides but the last": sending(
+        lambda: select(shops).where(
+            or_(and_(own(shops), shops.c.id == 1), and_(own(shops), shops.c.id == 2), shops.c.id == 3)
+        )
+    ),
+    "under OR, another's number in one side": sending(
+        lambda: select(shops).where(or_(own(shops), and_(shops.c.tenant_id == OTHER, shops.c.id == 1)))
+    ),
     "under NOT": sending(lambda: select(shops).where(~own(shops))),
     "not equal": sending(lambda: select(shops).where(shops.c.tenant_id != TENANT)),
     "at least": sending(lambda: select(shops).where(shops.c.tenant_id >= TENANT)),
@@ -493,7 +501,7 @@ def trim(own):
     )
     oldest = select(older.c.id).scalar_subquery()
     return delete(goods).where(
-        own(goods), or_(and_(goods.c.price > 0, goods.c.id <= oldest), goods.c.id == 0)
+        or_(and_(own(goods), goods.c.price > 0, goods.c.id <= oldest), and_(own(goods), goods.c.id == 0))
     )
 
 

@@ -4,13 +4,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect
 
 import store.migration_state
 from app import create_app
 from config import Settings
 from models import db
 from tests.builders import ISSUER, SECRET_KEY
+from tests.statements import text
 from unit_of_work import migration, transaction
 
 pytestmark = pytest.mark.long_on("mariadb")

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 import my_oauth
@@ -67,6 +67,7 @@ from tests.builders import (
     a_user,
 )
 from tests.live import ENGINES, new_database
+from tests.statements import insert, select, text, update
 from unit_of_work import run_in_app, transaction
 
 CROWD = 4

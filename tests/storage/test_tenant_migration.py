@@ -9,7 +9,7 @@ from itertools import count, cycle, islice
 
 import pytest
 from flask_migrate import downgrade, upgrade
-from sqlalchemy import Engine, event, inspect, select, text
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import IntegrityError
 
 from app import create_app
@@ -19,6 +19,7 @@ from database.tenancy import HOME
 from models import db
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import new_database
+from tests.statements import select, text
 from tests.storage.old_rows import (
     ROWS,
     a_client,

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import create_engine, event, insert, select, text
+from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 import database
@@ -25,6 +25,7 @@ from protocol import clock
 from services.current import state_of
 from tests.builders import ISSUER, SECRET_KEY, a_user
 from tests.live import PROJECT, MariaDB, do_without
+from tests.statements import insert, select, text
 from unit_of_work import transaction
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 from models import db
 
 REGISTRY = "tenant"
-# Keys that do not begin with the tenant.
+# Keys without the tenant.
 RANDOM = "a random value, or its digest: no two are equal"
 NUMBERED = "counted by the database, once for all tenants"
 DIGESTED = "a digest of the tenant too, but for home"
@@ -48,12 +48,12 @@ def test_each_row_is_a_tenants(name):
     assert column.server_default.arg.text == "1"  # home, for an older version that knows no tenants
 
 
-def test_each_key_begins_with_the_tenant_or_has_a_reason():
+def test_each_key_has_the_tenant_or_a_reason():
     others = {
         (name, ", ".join(key))
         for name, table in TABLES.items()
         for key in keys_of(table)
-        if key[0] != "tenant_id"
+        if "tenant_id" not in key
     }
     assert others == set(OTHER_KEYS)
 
@@ -61,9 +61,16 @@ def test_each_key_begins_with_the_tenant_or_has_a_reason():
 @pytest.mark.parametrize("name", TABLES)
 def test_references_stay_within_the_tenant(name):
     for reference in TABLES[name].foreign_key_constraints:
-        assert reference.column_keys[0] == "tenant_id"
-        if reference.referred_table.name != REGISTRY:
-            assert [element.column.name for element in reference.elements][0] == "tenant_id"
+        parents = {element.parent.name: element.column.name for element in reference.elements}
+        assert parents["tenant_id"] == ("id" if reference.referred_table.name == REGISTRY else "tenant_id")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_index_tells_apart_by_more_than_the_tenant_first(name):
+    """SQLite, which does not know how many rows a tenant has, would read all of them by such an index."""
+    first = {list(index.columns)[0].name for index in TABLES[name].indexes}
+    first |= {key[0] for key in keys_of(TABLES[name])}
+    assert "tenant_id" not in first or name == "signing_key"  # a tenant has a few of those
 
 
 def test_no_reference_clears_the_tenant():
