@@ -49,7 +49,6 @@ ACR_LENGTH = 100
 TENANT_NAME_LENGTH = 40
 CLIENTS_OWN = text("user_id IS NULL")  # tokens
 
-
 db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
 
 
@@ -61,8 +60,7 @@ class Tenant(db.Model):  # type: ignore[name-defined]
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     name: Mapped[str] = mapped_column(String(TENANT_NAME_LENGTH), unique=True)
-    # None: the server's own issuer with a path of this tenant's.
-    issuer: Mapped[str | None] = mapped_column(String(300), unique=True)
+    issuer: Mapped[str | None] = mapped_column(String(300), unique=True)  # None: a path at home's origin
     settings: Mapped[JsonObject] = mapped_column(JSON, default=dict)
     branding: Mapped[JsonObject] = mapped_column(JSON, default=dict)
     created_at: Mapped[int] = mapped_column(BigInteger)
@@ -258,9 +256,9 @@ class FormAnswer(OfTenant, db.Model):  # type: ignore[name-defined]
     """The answer to a form, for a browser that sends the same form twice."""
 
     __tablename__ = "form_answer"
+    __table_args__ = (of_tenant(),)
 
-    # Of the browser and all that it sent.
-    form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
+    form_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the browser and what it sent
     sealed_answer: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with what was sent
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
@@ -365,6 +363,7 @@ class Throttle(OfTenant, db.Model):  # type: ignore[name-defined]
     """
 
     __tablename__ = "throttle"
+    __table_args__ = (of_tenant(),)
 
     bucket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -392,6 +391,7 @@ class SpentAssertion(OfTenant, db.Model):  # type: ignore[name-defined]
     """The `jti` of a client assertion that was used: it is good once (RFC 7523 §3)."""
 
     __tablename__ = "spent_assertion"
+    __table_args__ = (of_tenant(),)
 
     jti_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)  # of the client and its jti
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
