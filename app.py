@@ -42,6 +42,7 @@ from middleware import (
     cors,
     error_responses,
     forms,
+    issuers,
     logs,
     policy_table,
     proxies,
@@ -122,14 +123,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     logs.init_app(app)
     policy_table.init_app(app, policies)
-    proxies.init_app(app, settings, policies)
-    request_checks.init_app(app, settings)
-    security_headers.init_app(app, settings)
+    issuers.init_app(app, settings, policies)
+    proxies.init_app(app, settings)
+    request_checks.init_app(app)
+    security_headers.init_app(app)
     cors.init_app(app)
     forms.init_app(app)
     session_cookie.init_app(app, settings)
     error_responses.init_app(app, database.is_unavailable)
-    my_oauth.init_app(app, settings)
+    my_oauth.init_app(app)
     if is_served():
         app.before_request(current.state_of(app).delivery.start)
     for module in (*ENDPOINTS, *PAGES):
@@ -139,7 +141,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     with app.app_context():
         database.prepare(db.engine)
-        tenancy.install(db.engine, db.metadata)
+        tenancy.install(db.engine, db.metadata, must_be_entered=settings.tenants == "on")
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     APPS.add(app)

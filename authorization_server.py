@@ -20,13 +20,12 @@ from authorization import response
 from client_auth import client_secret
 from client_auth.client_secret import QueryClient
 from client_auth.errors import ClientAuthenticationFailed, TooManyFailures
-from config import Settings
 from crypto import credentials
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
 from middleware.endpoint_policy import current_policy
 from models import Client
 from services import event_log, throttling
-from services.current import settings as current_settings
+from services.current import settings, tenant
 from services.event_log import Reason, set_reason
 from services.oauth2_types import AuthorizationResponse, OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
@@ -52,7 +51,7 @@ class Request(OAuth2Request):
     def __init__(self, parameters: dict[str, str] | None = None) -> None:
         """Read the current request. parameters: of an authorization request; None for those of the form."""
         super().__init__(
-            flask_request.method, current_settings.issuer + flask_request.path, headers=flask_request.headers
+            flask_request.method, settings.issuer + flask_request.path, headers=flask_request.headers
         )
         self.form = without_empty(flask_request.form)
         self.args = without_empty(flask_request.args)
@@ -96,7 +95,6 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
     def __init__(
         self,
         app: Flask,
-        settings: Settings,
         *,
         grants: Sequence[tuple[GrantClass, list[object]]],
         client_auth: Mapping[str, ClientAuthMethod],
@@ -107,11 +105,8 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
 
         grants: each with its extensions. client_auth: by the name that clients are registered with.
         """
-        self.settings = settings
         self.grant_types: list[str] = [grant.GRANT_TYPE for grant, _extensions in grants]
         self.client_auth_methods = list(client_auth)
-        old_keys = tuple(key.get_secret_value() for key in settings.old_secret_keys)
-        self.refresh_tokens = credentials.RefreshTokenMaker(settings.secret_key.get_secret_value(), old_keys)
         super().__init__(app, query_client=find_client, save_token=save_token)
         for method, authenticate in client_auth.items():
             self.register_client_auth_method(method, authenticate)
@@ -120,9 +115,14 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         for endpoint in endpoints:
             self.register_endpoint(endpoint)
 
+    @property
+    def refresh_tokens(self) -> credentials.RefreshTokenMaker:
+        """Return what makes and verifies the refresh tokens of the current tenant."""
+        return tenant().refresh_tokens
+
     def code_lifetime(self) -> int:
         """Return for how many seconds an authorization code is good."""
-        return int(self.settings.authorization_code_lifetime.total_seconds())
+        return int(settings.authorization_code_lifetime.total_seconds())
 
     def create_oauth2_request(self, request: OAuth2Request | None) -> OAuth2Request:
         """Return the request that Authlib works on: the given one, or for None the current one."""
@@ -155,7 +155,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         """
         lifetime = client.access_token_lifetime
         if lifetime is None:
-            lifetime = int(self.settings.access_token_lifetime.total_seconds())
+            lifetime = int(settings.access_token_lifetime.total_seconds())
         if client.has_jwt_access_tokens:
             lifetime = min(lifetime, int(MAXIMUM_JWT_LIFETIME.total_seconds()))
             access_token = sign_access_token(client, user, scope, lifetime, sign_in)
@@ -258,4 +258,4 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         """Return an authorization response (RFC 6749 §4.1.2). answer: its members, but for `iss`."""
         if error := dict(answer := list(answer)).get("error"):
             self.note_answer(error, None)
-        return response.build(redirect_uri, answer, response_mode or "query", self.settings.issuer)
+        return response.build(redirect_uri, answer, response_mode or "query", settings.issuer)

@@ -256,6 +256,9 @@ class Settings(BaseSettings):
     `unix` stands for a Unix socket.
     """
 
+    tenants: Literal["off", "on"] = "off"
+    """Whether this server has more issuers than its own: `flask tenants` adds and removes them."""
+
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 

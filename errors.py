@@ -15,6 +15,7 @@
         NotFoundError            ... because there is no such client, user or scope
         ConflictError            ... because of what is stored already
     UnfencedError                a statement is not held to the current tenant; a bug, so 500
+    NoTenantError                work for a tenant that was not entered, or is not there; a bug, so 500
     ValueError
         BlockedUrlError          this server does not call that address
 
@@ -91,6 +92,10 @@ class UnfencedError(Exception):
 
     Its text says what is missing and where, and has no values.
     """
+
+
+class NoTenantError(Exception):
+    """There is no current tenant where tenants are on, or none with this number."""
 
 
 class Problem(NamedTuple):

@@ -15,7 +15,6 @@ import store.tokens
 import store.users
 from authorization_server import AuthorizationServer, ClientAuthMethod, GrantClass
 from client_auth import client_assertion, client_secret, none
-from config import Settings
 from crypto import credentials
 from crypto.json_values import JsonObject
 from database.tables import table
@@ -304,8 +303,8 @@ def family_columns(
     return columns
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask) -> None:
     """Build this app's own authorization server, and put it where `services.current` finds it."""
     state_of(app).server = AuthorizationServer(
-        app, settings, grants=GRANTS, client_auth=CLIENT_AUTH, endpoints=ENDPOINTS, save_token=save_token
+        app, grants=GRANTS, client_auth=CLIENT_AUTH, endpoints=ENDPOINTS, save_token=save_token
     )

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 
 from flask import Flask
 
-from commands import clients, config, demo, keys, logout_notices, prove, scopes, seed, tokens, users, version
+from commands import (
+    clients,
+    config,
+    demo,
+    keys,
+    logout_notices,
+    prove,
+    scopes,
+    seed,
+    tenants,
+    tokens,
+    users,
+    version,
+)
 
 
 def init_app(app: Flask) -> None:
@@ -21,6 +34,7 @@ def init_app(app: Flask) -> None:
         tokens.tokens,
         keys.keys,
         logout_notices.notices,
+        tenants.tenants,
         config.config,
     ):
         app.cli.add_command(group)

@@ -26,6 +26,7 @@ from commands.output import (
     NOT_MIGRATED,
     Result,
     database_problem,
+    for_home,
     json_option,
     print_result,
     without_password,
@@ -46,6 +47,7 @@ config = AppGroup("config", help="The settings in force.")
 @config.command("check")
 @json_option
 @click.pass_context
+@for_home
 def check(context: click.Context, as_json: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
     state, problems, database_warnings = check_database()

@@ -9,7 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 import store.demo
-from commands.output import Result, apply_migrations, json_option, print_result, run_command
+from commands.output import Result, apply_migrations, for_home, json_option, print_result, run_command
 from services import demo as service
 from services.current import settings
 from services.demo import Demo
@@ -21,6 +21,7 @@ NEW_PASSWORD = f".venv/bin/flask users set-password {store.demo.EMAIL} --passwor
 @click.option("--migrate", is_flag=True, help="Apply the migrations first, as `flask db upgrade` does.")
 @json_option
 @with_appcontext
+@for_home
 def demo(migrate: bool, as_json: bool) -> None:
     """Make an account and a client to try, if the issuer is on loopback and the database is empty."""
     if migrate:

@@ -10,22 +10,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import flask_migrate
+from flask import current_app
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
+import services.tenants
 import store.migration_state
 from commands.problem_texts import problem_texts
 from database import describe, is_unavailable, lost_a_race
 from errors import ConflictError, InvalidInputError, ServiceError, StorageBusyError
+from models import db
 from services.current import issuer, settings, state_of
+from services.tenant_state import HOME_NAME, TenantState, entered
 from unit_of_work import run_with_retries
+
+Value = TypeVar("Value")
 
 HIDDEN = "hidden"
 MIGRATE = ".venv/bin/flask db upgrade"
@@ -77,7 +83,14 @@ class Result:
 
 
 class CommandGroup(AppGroup):
-    """A group such as `flask users`: each command is one transaction, and takes `--json`."""
+    """A group such as `flask users`: each command is one transaction, and takes `--json` and `--tenant`.
+
+    of_tenant: whether its commands are about one tenant; else they have no `--tenant`.
+    """
+
+    def __init__(self, name: str, *, of_tenant: bool = True, **options: Any) -> None:
+        super().__init__(name, **options)
+        self.of_tenant = of_tenant
 
     def command(  # type: ignore[override]  # as Flask's own: always with a name
         self, name: str, *arguments: Any, **options: Any
@@ -88,11 +101,12 @@ class CommandGroup(AppGroup):
         def decorate(function: Callable[..., Result]) -> click.Command:
             @json_option
             @wraps(function)
-            def run(*values: Any, as_json: bool, **named: Any) -> None:
-                result = run_command(lambda: function(*values, **named))
-                print_result(result, as_json, names_database=name not in READ_ONLY)
+            def run(*values: Any, as_json: bool, tenant_name: str = HOME_NAME, **named: Any) -> None:
+                with entered(find_tenant(tenant_name)):
+                    result = run_command(lambda: function(*values, **named))
+                    print_result(result, as_json, names_database=name not in READ_ONLY)
 
-            return register(run)
+            return register(tenant_option(run) if self.of_tenant else run)
 
         return decorate
 
@@ -108,7 +122,34 @@ json_option = click.option(
 )
 
 
-def run_command(command: Callable[[], Result]) -> Result:
+tenant_option = click.option(
+    "--tenant", "tenant_name", metavar="NAME", default=HOME_NAME, help="Another issuer than the server's own."
+)
+
+
+def for_home(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that is about this server's own issuer, or about the whole server."""
+
+    @wraps(function)
+    def run(*values: Any, **named: Any) -> None:
+        with entered(find_tenant(HOME_NAME)):
+            function(*values, **named)
+
+    return run
+
+
+def find_tenant(name: str) -> TenantState:
+    """Return the tenant with this name. Raises CommandError, also where tenants are off."""
+    known = state_of(current_app).tenants
+    if name == HOME_NAME:
+        return known.home
+    with entered(known.home):
+        tenant = run_command(lambda: services.tenants.get(name))
+    db.session.remove()
+    return known.state_of(tenant)
+
+
+def run_command(command: Callable[[], Value]) -> Value:
     """Run a command as one transaction and return its result, committed.
 
     Raise CommandError, also for what a service refuses, and for a database that is away.
@@ -125,7 +166,7 @@ def run_command(command: Callable[[], Result]) -> Result:
         raise CommandError(busy_problem(error)) from None
 
 
-def run_if_migrated(command: Callable[[], Result]) -> Result:
+def run_if_migrated(command: Callable[[], Value]) -> Value:
     """Return the result of a command. Raise CommandError where the database is not migrated."""
     if not store.migration_state.is_migrated():
         raise CommandError(NOT_MIGRATED)

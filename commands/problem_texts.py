@@ -6,6 +6,7 @@ from commands.formatting import iso
 from errors import Problem
 from services.problems import Code
 
+OFF = "tenants are off: this server has its own issuer and no other. Set OSTIARY_TENANTS=on on every node"
 LIMITS = "1 to {maximum} letters, digits, dots, dashes, underscores, tildes"
 TEXTS: Mapping[str, str] = {
     # a client's registration
@@ -117,6 +118,17 @@ TEXTS: Mapping[str, str] = {
         "something that it signed was shown to this server at {presented_at}: resource servers still ask for"
         " it"
     ),
+    # a tenant
+    Code.TENANTS_ARE_OFF: OFF,
+    Code.UNKNOWN_TENANT: "there is no tenant {name!r}",
+    Code.INVALID_TENANT_NAME: "{name!r} cannot be a tenant's name: use 1 to {maximum} of a-z, 0-9 and -",
+    Code.TENANT_EXISTS: "there is a tenant {name!r} already",
+    Code.INVALID_ISSUER: "the issuer {reason}",
+    Code.ISSUER_TAKEN: (
+        "{issuer} is at the host of another issuer: an issuer of a tenant's own has a host of its own"
+    ),
+    Code.INVALID_TENANT_SETTING: "{text}",
+    Code.HOME_STAYS: "home is this server's own issuer: it is not disabled, changed or removed like a tenant",
     # a seed
     Code.REPEATED: "is that of {other} too",
 }

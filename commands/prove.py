@@ -23,6 +23,7 @@ from commands.output import (
     Result,
     busy_problem,
     database_problem,
+    for_home,
     json_option,
     print_result,
 )
@@ -67,6 +68,7 @@ class Proof(NamedTuple):
 @json_option
 @click.pass_context
 @with_appcontext
+@for_home
 def prove(context: click.Context, rounds: int, seconds: int, as_json: bool) -> None:
     """Race for tokens on this database, in a scratch database: no row of yours is read or changed.
 

@@ -14,7 +14,15 @@ from flask.cli import with_appcontext
 
 from commands import seed_file
 from commands.formatting import counted, table
-from commands.output import CommandError, Result, apply_migrations, json_option, print_result, run_command
+from commands.output import (
+    CommandError,
+    Result,
+    apply_migrations,
+    for_home,
+    json_option,
+    print_result,
+    run_command,
+)
 from commands.problem_texts import problem_text, problem_texts
 from commands.seed_file import SeedFile
 from services import seed as service
@@ -29,6 +37,7 @@ from services.users import public_members
 @click.option("--migrate", is_flag=True, help="Apply the migrations first, as `flask db upgrade` does.")
 @json_option
 @with_appcontext
+@for_home
 def seed(file: BinaryIO, migrate: bool, as_json: bool) -> None:
     """Change accounts, clients and scopes to what a JSON FILE says ("-": stdin); loopback issuers only.
 

@@ -7,9 +7,10 @@ not see what views, functions of the database and other programs do.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, Table, bindparam, event
@@ -61,8 +62,9 @@ def conflict_criterion(into: Table, key: Sequence[str]) -> ColumnElement[bool] |
 class Checker:
     """Checks that each table with a column `tenant_id` in a statement is held to the current tenant."""
 
-    def __init__(self, metadata: MetaData) -> None:
+    def __init__(self, metadata: MetaData, find_tenant: Callable[[], int | None] = current_tenant) -> None:
         self.tables = TenantTables(metadata)
+        self.find_tenant = find_tenant
 
     def check(self, compiled: Any, parameters: Iterable[Mapping[str, Any]]) -> None:
         """Check a compiled statement and its rows of parameters, by name. Raises UnfencedError.
@@ -74,11 +76,12 @@ class Checker:
         except AttributeError:
             names = self.look(compiled)
         if names:
-            tenant = current_tenant()
+            tenant = self.find_tenant()
             for row in parameters:
                 for name in names:
                     if row[name] != tenant:
-                        raise UnfencedError(f"the parameter {name} names another tenant than the current one")
+                        wrong = "names another tenant than the current one" if tenant else "has no tenant"
+                        raise UnfencedError(f"the parameter {name} {wrong}")
         elif names is None:
             raise UnfencedError(compiled.unfenced)
 
@@ -105,9 +108,12 @@ class Checker:
         return ()
 
 
-def install(engine: Engine, metadata: MetaData) -> Checker:
-    """Check each statement of an engine from now on, before any other listener sees it."""
-    checker = Checker(metadata)
+def install(engine: Engine, metadata: MetaData, *, must_be_entered: bool = False) -> Checker:
+    """Check each statement of an engine from now on, before any other listener sees it.
+
+    must_be_entered: refuse every statement where no tenant is entered; else it is home that counts there.
+    """
+    checker = Checker(metadata, partial(_tenant.get, None) if must_be_entered else current_tenant)
     check = checker.check
 
     def fence(

@@ -34,13 +34,21 @@ UNTRUSTED = (
 )
 
 
-def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
-    """Put this middleware around the app. What is named last here sees a request first."""
-    own = urlsplit(settings.issuer)
-    app.wsgi_app = HostNormalizer(app.wsgi_app, own.netloc, own.scheme)  # type: ignore[method-assign]
-    if settings.path:
-        app.wsgi_app = PathPrefix(app.wsgi_app, settings.path, policies)  # type: ignore[method-assign]
+def init_app(app: Flask, settings: Settings) -> None:
+    """Put `TrustedProxies` around the app, and around what finds the issuer that is asked."""
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings)  # type: ignore[method-assign]
+
+
+def at_issuer(app: WSGIApplication, settings: Settings, policies: PolicyTable) -> WSGIApplication:
+    """Return the app at the host and the path of one issuer."""
+    app = at_host(app, settings)
+    return PathPrefix(app, settings.path, policies) if settings.path else app
+
+
+def at_host(app: WSGIApplication, settings: Settings) -> WSGIApplication:
+    """Return the app at the host of one issuer."""
+    own = urlsplit(settings.issuer)
+    return HostNormalizer(app, own.netloc, own.scheme)
 
 
 class TrustedProxies:

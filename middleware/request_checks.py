@@ -12,7 +12,6 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Response, abort, g, request
 from werkzeug.http import parse_date
 
-from config import Settings
 from middleware.endpoint_policy import MAXIMUM_BODY, current_policy, is_form_of_ours
 from middleware.error_responses import json_error, page_error
 from middleware.proxies import (
@@ -21,6 +20,7 @@ from middleware.proxies import (
     OUTSIDE_PREFIX,
 )
 from protocol.redirect_uris import is_loopback_host
+from services.current import settings
 from services.event_log import Reason, set_reason
 
 REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
@@ -29,7 +29,7 @@ ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 MAXIMUM_FIELDS = 100
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask) -> None:
     """Limit the bodies of this app's requests, and check each before its view."""
     app.config.update(
         MAX_CONTENT_LENGTH=MAXIMUM_BODY,
@@ -47,17 +47,17 @@ def init_app(app: Flask, settings: Settings) -> None:
         policy = current_policy()
         if policy.body_limit != MAXIMUM_BODY:
             request.max_content_length = policy.body_limit
-        if not policy.any_host and (refusal := refuse_host(settings)):
+        if not policy.any_host and (refusal := refuse_host()):
             return refusal
         check_origin(settings.origin)
         return None
 
 
-def refuse_host(settings: Settings) -> Response | None:
+def refuse_host() -> Response | None:
     """Return a refusal where another Host is asked for, or a loopback issuer from another machine."""
     if request.environ[FOREIGN_HOST]:
         set_reason(Reason.WRONG_HOST)
-        return wrong_host_response(settings)
+        return wrong_host_response()
     if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
         set_reason(Reason.NOT_LOOPBACK)
         text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
@@ -68,7 +68,7 @@ def refuse_host(settings: Settings) -> Response | None:
     return None
 
 
-def wrong_host_response(settings: Settings) -> Response:
+def wrong_host_response() -> Response:
     """Return the answer to another Host: where this server is.
 
     Neither where the caller came from nor its query, which may hold a secret, is in it.

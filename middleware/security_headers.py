@@ -2,8 +2,8 @@
 
 from flask import Flask, Response, g, request
 
-from config import Settings
 from middleware.endpoint_policy import current_policy
+from services.current import settings
 
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
@@ -11,7 +11,7 @@ CSP = (
 )
 
 
-def init_app(app: Flask, settings: Settings) -> None:
+def init_app(app: Flask) -> None:
     """Add the headers to what this app answers."""
 
     @app.after_request

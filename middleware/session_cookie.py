@@ -11,15 +11,15 @@ from flask import Flask, Request, Response, g, session
 from flask.sessions import NullSession, SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager
+from itsdangerous import URLSafeTimedSerializer
 
 import store.user_sessions
 from config import Settings
-from crypto import credentials
 from middleware.endpoint_policy import current_policy, policy_of
 from protocol import clock
-from protocol.cookie_names import session_cookie_name
-from services import browser_ids, known_devices
+from services import browser_ids, current, known_devices
 from services.current import settings as current_settings
+from services.current import tenant
 from services.login_session import load_signed_in, note_use
 from unit_of_work import answer, is_refused
 
@@ -41,6 +41,19 @@ class SessionOnlyLogins(LoginManager):
 
 class PageSessions(SecureCookieSessionInterface):
     """Flask's signed cookie for users; nothing to read, sign or send for programs and files."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """Return the name of the tenant's cookie."""
+        return tenant().cookie_name
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer:
+        """Return what signs and reads the tenant's cookie, as Flask's own does it."""
+        return URLSafeTimedSerializer(
+            tenant().session_keys,
+            salt=self.salt,
+            serializer=self.serializer,
+            signer_kwargs={"key_derivation": self.key_derivation, "digest_method": self.digest_method},
+        )
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session of this request."""
@@ -67,12 +80,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     """
     app.session_interface = PageSessions()
     app.config.update(
-        SECRET_KEY=credentials.derive_key(settings.secret_key.get_secret_value(), "browser session"),
-        SECRET_KEY_FALLBACKS=[
-            credentials.derive_key(key.get_secret_value(), "browser session")
-            for key in settings.old_secret_keys
-        ],
-        SESSION_COOKIE_NAME=session_cookie_name(settings.path, settings.is_https),
+        # For the tokens of forms, each of which belongs to one session. `PageSessions` signs the cookies.
+        SECRET_KEY=current.state_of(app).home.session_keys[-1],
         SESSION_COOKIE_SECURE=settings.is_https,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

@@ -18,7 +18,8 @@ import database
 import unit_of_work
 from commands.output import NOT_MIGRATED, CommandError, busy_problem, database_problem, target_database
 from errors import StorageBusyError
-from services.current import settings
+from services.current import state_of
+from services.tenant_state import entered
 
 EMPTY = "an empty database"
 
@@ -99,10 +100,14 @@ def run(connection: Connection) -> None:
 
 migrate = current_app.extensions["migrate"]
 destination = find_destination()
-if destination is None and not database.is_there(settings.database_url):
+home = state_of(current_app).home
+if destination is None and not database.is_there(home.settings.database_url):
     raise CommandError(NOT_MIGRATED)
 try:
-    with unit_of_work.migration(is_due, lambda: tell("Somebody else migrates: waiting.")) as connection:
+    with (
+        entered(home),
+        unit_of_work.migration(is_due, lambda: tell("Somebody else migrates: waiting.")) as connection,
+    ):
         run(connection)
 except StorageBusyError as error:
     raise CommandError(busy_problem(error)) from None

@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from errors import FetchError
 from models import Client
 from outbound.http_client import SECONDS, HttpClient
 from protocol import clock
-from store.logout_notices import ATTEMPTS, NoticeRow, Priority
+from store.logout_notices import ATTEMPTS, ClientOfTenant, NoticeRow, Priority
 from unit_of_work import run_in_app
 
 log = logging.getLogger("ostiary.logout_delivery")
@@ -57,9 +58,10 @@ class Sender:
     """Makes one attempt to deliver a notice, and records what came of it."""
 
     app: Flask
-    issuer: str
     http_client: HttpClient
-    sign: Sign
+    enter: Callable[[int], AbstractContextManager[None]]  # makes a tenant, by its number, the current one
+    issuer: Callable[[], str]  # of the current tenant
+    sign: Sign  # as the current tenant
 
     def deliver_due(self) -> int:
         """Make every attempt that is due, one after another, and return how many that were.
@@ -76,7 +78,9 @@ class Sender:
         """Return whether an attempt is due."""
         return run_in_app(self.app, lambda: store.logout_notices.is_any_due(clock.now()))
 
-    def claim_one(self, priority: Priority | None = None, busy: Collection[str] = ()) -> NoticeRow | None:
+    def claim_one(
+        self, priority: Priority | None = None, busy: Collection[ClientOfTenant] = ()
+    ) -> NoticeRow | None:
         """Return a due notice, claimed for one attempt; none of the `busy` clients."""
         claimed = run_in_app(self.app, lambda: store.logout_notices.claim_due(clock.now(), 1, priority, busy))
         return claimed[0] if claimed else None
@@ -86,6 +90,10 @@ class Sender:
 
         A short transaction before it and one after, none while it waits.
         """
+        with self.enter(notice.tenant_id):
+            return self._deliver(notice)
+
+    def _deliver(self, notice: NoticeRow) -> bool:
         delivery = run_in_app(self.app, lambda: self._write(notice))
         is_delivered, outcome = (
             self._post(delivery) if delivery else (False, "the client has no address for it")
@@ -108,7 +116,7 @@ class Sender:
         """Return a logout token (§2.4), for this attempt alone: no client sees a `jti` twice."""
         now = clock.now()
         content: JsonObject = {
-            "iss": self.issuer,
+            "iss": self.issuer(),
             "sub": notice.sub,
             "aud": notice.client_id,
             "iat": now,
@@ -142,8 +150,8 @@ class LogoutDelivery:
         self.sender = sender
         self._periodic_tasks = periodic_tasks
         self._changed = threading.Condition()
-        self._in_flight: dict[str, Priority] = {}  # by client_id
-        self._failed_at: dict[str, float] = {}  # by client_id, on the monotonic clock
+        self._in_flight: dict[ClientOfTenant, Priority] = {}
+        self._failed_at: dict[ClientOfTenant, float] = {}  # on the monotonic clock
         self._must_look = False
         self._is_stopping = False
         self._thread: threading.Thread | None = None
@@ -215,12 +223,12 @@ class LogoutDelivery:
         )
         if notice is not None:
             with self._changed:
-                self._in_flight[notice.client_id] = priority
+                self._in_flight[notice.client] = priority
         return notice
 
-    def _clients_that_failed(self) -> set[str]:
+    def _clients_that_failed(self) -> set[ClientOfTenant]:
         since = time.monotonic() - FAILED_CLIENT_SECONDS
-        self._failed_at = {client_id: at for client_id, at in self._failed_at.items() if at > since}
+        self._failed_at = {client: at for client, at in self._failed_at.items() if at > since}
         return set(self._failed_at)
 
     def _attempt(self, notice: NoticeRow) -> None:
@@ -235,10 +243,10 @@ class LogoutDelivery:
 
     def _finish(self, notice: NoticeRow, is_delivered: bool) -> None:
         with self._changed:
-            del self._in_flight[notice.client_id]
-            self._failed_at.pop(notice.client_id, None)
+            del self._in_flight[notice.client]
+            self._failed_at.pop(notice.client, None)
             if not is_delivered:
-                self._failed_at[notice.client_id] = time.monotonic()
+                self._failed_at[notice.client] = time.monotonic()
             self._changed.notify_all()
 
 

@@ -20,12 +20,16 @@ OUR_HYPHEN = re.compile(r"-(?=device\Z|browser(?:-|\Z))")
 SIGNS = str.maketrans({"/": ".", ".": "!"})
 
 
-def session_cookie_name(path: str, is_https: bool) -> str:
+def session_cookie_name(path: str, is_https: bool, tenant: int | None = None) -> str:
     """Return the name of the session cookie of the issuer with this path; no other path has it.
 
-    path: "" for none, else as `protocol/issuer.py` allows it.
+    path: "" for none, else as `protocol/issuer.py` allows it. tenant: its number; None for home, which has
+    the path's. A number is short, and used once: a tenant that gets the name of one that was removed has
+    other cookies.
     """
     prefix = "__Host-ostiary" if is_https else "ostiary"
+    if tenant is not None:
+        return f"{prefix}~{tenant}"
     if len(path) > MAXIMUM_PATH:
         return f"{prefix}!{hashlib.sha256(path.encode()).hexdigest()}"
     return prefix + OUR_HYPHEN.sub("+", path).translate(SIGNS)

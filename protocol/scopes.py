@@ -12,6 +12,16 @@ OPENID = "openid"  # asks for an ID token (OpenID Connect Core §3.1.2.1)
 OFFLINE_ACCESS = "offline_access"
 OFFLINE_ACCESS_DESCRIPTION = "Stay connected while you are away"
 
+# What an issuer has from the beginning, with the words of the consent page (OpenID Connect Core §5.4).
+OPENID_DESCRIPTIONS = {
+    OPENID: "Know who you are",
+    "profile": "See your name",
+    "email": "See your email address",
+    "address": "See your postal address",
+    "phone": "See your phone number",
+    "groups": "See which groups you are in",
+}
+
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]{1,128}")
 
 

@@ -9,10 +9,11 @@ sign-in and sign-out, and pending requests stay with their browser.
 import re
 from typing import NamedTuple, Self
 
-from flask import current_app, g, request
+from flask import g, request
 
 from crypto import credentials
 from protocol import clock, cookie_names
+from services.current import tenant
 
 # New requests use an id that is younger. Its cookie lives twice as long, so that a ticket, or a page that
 # stays open for an hour, does not outlive the cookie of its id.
@@ -44,7 +45,7 @@ class BrowserId(NamedTuple):
 
 def cookie_prefix() -> str:
     """Return how the names of the cookies with ids begin."""
-    return str(current_app.config["SESSION_COOKIE_NAME"]) + cookie_names.BROWSER_ID
+    return tenant().cookie_name + cookie_names.BROWSER_ID
 
 
 def all_ids() -> list[BrowserId]:
@@ -71,5 +72,5 @@ def digest() -> bytes:
 
 def sends_cookies() -> bool:
     """Return whether this browser has sent a cookie of this issuer; others of the host have other names."""
-    session = str(current_app.config["SESSION_COOKIE_NAME"])
+    session = tenant().cookie_name
     return any(cookie_names.is_of(session, name) for name in request.cookies)

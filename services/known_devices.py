@@ -4,24 +4,25 @@ Failed sign-ins with a known device are counted apart, and a device has one sess
 `crypto/device_cookie.py` has the cookie's value; `middleware/session_cookie.py` writes it.
 """
 
-from flask import current_app, g, request
+from flask import g, request
 
 from crypto import device_cookie
 from protocol import cookie_names
-from services.current import device_keys
+from services.current import tenant
 
 
 def cookie_name() -> str:
     """Return the name of the cookie."""
-    return str(current_app.config["SESSION_COOKIE_NAME"]) + cookie_names.DEVICE
+    return tenant().cookie_name + cookie_names.DEVICE
 
 
 def find(account: str) -> str | None:
     """Return what the cookie has for an account that was signed in to with this browser before, else None."""
-    return device_cookie.find_entry(request.cookies.get(cookie_name(), ""), account, device_keys)
+    return device_cookie.find_entry(request.cookies.get(cookie_name(), ""), account, tenant().device_keys)
 
 
 def remember(account: str) -> bytes:
     """Know this browser for an account from now on, and return the digest that sessions of both share."""
-    g.known_device = device_cookie.add_entry(request.cookies.get(cookie_name(), ""), account, device_keys)
+    known = request.cookies.get(cookie_name(), "")
+    g.known_device = device_cookie.add_entry(known, account, tenant().device_keys)
     return device_cookie.device_digest(g.known_device)

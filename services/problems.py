@@ -79,6 +79,15 @@ class Code(StrEnum):
     KEY_SIGNS_NOW = "key_signs_now"  # alg
     KEY_HAS_LIVE_TOKENS = "key_has_live_tokens"  # expires_at
     KEY_PRESENTED_LATELY = "key_presented_lately"  # presented_at
+    # a tenant
+    TENANTS_ARE_OFF = "tenants_are_off"
+    UNKNOWN_TENANT = "unknown_tenant"  # name
+    INVALID_TENANT_NAME = "invalid_tenant_name"  # name, maximum
+    TENANT_EXISTS = "tenant_exists"  # name
+    INVALID_ISSUER = "invalid_issuer"  # reason
+    ISSUER_TAKEN = "issuer_taken"  # issuer
+    INVALID_TENANT_SETTING = "invalid_tenant_setting"  # text
+    HOME_STAYS = "home_stays"
     # a seed
     REPEATED = "repeated"  # other
 

@@ -7,11 +7,14 @@ The thread that delivers logout notices stores each use, once an hour for each s
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from flask import Flask
 
 import store.client_secrets
+from database.tenancy import current_tenant
 from protocol import clock
 from unit_of_work import run_in_app
 
@@ -20,7 +23,8 @@ log = logging.getLogger("ostiary.secret_uses")
 HOUR = 3600
 MAXIMUM_KNOWN = 10_000  # with more, all are forgotten, and their next uses stored again
 
-Secret = tuple[str, int]  # client_id, number
+Secret = tuple[int, str, int]  # tenant, client_id, number
+Enter = Callable[[int], AbstractContextManager[None]]
 
 
 class SecretUses:
@@ -35,8 +39,8 @@ class SecretUses:
         self._waiting: dict[Secret, int] = {}
 
     def note(self, client_id: str, number: int) -> bool:
-        """Note a use, and return whether it is the first one for an hour."""
-        secret, now = (client_id, number), time.monotonic()
+        """Note a use at the current tenant, and return whether it is the first one for an hour."""
+        secret, now = (current_tenant(), client_id, number), time.monotonic()
         with self._lock:
             if now - self._noted_at.get(secret, -HOUR) < HOUR:
                 return False
@@ -58,14 +62,17 @@ class SecretUses:
             self._noted_at.pop(secret, None)
 
 
-def store_uses(app: Flask, uses: SecretUses) -> None:
+def store_uses(app: Flask, uses: SecretUses, enter: Enter) -> None:
     """Store the uses of clients' secrets, each in a transaction of its own.
 
-    One that fails stops no other, and is noted again at its next use.
+    One that fails stops no other, and is noted again at its next use. enter: makes a tenant, by its number,
+    the current one.
     """
     for secret, at in uses.take().items():
+        tenant_id, client_id, number = secret
         try:
-            run_in_app(app, partial(store.client_secrets.note_use, *secret, at))
+            with enter(tenant_id):
+                run_in_app(app, partial(store.client_secrets.note_use, client_id, number, at))
         except Exception as error:
             uses.forget(secret)
             log.warning("the use of a client's secret could not be stored: reason=%s", type(error).__name__)

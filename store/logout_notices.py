@@ -21,6 +21,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -42,14 +43,23 @@ OUTCOME_LENGTH = 100
 NEVER = -1
 
 
+ClientOfTenant = tuple[int, str]  # tenant, client_id
+
+
 class NoticeRow(NamedTuple):
     """A notice whose next attempt was claimed; `attempts` counts that one."""
 
+    tenant_id: int
     id: int
     client_id: str
     sub: str
     sid: str
     attempts: int
+
+    @property
+    def client(self) -> ClientOfTenant:
+        """Return whose client it is for: two tenants may have clients with the same id."""
+        return self.tenant_id, self.client_id
 
 
 class ReceiptRow(NamedTuple):
@@ -141,15 +151,15 @@ IS_ANY_DUE = (
     .execution_options(**ACROSS_TENANTS)
 )
 
-# Clients with an attempt under way, or whose last attempt failed: no other client must wait for them. One of
-# the same id at another tenant goes the slow way with them, and comes all the same.
+CLIENT = tuple_(notices.c.tenant_id, notices.c.client_id)
+# Clients with an attempt under way, or whose last attempt failed: no other client must wait for them.
 struggling = table(LogoutNotice).alias("struggling")
-STRUGGLING = select(struggling.c.client_id).where(
+STRUGGLING = select(struggling.c.tenant_id, struggling.c.client_id).where(
     struggling.c.next_attempt_at >= 0, struggling.c.attempts > 0
 )
 WITH_PRIORITY = {
-    Priority.FAST: and_(notices.c.attempts == 0, notices.c.client_id.not_in(STRUGGLING)),
-    Priority.SLOW: or_(notices.c.attempts > 0, notices.c.client_id.in_(STRUGGLING)),
+    Priority.FAST: and_(notices.c.attempts == 0, CLIENT.not_in(STRUGGLING)),
+    Priority.SLOW: or_(notices.c.attempts > 0, CLIENT.in_(STRUGGLING)),
 }
 
 
@@ -160,6 +170,7 @@ def is_any_due(now: int) -> bool:
 
 # What a claim returns: `attempts` counts the one that begins.
 BEGUN = select(
+    notices.c.tenant_id,
     notices.c.id,
     notices.c.client_id,
     notices.c.sub,
@@ -179,7 +190,7 @@ BEGIN_ATTEMPTS = (
 
 
 def claim_due(
-    now: int, limit: int, priority: Priority | None = None, busy: Collection[str] = ()
+    now: int, limit: int, priority: Priority | None = None, busy: Collection[ClientOfTenant] = ()
 ) -> list[NoticeRow]:
     """Claim the next attempts that are due, those that have waited longest first. No one else gets the same.
 
@@ -187,7 +198,7 @@ def claim_due(
     locked; the other begins the attempts.
     """
     due = (
-        BEGUN.where(notices.c.next_attempt_at <= now, notices.c.client_id.not_in(busy))
+        BEGUN.where(notices.c.next_attempt_at <= now, CLIENT.not_in(busy))
         .order_by(notices.c.next_attempt_at, notices.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

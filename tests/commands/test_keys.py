@@ -36,7 +36,7 @@ def sign(app):
 
     def sign(alg="ES256"):
         with app.app_context():
-            keyring = state_of(app).keyring
+            keyring = state_of(app).home.keyring
             keyring._snapshot = None  # half a minute later
             token = keyring.sign({"iss": "x"}, alg)
             db.session.commit()
@@ -205,7 +205,7 @@ def test_by_force_the_one_that_is_announced_signs_at_once(flask_json, rows, sign
 @pytest.mark.threat("T136")
 def test_what_a_retired_key_signed_is_refused(app, flask, flask_json, sign):
     kid = sign("EdDSA")
-    keyring = state_of(app).keyring
+    keyring = state_of(app).home.keyring
     with app.app_context():
         token = keyring.sign({"iss": keyring.issuer}, "EdDSA")
         assert keyring.read_own(token, {"jwt"}) == {"iss": keyring.issuer}
@@ -344,9 +344,9 @@ def test_nodes_with_either_key_sign_while_it_is_changed(app, with_keys, sealed_t
     def kids():
         signed = []
         for node in nodes:
-            state_of(node).keyring = Keyring(state_of(node).settings)  # as after a restart
+            state_of(node).home.keyring = Keyring(state_of(node).settings)  # as after a restart
             with node.app_context():
-                signed.append(jwt.read_header(state_of(node).keyring.sign({}, "ES256"))["kid"])
+                signed.append(jwt.read_header(state_of(node).home.keyring.sign({}, "ES256"))["kid"])
         return signed
 
     before = kids()

@@ -191,7 +191,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
     robot("client_secret_jwt")
     rotate("--overlap", "7d")
     with app.app_context():
-        keyring = state_of(app).keyring
+        keyring = state_of(app).home.keyring
         settings = state_of(app).settings
         client = db.session.get(Client, (HOME, "robot"))
         boxes = [client.sealed_client_secret, client.sealed_previous_secret]

@@ -53,7 +53,7 @@ def sign(app, node):
 
     def sign(ring=None, alg="ES256"):
         with app.app_context(), transaction():
-            ring = ring or state_of(app).keyring
+            ring = ring or state_of(app).home.keyring
             return jwt.read_header(ring.sign({"iss": ISSUER}, alg))["kid"]
 
     return sign
@@ -230,7 +230,7 @@ def test_another_app_has_keys_of_its_own():
     with app.app_context():
         db.create_all()
         with transaction():
-            assert json.dumps(state_of(app).keyring.jwks())
+            assert json.dumps(state_of(app).home.keyring.jwks())
         db.engine.dispose()
 
 

@@ -274,7 +274,7 @@ class Storage:
     def put_back(self, rows):
         with self.app.app_context(), db.engine.connect() as connection:
             connection.connection.driver_connection.deserialize(rows)
-        state_of(self.app).keyring = Keyring(state_of(self.app).settings)  # it remembers rows
+        state_of(self.app).home.keyring = Keyring(state_of(self.app).settings)  # it remembers rows
 
     def play(self, call, fails_at=lambda number: False, error=None):
         """The answer to the call, whose points are in `reached`, while storage fails at those of these

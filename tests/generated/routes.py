@@ -97,7 +97,7 @@ class World:
         self.browsers = {}
         self.hints = {}
         own_keys = {"jwks": jose.jwks(client_key()), "post_logout_redirect_uris": [AFTER_LOGOUT]}
-        secret = state_of(app).keyring.client_secrets.encrypt(CLIENT_SECRET.encode(), "hmac")
+        secret = state_of(app).home.keyring.client_secrets.encrypt(CLIENT_SECRET.encode(), "hmac")
         self.store(
             a_user(id=ADA),
             a_user(id=BYSTANDER, sub="sub-of-bob", email="bob@example.com", name="Bob"),
@@ -195,7 +195,7 @@ class World:
     def sign(self, claims, typ):
         """By the server's own key; those that it has not made yet are made."""
         with self.app.app_context():
-            signed = state_of(self.app).keyring.sign({"iss": self.issuer} | claims, "ES256", typ)
+            signed = state_of(self.app).home.keyring.sign({"iss": self.issuer} | claims, "ES256", typ)
             db.session.commit()
         return signed
 

@@ -1003,7 +1003,7 @@ def make_keys(app):
     with app.app_context(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", lambda: model.START // MICROSECONDS)
         db.create_all()
-        published = state_of(app).keyring.jwks()["keys"]
+        published = state_of(app).home.keyring.jwks()["keys"]
         db.session.commit()
     return KeySet.import_key_set({"keys": [key for key in published if key["alg"] == "ES256"]})
 

@@ -458,6 +458,6 @@ def test_tags_of_an_old_secret_key_still_count(app, http, seed):
     )
     other = create_app(renewed)
     token = RefreshToken.parse(a_refresh_token())
-    assert state_of(other).server.refresh_tokens.has_valid_tag(token)
+    assert state_of(other).home.refresh_tokens.has_valid_tag(token)
     without_old_keys = create_app(renewed.model_copy(update={"old_secret_keys": ()}))
-    assert not state_of(without_old_keys).server.refresh_tokens.has_valid_tag(token)
+    assert not state_of(without_old_keys).home.refresh_tokens.has_valid_tag(token)

@@ -169,7 +169,7 @@ def test_the_jwks_is_served_from_memory_while_others_may_keep_it(scene):
 
 def jwks_read_before(scene, seconds):
     """The answer of a process that has read the keys so long ago."""
-    keyring = state_of(scene.app).keyring
+    keyring = state_of(scene.app).home.keyring
     keyring._snapshot = keyring._snapshot._replace(
         read_at=time.monotonic() - seconds, read_again_at=time.monotonic()
     )

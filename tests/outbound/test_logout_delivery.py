@@ -17,6 +17,7 @@ from sqlalchemy import func
 import store.users
 from app import create_app
 from config import Settings
+from database.tenancy import HOME
 from models import Client, LogoutNotice, db
 from outbound import http_client, logout_delivery
 from protocol import clock
@@ -296,7 +297,10 @@ def test_no_transaction_is_open_while_a_client_is_waited_for(app, seed, deliver,
 
 def claimed(app, lane, busy=()):
     with app.app_context(), transaction():
-        return [notice.client_id for notice in claim_due(clock.now(), 1, lane, busy)]
+        return [
+            notice.client_id
+            for notice in claim_due(clock.now(), 1, lane, {(HOME, client_id) for client_id in busy})
+        ]
 
 
 @pytest.mark.parametrize("lanes_first", [Priority.FAST, Priority.SLOW])
@@ -486,7 +490,7 @@ def test_two_processes_deliver_each_notice_once(shared, receiver, tmp_path, data
     store_rows(shared, a_user(), *(a_told_client(receiver.url("204"), f"c{n}") for n in range(clients)))
     store_rows(shared, *(a_notice(client_id=f"c{n % clients}", sid=f"sid {n}") for n in range(number)))
     with shared.app_context(), transaction():
-        keys = state_of(shared).keyring.jwks()
+        keys = state_of(shared).home.keyring.jwks()
     environment = {
         "OSTIARY_ISSUER": ISSUER,
         "OSTIARY_DATABASE_URL": database_url,

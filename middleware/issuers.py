@@ -1,0 +1,87 @@
+"""Serve each issuer at its own host and path: this server's own, and those of its tenants.
+
+Where tenants are off there is one, and nothing is looked up.
+"""
+
+import logging
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug import Response
+
+from config import Settings
+from errors import ConfigError, StorageBusyError
+from middleware.policy_table import PolicyTable
+from middleware.proxies import OUTSIDE_PREFIX, at_host, at_issuer
+from services.current import state_of
+from services.tenant_registry import BELOW
+from services.tenant_state import TenantState, entered
+
+log = logging.getLogger("ostiary.issuers")
+
+RETRY_SECONDS = 5
+
+
+def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
+    """Put this server's issuer in front of the app, or all of them."""
+    if settings.tenants == "on":
+        app.wsgi_app = Issuers(app, policies)  # type: ignore[method-assign]
+    else:
+        served = at_issuer(app.wsgi_app, settings, policies)
+        app.wsgi_app = served  # type: ignore[method-assign,assignment]
+
+
+class Issuers:
+    """Finds the tenant by the Host and the path, and serves the request as its issuer.
+
+    A Host that nobody has is left to home, which refuses it. A path below `/t/` that nobody has is a 404.
+    """
+
+    def __init__(self, app: Flask, policies: PolicyTable) -> None:
+        self.flask = app
+        self.app = app.wsgi_app
+        self.policies = policies
+        self.at_any_host = frozenset(policies.at_any_host())
+        self.nowhere = at_host(self.app, state_of(app).settings)
+        self._of_tenants: WeakKeyDictionary[TenantState, WSGIApplication] = WeakKeyDictionary()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        tenants = state_of(self.flask).tenants
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if path in self.at_any_host:
+            return self.serve(tenants.home, environ, start_response)
+        try:
+            tenant = tenants.find(environ.get("HTTP_HOST", ""), path)
+        except (ConfigError, SQLAlchemyError, StorageBusyError) as error:
+            log.error("no tenant can be looked up, or one cannot be served: reason=%s", reason_of(error))
+            return unavailable()(environ, start_response)
+        if tenant is None:
+            environ |= {"SCRIPT_NAME": "", "PATH_INFO": BELOW.sub("", path, count=1), OUTSIDE_PREFIX: True}
+            with entered(tenants.home):
+                return self.nowhere(environ, start_response)
+        return self.serve(tenant, environ, start_response)
+
+    def serve(
+        self, tenant: TenantState, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request as a tenant."""
+        app = self._of_tenants.get(tenant)
+        if app is None:
+            app = self._of_tenants[tenant] = at_issuer(self.app, tenant.settings, self.policies)
+        with entered(tenant):
+            return app(environ, start_response)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a tenant cannot be served, without any value."""
+    return "; ".join(error.problems) if isinstance(error, ConfigError) else type(error).__name__
+
+
+def unavailable() -> Response:
+    """Return the answer while nobody can say which issuer is asked."""
+    return Response(
+        "Try again in a moment.\n", 503, {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/plain"
+    )
