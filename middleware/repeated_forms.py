@@ -15,6 +15,7 @@ from flask_wtf.csrf import CSRFError
 import store.form_answers
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.tenancy import current_tenant
 from errors import DuplicateRequestError
 from middleware.forms import age_of, cookies_are_blocked, csrf, is_ours
 from protocol import clock
@@ -34,7 +35,7 @@ def in_single_flight() -> Iterator[None]:
     if not is_ours():
         yield
         return
-    with forms_in_flight.process(credentials.digest(form_text())):
+    with forms_in_flight.process(credentials.digest(f"{current_tenant()} {form_text()}")):
         yield
 
 
