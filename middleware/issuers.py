@@ -44,14 +44,13 @@ class Issuers:
         self.flask = app
         self.app = app.wsgi_app
         self.policies = policies
-        self.at_any_host = frozenset(policies.at_any_host())
         self.nowhere = at_host(self.app, state_of(app).settings)
         self._of_tenants: WeakKeyDictionary[TenantState, WSGIApplication] = WeakKeyDictionary()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         tenants = state_of(self.flask).tenants
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if path in self.at_any_host:
+        if path in self.policies.at_any_host:
             return self.serve(tenants.home, environ, start_response)
         try:
             tenant = tenants.find(environ.get("HTTP_HOST", ""), path)

@@ -37,6 +37,11 @@ class PolicyTable:
     def __init__(self, policies: Iterable[EndpointPolicy]) -> None:
         self.policies = list(policies)
         self.by_path = {path: policy for policy in self.policies for path in policy.paths}
+        # Of the discovery document, and those that answer under any Host.
+        self.documents = frozenset(
+            path for path, policy in self.by_path.items() if policy.metadata is Metadata.DOCUMENT
+        )
+        self.at_any_host = frozenset(path for path, policy in self.by_path.items() if policy.any_host)
         self.beginnings = [
             (path.partition("<")[0], policy) for path, policy in self.by_path.items() if "<" in path
         ]
@@ -51,14 +56,6 @@ class PolicyTable:
         if found is not None:
             return found
         return next((policy for beginning, policy in self.beginnings if path.startswith(beginning)), PAGE)
-
-    def documents(self) -> list[str]:
-        """Return the paths of the discovery document."""
-        return [path for path, policy in self.by_path.items() if policy.metadata is Metadata.DOCUMENT]
-
-    def at_any_host(self) -> list[str]:
-        """Return the paths that answer under any Host."""
-        return [path for path, policy in self.by_path.items() if policy.any_host]
 
     def problems(self) -> Iterator[str]:
         """Yield what two endpoints both declare."""

@@ -108,9 +108,7 @@ class PathPrefix:
     def __init__(self, app: WSGIApplication, path: str, policies: PolicyTable) -> None:
         self.app = app
         self.path = path
-        self.at_root = {name + path: name for name in policies.documents()} | {
-            name: name for name in policies.at_any_host()
-        }
+        self.policies = policies
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         asked = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
@@ -124,4 +122,6 @@ class PathPrefix:
         """Return the path as the application knows it; None for one that is not its own."""
         if asked == self.path or asked.startswith(f"{self.path}/"):
             return asked.removeprefix(self.path) or "/"
-        return self.at_root.get(asked)
+        if asked.endswith(self.path) and asked.removesuffix(self.path) in self.policies.documents:
+            return asked.removesuffix(self.path)
+        return asked if asked in self.policies.at_any_host else None

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from flask import g
@@ -43,15 +44,26 @@ class Keyring:
     """The signing keys of one app. Threads share it: a snapshot is replaced as a whole, never changed."""
 
     def __init__(self, settings: Settings) -> None:
-        secret_keys = [key.get_secret_value() for key in (settings.secret_key, *settings.old_secret_keys)]
-        self.cipher = Cipher(secret_keys, "signing keys")
-        # for the secrets of clients that authenticate by client_secret_jwt
-        self.client_secrets = Cipher(secret_keys, "client secrets")
+        self.settings = settings
         self.issuer = settings.issuer
         self.schedule = Schedule(settings.signing_key_lifetime, settings.jwks_cache_lifetime)
         self._snapshot: KeySnapshot | None = None
         self._parsed: dict[tuple[str, bool], Key] = {}  # by `kid`, and whether it is the private key
         self._noted_at: dict[str, float] = {}  # by `kid`: when a use was noted, on the monotonic clock
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """Return what encrypts the private keys."""
+        return self._cipher("signing keys")
+
+    @cached_property
+    def client_secrets(self) -> Cipher:
+        """Return what encrypts the secrets of clients that authenticate by `client_secret_jwt`."""
+        return self._cipher("client secrets")
+
+    def _cipher(self, purpose: str) -> Cipher:
+        keys = (self.settings.secret_key, *self.settings.old_secret_keys)
+        return Cipher([key.get_secret_value() for key in keys], purpose)
 
     # ---- sign, publish, verify -----------------------------------------------------------------------------
 

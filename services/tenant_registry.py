@@ -55,6 +55,7 @@ class TenantRegistry:
         self.is_on = home.settings.tenants == "on"
         self._app = app
         self._scheme = urlsplit(home.settings.issuer).scheme  # of all issuers
+        self._home_netloc = urlsplit(home.settings.issuer).netloc
         self._home_host = host_of(home.settings.issuer)
         self._snapshot = Snapshot({}, {}, {}, float("-inf"))
         self._states: dict[int, tuple[TenantRow, TenantState]] = {}
@@ -76,7 +77,8 @@ class TenantRegistry:
         """
         if not self.is_on:
             return self.home
-        normal = authority.normalize(host, self._scheme)
+        is_home = host == self._home_netloc  # as nearly all spell it
+        normal = self._home_host if is_home else authority.normalize(host, self._scheme)
         if normal == self._home_host:
             name = name_in(path)
             if name is None:

@@ -59,6 +59,8 @@ KEPT_BY_MODULES = {
     "authorization/interaction.py: consented_scopes()": OF_ITS_REQUEST,
     "authorization/interaction.py: hinted_sub()": OF_ITS_REQUEST,
     "services/oauth2_types.py: sign_in()": OF_ITS_REQUEST,
+    "services/signing_keys.py: cipher()": OF_TENANT,
+    "services/signing_keys.py: client_secrets()": OF_TENANT,
     "client_auth/client_keys.py: parsed()": "by the text of a JWK Set: whoever has that has these keys",
     "database/dialect.py: skip_locked_delete()": "statements",
     "outbound/http_client.py: _tls()": "the machine's certificates",
@@ -134,7 +136,9 @@ def changed_in(tree):
 
 def test_what_an_app_keeps_is_of_one_tenant_or_has_a_reason():
     settings = Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, tenants="on")
-    found = list(containers_of(state_of(create_app(settings)), "state"))
+    state = state_of(create_app(settings))
+    assert state.home.keyring.cipher and state.home.keyring.client_secrets  # made when they are used
+    found = list(containers_of(state, "state"))
     assert sorted(found) == sorted(KEPT_BY_THE_APP)
 
 
