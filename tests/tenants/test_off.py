@@ -2,19 +2,18 @@
 
 import re
 
-from tests.builders import a_code, basic, code_request, refresh_request
+from tests.builders import a_client, a_code, a_user, basic, code_request, refresh_request
 
 CODE = "ost_ac_" + "c" * 43
 TENANT_TABLE = re.compile(r'\b(?:FROM|JOIN|INTO|UPDATE)\s+"?tenant"?\b', re.IGNORECASE)
 
 
 def test_no_request_reads_the_tenants(http, seed, statements):
-    seed(a_code(CODE))
+    seed(a_user(), a_client(), a_code(CODE))
     statements.clear()
     issued = http.post("/oauth/token", data=code_request(CODE), auth=basic("web")).json
     again = refresh_request(issued["refresh_token"])
     refreshed = http.post("/oauth/token", data=again, auth=basic("web")).json
-    http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=basic("robot"))
     http.get("/api/me", headers={"Authorization": f"Bearer {refreshed['access_token']}"})
     for path in ("/login", "/oauth/jwks", "/.well-known/openid-configuration", "/healthz", "/t/acme/login"):
         http.get(path)
