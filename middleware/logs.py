@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 
 from flask import Flask, Response, g, has_request_context, request
 
+from database.tenancy import HOME
 from services.event_log import CREDENTIAL, Event, Reason, as_text, as_value, printable, write
+from services.tenant_state import find_entered
 
 log = logging.getLogger("ostiary.logs")
 
@@ -57,7 +59,10 @@ def write_refusal(response: Response) -> Response:
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record as one line: `2026-11-30T15:21:41.123Z INFO ostiary.events event=… request_id=…`."""
+    """Writes a record as one line: `2026-11-30T15:21:41.123Z INFO ostiary.events event=… request_id=…`.
+
+    At the end stands the tenant for whom it was written, unless that is home.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         at = (
@@ -66,7 +71,9 @@ class LineFormatter(logging.Formatter):
             .replace("+00:00", "Z")
         )
         request_id = as_value(getattr(record, "request_id", "-"))
-        return f"{at} {record.levelname} {record.name} {text_of(record)} request_id={request_id}"
+        tenant = find_entered()
+        of_tenant = f" tenant={tenant.name}" if tenant is not None and tenant.id != HOME else ""
+        return f"{at} {record.levelname} {record.name} {text_of(record)} request_id={request_id}{of_tenant}"
 
 
 def text_of(record: logging.LogRecord) -> str:
