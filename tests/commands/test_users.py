@@ -346,7 +346,7 @@ def test_it_is_one_transaction_and_the_lock_comes_first(flask, ada, statements, 
     flask("users", command, "ada@example.com", *options, input=NEW_PASSWORD)
     first_change = next(n for n, sql in enumerate(statements) if sql.startswith(("UPDATE", "DELETE")))
     assert any(
-        sql.startswith("SELECT end_user.id") and "WHERE end_user.id =" in sql
+        sql.startswith("SELECT end_user.id") and "AND end_user.id =" in sql
         for sql in statements[:first_change]
     )
     assert statements.count("COMMIT") == 1
