@@ -12,6 +12,7 @@ from jinja2 import BytecodeCache
 from app import create_app
 from models import db
 from services import current
+from tests.query_plans import QueryPlans
 
 IDLE = 8  # apps that are kept at most
 LISTENED_TO = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback")
@@ -40,7 +41,7 @@ class Apps:
     @contextmanager
     def borrow(self, settings, fill=lambda: None):
         """fill: is called with the app's context, and puts the rows into its empty database in memory."""
-        app = self._idle.pop(settings, None) or self._make(settings)
+        app, plans = self._idle.pop(settings, None) or self._make(settings)
         app._got_first_request = False  # a test may add views of its own
         current.init_app(app, settings)
         with app.app_context():
@@ -51,14 +52,18 @@ class Apps:
         with app.app_context():
             db.engine.dispose()
         if what_tests_change(app) == before:
-            self._idle[settings] = app
+            self._idle[settings] = app, plans
         if len(self._idle) > IDLE:
             del self._idle[next(iter(self._idle))]
+        problems = plans.take()
+        assert not problems, "\n".join(problems)
 
     def _make(self, settings):
         app = create_app(settings)
         app.jinja_env.bytecode_cache = self._templates
-        return app
+        with app.app_context():
+            plans = QueryPlans(db.engine)
+        return app, plans
 
 
 def what_tests_change(app):
