@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, Table, bindparam, event
@@ -57,6 +58,15 @@ def own(rows: Any) -> ColumnElement[bool]:
 def conflict_criterion(into: Table, key: Sequence[str]) -> ColumnElement[bool] | None:
     """Return the criterion of an upsert that keeps to rows of the same tenant; None where its key does so."""
     return own(into) if COLUMN in into.c and COLUMN not in key else None
+
+
+def own_key(digest: bytes) -> bytes:
+    """Return the key of a row under a digest of what another tenant may have as well; home's is the digest.
+
+    For a table whose key has no tenant in it, so that older versions, which know home alone, find its rows.
+    """
+    tenant = current_tenant()
+    return digest if tenant == HOME else sha256(b"tenant %d\0%b" % (tenant, digest)).digest()
 
 
 class Checker:

@@ -1,8 +1,12 @@
-"""Client assertions that were used: a row for each `jti` until its assertion has expired."""
+"""Client assertions that were used: a row for each `jti` until its assertion has expired.
+
+The same `jti` at another tenant is another one.
+"""
 
 import store.sweep
 from database import insert_or_ignore
 from database.tables import table
+from database.tenancy import own_key
 from models import SpentAssertion, db
 
 spent = table(SpentAssertion)
@@ -19,5 +23,5 @@ def spend(jti_digest: bytes, expires_at: int, now: int) -> bool:
     if jti_digest[0] % SHARE == 0:
         sweep_some(now)
     claim = insert_or_ignore(db.engine.dialect.name, spent, key="jti_digest")
-    row = {"jti_digest": jti_digest, "expires_at": expires_at}
+    row = {"jti_digest": own_key(jti_digest), "expires_at": expires_at}
     return db.session.execute(claim.returning(spent.c.jti_digest), row).one_or_none() is not None

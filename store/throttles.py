@@ -1,6 +1,6 @@
 """Throttles: leaky buckets of failures, a row each while there is something in the bucket.
 
-One SELECT reads them, one statement counts a failure.
+One SELECT reads them, one statement counts a failure. The same subject has a bucket at each tenant.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import Insert, bindparam, case, select
 import store.sweep
 from database import upsert
 from database.tables import table
-from database.tenancy import own
+from database.tenancy import own, own_key
 from models import Throttle, db
 from protocol.throttle import Bucket
 
@@ -28,12 +28,12 @@ def seconds_to_wait(buckets: Sequence[Bucket], now: int) -> int:
 
 def all_seconds_to_wait(groups: Sequence[Sequence[Bucket]], now: int) -> list[int]:
     """Return the same for several groups of buckets. One SELECT."""
-    digests = {bucket.digest for group in groups for bucket in group}
+    digests = {own_key(bucket.digest) for group in groups for bucket in group}
     empty_at = {
         row.bucket_digest: row.expires_at for row in db.session.execute(FIND, {"digests": sorted(digests)})
     }
     return [
-        max(bucket.seconds_to_wait(empty_at.get(bucket.digest, now), now) for bucket in group)
+        max(bucket.seconds_to_wait(empty_at.get(own_key(bucket.digest), now), now) for bucket in group)
         for group in groups
     ]
 
@@ -45,7 +45,7 @@ def count_failure(buckets: Sequence[Bucket], now: int) -> None:
     """
     sweep_some(now)
     # In one order: two requests that count at once must not wait for each other.
-    in_order = sorted(buckets, key=lambda bucket: bucket.digest)
+    in_order = sorted(buckets, key=lambda bucket: own_key(bucket.digest))
     db.session.execute(add_failure(now).values([new_row(bucket, now) for bucket in in_order]))
 
 
@@ -63,7 +63,7 @@ def claim(bucket: Bucket, now: int) -> int:
 
 def new_row(bucket: Bucket, now: int) -> dict[str, object]:
     """Return the row of a bucket with one failure in it."""
-    return {"bucket_digest": bucket.digest, "expires_at": now + bucket.drain_seconds}
+    return {"bucket_digest": own_key(bucket.digest), "expires_at": now + bucket.drain_seconds}
 
 
 def add_failure(now: int) -> Insert:
