@@ -135,9 +135,8 @@ class Keyring:
 
     def known_rows(self) -> list[SigningKeyRow]:
         """Return the keys that exist; makes none."""
-        if "signing_keys" in g:
-            made: list[SigningKeyRow] = g.signing_keys
-            return made
+        if (changed := self._changed()) is not None:
+            return changed
         snapshot, now = self._snapshot, time.monotonic()
         if snapshot is None or now >= snapshot.read_again_at:
             # other threads use the old snapshot meanwhile, because the database may be away
@@ -161,7 +160,7 @@ class Keyring:
         Either takes one statement more. This request sees the change at once, others when it is committed.
         """
         known, now = self.known_rows(), clock.now()
-        if "signing_keys" in g:
+        if self._changed() is not None:
             return known
         expired = {row.kid for row in known if key_schedule.is_expired(row, known, now)}
         if expired:
@@ -175,8 +174,13 @@ class Keyring:
         """Keep the keys for this request alone, because it may still be rolled back."""
         self._snapshot = None
         kept = sorted(rows, key=lambda row: (row.alg, row.generation))
-        g.signing_keys = kept
+        g.signing_keys = g.get("signing_keys", {}) | {self: kept}
         return kept
+
+    def _changed(self) -> list[SigningKeyRow] | None:
+        """Return the keys as this request or command has changed them, or None."""
+        found: dict[Keyring, list[SigningKeyRow]] = g.get("signing_keys", {})
+        return found.get(self)
 
     def make(self, due: Sequence[DueKey]) -> list[SigningKeyRow]:
         """Store new keys, and return their rows."""

@@ -34,6 +34,7 @@ def add(name: str, issuer: str | None) -> TenantRow:
     """
     refuse_if_off()
     refuse_if_any(find_problems(name, issuer))
+    store.tenants.lock_home()  # one is added after the other, so that no two have one host
     refuse_if_taken(name, issuer)
     with tenancy.entered(store.tenants.add(name, issuer, {}, {})):
         for scope, description in scopes.OPENID_DESCRIPTIONS.items():

@@ -44,6 +44,11 @@ def lock(name: str) -> TenantRow | None:
     return fetch_one(TenantRow, OTHERS.where(tenants.c.name == name).with_for_update())
 
 
+def lock_home() -> None:
+    """Lock the row of home until this transaction ends."""
+    db.session.execute(select(tenants.c.id).where(tenants.c.id == HOME).with_for_update())
+
+
 def add(name: str, issuer: str | None, settings: JsonObject, branding: JsonObject) -> int:
     """Add a tenant, and return its number."""
     tenant = Tenant(
