@@ -198,7 +198,9 @@ def sleep(stopped_clock):
     return stopped_clock.sleep
 
 
-CHEAP_FOLDERS = ("pages", "endpoints", "grants", "certification", "lines", "middleware", "services")
+CHEAP_FOLDERS = (
+    *("pages", "endpoints", "grants", "certification", "lines", "middleware", "services", "tenants"),
+)
 CHEAP = "$argon2id$v=19$m=8,t=1,p=1$"
 
 
