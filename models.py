@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    ForeignKeyConstraint,
     Index,
     Integer,
     String,
@@ -215,6 +216,8 @@ class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
 
     __tablename__ = "logout_notice"
     __table_args__ = (
+        # An older version removes users by it. It stands before the next, which lets no user go.
+        ForeignKeyConstraint(["user_id"], ["end_user.id"], ondelete="SET NULL"),
         of_user(ondelete=None),  # SET NULL would clear the tenant too: who removes a user does it first
         of_client(),
         index("user_id", "id"),

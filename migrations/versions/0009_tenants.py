@@ -101,7 +101,8 @@ OLD_USER = Reference("user_id", "end_user", "id")
 USER = Reference("user_id, tenant_id", "end_user", "id, tenant_id")
 OLD_SESSION = Reference("session_id", "user_session", "id")
 SESSION = Reference("session_id, tenant_id", "user_session", "id, tenant_id")
-# A notice outlives its user. SET NULL would clear the tenant too: who removes the user does it first.
+# A notice outlives its user. SET NULL would clear the tenant too: who removes the user does it first. The
+# version before does not, and leans on the old reference, which is looked at first because it is older.
 NOTICE_OLD_USER = OLD_USER._replace(on_delete=" ON DELETE SET NULL")
 NOTICE_USER = USER._replace(on_delete="")
 MACHINES = ("ix_token_machine", " WHERE user_id IS NULL")
@@ -137,9 +138,9 @@ CHANGES = {
         [OLD_CLIENT, primary("client_id, number")], [CLIENT, primary("client_id, tenant_id, number")]
     ),
     "logout_notice": Change(
-        [NOTICE_OLD_USER, OLD_CLIENT, Index("user_id, id"), Index("client_id")],
+        [OLD_CLIENT, Index("user_id, id"), Index("client_id")],
         [NOTICE_USER, CLIENT, Index("user_id, tenant_id, id"), Index("client_id, tenant_id")],
-        [Index("next_attempt_at")],
+        [NOTICE_OLD_USER, Index("next_attempt_at")],
         is_counted=True,
     ),
     "authorization_ticket": Change(

@@ -165,3 +165,12 @@ def fill(rows=ROWS):
         with transaction():
             for row in those:
                 insert(table, [row])
+            if "id" in those[0]:
+                count_on(table)
+
+
+def count_on(table):
+    """PostgreSQL counts only what it numbers itself; the others go on behind the highest number."""
+    if db.engine.dialect.name == "postgresql":
+        sequence = f"pg_get_serial_sequence('{table}', 'id')"
+        db.session.execute(text(f"SELECT setval({sequence}, max(id)) FROM {table}"))  # noqa: S608 - our own

@@ -54,7 +54,7 @@ def test_primary_keys_are_never_used_twice_on_sqlite(app):
 
 def test_the_comparison_sees_a_difference(app):
     upgrade()
-    db.session.execute(db.text("DROP TABLE consent"))
+    db.session.execute(text("DROP TABLE consent"))
     assert differences() != []
 
 
@@ -71,22 +71,22 @@ def test_a_newer_database_is_ready_for_an_older_version(app):
     """In a rolling upgrade the first new node migrates, and the old ones go on."""
     upgrade()
     with transaction():
-        db.session.execute(db.text("UPDATE alembic_version SET version_num = '9999'"))
+        db.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     assert store.migration_state.is_migrated()
 
 
 def test_a_migration_may_take_longer_than_a_request(app):
     if db.engine.dialect.name == "postgresql":
         with migration() as connection:
-            assert connection.scalar(db.text("SHOW statement_timeout")) == "0"
-    assert db.session.scalar(db.text("SELECT 1")) == 1
+            assert connection.scalar(text("SHOW statement_timeout")) == "0"
+    assert db.session.scalar(text("SELECT 1")) == 1
     if db.engine.dialect.name == "postgresql":
-        assert db.session.scalar(db.text("SHOW statement_timeout")) == "5s"
+        assert db.session.scalar(text("SHOW statement_timeout")) == "5s"
 
 
 def test_the_scopes_of_openid_exist_from_the_start(app):
     upgrade()
-    names = db.session.execute(db.text("SELECT name FROM scope ORDER BY name")).scalars().all()
+    names = db.session.execute(text("SELECT name FROM scope ORDER BY name")).scalars().all()
     assert names == ["address", "email", "groups", "openid", "phone", "profile"]
 
 
@@ -98,12 +98,10 @@ def test_an_upgrade_that_was_cut_off_goes_on(app):
         "INSERT INTO scope (name, description) VALUES ('groups', 'our own words')",
     ):
         with transaction():
-            db.session.execute(db.text(statement))
+            db.session.execute(text(statement))
     upgrade()
     assert differences() == []
-    assert (
-        db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'groups'")) == "our own words"
-    )
+    assert db.session.scalar(text("SELECT description FROM scope WHERE name = 'groups'")) == "our own words"
 
 
 def test_what_was_there_is_there_after_the_upgrade(app):
@@ -120,13 +118,11 @@ def test_what_was_there_is_there_after_the_upgrade(app):
         "INSERT INTO scope (name, description) VALUES ('openid', 'our own words')",
     ):
         with transaction():
-            db.session.execute(db.text(statement))
+            db.session.execute(text(statement))
     upgrade()
     count = (
         "SELECT count(*) FROM consent c JOIN end_user u ON u.id = c.user_id WHERE"
         " length(u.pairwise_secret) = 32"
     )
-    assert db.session.scalar(db.text(count)) == 1
-    assert (
-        db.session.scalar(db.text("SELECT description FROM scope WHERE name = 'openid'")) == "our own words"
-    )
+    assert db.session.scalar(text(count)) == 1
+    assert db.session.scalar(text("SELECT description FROM scope WHERE name = 'openid'")) == "our own words"
