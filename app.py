@@ -137,6 +137,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     for module in (*ENDPOINTS, *PAGES):
         app.register_blueprint(module.blueprint)
     policies.check_pages(app)
+    app.jinja_env.globals["brand_name"] = current.brand_name
 
     db.init_app(app)
     with app.app_context():

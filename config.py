@@ -6,6 +6,7 @@ three have defaults.
 """
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +49,9 @@ DRIVERS = {
     "mysql": "mariadb+pymysql",
     "mysql+pymysql": "mariadb+pymysql",
 }
+
+# A limit, in the words of pydantic.
+DURATION = re.compile(r"datetime\.timedelta\((0|days=(?P<days>\d+)|seconds=(?P<seconds>\d+))\)")
 
 # Shown in place of a default that depends on the environment.
 DEFAULTS_IN_WORDS = {
@@ -372,4 +376,11 @@ def problem_text(problem: ErrorDetails) -> str:
             f"{name}is missing: set it, or let OSTIARY_ENV_FILE name a file of settings; `make"
             " run` makes one for development"
         )
-    return name + problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return name + DURATION.sub(
+        in_seconds, problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    )
+
+
+def in_seconds(duration: re.Match[str]) -> str:
+    """Return a duration, as the words of pydantic have it, in seconds."""
+    return str(int(duration["days"] or 0) * 86_400 + int(duration["seconds"] or 0))

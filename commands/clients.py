@@ -17,8 +17,9 @@ from commands.client_options import (
     with_empty_lists,
 )
 from commands.formatting import counted, details, iso, table
-from commands.output import CommandGroup, Result, refuse_with
+from commands.output import CommandGroup, Result
 from commands.problem_texts import warning_texts
+from commands.transaction import refuse_with
 from protocol import clock
 from services import client_secrets
 from services import clients as service

@@ -5,8 +5,7 @@ Settings that cannot be used at all do not come this far: `create_app` refuses t
 any command.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import click
@@ -18,56 +17,111 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 import database
 import store.migration_state
+from commands.config_warnings import find_process_warnings, find_warnings
 from commands.encryption_texts import count_text, unreadable_text
 from commands.formatting import details
 from commands.output import (
     HIDDEN,
-    IS_MYSQL,
-    NOT_MIGRATED,
     Result,
-    database_problem,
-    for_home,
+    every_tenant_option,
+    joined,
     json_option,
     print_result,
+    refuse_both,
+    tenant_option,
     without_password,
 )
-from config import CREATES, DEFAULTS_IN_WORDS, Settings
-from environment import env_file
-from protocol.client_address import UNIX
+from commands.transaction import (
+    IS_MYSQL,
+    NOT_MIGRATED,
+    CommandError,
+    database_problem,
+    find_tenant,
+    for_tenant,
+    run_command,
+    tenant_names,
+)
+from config import DEFAULTS_IN_WORDS, Settings
+from crypto.json_values import JsonObject
 from services import database_checks, encrypted_values
 from services.current import settings
+from services.tenant_settings import OF_TENANT
+from services.tenant_state import HOME_NAME
 from unit_of_work import transaction
-
-LONG_ACCESS_TOKEN = timedelta(hours=1)
-LONG_PUBLIC_LEEWAY = timedelta(minutes=1)
 
 config = AppGroup("config", help="The settings in force.")
 
 
 @config.command("check")
 @json_option
+@tenant_option
+@every_tenant_option
 @click.pass_context
-@for_home
-def check(context: click.Context, as_json: bool) -> None:
+def check(context: click.Context, as_json: bool, tenant_name: str, every_tenant: bool) -> None:
     """Say what is in force, and whether this server could run with it. Exit code 1 where it could not."""
-    state, problems, database_warnings = check_database()
-    warnings = [*find_warnings(), *database_warnings]
-    shown = settings_in_force()
-    verdict = {
-        "ok": not problems,
-        "settings": shown,
-        "database": state,
-        "problems": problems,
-        "warnings": warnings,
-    }
-    messages = (
-        *(f"Warning: {warning}" for warning in warnings),
-        *(f"Problem: {problem}" for problem in problems),
-        "This will not do." if problems else "No problem found.",
-    )
-    print_result(Result(verdict, details(shown | state), messages), as_json)
-    if problems:
+    refuse_both(tenant_name, every_tenant)
+    if every_tenant:
+        verdicts = {name: verdict_of_any(name) for name in tenant_names()}
+        result = joined({name: shown(verdict) for name, verdict in verdicts.items()})
+    else:
+        verdicts = {tenant_name: verdict_of(tenant_name)}
+        result = shown(verdicts[tenant_name])
+    print_result(result, as_json)
+    if not all(verdict["ok"] for verdict in verdicts.values()):
         context.exit(1)
+
+
+def shown(verdict: JsonObject) -> Result:
+    """Return what the command says of one issuer."""
+    messages = (
+        *(f"Warning: {warning}" for warning in verdict["warnings"]),
+        *(f"Problem: {problem}" for problem in verdict["problems"]),
+        "No problem found." if verdict["ok"] else "This will not do.",
+    )
+    members = verdict["settings"] | verdict["database"]
+    return Result(verdict, details(members) if members else "", messages)
+
+
+def verdict_of_any(name: str) -> JsonObject:
+    """Return what is in force at one of all tenants, also where that cannot be used."""
+    try:
+        return verdict_of(name)
+    except CommandError as error:
+        return verdict({}, {}, error.problems, [])
+
+
+def verdict_of(name: str) -> JsonObject:
+    """Return what is in force at a tenant; at home for the process and its database too."""
+    is_home = name == HOME_NAME
+    return for_tenant(find_tenant(name), check_home if is_home else check_other)
+
+
+def check_home() -> JsonObject:
+    """Return what is in force for this server and its own issuer."""
+    state, problems, database_warnings = check_database()
+    warnings = [*find_process_warnings(), *find_warnings("OSTIARY_"), *database_warnings]
+    return verdict(settings_in_force(), state, problems, warnings)
+
+
+def check_other() -> JsonObject:
+    """Return what is in force for a tenant, without what is the process's."""
+    encryption_warnings = run_command(lambda: list(find_encryption_warnings()))
+    in_force = settings_in_force()
+    own = {name: in_force[name] for name in Settings.model_fields if name in ("issuer", *OF_TENANT)}
+    return verdict(own, {}, [], [*find_warnings(""), *encryption_warnings])
+
+
+def verdict(
+    in_force: dict[str, object], state: dict[str, bool], problems: Sequence[str], warnings: Sequence[str]
+) -> JsonObject:
+    """Return what `--json` prints of one issuer."""
+    return {
+        "ok": not problems,
+        "settings": in_force,
+        "database": state,
+        "problems": list(problems),
+        "warnings": list(warnings),
+    }
 
 
 def check_database() -> tuple[dict[str, bool], list[str], list[str]]:
@@ -106,7 +160,15 @@ def find_encryption_warnings() -> Iterator[str]:
 def describe_settings() -> None:
     """Print every setting with its default and what it is for, as the Markdown table of docs/settings.md."""
     fields = Settings.model_fields.items()
-    click.echo("\n".join(["| variable | default | |", "| --- | --- | --- |", *map(table_row, fields)]))
+    click.echo(
+        "\n".join(
+            [
+                "| variable | default | a tenant's own | |",
+                "| --- | --- | --- | --- |",
+                *map(table_row, fields),
+            ]
+        )
+    )
 
 
 def table_row(item: tuple[str, FieldInfo]) -> str:
@@ -114,7 +176,8 @@ def table_row(item: tuple[str, FieldInfo]) -> str:
     name, field = item
     default = DEFAULTS_IN_WORDS.get(name) or f"`{value_text(field.default)}`"
     description = " ".join((field.description or "").split())
-    return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {description} |"
+    of_tenant = "yes" if name in OF_TENANT else ""
+    return f"| `OSTIARY_{name.upper()}` | {default.replace('``', 'none')} | {of_tenant} | {description} |"
 
 
 def value_text(value: object) -> str:
@@ -141,49 +204,3 @@ def without_secret(value: object) -> object:
             else value.total_seconds()
         )
     return value if isinstance(value, int | str | None) else str(value)
-
-
-def find_warnings() -> Iterator[str]:
-    """Return what is allowed and may not be what was meant."""
-    yield from find_misspelt_variables()
-    if settings.is_development:
-        yield "the issuer is a loopback address: this is a server for development"
-    elif settings.signup == "open":
-        yield "OSTIARY_SIGNUP is open: anybody may make an account"
-    if settings.is_https and not settings.is_development and not settings.trusted_proxies:
-        yield "OSTIARY_TRUSTED_PROXIES is not set: behind a proxy, every visitor has the address of the proxy"
-    if any(proxy != UNIX and proxy.prefixlen == 0 for proxy in settings.trusted_proxies):
-        yield (
-            "OSTIARY_TRUSTED_PROXIES names every address: anybody can say who they are, and no"
-            " throttle holds them"
-        )
-    if settings.access_token_lifetime > LONG_ACCESS_TOKEN:
-        yield (
-            "OSTIARY_ACCESS_TOKEN_LIFETIME is more than an hour: a leaked token is of use for long"
-            " (RFC 9700 §2.2)"
-        )
-    if settings.refresh_token_idle_lifetime > settings.refresh_token_lifetime:
-        yield (
-            "OSTIARY_REFRESH_TOKEN_IDLE_LIFETIME is longer than OSTIARY_REFRESH_TOKEN_LIFETIME,"
-            " which ends tokens first"
-        )
-    if not settings.refresh_leeway and not settings.refresh_retry_lifetime:
-        yield "OSTIARY_REFRESH_LEEWAY and _RETRY_LIFETIME are 0: a client that loses one answer is signed out"
-    if not settings.public_refresh_leeway:
-        yield "OSTIARY_PUBLIC_REFRESH_LEEWAY is 0: a public client that loses one answer is signed out"
-    if settings.public_refresh_leeway > LONG_PUBLIC_LEEWAY:
-        yield (
-            "OSTIARY_PUBLIC_REFRESH_LEEWAY is more than a minute: for so long a thief who refreshes"
-            " first stays unseen"
-        )
-    if settings.old_secret_keys:
-        yield "OSTIARY_OLD_SECRET_KEYS is set: what these keys signed is still accepted"
-
-
-def find_misspelt_variables() -> Iterator[str]:
-    """Return variables that look like settings and are none: the default is in force in their place."""
-    known = {env_file.variable_of(name) for name in Settings.model_fields}
-    known |= {env_file.NAMED_FILE, CREATES, *map(env_file.file_variable_of, env_file.IN_FILES)}
-    for name in sorted(os.environ):
-        if name.upper().startswith("OSTIARY_") and name.upper() not in known:
-            yield f"{name} is no setting of this version"

@@ -9,7 +9,8 @@ import click
 from flask.cli import with_appcontext
 
 import store.demo
-from commands.output import Result, apply_migrations, for_home, json_option, print_result, run_command
+from commands.output import Result, for_home, json_option, print_result
+from commands.transaction import apply_migrations, run_command
 from services import demo as service
 from services.current import settings
 from services.demo import Demo

@@ -7,9 +7,10 @@ time, for a key that has leaked, and for a new secret key; `docs/operating.md` s
 import click
 
 from commands.encryption_texts import count_text, unreadable_text
-from commands.formatting import counted, iso, table
-from commands.output import CommandError, CommandGroup, Result
+from commands.formatting import counted, iso
+from commands.output import CommandGroup, Result, listed
 from commands.problem_texts import problem_texts
+from commands.transaction import CommandError
 from crypto import key_schedule
 from crypto.jwt import SIGNING
 from errors import ConflictError
@@ -20,12 +21,12 @@ from services.key_rotation import KeyInfo, NextKey
 keys = CommandGroup("keys", help="Signing keys, and what is encrypted under the secret key.")
 
 
-@keys.command("list")
+@keys.command("list", takes_every_tenant=True)
 def list_() -> Result:
     """List the signing keys, by algorithm and age."""
     known = [key._asdict() for key in key_rotation.list_keys()]
     hint = () if known else ("There is none yet: the first are made when they are needed.",)
-    return Result(known, table(known, KeyInfo._fields), hint)
+    return listed(known, KeyInfo._fields, hint)
 
 
 @keys.command("rotate")
@@ -69,7 +70,7 @@ def retire(kid: str, force: bool) -> Result:
     return Result(retired._asdict(), messages=tuple(messages))
 
 
-@keys.command("rewrap")
+@keys.command("rewrap", takes_every_tenant=True)
 def rewrap() -> Result:
     """Encrypt again, under the current secret key, what is encrypted under an old one."""
     old, unreadable = encrypted_values.reencrypt_old()

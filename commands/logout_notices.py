@@ -5,8 +5,7 @@
 import click
 
 import store.logout_notices
-from commands.formatting import table
-from commands.output import CommandGroup, Result
+from commands.output import CommandGroup, Result, listed
 from services import users
 from store.logout_notices import ReceiptRow
 
@@ -24,7 +23,7 @@ COLUMNS = (
 )
 
 
-@notices.command("list")
+@notices.command("list", takes_every_tenant=True)
 @click.option("--user", "email", metavar="EMAIL", help="Those about this person.")
 @click.option(
     "--undelivered", is_flag=True, help="Those that no client has taken: they wait, or were given up."
@@ -37,7 +36,7 @@ def list_(email: str | None, undelivered: bool) -> Result:
         of_user = store.logout_notices.of_user(users.find(email).id)
         found = [notice for notice in of_user if notice.delivered_at is None or not undelivered]
     shown = [public_members(notice) for notice in found]
-    return Result(shown, table(shown, COLUMNS))
+    return listed(shown, COLUMNS)
 
 
 def public_members(notice: ReceiptRow) -> dict[str, object]:

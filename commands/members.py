@@ -23,19 +23,24 @@ def repeatable(option: str, name: str, metavar: str, text: str) -> Callable[[Com
     )
 
 
-def read_members(texts: Iterable[str], reserved: Mapping[str, str]) -> tuple[dict[str, object], list[str]]:
-    """Return the members, and what is wrong with the texts. reserved: names with an option of their own."""
+def read_members(
+    texts: Iterable[str], reserved: Mapping[str, str], before: str = "--set "
+) -> tuple[dict[str, object], list[str]]:
+    """Return the members, and what is wrong with the texts.
+
+    reserved: names with an option of their own. before: what stands before each text in the command.
+    """
     members: dict[str, object] = {}
     problems = []
     for text in texts:
         name, _equals, value = text.partition("=")
         if problem := find_name_problem(name, members, reserved):
-            problems.append(f"--set {name!r}: {problem}")
+            problems.append(f"{before}{name!r}: {problem}")
             continue
         try:
             members[name] = strict_json(value)
         except (ValueError, RecursionError):
-            problems.append(f"--set {name!r}: write NAME=JSON, with text in double quotes")
+            problems.append(f"{before}{name!r}: write NAME=JSON, with text in double quotes")
     return members, problems
 
 

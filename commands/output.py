@@ -1,85 +1,57 @@
-"""How every command runs and answers: one transaction on a migrated database, and output after its commit.
+"""How every command answers: text or JSON on stdout after its commit, messages on stderr, exit code.
 
-Enters: a function that returns a `Result`, or raises `CommandError` or a service's refusal. Leaves: text or
-JSON on stdout, messages on stderr, exit code. A command that lost a race to a request is run again, as
-`unit_of_work.run_in_transaction` does it: nothing was printed before the commit.
+Enters: a function that returns a `Result`, or raises `CommandError` or a service's refusal. Leaves: what is
+printed. `commands/transaction.py` runs the function.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-import flask_migrate
-from flask import current_app
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-import database
-import services.tenants
-import store.migration_state
-from commands.problem_texts import problem_texts
-from database import describe, is_unavailable, lost_a_race
-from errors import ConflictError, InvalidInputError, ServiceError, StorageBusyError
-from models import db
+from commands.formatting import table
+from commands.transaction import find_tenant, for_each_tenant, for_tenant, run_command
+from crypto.json_values import JsonObject
 from services.current import issuer, settings, state_of
-from services.tenant_state import HOME_NAME, TenantState, entered
-from unit_of_work import run_with_retries
-
-Value = TypeVar("Value")
+from services.tenant_state import HOME_NAME, entered
 
 HIDDEN = "hidden"
-MIGRATE = ".venv/bin/flask db upgrade"
-NOT_MIGRATED = f"the database is not migrated: run `{MIGRATE}` first"
 READ_ONLY = frozenset({"list", "show"})  # the commands of a noun that change nothing
-IS_MYSQL = "the database server is MySQL: Ostiary needs MariaDB, which the URL names"
-
-
-class CommandError(click.ClickException):
-    """Say that the command was understood and not carried out; nothing was stored. Exit code 1."""
-
-    def __init__(self, *problems: str) -> None:
-        several = "\n".join(["nothing was stored:", *(f"  - {problem}" for problem in problems)])
-        super().__init__(problems[0] if len(problems) == 1 else several)
-
-
-def apply_migrations() -> None:
-    """Migrate the database, as `flask db upgrade` does. Raise CommandError where it cannot be reached."""
-    try:
-        flask_migrate.upgrade()
-    except DBAPIError as error:
-        raise CommandError(database_problem(error)) from None
-    except StorageBusyError as error:
-        raise CommandError(busy_problem(error)) from None
-
-
-@contextmanager
-def refuse_with(problems: list[str]) -> Iterator[None]:
-    """Raise CommandError for wrong arguments, together with all that a service finds wrong in the block."""
-    try:
-        yield
-    except InvalidInputError as error:
-        raise CommandError(*problems, *problem_texts(error.problems)) from None
-    except ConflictError:
-        if problems:
-            raise CommandError(*problems) from None
-        raise
-    if problems:
-        raise CommandError(*problems)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command prints once its transaction is committed."""
+    """What a command prints once its transaction is committed.
 
-    data: object  # what --json prints
+    columns: of a list, whose rows can stand in one table with those of other tenants.
+    """
+
+    data: Any  # what --json prints
     text: str = ""  # what stdout gets without --json
     messages: tuple[str, ...] = ()  # for stderr, either way
+    columns: tuple[str, ...] = ()
+
+
+def listed(rows: list[JsonObject], columns: tuple[str, ...], messages: tuple[str, ...] = ()) -> Result:
+    """Return what a command that lists rows prints."""
+    return Result(rows, table(rows, columns), messages, columns)
+
+
+def joined(results: Mapping[str, Result]) -> Result:
+    """Return the results of several tenants as one, which says whose each row and each message is."""
+    rows: list[JsonObject] = []
+    for name, result in results.items():
+        of_tenant = result.data if isinstance(result.data, list) else [result.data]
+        rows += [{"tenant": name} | row for row in of_tenant]
+    columns = next((result.columns for result in results.values()), ())
+    messages = tuple(f"{name}: {text}" for name, result in results.items() for text in result.messages)
+    texts = [f"tenant {name}\n{result.text}\n" for name, result in results.items() if result.text]
+    return Result(rows, table(rows, ("tenant", *columns)) if columns else "\n".join(texts), messages)
 
 
 class CommandGroup(AppGroup):
@@ -93,19 +65,35 @@ class CommandGroup(AppGroup):
         self.of_tenant = of_tenant
 
     def command(  # type: ignore[override]  # as Flask's own: always with a name
-        self, name: str, *arguments: Any, **options: Any
+        self, name: str, *arguments: Any, takes_every_tenant: bool = False, **options: Any
     ) -> Callable[[Callable[..., Result]], click.Command]:
-        """Return a decorator that makes a command of a function which returns a `Result`."""
+        """Return a decorator that makes a command of a function which returns a `Result`.
+
+        takes_every_tenant: whether it has `--every-tenant` too.
+        """
         register = super().command(name, *arguments, **options)
 
         def decorate(function: Callable[..., Result]) -> click.Command:
             @json_option
             @wraps(function)
-            def run(*values: Any, as_json: bool, tenant_name: str = HOME_NAME, **named: Any) -> None:
-                with entered(find_tenant(tenant_name)):
-                    result = run_command(lambda: function(*values, **named))
+            def run(
+                *values: Any,
+                as_json: bool,
+                tenant_name: str = HOME_NAME,
+                every_tenant: bool = False,
+                **named: Any,
+            ) -> None:
+                def work() -> Result:
+                    return run_command(lambda: function(*values, **named))
+
+                refuse_both(tenant_name, every_tenant)
+                tenant = find_tenant(tenant_name)
+                result = joined(for_each_tenant(work)) if every_tenant else for_tenant(tenant, work)
+                with entered(tenant):
                     print_result(result, as_json, names_database=name not in READ_ONLY)
 
+            if takes_every_tenant:
+                run = every_tenant_option(run)
             return register(tenant_option(run) if self.of_tenant else run)
 
         return decorate
@@ -125,6 +113,15 @@ json_option = click.option(
 tenant_option = click.option(
     "--tenant", "tenant_name", metavar="NAME", default=HOME_NAME, help="Another issuer than the server's own."
 )
+every_tenant_option = click.option(
+    "--every-tenant", is_flag=True, help="The server's own issuer and all others, one after the other."
+)
+
+
+def refuse_both(tenant_name: str, every_tenant: bool) -> None:
+    """Raise UsageError where one tenant is asked for and all are."""
+    if every_tenant and tenant_name != HOME_NAME:
+        raise click.UsageError("use --tenant or --every-tenant, not both")
 
 
 def for_home(function: Callable[..., None]) -> Callable[..., None]:
@@ -136,61 +133,6 @@ def for_home(function: Callable[..., None]) -> Callable[..., None]:
             function(*values, **named)
 
     return run
-
-
-def find_tenant(name: str) -> TenantState:
-    """Return the tenant with this name. Raises CommandError, also where tenants are off."""
-    known = state_of(current_app).tenants
-    if name == HOME_NAME:
-        return known.home
-    with entered(known.home):
-        tenant = run_command(lambda: services.tenants.get(name))
-    db.session.remove()
-    return known.state_of(tenant)
-
-
-def run_command(command: Callable[[], Value]) -> Value:
-    """Run a command as one transaction and return its result, committed.
-
-    Raise CommandError, also for what a service refuses, and for a database that is away.
-    """
-    try:
-        if not database.is_there(settings.database_url):  # connecting would make it
-            raise CommandError(NOT_MIGRATED)
-        return run_with_retries(lambda: run_if_migrated(command))
-    except ServiceError as error:
-        raise CommandError(*problem_texts(error.problems)) from None
-    except DBAPIError as error:
-        raise CommandError(database_problem(error)) from None
-    except (PoolTimeoutError, StorageBusyError) as error:
-        raise CommandError(busy_problem(error)) from None
-
-
-def run_if_migrated(command: Callable[[], Value]) -> Value:
-    """Return the result of a command. Raise CommandError where the database is not migrated."""
-    if not store.migration_state.is_migrated():
-        raise CommandError(NOT_MIGRATED)
-    return command()
-
-
-def database_problem(error: DBAPIError) -> str:
-    """Return what went wrong, without the values of the statement.
-
-    The driver's own words are used only where no statement was at fault.
-    """
-    if is_unavailable(error) and not lost_a_race(error):
-        reason = str(error.orig).strip().splitlines() or [describe(error)]
-        return f"the database cannot be used: {reason[0]}"
-    return f"the database refused: {describe(error)}"
-
-
-def busy_problem(error: Exception) -> str:
-    """Return why the queue for the database did not move."""
-    cause = error.__cause__
-    if isinstance(cause, OSError):  # SQLite's lock file, which is opened before the first change
-        advice = "run this as the user that the server runs as"
-        return f"{cause.filename} cannot be opened ({cause.strerror}): {advice}"
-    return "the database is too busy: try again"
 
 
 def print_result(result: Result, as_json: bool, *, names_database: bool = False) -> None:

@@ -128,7 +128,10 @@ TEXTS: Mapping[str, str] = {
         "{issuer} is at the host of another issuer: an issuer of a tenant's own has a host of its own"
     ),
     Code.INVALID_TENANT_SETTING: "{text}",
-    Code.HOME_STAYS: "home is this server's own issuer: it is not disabled, changed or removed like a tenant",
+    Code.HOME_STAYS: (
+        "home is this server's own issuer: its settings are those of the environment, and it is not disabled"
+        " or removed"
+    ),
     # a seed
     Code.REPEATED: "is that of {other} too",
 }

@@ -16,17 +16,8 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 import database
 from commands.formatting import counted, table
-from commands.output import (
-    IS_MYSQL,
-    NOT_MIGRATED,
-    CommandError,
-    Result,
-    busy_problem,
-    database_problem,
-    for_home,
-    json_option,
-    print_result,
-)
+from commands.output import Result, for_home, json_option, print_result
+from commands.transaction import IS_MYSQL, NOT_MIGRATED, CommandError, busy_problem, database_problem
 from errors import StorageBusyError
 from services.current import settings
 from testing.races.result import ScenarioResult

@@ -14,17 +14,10 @@ from flask.cli import with_appcontext
 
 from commands import seed_file
 from commands.formatting import counted, table
-from commands.output import (
-    CommandError,
-    Result,
-    apply_migrations,
-    for_home,
-    json_option,
-    print_result,
-    run_command,
-)
+from commands.output import Result, for_home, json_option, print_result
 from commands.problem_texts import problem_text, problem_texts
 from commands.seed_file import SeedFile
+from commands.transaction import CommandError, apply_migrations, run_command
 from services import seed as service
 from services.clients import Registration, information_response
 from services.current import settings

@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO, NamedTuple, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from commands.output import CommandError
+from commands.transaction import CommandError
 from crypto.json_values import JsonObject
 from protocol import client_metadata
 from protocol.registered_client import NEVER

@@ -1,16 +1,22 @@
 """`flask tenants …`: issuers beside this server's own, with their own users, clients, scopes and keys."""
 
+import json
+
 import click
 
-import store.tenants
-from commands.formatting import iso, table
+from commands.formatting import counted, details
 from commands.members import read_members
-from commands.output import CommandGroup, Result, refuse_with
+from commands.output import CommandGroup, Result, listed
+from commands.transaction import refuse_with
 from crypto.json_values import JsonObject
 from services import tenants as service
 from store.tenants import TenantRow
 
-tenants = CommandGroup("tenants", help="Issuers beside this server's own.", of_tenant=False)
+tenants = CommandGroup(
+    "tenants",
+    of_tenant=False,
+    help="Issuers beside this server's own, where OSTIARY_TENANTS is on. Other commands take --tenant NAME.",
+)
 
 COLUMNS = ("name", "issuer", "created_at", "disabled_at")
 
@@ -21,14 +27,17 @@ def described(tenant: TenantRow) -> JsonObject:
         "name": tenant.name,
         "issuer": service.issuer_of(tenant),
         "settings": tenant.settings,
-        "created_at": iso(tenant.created_at),
-        "disabled_at": None if tenant.disabled_at is None else iso(tenant.disabled_at),
+        "branding": tenant.branding,
+        "created_at": tenant.created_at,
+        "disabled_at": tenant.disabled_at,
     }
 
 
 @tenants.command("add")
 @click.argument("name")
-@click.option("--issuer", help="At a host of its own; else it is /t/NAME at this server's origin.")
+@click.option(
+    "--issuer", metavar="URL", help="At a host of its own; else it is /t/NAME at this server's origin."
+)
 def add(name: str, issuer: str | None) -> Result:
     """Add a tenant. Every node answers for it within half a minute."""
     tenant = service.add(name, issuer)
@@ -38,9 +47,7 @@ def add(name: str, issuer: str | None) -> Result:
 @tenants.command("list")
 def list_() -> Result:
     """List the tenants, by name."""
-    service.refuse_if_off()
-    known = [described(tenant) for tenant in store.tenants.all_others()]
-    return Result(known, table(known, COLUMNS))
+    return listed([described(tenant) for tenant in service.all_others()], COLUMNS)
 
 
 @tenants.command("show")
@@ -48,19 +55,27 @@ def list_() -> Result:
 def show(name: str) -> Result:
     """Show a tenant with the settings that it has of its own."""
     found = described(service.get(name))
-    own = [f"{member}={value}" for member, value in found["settings"].items()]
-    lines = [f"{member}: {value}" for member, value in found.items() if member != "settings"]
-    return Result(found, "\n".join([*lines, *own]))
+    shown = {member: found[member] for member in COLUMNS}
+    own = {
+        **found["settings"],
+        **{f"{service.BRANDING}{key}": value for key, value in found["branding"].items()},
+    }
+    return Result(found, details(shown | {member: json.dumps(value) for member, value in own.items()}))
 
 
 @tenants.command("set")
 @click.argument("name")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER=JSON…")
 def set_(name: str, members: tuple[str, ...]) -> Result:
-    """Set settings of a tenant, such as max_sessions=3 or signup=\'"open"\'; null takes one back."""
-    values, problems = read_members(members, reserved={})
+    """Set settings of a tenant, on every node within half a minute; null takes one back.
+
+    MEMBER is the name of a setting in lower case and without the prefix, such as max_sessions=3 or
+    signup='"open"'; docs/settings.md says which. branding.name='"Acme"' is what pages show in place of
+    Ostiary.
+    """
+    values, problems = read_members(members, reserved={}, before="")
     with refuse_with(problems):
-        tenant = service.put_settings(name, values)
+        tenant = service.put_members(name, values)
     return Result(described(tenant), messages=(f"Changed the tenant {name}.",))
 
 
@@ -86,4 +101,5 @@ def enable(name: str) -> Result:
 def remove(name: str) -> Result:
     """Remove a tenant with its users, clients, scopes, keys and sessions. Nothing brings them back."""
     removed = {rows: number for rows, number in service.remove(name).items() if number}
-    return Result({"name": name, "rows": removed}, messages=(f"Removed the tenant {name}.",))
+    done = f"Removed the tenant {name}, and {counted(sum(removed.values()), 'row')} of it."
+    return Result({"name": name, "rows": removed}, messages=(done,))

@@ -12,7 +12,8 @@ import store.tokens
 import store.users
 from commands.formatting import counted, details, table
 from commands.members import read_members, repeatable
-from commands.output import CommandError, CommandGroup, Result, refuse_with
+from commands.output import CommandGroup, Result
+from commands.transaction import CommandError, refuse_with
 from models import User
 from protocol import clock
 from services import passwords

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 import database
 import unit_of_work
-from commands.output import NOT_MIGRATED, CommandError, busy_problem, database_problem, target_database
+from commands.output import target_database
+from commands.transaction import NOT_MIGRATED, CommandError, busy_problem, database_problem
 from errors import StorageBusyError
 from services.current import state_of
 from services.tenant_state import entered

@@ -23,6 +23,7 @@ from services.tenant_registry import TenantRegistry
 from services.tenant_state import TenantState, find_entered
 
 EXTENSION = "ostiary"
+SOFTWARE = "Ostiary"
 
 
 @dataclass
@@ -87,6 +88,12 @@ def _state() -> ProcessState:
 def tenant() -> TenantState:
     """Return the current tenant: where tenants are off, home. Raises NoTenantError where none is entered."""
     return find_entered() or _state().tenants.default()
+
+
+def brand_name() -> str:
+    """Return the name that pages show: the current tenant's, else that of this software."""
+    name: str = tenant().branding.get("name", SOFTWARE)
+    return name
 
 
 settings: Settings = LocalProxy(lambda: tenant().settings)  # type: ignore[assignment]

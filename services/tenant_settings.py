@@ -5,7 +5,9 @@ database, the pool, the proxies), what bounds the process (hashes, fetches), and
 others with (private addresses, logs).
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from config import Settings
 from crypto import credentials
@@ -37,6 +39,7 @@ OF_TENANT = frozenset(
         "redirect_schemes",
     }
 )
+VARIABLE = re.compile(r"OSTIARY_(?P<name>[A-Z_]+)")
 # `issuer` and the secret keys of a tenant are made from home's.
 OF_PROCESS = frozenset(
     {
@@ -66,12 +69,46 @@ def apply(home: Settings, tenant: TenantRow) -> Settings:
 
 def build(home: Settings, tenant_id: int, issuer: str, own: JsonObject) -> Settings:
     """Return the process's settings with a tenant's issuer, values and secret keys. Raises ConfigError."""
-    if unknown := sorted(own.keys() - OF_TENANT):
-        raise ConfigError([f"{name} is no setting of a tenant" for name in unknown])
+    if problems := list(find_problems(own)):
+        raise ConfigError(problems)
     values: JsonObject = {name: getattr(home, name) for name in Settings.model_fields}
     keys = derived_keys(tenant_id, [home.secret_key.get_secret_value()])
     old_keys = derived_keys(tenant_id, (key.get_secret_value() for key in home.old_secret_keys))
-    return Settings(**values | own | {"issuer": issuer, "secret_key": keys[0], "old_secret_keys": old_keys})
+    made = {"issuer": issuer, "secret_key": keys[0], "old_secret_keys": old_keys}
+    try:
+        return Settings(**values | own | made)
+    except ConfigError as error:
+        raise ConfigError([VARIABLE.sub(member_of, text) for text in error.problems]) from None
+
+
+def find_problems(own: JsonObject) -> Iterator[str]:
+    """Return which members are no settings of a tenant, and which values are not of the JSON type.
+
+    Settings itself would take texts too, as the environment has them.
+    """
+    for name, value in own.items():
+        if name not in OF_TENANT:
+            yield f"{name} is no setting of a tenant"
+            continue
+        default = Settings.model_fields[name].default
+        if isinstance(default, timedelta):
+            if type(value) not in (int, float):
+                yield f"{name} must be a number of seconds"
+        elif isinstance(default, int):
+            if type(value) is not int:
+                yield f"{name} must be a whole number"
+        elif isinstance(default, tuple) and not is_list_of_texts(value):
+            yield f"{name} must be a list of texts"
+
+
+def is_list_of_texts(value: object) -> bool:
+    """Return whether a value is a list with texts and nothing else."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def member_of(variable: re.Match[str]) -> str:
+    """Return the member of a tenant's settings that is called like a variable."""
+    return variable["name"].lower()
 
 
 def derived_keys(tenant_id: int, secret_keys: Iterable[str]) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ import protocol.issuer
 import store.scopes
 import store.tenants
 from config import Settings
+from crypto.json_values import JsonObject
 from database import tenancy
-from errors import ConfigError, ConflictError, InvalidInputError, NotFoundError, Problem
+from errors import ConfigError, ConflictError, NotFoundError, Problem
 from models import TENANT_NAME_LENGTH, db
-from protocol import clock, scopes
+from protocol import clock, scopes, typed_text
 from services import tenant_settings
 from services.current import state_of
 from services.problems import Code, problem, refuse_if_any
@@ -23,7 +24,9 @@ from services.tenant_state import HOME_NAME
 from store.tenants import TenantRow
 
 NAME = re.compile(r"[a-z0-9-]+")
-NEVER_STORED = 0  # the number of a tenant that is only checked
+BRANDING = "branding."  # before the name of a member that is one of the branding
+LONGEST_BRAND = 40
+LONGEST_ISSUER = 300  # the column has room for no more
 
 
 def add(name: str, issuer: str | None) -> TenantRow:
@@ -34,7 +37,7 @@ def add(name: str, issuer: str | None) -> TenantRow:
     """
     refuse_if_off()
     refuse_if_any(find_problems(name, issuer))
-    store.tenants.lock_home()  # one is added after the other, so that no two have one host
+    store.tenants.lock_home()  # one is added at a time: no unique key compares hosts
     refuse_if_taken(name, issuer)
     with tenancy.entered(store.tenants.add(name, issuer, {}, {})):
         for scope, description in scopes.OPENID_DESCRIPTIONS.items():
@@ -46,26 +49,42 @@ def add(name: str, issuer: str | None) -> TenantRow:
 
 def get(name: str) -> TenantRow:
     """Return a tenant. Raises NotFoundError, and ConflictError for home or where tenants are off."""
-    refuse_if_off()
-    refuse_home(name)
+    refuse_if_not_there(name)
     return store.tenants.find(name) or refuse_unknown(name)
 
 
-def put_settings(name: str, members: Mapping[str, object]) -> TenantRow:
-    """Set some of a tenant's settings, and return it; None takes one back to the process's value.
+def all_others() -> list[TenantRow]:
+    """Return all tenants but home, by name. Raises ConflictError where tenants are off."""
+    refuse_if_off()
+    return store.tenants.all_others()
 
-    Raises NotFoundError, ConflictError, or InvalidInputError with everything that is wrong.
+
+def put_members(name: str, members: Mapping[str, object]) -> TenantRow:
+    """Set some of a tenant's settings, and members of its branding, and return it.
+
+    None takes one back to the process's value. The members of the branding have names after BRANDING. Raises
+    NotFoundError, ConflictError, or InvalidInputError with everything that is wrong.
     """
     tenant = lock(name)
-    own = {name: value for name, value in {**tenant.settings, **members}.items() if value is not None}
-    try:
-        tenant_settings.build(home(), tenant.id, issuer_of(tenant), own)
-    except ConfigError as error:
-        raise InvalidInputError(
-            [problem(Code.INVALID_TENANT_SETTING, text=text) for text in error.problems]
-        ) from None
-    store.tenants.change(tenant.id, settings=own)
+    shown = {member.removeprefix(BRANDING) for member in members if member.startswith(BRANDING)}
+    branding = changed(tenant.branding, {member: normal(members[BRANDING + member]) for member in shown})
+    settings = changed(
+        tenant.settings, {member: members[member] for member in members if not member.startswith(BRANDING)}
+    )
+    problems = [*find_setting_problems(tenant, settings), *find_branding_problems(branding)]
+    refuse_if_any(problem(Code.INVALID_TENANT_SETTING, text=text) for text in problems)
+    store.tenants.change(tenant.id, settings=settings, branding=branding)
     return get(name)
+
+
+def normal(value: object) -> object:
+    """Return a text in the normal form of names; any other value unchanged."""
+    return typed_text.normalize_name(value, LONGEST_BRAND) if isinstance(value, str) else value
+
+
+def changed(before: JsonObject, members: Mapping[str, object]) -> JsonObject:
+    """Return an object with these members in it, and without those that are None."""
+    return {member: value for member, value in {**before, **members}.items() if value is not None}
 
 
 def disable(name: str) -> None:
@@ -104,8 +123,7 @@ def home() -> Settings:
 
 def lock(name: str) -> TenantRow:
     """Return a tenant, locked. Raises as `get`."""
-    refuse_if_off()
-    refuse_home(name)
+    refuse_if_not_there(name)
     return store.tenants.lock(name) or refuse_unknown(name)
 
 
@@ -114,20 +132,57 @@ def lock(name: str) -> TenantRow:
 
 def find_problems(name: str, issuer: str | None) -> Iterator[Problem]:
     """Return everything that is wrong with a new tenant."""
-    if NAME.fullmatch(name) is None or len(name) > TENANT_NAME_LENGTH:
+    if not is_name(name):
         yield problem(Code.INVALID_TENANT_NAME, name=name, maximum=TENANT_NAME_LENGTH)
     if issuer is not None and (reason := problem_of_issuer(issuer)):
         yield problem(Code.INVALID_ISSUER, reason=reason)
 
 
+def is_name(name: str) -> bool:
+    """Return whether a tenant may have this name."""
+    return NAME.fullmatch(name) is not None and len(name) <= TENANT_NAME_LENGTH
+
+
 def problem_of_issuer(issuer: str) -> str | None:
-    """Return what is wrong with the issuer of a tenant."""
+    """Return what is wrong with the issuer of a tenant.
+
+    A loopback address would mean development there, where this server's own issuer means production.
+    """
     try:
         protocol.issuer.check(issuer)
     except ValueError as error:
         return str(error)
     scheme = urlsplit(home().issuer).scheme
-    return None if urlsplit(issuer).scheme == scheme else f"must begin with {scheme}: as this server's own"
+    if urlsplit(issuer).scheme != scheme:
+        return f"must begin with {scheme}: as this server's own"
+    if len(issuer) > LONGEST_ISSUER:
+        return f"must have at most {LONGEST_ISSUER} characters"
+    if protocol.issuer.is_loopback(issuer) and not home().is_development:
+        return "must not be a loopback address where this server's own is none"
+    return None
+
+
+def find_setting_problems(tenant: TenantRow, own: JsonObject) -> list[str]:
+    """Return everything that is wrong with the settings that a tenant is to have of its own."""
+    try:
+        tenant_settings.build(home(), tenant.id, issuer_of(tenant), own)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def find_branding_problems(branding: JsonObject) -> Iterator[str]:
+    """Return everything that is wrong with a tenant's branding: a name, and nothing else so far.
+
+    A colour or a logo would need a stylesheet or an image of the tenant's own: pages take none but ours.
+    """
+    for member, value in branding.items():
+        if member != "name":
+            yield f"{BRANDING}{member} is no member of the branding: there is {BRANDING}name"
+        elif not isinstance(value, str):
+            yield f"{BRANDING}name must be a text"
+        elif reason := typed_text.find_problem(value, LONGEST_BRAND):
+            yield f"{BRANDING}name {reason}"
 
 
 def refuse_if_taken(name: str, issuer: str | None) -> None:
@@ -146,10 +201,13 @@ def refuse_if_off() -> None:
         raise ConflictError([problem(Code.TENANTS_ARE_OFF)])
 
 
-def refuse_home(name: str) -> None:
-    """Raise ConflictError for home."""
+def refuse_if_not_there(name: str) -> None:
+    """Raise ConflictError for home or where tenants are off, and NotFoundError for what can be no name."""
+    refuse_if_off()
     if name == HOME_NAME:
         raise ConflictError([problem(Code.HOME_STAYS)])
+    if not is_name(name):
+        refuse_unknown(name)
 
 
 def refuse_unknown(name: str) -> NoReturn:

@@ -45,8 +45,8 @@ def lock(name: str) -> TenantRow | None:
 
 
 def lock_home() -> None:
-    """Lock the row of home until this transaction ends."""
-    db.session.execute(select(tenants.c.id).where(tenants.c.id == HOME).with_for_update())
+    """Lock home's row; rows that refer to it can be stored all the same."""
+    db.session.execute(select(tenants.c.id).where(tenants.c.id == HOME).with_for_update(key_share=True))
 
 
 def add(name: str, issuer: str | None, settings: JsonObject, branding: JsonObject) -> int:

@@ -137,6 +137,21 @@ def test_a_wrong_value_is_named_and_not_printed(name, value):
         assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("access_token_lifetime", 0, "should be greater than or equal to 1"),
+        ("authorization_code_lifetime", 601, "should be less than or equal to 600"),
+        ("id_token_lifetime", 90_000, "should be less than or equal to 86400"),
+        ("refresh_leeway", -1, "should be greater than or equal to 0"),
+    ],
+)
+def test_a_limit_is_told_in_seconds(name, value, words):
+    with pytest.raises(ConfigError) as caught:
+        Settings(issuer="https://op.example", database_url="sqlite://", secret_key="k" * 32, **{name: value})
+    assert caught.value.problems == [f"OSTIARY_{name.upper()} {words}"]
+
+
 def test_all_problems_are_told_together():
     with pytest.raises(ConfigError) as caught:
         Settings(issuer="http://op.example", database_url="x", secret_key="s", max_sessions=0)

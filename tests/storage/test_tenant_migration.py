@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app import create_app
-from commands.output import CommandError
+from commands.transaction import CommandError
 from config import Settings
 from database.tenancy import HOME
 from models import db
