@@ -24,7 +24,6 @@ from sqlalchemy import (
     PoolProxiedConnection,
     StaticPool,
     Table,
-    TextClause,
     create_engine,
     event,
     text,
@@ -99,7 +98,8 @@ def prepare(engine: Engine) -> None:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "before_cursor_execute")
+    # What returns the statement is called itself, not by a function of SQLAlchemy's for each statement.
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
     def begin_lazily(
         conn: Connection,
         cursor: DBAPICursor,
@@ -107,9 +107,10 @@ def prepare(engine: Engine) -> None:
         parameters: object,
         context: DefaultExecutionContext,
         many: bool,
-    ) -> None:
+    ) -> tuple[str, object]:
         if not is_in_transaction(conn.connection) and locks_or_writes(sql, context):
             begin(conn, cursor, lock_path)
+        return sql, parameters
 
     # A session returns its connection right after COMMIT or ROLLBACK: then the next writer may go on.
     @event.listens_for(engine, "checkin")
@@ -156,9 +157,8 @@ def locks_or_writes(sql: str, context: DefaultExecutionContext) -> bool:
     """Return whether a statement needs a transaction."""
     if context.isinsert or context.isupdate or context.isdelete or context.isddl:
         return True
-    statement = context.compiled.statement if context.compiled is not None else None
-    if statement is not None and not isinstance(statement, TextClause):
-        return getattr(statement, "_for_update_arg", None) is not None
+    if context.compiled is not None and not context.is_text:
+        return getattr(context.compiled.statement, "_for_update_arg", None) is not None
     return sql.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"}
 
 

@@ -1,13 +1,16 @@
 """Every endpoint has a statement budget: BEGIN and COMMIT are not counted, and there is one COMMIT at most.
 
 The budgets of the token endpoint stand beside its grants, that of a bearer check in `endpoints/test_me.py`.
+The fence between tenants has one too, of calls: it looks once at what a statement compiles to.
 """
 
 import re
+import sys
+from contextlib import contextmanager
 
 import pytest
 
-from config import Settings
+from config import PROJECT, Settings
 from models import Consent
 from tests.builders import (
     AUTHORIZATION_REQUEST,
@@ -17,13 +20,22 @@ from tests.builders import (
     a_client_session,
     a_notice,
     a_public_client,
+    a_refresh_token,
     a_session,
+    a_token,
     a_user,
+    basic,
+    refresh_request,
 )
 
 AUTHORIZE = AUTHORIZATION_REQUEST
 LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", secret_key="k" * 32)
 
+FENCE = {
+    str(PROJECT / "database" / f"{name}.py")
+    for name in ("tenancy", "statement_check", "query_check", "scopes", "tenant_tables")
+}
+FENCE_CALLS = 3  # for each statement: the listener, the check, and who the current tenant is
 FORM = 3  # was it answered already; expired answers, the new one
 
 
@@ -181,3 +193,37 @@ def test_malformed_requests_cost_nothing(http, expect_cost):
     expect_cost(lambda: http.post("/oauth/token", data={"x": "y"}), 0, 400)
     expect_cost(lambda: http.get("/oauth/authorize?state=a&state=b"), 0, 400)
     expect_cost(lambda: http.get("/api/me"), 0, 401)
+
+
+@contextmanager
+def calls_of_the_fence():
+    """The names of the functions that the fence calls meanwhile, and of its own."""
+    called = []
+
+    def note(frame, kind, function):
+        if kind in ("call", "c_call") and frame.f_code.co_filename in FENCE:
+            called.append(frame.f_code.co_name if kind == "call" else function.__name__)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
+
+
+def test_the_fence_costs_three_calls_a_statement(http, seed, statements):
+    refresh_token = a_refresh_token()
+    seed(a_user(), a_client(), a_token(refresh_token=refresh_token))
+
+    def refresh(refresh_token):
+        return http.post("/oauth/token", data=refresh_request(refresh_token), auth=basic())
+
+    refresh_token = refresh(refresh_token).json["refresh_token"]  # what is sent is compiled, and looked at
+    statements.clear()
+    with calls_of_the_fence() as called:
+        answer = refresh(refresh_token)
+    assert answer.status_code == 200
+    sent = [sql for sql in statements if sql != "COMMIT"]
+    assert len(sent) <= called.count("fence")  # else the rest says nothing
+    assert len(called) <= FENCE_CALLS * len(sent), called
