@@ -24,5 +24,5 @@ def cookies_of(app, issuer, *values):
             session.update(_user_id=values[0], others=list(values[1:]))
         csrf_token = generate_csrf()
         signed = app.session_interface.get_signing_serializer(app).dumps(dict(session))
-        header = f"{app.config['SESSION_COOKIE_NAME']}={signed}; {cookie_prefix()}0={browser}"
+        header = f"{app.session_interface.get_cookie_name(app)}={signed}; {cookie_prefix()}0={browser}"
     return Cookies(header, csrf_token, browser.secret)

@@ -92,7 +92,7 @@ class World:
         self.secret_key = secret_key
         self.password_hash = password_hash
         self.host = issuer.partition("://")[2].encode()
-        self.cookie_name = app.config["SESSION_COOKIE_NAME"].encode()
+        self.cookie_name = state_of(app).home.cookie_name.encode()
         self.slots = 0
         self.browsers = {}
         self.hints = {}
