@@ -195,3 +195,17 @@ def test_several_at_once_make_one(database_url, tmp_path):
     assert (
         server.rows("SELECT count(*) FROM end_user") == server.rows("SELECT count(*) FROM client") == [(1,)]
     )
+
+
+class TestTenants:
+    @pytest.fixture
+    def settings(self, settings):
+        return settings.model_copy(update={"tenants": "on"})
+
+    def test_the_demo_is_home_s(self, app, flask, rows):
+        flask("tenants", "add", "acme")
+        assert flask("demo").exit_code == 0
+        assert rows(select(Client.tenant_id)) == rows(select(User.tenant_id)) == [(1,)]
+        http = app.test_client()
+        assert http.get("/demo", base_url=LOCAL).status_code == 200
+        assert http.get("/t/acme/demo", base_url=LOCAL).status_code == 404

@@ -496,3 +496,45 @@ def test_a_database_that_cannot_be_reached(write, options):
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: the database cannot be used: ")
     assert "the-password" not in done.stderr
+
+
+class TestTenants:
+    @pytest.fixture
+    def settings(self, settings, request):
+        return settings.model_copy(update={"tenants": "on"} | getattr(request, "param", {}))
+
+    def test_a_file_is_about_the_tenant_that_is_named(self, flask_json, write, rows):
+        flask_json("tenants", "add", "acme")
+        file = write(users=[ADA | {"sub": "ada"}], clients=[WEB], scopes=[{"name": "x", "description": "X"}])
+        seeded = flask_json("seed", file, "--tenant", "acme")
+        assert [user["sub"] for user in seeded["users"]] == ["ada"]
+        assert flask_json("users", "list") == flask_json("clients", "list") == []
+        assert len(flask_json("users", "list", "--tenant", "acme")) == 1
+        before = rows(select(User.__table__))
+        assert flask_json("seed", file, "--tenant", "acme")["users"] == seeded["users"]
+        assert rows(select(User.__table__)) == before
+
+    def test_the_same_file_at_two(self, flask_json, write, rows):
+        flask_json("tenants", "add", "acme")
+        file = write(users=[ADA | {"sub": "ada"}], clients=[WEB | {"client_secret": "secret"}])
+        for name in ("home", "acme"):
+            flask_json("seed", file, "--tenant", name)
+        assert rows(select(User.sub)) == [("ada",), ("ada",)]
+        assert rows(select(Client.client_id)) == [("web",), ("web",)]
+
+    def test_the_tenant_must_be_there(self, refused, write, everything):
+        before = everything()
+        assert "there is no tenant 'acme'" in refused("seed", write(users=[ADA]), "--tenant", "acme")
+        assert everything() == before
+
+    @pytest.mark.parametrize("settings", [{"issuer": "https://localhost:8443"}], indirect=True)
+    def test_it_must_be_on_loopback_too(self, flask_json, refused, write, everything):
+        flask_json("tenants", "add", "acme", "--issuer", "https://acme.example")
+        before = everything()
+        told = refused("seed", write(users=[ADA]), "--tenant", "acme")
+        assert "seeds are for a loopback issuer only" in told
+        assert everything() == before
+
+
+def test_without_tenants_none_can_be_named(refused, write):
+    assert "tenants are off" in refused("seed", write(users=[ADA]), "--tenant", "acme")
