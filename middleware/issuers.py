@@ -44,7 +44,9 @@ class Issuers:
         self.flask = app
         self.app = app.wsgi_app
         self.policies = policies
-        self.nowhere = at_host(self.app, state_of(app).settings)
+        home = state_of(app).settings
+        self.home_path = home.path
+        self.nowhere = at_host(self.app, home)
         self._of_tenants: WeakKeyDictionary[TenantState, WSGIApplication] = WeakKeyDictionary()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -58,7 +60,8 @@ class Issuers:
             log.error("no tenant can be looked up, or one cannot be served: reason=%s", reason_of(error))
             return unavailable()(environ, start_response)
         if tenant is None:
-            environ |= {"SCRIPT_NAME": "", "PATH_INFO": BELOW.sub("", path, count=1), OUTSIDE_PREFIX: True}
+            inside = BELOW.sub("", path, count=1)  # tells whether a program asks
+            environ |= {"SCRIPT_NAME": self.home_path, "PATH_INFO": inside, OUTSIDE_PREFIX: True}
             with entered(tenants.home):
                 return self.nowhere(environ, start_response)
         return self.serve(tenant, environ, start_response)

@@ -19,7 +19,7 @@ from flask import Flask
 import store.tenants
 from config import Settings
 from database.tenancy import HOME
-from errors import NoTenantError
+from errors import ConfigError, NoTenantError, StorageBusyError
 from protocol import authority
 from services import tenant_settings, tenant_state
 from services.tenant_state import TenantState
@@ -51,8 +51,11 @@ class TenantRegistry:
     """The tenants of one app. Threads share it: a snapshot is replaced as a whole, never changed."""
 
     def __init__(self, app: Flask, home: TenantState) -> None:
+        """Know none yet. Raises ConfigError where home is in the tenants' place."""
         self.home = home
         self.is_on = home.settings.tenants == "on"
+        if self.is_on and BELOW.match(f"{home.settings.path}/"):
+            raise ConfigError(["OSTIARY_ISSUER has a path below /t/, where the tenants are"])
         self._app = app
         self._scheme = urlsplit(home.settings.issuer).scheme  # of all issuers
         self._home_netloc = urlsplit(home.settings.issuer).netloc
@@ -60,6 +63,7 @@ class TenantRegistry:
         self._snapshot = Snapshot({}, {}, {}, float("-inf"))
         self._states: dict[int, tuple[TenantRow, TenantState]] = {}
         self._reading = threading.Lock()
+        self._failed_at = float("-inf")  # the last time that nothing was known and could be read
 
     def default(self) -> TenantState:
         """Return the tenant of whoever has entered none: home. Raises NoTenantError where tenants are on."""
@@ -103,8 +107,10 @@ class TenantRegistry:
         """Read the rows where that was so long ago, and return whether they were read.
 
         One thread reads, the others go on with what is known. While the database is away that is kept.
+        Where nothing is known the others wait: who has waited for a read that failed does not try again.
         """
-        if time.monotonic() - self._snapshot.read_at < seconds:
+        asked_at = time.monotonic()
+        if asked_at - self._snapshot.read_at < seconds:
             return False
         is_first_time = self._snapshot.read_at == float("-inf")
         if not self._reading.acquire(blocking=is_first_time):
@@ -112,11 +118,14 @@ class TenantRegistry:
         try:
             if is_first_time and self._snapshot.read_at != float("-inf"):
                 return False
+            if is_first_time and self._failed_at >= asked_at:
+                raise StorageBusyError
             self._snapshot = self._read()
             for gone in self._states.keys() - self._snapshot.by_id.keys():
                 self._states.pop(gone, None)
         except Exception as error:
             if is_first_time:
+                self._failed_at = time.monotonic()
                 raise
             log.warning("the tenants could not be read again: reason=%s", type(error).__name__)
             self._snapshot = self._snapshot._replace(read_at=time.monotonic())
@@ -163,7 +172,7 @@ class TenantRegistry:
         state = TenantState(settings, row.id, row.name, row.branding)
         self._states[row.id] = row, state
         while len(self._states) > KEPT:
-            self._states.pop(next(iter(self._states)), None)
+            self._states.pop(next(iter(list(self._states))), None)  # a list: other threads change it
         return state
 
 

@@ -70,7 +70,9 @@ class At:
     def authorize(self, **parameters):
         """The members of the authorization response, after Allow where that is asked."""
         shown = follow(self, self.get(path_of_request(**{"scope": SCOPE} | parameters)))
-        return answer_of(press(self, shown, "Allow") if shown.status_code == 200 else shown)
+        if any("Allow" in form.buttons for form in page(shown).forms):
+            shown = press(self, shown, "Allow")
+        return answer_of(shown)
 
     def is_signed_in(self):
         answer = self.get("/account/")
