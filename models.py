@@ -226,8 +226,7 @@ class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    # None: the user was removed; the clients are notified all the same.
-    user_id: Mapped[int | None] = mapped_column(Id)
+    user_id: Mapped[int | None] = mapped_column(Id)  # None: removed; the clients are notified all the same
     client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
     sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the user
     sid: Mapped[str] = mapped_column(String(SID_LENGTH))
@@ -296,17 +295,15 @@ class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     auth_time: Mapped[int] = mapped_column(BigInteger)
     acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the user signed in
     sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
-    # What ID tokens need of the request; decrypted with the code.
-    sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)
-    # Refused exchanges so far.
-    failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))
+    sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)  # for ID tokens; decrypted with the code
+    failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
 
 
 class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     """A live token. For a user a row is a *family*: one sign-in and all its refreshes.
 
-    A pair of user and client has `max_sessions` slots, and each row takes one. `UNIQUE (tenant_id, client_id,
+    A pair of user and client has `max_sessions` slots, and each row takes one. `UNIQUE (client_id, tenant_id,
     user_id, slot)` is the last line of defence: the lock on the user's row comes first, so the key should
     never be violated. A client's own token has neither user nor slot. There is no foreign key to `end_user`:
     who inserts holds that row's lock, and who deletes a user takes it too.
