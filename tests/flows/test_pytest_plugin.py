@@ -216,10 +216,10 @@ def test_the_document_is_a_whole_example_and_the_environment_stays_outside(tmp_p
     )
     outside = {name: value for name, value in HOSTILE.items() if not name.endswith("_proxy")}
     code, words = host.run(PYTEST_OSTIARY_CHECKOUT=str(PROJECT), **outside)
-    assert (code, "3 passed" in words) == (0, True), words
-    assert len(host.logs()) == 1
-    assert host.logs()[0].with_name("ostiary.sqlite3").exists()
-    assert [is_open(port) for port in host.ports()] == [False]
+    assert (code, "4 passed" in words) == (0, True), words
+    assert len(host.logs()) == 2  # one with tenants, one without
+    assert all(log.with_name("ostiary.sqlite3").exists() for log in host.logs())
+    assert [is_open(port) for port in host.ports()] == [False, False]
 
 
 def test_the_wheel_has_the_package_and_no_more(wheel):
@@ -323,6 +323,40 @@ def test_servers_of_a_session_are_apart_and_a_page_that_is_in_the_way_is_told(ho
     code, words = host.run(http_proxy=HOSTILE["http_proxy"], no_proxy=HOSTILE["no_proxy"])
     assert (code, "3 passed" in words) == (0, True), words
     assert [is_open(port) for port in host.ports()] == [False, False]
+
+
+def test_tenants(host):
+    """What the document does not show: settings of a tenant, and what is refused."""
+    host.write(
+        "test_tenants.py",
+        """
+        import pytest
+        from pytest_ostiary import OstiaryError
+
+        REQUEST = {"response_type": "code", "client_id": "web", "redirect_uri": "http://127.0.0.1/callback",
+                   "code_challenge": "v" * 43, "code_challenge_method": "S256"}
+
+        def test_settings_and_refusals(start_ostiary):
+            server = start_ostiary(tenants="on")
+            first = server.add_tenant("first", "ostiary.json", signup="open", max_sessions=2)
+            second = server.add_tenant("second", "ostiary.json")
+            assert first.clients == second.clients == server.clients
+            assert first.users["ada@example.com"] == second.users["ada@example.com"]
+            assert first.users["grace@example.com"].sub != second.users["grace@example.com"].sub
+            with pytest.raises(OstiaryError, match="Ostiary refused the tenant first\\n.*already"):
+                server.add_tenant("first", "ostiary.json")
+            with pytest.raises(OstiaryError, match="max_sessions of the tenant third\\n.*max_sessions"):
+                server.add_tenant("third", "ostiary.json", max_sessions=0)
+            with pytest.raises(OstiaryError, match="is not at http://127.0.0.1"):
+                first.authorize(f"{second.issuer}/oauth/authorize", "", "")
+
+        def test_a_server_without_tenants(ostiary):
+            with pytest.raises(OstiaryError, match="OSTIARY_TENANTS=on"):
+                ostiary.add_tenant("acme", "ostiary.json")
+        """,
+    )
+    code, words = host.run()
+    assert (code, "2 passed" in words) == (0, True), words
 
 
 def test_the_server_is_gone_after_a_test_that_failed(host):

@@ -7,6 +7,16 @@ pytest alone. `docs/testing-your-app.md` of the checkout says how it is used.
 """
 
 from pytest_ostiary.fixtures import ostiary, pytest_addoption, start_ostiary
-from pytest_ostiary.server import Client, Ostiary, OstiaryError, User
+from pytest_ostiary.issuer import Client, Issuer, OstiaryError, User
+from pytest_ostiary.server import Ostiary
 
-__all__ = ["Client", "Ostiary", "OstiaryError", "User", "ostiary", "pytest_addoption", "start_ostiary"]
+__all__ = [
+    "Client",
+    "Issuer",
+    "Ostiary",
+    "OstiaryError",
+    "User",
+    "ostiary",
+    "pytest_addoption",
+    "start_ostiary",
+]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ostiary.server import Ostiary, OstiaryError
+from pytest_ostiary.issuer import OstiaryError
+from pytest_ostiary.server import Ostiary
 
 CHECKOUT_VARIABLE = "PYTEST_OSTIARY_CHECKOUT"
 
@@ -37,10 +38,10 @@ def start_ostiary(
     started = []
 
     def start(seed_file: str | Path | None = None, **settings: object) -> Ostiary:
-        path = pytestconfig.rootpath / Path(seed_file or pytestconfig.getini("ostiary_seed")).expanduser()
-        server = Ostiary(find_checkout(pytestconfig), tmp_path_factory.mktemp("ostiary"), settings)
+        folder = tmp_path_factory.mktemp("ostiary")
+        server = Ostiary(find_checkout(pytestconfig), pytestconfig.rootpath, folder, settings)
         try:
-            started.append(server.start(path))
+            started.append(server.start(seed_file or pytestconfig.getini("ostiary_seed")))
         except OstiaryError as error:
             pytest.fail(str(error), pytrace=False)
         return server

@@ -1,18 +1,21 @@
-"""A running Ostiary: its start and stop, what it was seeded with, and a person's way through its pages."""
+"""A running Ostiary: its start and stop, and what it was seeded with."""
 
 import json
 import os
 import secrets
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
-from urllib.parse import urlencode
+from typing import Any, Self
 
 from pytest_ostiary.browser import Browser
+from pytest_ostiary.issuer import Issuer, OstiaryError
 
 LOG_LINES = 20
+KNOWN_SECONDS, PAUSE_SECONDS = 60, 0.1
+OK = 200
 
 # Nothing else of the environment reaches the server: no settings, coverage or PYTHONPATH of the application.
 PASSED_ON = (
@@ -42,33 +45,16 @@ UNTHROTTLED = {
 WATCHER = ["/bin/sh", "-c", 'read -r line; kill -s KILL -- "-$1"', "watcher"]
 
 
-class OstiaryError(Exception):
-    """The server did not start, or a page answered something else than what was wanted."""
+class Ostiary(Issuer):
+    """A server, with its own issuer; `add_tenant` adds others.
 
+    root: the folder that paths of JSON files begin in.
+    """
 
-class Client(NamedTuple):
-    """A registered client: a tuple that `requests` takes for `auth`. A public client has no secret."""
-
-    client_id: str
-    client_secret: str | None
-
-
-class User(NamedTuple):
-    """A person who can sign in."""
-
-    email: str
-    sub: str
-    name: str
-
-
-class Ostiary:
-    """A server: its `issuer`, its `clients` by client_id, its `users` by email address in lower case."""
-
-    def __init__(self, checkout: Path, folder: Path, settings: Mapping[str, object]) -> None:
-        self.issuer = ""
-        self.clients: dict[str, Client] = {}
-        self.users: dict[str, User] = {}
+    def __init__(self, checkout: Path, root: Path, folder: Path, settings: Mapping[str, object]) -> None:
+        super().__init__()
         self._checkout = checkout
+        self._root = root
         self._log_file = folder / "ostiary.log"
         self._environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._environment |= UNTHROTTLED | {
@@ -80,14 +66,14 @@ class Ostiary:
             **{f"OSTIARY_{name.upper()}": str(value) for name, value in settings.items()},
         }
 
-    def start(self, seed_file: Path) -> Self:
+    def start(self, seed_file: str | Path) -> Self:
         """Start the server with what stands in `seed_file`. Raises OstiaryError.
 
         The process starts while the database is made; nothing is asked of it before that is done.
         """
         self._launch()
         try:
-            self._seed(seed_file)
+            self._seed(self, seed_file, "--migrate")
             self._wait_until_ready()
         except BaseException:
             self.stop()
@@ -120,10 +106,37 @@ class Ostiary:
         """Return the command line of a module in the checkout's own environment."""
         return [str(self._checkout / ".venv/bin/python"), "-m", *arguments]
 
-    def _seed(self, seed_file: Path) -> None:
-        """Make and fill the database, and remember its clients and users. Raises OstiaryError."""
+    def add_tenant(self, name: str, seed_file: str | Path, **settings: object) -> Issuer:
+        """Add a tenant with what stands in `seed_file`, and return its issuer; for a server with tenants.
+
+        settings: those that a tenant may have of its own, in lower case. Raises OstiaryError.
+        """
+        added = self._flask(f"the tenant {name}", "tenants", "add", "--json", "--", name)
+        if settings:
+            members = [f"{member}={json.dumps(value)}" for member, value in settings.items()]
+            self._flask(
+                f"{', '.join(settings)} of the tenant {name}",
+                "tenants",
+                "set",
+                "--json",
+                "--",
+                name,
+                *members,
+            )
+        tenant = Issuer(added["issuer"])
+        self._seed(tenant, seed_file, f"--tenant={name}")
+        wait_until_known(tenant)
+        return tenant
+
+    def _seed(self, issuer: Issuer, seed_file: str | Path, option: str) -> None:
+        """Fill the database, and let an issuer remember its clients and users. Raises OstiaryError."""
+        path = self._root / Path(seed_file).expanduser()
+        issuer.remember(self._flask(str(path), "seed", option, "--json", "--", str(path)))
+
+    def _flask(self, what: str, *arguments: str) -> dict[str, Any]:
+        """Return what a command of Ostiary prints as JSON. Raises OstiaryError. what: in words."""
         done = subprocess.run(  # noqa: S603
-            self._python("flask", "seed", "--migrate", "--json", str(seed_file)),
+            self._python("flask", *arguments),
             cwd=self._checkout,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -132,12 +145,9 @@ class Ostiary:
             errors="replace",
         )
         if done.returncode != 0:
-            raise OstiaryError(f"Ostiary refused {seed_file}\n{done.stderr}")
-        seeded = json.loads(done.stdout)
-        for client in seeded["clients"]:
-            self.clients[client["client_id"]] = Client(client["client_id"], client.get("client_secret"))
-        for user in seeded["users"]:
-            self.users[user["email"]] = User(user["email"], user["sub"], user["name"])
+            raise OstiaryError(f"Ostiary refused {what}\n{done.stderr}")
+        printed: dict[str, Any] = json.loads(done.stdout)
+        return printed
 
     def _wait_until_ready(self) -> None:
         """Wait for one answer: the request waits in the port's queue until a worker takes it or all end."""
@@ -145,7 +155,7 @@ class Ostiary:
             page = Browser(self.issuer).open(f"{self.issuer}/readyz")
         except OSError as error:
             raise OstiaryError(f"Ostiary did not start ({error}):\n{self.log_tail()}") from None
-        if page.status != 200:
+        if page.status != OK:
             raise OstiaryError(f"Ostiary is not ready ({page.text.strip()}):\n{self.log_tail()}")
 
     def stop(self) -> None:
@@ -160,35 +170,14 @@ class Ostiary:
         lines = self._log_file.read_text("utf-8", "replace").splitlines()
         return "\n".join(lines[-LOG_LINES:])
 
-    def metadata(self) -> dict[str, Any]:
-        """Return the authorization server metadata (RFC 8414)."""
-        page = Browser(self.issuer).open(f"{self.issuer}/.well-known/oauth-authorization-server")
-        metadata: dict[str, Any] = json.loads(page.text)
-        return metadata
 
-    def authorize(
-        self,
-        request: str | Mapping[str, str],
-        email: str,
-        password: str,
-        *,
-        decision: str = "allow",
-    ) -> str:
-        """Return the URL that a person who goes through the pages is sent back to, with the code in it.
+def wait_until_known(tenant: Issuer) -> None:
+    """Wait until the server answers for a new tenant; it looks for one at most once a second.
 
-        request: the URL that the application sent the browser to, or the parameters of that request.
-        decision: "allow" or "deny". Raises OstiaryError with the words of the page where it ends on one.
-        """
-        url = request if isinstance(request, str) else f"{self.issuer}/oauth/authorize?{urlencode(request)}"
-        if not url.startswith(f"{self.issuer}/"):
-            raise OstiaryError(f"{url} is not at {self.issuer}")
-        browser = Browser(self.issuer)
-        page = browser.open(url)
-        if form := page.form_with("password"):
-            page = browser.open(form.url, form.fields | {"email": email, "password": password})
-        if form := page.form_with("decision"):
-            page = browser.open(form.url, form.fields | {"decision": decision})
-        if page.location is None:
-            what = f"a page with status {page.status}: {page.words()}"
-            raise OstiaryError(f"no redirect to the client, but {what}")
-        return page.location
+    Raises OstiaryError.
+    """
+    deadline = time.monotonic() + KNOWN_SECONDS
+    while tenant.ask_for_metadata().status != OK:
+        if time.monotonic() > deadline:
+            raise OstiaryError(f"Ostiary does not answer for {tenant.issuer}")
+        time.sleep(PAUSE_SECONDS)
