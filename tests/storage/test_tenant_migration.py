@@ -10,17 +10,15 @@ from itertools import count, cycle, islice
 import pytest
 from flask_migrate import downgrade, upgrade
 from sqlalchemy import Engine, event, inspect
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
-from app import create_app
 from commands.transaction import CommandError
-from config import Settings
 from database.tenancy import HOME
 from models import db
-from tests.builders import ISSUER, SECRET_KEY
 from tests.live import new_database
-from tests.statements import select, text
+from tests.statements import text
 from tests.storage import old_writes
+from tests.storage.migrating import BEFORE, TENANTS, all_rows, new_app, revision, schema, values_of
 from tests.storage.old_rows import (
     ROWS,
     a_notice,
@@ -36,14 +34,7 @@ from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")
 
-BEFORE, TENANTS = "0008", "0009"
 COUNTED = ("end_user", "user_session", "logout_notice", "token")  # they number their rows
-TOKENS = 100_000
-MAXIMUM_SECONDS = 60  # on a busy machine; it takes one or two
-
-
-def new_app(url):
-    return create_app(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY))
 
 
 @pytest.fixture
@@ -58,78 +49,6 @@ def app(database_url):
 @pytest.fixture
 def dialect(app):
     return db.engine.dialect.name
-
-
-def all_rows():
-    """The rows of each table, by column, but for whose they are."""
-    found = {}
-    for table in inspect(db.session.connection()).get_table_names():
-        if table not in ("tenant", "alembic_version"):
-            rows = db.session.execute(select(text("*")).select_from(text(table))).mappings()
-            found[table] = sorted(
-                (sorted((key, repr(value)) for key, value in row.items() if key != "tenant_id"))
-                for row in rows
-            )
-    db.session.remove()
-    return found
-
-
-def schema():
-    """All that the comparison of Alembic sees, and all that it does not: primary keys, what becomes of
-    children, partial indexes, checks, AUTOINCREMENT.
-    """
-    there = inspect(db.session.connection())
-    made = {}
-    for table in there.get_table_names():
-        if table == "alembic_version":
-            continue
-        columns = {
-            column["name"]: (str(column["type"]), column["nullable"], column["default"])
-            for column in there.get_columns(table)
-        }
-        keys = [there.get_pk_constraint(table)["constrained_columns"]]
-        keys += sorted(key["column_names"] for key in there.get_unique_constraints(table))
-        references = sorted(
-            (
-                reference["name"] or "",
-                reference["constrained_columns"],
-                reference["referred_table"],
-                reference["referred_columns"],
-                str(reference["options"]),
-            )
-            for reference in there.get_foreign_keys(table)
-        )
-        indexes = sorted(
-            (index["name"], index["column_names"], index["unique"], where_of(index))
-            for index in there.get_indexes(table)
-        )
-        checks = sorted(check["sqltext"] for check in there.get_check_constraints(table))
-        made[table] = [columns, keys, references, indexes, checks, is_counted(table)]
-    db.session.remove()
-    return made
-
-
-def where_of(index):
-    options = index.get("dialect_options", {})
-    return str(options.get("sqlite_where", options.get("postgresql_where"))).strip("()")
-
-
-def is_counted(table):
-    if db.engine.dialect.name != "sqlite":
-        return None
-    made = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
-    return "AUTOINCREMENT" in db.session.scalar(made, {"name": table})
-
-
-def values_of(columns, table):
-    """The rows of one column or expression."""
-    return db.session.scalars(text(f"SELECT {columns} FROM {table}")).all()  # noqa: S608 - our own names
-
-
-def revision():
-    found = db.session.scalar(text("SELECT version_num FROM alembic_version"))
-    db.session.remove()
-    return found
 
 
 def test_every_row_is_homes(app):
@@ -332,34 +251,6 @@ def test_a_migration_that_was_cut_off_is_undone_or_goes_on(app, direction, diale
     assert schema() == finished
 
 
-def test_the_version_before_works_on(app):
-    """Each kind of its writes does with the new tables what it did with the old ones."""
-    upgrade(revision=BEFORE)
-    fill()
-    before = all_rows()
-    old_writes.work()
-    assert all_rows() == before
-    upgrade(revision=TENANTS)
-    old_writes.work()
-    assert all_rows() == before
-    for table in ROWS:
-        assert values_of("DISTINCT tenant_id", table) == [HOME], table
-
-
-def test_the_version_before_cannot_note_the_use_of_a_secret(app, dialect):
-    """Its upsert names a key that two tenants with a client of one name could not have. It logs that, and
-    answers all the same; on MariaDB an upsert names no key.
-    """
-    upgrade(revision=BEFORE)
-    assert old_writes.note_use_of_a_secret() == 6
-    upgrade(revision=TENANTS)
-    if dialect == "mariadb":
-        assert old_writes.note_use_of_a_secret() == 6
-        return
-    with pytest.raises(DBAPIError, match="ON CONFLICT"):
-        old_writes.note_use_of_a_secret()
-
-
 def test_rows_without_parents_stop_a_migration(app, dialect):
     """A file that somebody has changed by hand, without foreign keys."""
     if dialect != "sqlite":
@@ -405,23 +296,3 @@ def test_it_can_run_in_memory():
         assert db.session.scalar(text("PRAGMA foreign_keys")) == 1
         db.session.remove()
         db.engine.dispose()
-
-
-@pytest.mark.long
-def test_a_hundred_thousand_tokens_take_seconds(app):
-    upgrade(revision=BEFORE)
-    fill({table: ROWS[table] for table in ("client", "end_user")})
-    per_batch = 10_000
-    for first in range(1, TOKENS, per_batch):
-        with transaction():
-            insert(
-                "token",
-                [a_token(number, user_id=3, slot=number) for number in range(first, first + per_batch)],
-            )
-    for step in (upgrade, lambda: downgrade(revision=BEFORE)):
-        started = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - started
-        print(f"{db.engine.dialect.name}: {seconds:.2f} s")
-        assert seconds < MAXIMUM_SECONDS
-    assert db.session.scalar(text("SELECT count(*) FROM token")) == TOKENS
