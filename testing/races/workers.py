@@ -139,16 +139,21 @@ class ProcessPool:
 class WorkerPool(ProcessPool):
     """Processes with threads that send calls to the app.
 
-    factory: where `create_app` is, such as `app:create_app`.
+    factory: where `create_app` is, such as `app:create_app`. issuer: the one that is called.
     """
 
     def __init__(
-        self, factory: str, settings: Settings, processes: int = PROCESSES, threads: int = THREADS
+        self,
+        factory: str,
+        settings: Settings,
+        issuer: str,
+        processes: int = PROCESSES,
+        threads: int = THREADS,
     ) -> None:
         self.size = self.capacity = processes * threads
         self.again: Counter[str] = Counter()  # why requests ran again, since it was last emptied
         self._barrier = SPAWN.Barrier(self.size)  # kept here, because its semaphores are freed with it
-        super().__init__(processes, run_worker, factory, settings, threads, self._barrier)
+        super().__init__(processes, run_worker, factory, settings, issuer, threads, self._barrier)
 
     def at_once(self, calls: Sequence[Call]) -> list[Answer]:
         """Send calls at the same moment, and return their answers in the same order.
@@ -209,7 +214,9 @@ class RetryCounter(logging.Handler):
         return taken
 
 
-def run_worker(factory: str, settings: Settings, threads: int, barrier: Barrier, end: Connection) -> None:
+def run_worker(
+    factory: str, settings: Settings, issuer: str, threads: int, barrier: Barrier, end: Connection
+) -> None:
     """Answer lists of calls, until the pipe is closed because the process at its other end has ended."""
     again = RetryCounter()
     logging.basicConfig(handlers=[again], level=logging.WARNING, force=True)
@@ -225,7 +232,7 @@ def run_worker(factory: str, settings: Settings, threads: int, barrier: Barrier,
         if call is None:
             return None
         time.sleep(call.after)
-        return send(app, call, settings.issuer)
+        return send(app, call, issuer)
 
     end.send("ready")
     with ThreadPoolExecutor(threads) as pool:

@@ -18,12 +18,15 @@ from sqlalchemy import func, inspect, make_url, select, table, text
 import database.scratch
 from app import create_app
 from commands.prove import Proof, report
-from models import db
+from config import Settings
+from models import Client, db
 from testing.races import scratch
 from testing.races.result import ScenarioResult
-from testing.races.run import find_caveats
+from testing.races.run import find_caveats, open_testbed, run_scenario
 from testing.races.scenarios import SCENARIOS
 from testing.races.workers import Answer
+from tests import statements
+from tests.builders import ISSUER, SECRET_KEY
 from tests.crashes.server_kills import DATABASES
 from tests.flows import mutations
 from tests.live import ENGINES, LiveServer, MariaDB, do_without, new_database
@@ -123,6 +126,34 @@ def test_every_promise_is_kept_and_nothing_stays(durable):
     assert done.stderr.startswith("Every promise was kept.\n")
     assert places_of(server) == []
     assert tables_of(server) == before
+
+
+@pytest.mark.integration
+def test_where_tenants_are_on_every_promise_is_kept_for_one(tmp_path):
+    """On SQLite: what it races for is held by the same statements on each engine."""
+    url = f"sqlite:///{tmp_path / 'ostiary.sqlite3'}"
+    server = server_on(url, tmp_path, tenants="on")
+    server.flask("tenants", "add", "acme")
+    before = tables_of(server)
+    done = server.flask(*BRIEFLY, "--json")
+    scenes = json.loads(done.stdout)["scenes"]
+    assert [(scene["rounds"], scene["broken"]) for scene in scenes] == [(1, {}) for _ in SCENARIOS]
+    assert tables_of(server) == before
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("tenants", "path", "number"), [("off", "", 1), ("on", "/t/proof", 2)])
+def test_the_races_are_for_a_tenant_of_their_own_or_for_home(tmp_path, tenants, path, number):
+    url = f"sqlite:///{tmp_path / 'ostiary.sqlite3'}"
+    settings = Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY, tenants=tenants)
+    with open_testbed(settings) as testbed:
+        assert testbed.settings.issuer == ISSUER + path
+        result = run_scenario(testbed, SCENARIOS[0], 1, PATIENCE_SECONDS)
+        assert (result.rounds, result.broken) == (1, [])
+        with testbed.app.app_context():
+            rows = db.session.execute(statements.select(Client.tenant_id)).all()
+            db.session.remove()
+        assert set(rows) == {(number,)}
 
 
 def prove_in_vain(server, run=LiveServer.flask):
