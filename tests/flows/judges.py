@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 from subprocess import PIPE
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import pytest
 
@@ -69,7 +69,8 @@ def tell(node, scripts, server, clients, folder):
         "clients": clients,
     }
     errors = folder / "stderr"
-    with Browser(server.issuer) as browser:
+    site = urljoin(server.issuer, "/").rstrip("/")  # the whole host, where the issuer has a path
+    with Browser(site) as browser:
         return {script: list(run([node, script, json.dumps(given)], browser, errors)) for script in scripts}
 
 
