@@ -18,7 +18,7 @@ from middleware.policy_table import PolicyTable
 from middleware.proxies import OUTSIDE_PREFIX, at_host, at_issuer
 from services.current import state_of
 from services.tenant_registry import BELOW
-from services.tenant_state import TenantState, entered
+from services.tenant_state import TenantState, enter, entered, leave
 
 log = logging.getLogger("ostiary.issuers")
 
@@ -31,7 +31,20 @@ def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
         app.wsgi_app = Issuers(app, policies)  # type: ignore[method-assign]
     else:
         served = at_issuer(app.wsgi_app, settings, policies)
-        app.wsgi_app = served  # type: ignore[method-assign,assignment]
+        app.wsgi_app = as_home(app, served)  # type: ignore[method-assign,assignment]
+
+
+def as_home(app: Flask, served: WSGIApplication) -> WSGIApplication:
+    """Serve each request as home, which then is not looked up again for each setting that it reads."""
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        before = enter(state_of(app).tenants.home)
+        try:
+            return served(environ, start_response)
+        finally:
+            leave(before)
+
+    return serve
 
 
 class Issuers:

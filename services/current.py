@@ -96,9 +96,10 @@ def brand_name() -> str:
     return name
 
 
-settings: Settings = LocalProxy(lambda: tenant().settings)  # type: ignore[assignment]
-issuer: str = LocalProxy(lambda: tenant().settings.issuer)  # type: ignore[assignment]
-keyring: Keyring = LocalProxy(lambda: tenant().keyring)  # type: ignore[assignment]
+# A request reads a dozen settings, and has entered its tenant: that is asked for at once.
+settings: Settings = LocalProxy(lambda: (find_entered() or tenant()).settings)  # type: ignore[assignment]
+issuer: str = LocalProxy(lambda: (find_entered() or tenant()).settings.issuer)  # type: ignore[assignment]
+keyring: Keyring = LocalProxy(lambda: (find_entered() or tenant()).keyring)  # type: ignore[assignment]
 delivery: LogoutDelivery = LocalProxy(lambda: _state().delivery)  # type: ignore[assignment]
 http_client: HttpClient = LocalProxy(lambda: _state().http_client)  # type: ignore[assignment]
 documents: DocumentCache = LocalProxy(lambda: _state().documents)  # type: ignore[assignment]

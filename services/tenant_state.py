@@ -48,7 +48,7 @@ class TenantState:
 
 
 _entered: ContextVar[TenantState | None] = ContextVar("tenant state", default=None)
-find_entered = _entered.get
+find_entered, enter, leave = _entered.get, _entered.set, _entered.reset  # in memory alone
 
 
 @contextmanager
@@ -58,12 +58,12 @@ def entered(tenant: TenantState) -> Iterator[None]:
     Raises RuntimeError where the session of the database has rows or a transaction of another tenant.
     """
     refuse_open_session()
-    token = _entered.set(tenant)
+    before = enter(tenant)
     try:
         with tenancy.entered(tenant.id):
             yield
     finally:
-        _entered.reset(token)
+        leave(before)
 
 
 def refuse_open_session() -> None:
