@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from flask import request, url_for
 
@@ -11,9 +11,15 @@ import store.tickets
 from middleware.security_headers import omit_form_action
 from protocol import clock, redirect_uris
 from services import browser_ids
+from services.current import settings
+from services.tenant_registry import name_in
 
 # One slash and then neither a slash nor a backslash: browsers read //host and /\host as another site.
 LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*")
+
+END_OF_PATH = re.compile("[?#]")
+# Browsers read one as a step in the path, also where its dots are encoded.
+DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
 
 def local_path(text: str | None) -> str | None:
@@ -23,9 +29,27 @@ def local_path(text: str | None) -> str | None:
     return text
 
 
+def own_path(text: str | None) -> str | None:
+    """Return `text` when it is a path of this issuer with its query, else None.
+
+    Others may share its host: those below `/t/`, and whatever is beside an issuer with a path.
+    """
+    if (local := local_path(text)) is None:
+        return None
+    path, below = END_OF_PATH.split(local)[0], request.script_root
+    if DOT_SEGMENT.search(path) or not f"{path}/".startswith(f"{below}/"):
+        return None
+    return None if not below and is_of_tenant(path) else local
+
+
+def is_of_tenant(path: str) -> bool:
+    """Return whether a path at home's origin is a tenant's, in any spelling of it."""
+    return settings.tenants == "on" and name_in(unquote(path)) is not None
+
+
 def next_path() -> str:
     """Return where to go after this page: its `next`, or home."""
-    return local_path(request.args.get("next")) or url_for("home.home")
+    return own_path(request.args.get("next")) or url_for("home.home")
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ def pending_ticket() -> str | None:
 
 def request_parameter(name: str) -> str | None:
     """Return a parameter of `next`, where that resumes an authorization request."""
-    path = local_path(request.args.get("next"))
+    path = own_path(request.args.get("next"))
     if path is None or urlsplit(path).path != url_for("authorize.authorize"):
         return None
     return parse_qs(urlsplit(path).query).get(name, [None])[0]

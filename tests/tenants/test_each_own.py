@@ -6,10 +6,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from crypto import jwt
-from models import UserSession
+from models import ClientOrigin, UserSession, db
 from services import scopes
+from tests.builders import PASSWORD, a_public_client
 from tests.openid import ALGORITHMS, AllNames
-from tests.pages.steps import follow, page, press
+from tests.pages.steps import EMAIL, follow, page, press
 from tests.statements import select
 from tests.tenants.issuers import SCOPE, pairs
 
@@ -156,3 +157,47 @@ def test_cookies_have_names_of_their_own(issuers):
         names += [name.rpartition("browser-")[0] or name for name in browser.cookies()]
         assert all(name.startswith(issuer.cookie) for name in browser.cookies())
     assert len(set(names)) == 3 * len(issuers)
+
+
+def test_next_leads_to_no_other_issuer(issuers):
+    """They may share an origin; a sign-in page must not lead into another's."""
+    foreign = [
+        *("/t/other/login", "/t/other", "/t/", "/%74/other/login", "/t%2Fother/login", "/x/../t/other/login"),
+        *("/t/acme/../other/login", "/t/acme/%2e%2E/other/login", "/t/acme/.%2e/other", "/t/acme2/login"),
+    ]
+    home, acme, beta = issuers
+    for issuer, others in ((home, ["/t/acme/account/"]), (acme, ["/account/", "/"])):
+        for target in foreign + others:
+            assert after_sign_in(issuer, target) == f"{issuer.path}/", target
+    for issuer in issuers:
+        for target in ("/account/sessions?a=/t/x", "/account/x..y/", "/"):
+            assert after_sign_in(issuer, issuer.path + target) == issuer.path + target
+
+
+def after_sign_in(issuer, target):
+    """Where it leads from the page with this `next`."""
+    browser = issuer.browser()
+    shown = browser.get("/login", query_string={"next": target})
+    return press(browser, shown, "Sign in", email=EMAIL, password=PASSWORD).headers["Location"]
+
+
+def test_pages_of_public_clients(issuers):
+    """An origin that a client of one has registered reads nothing at another."""
+    origin = "https://spa.example"
+    home, acme, beta = issuers
+
+    def add():
+        db.session.add(a_public_client())
+        db.session.flush()
+        db.session.add(ClientOrigin(client_id="spa", origin=origin))
+
+    acme.run(add)
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    for issuer in issuers:
+        answers = [
+            issuer.open("/oauth/token", method="OPTIONS", headers=asked),
+            issuer.post("/oauth/token", headers={"Origin": origin}),
+            issuer.get("/oauth/userinfo", headers={"Origin": origin}),
+        ]
+        allowed = {answer.headers.get("Access-Control-Allow-Origin") for answer in answers}
+        assert allowed == ({origin} if issuer is acme else {None}), issuer.name
