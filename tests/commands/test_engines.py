@@ -98,6 +98,43 @@ def test_an_operators_day(flask_json, flask, refused):
     assert [flask_json(noun, "list") for noun in ("users", "clients")] == [[], []]
 
 
+class TestTenants:
+    @pytest.fixture
+    def settings(self, settings):
+        return settings.model_copy(update={"tenants": "on"})
+
+    @pytest.mark.parametrize("engine_name", ENGINES)
+    def test_a_day_with_tenants(self, flask_json, refused, rows):
+        for name, issuer in (("acme", ()), ("beta", ("--issuer", "https://beta.example"))):
+            flask_json("tenants", "add", name, *issuer)
+            new = ("ada@example.com", "--password-stdin", "--tenant", name)
+            flask_json("users", "add", *new, input=PASSWORD)
+            web = ("Web", "--redirect-uri", REDIRECT_URI, "--auth-method", "none")
+            flask_json("clients", "add", *web, "--tenant", name)
+            flask_json("keys", "rotate", "--tenant", name)
+        assert "already" in refused("tenants", "add", "acme")
+        assert "another issuer" in refused("tenants", "add", "more", "--issuer", "https://beta.example/more")
+        assert "there is no tenant" in refused("tenants", "show", "nul\0")
+        flask_json("tenants", "set", "acme", "refresh_leeway=0.5", 'branding.name="Acé 😀"')
+        shown = flask_json("tenants", "show", "acme")
+        assert (shown["settings"], shown["branding"]) == ({"refresh_leeway": 0.5}, {"name": "Acé 😀"})
+        flask_json("tenants", "set", "acme", "refresh_leeway=null", "branding.name=null")
+        assert flask_json("tenants", "show", "acme")["settings"] == {}
+        for command in ("disable", "enable"):
+            flask_json("tenants", command, "acme")
+        found = flask_json("keys", "list", "--every-tenant")
+        assert {row["tenant"] for row in found} == {"acme", "beta"}
+        assert [verdict["ok"] for verdict in flask_json("config", "check", "--every-tenant")] == [True] * 3
+        removed = flask_json("tenants", "remove", "acme", "--yes")["rows"]
+        assert {name: removed[name] for name in ("end_user", "client", "client_origin")} == {
+            "end_user": 1,
+            "client": 1,
+            "client_origin": 1,
+        }
+        assert [tenant["name"] for tenant in flask_json("tenants", "list")] == ["beta"]
+        assert len(rows(select(User.tenant_id))) == len(rows(select(Client.tenant_id))) == 1
+
+
 class InFlight:
     """A request of Ada's that holds her lock and waits, uncommitted, until a command meets it."""
 
