@@ -8,7 +8,7 @@ import pytest
 from config import Settings
 from models import Client, Scope, Tenant, Token, User, db
 from protocol import clock
-from services import tenant_settings
+from services import tenant_registry, tenant_settings
 from services.current import state_of
 from services.tenant_state import entered
 from tests.builders import (
@@ -63,13 +63,9 @@ def at(app):
 
 
 @pytest.fixture
-def known_at_once(app):
-    """Let the app read its tenants again at the next request, as it does by itself half a minute later."""
-
-    def known_at_once():
-        state_of(app).tenants._snapshot = state_of(app).tenants._snapshot._replace(read_at=float("-inf"))
-
-    return known_at_once
+def half_a_minute_later(monkeypatch):
+    """From now on the app reads its tenants again at each request."""
+    return lambda: monkeypatch.setattr(tenant_registry, "REREAD_SECONDS", 0.0)
 
 
 # ---- which settings ----------------------------------------------------------------------------------------
@@ -294,7 +290,9 @@ def test_a_pair_that_does_not_fit_is_refused_in_any_order(refused, flask_json, a
     )
 
 
-def test_lifetimes_of_a_tenant_are_in_force_for_its_tokens_alone(flask_json, acme, at, http, known_at_once):
+def test_lifetimes_of_a_tenant_are_in_force_for_its_tokens_alone(
+    flask_json, acme, at, http, half_a_minute_later
+):
     for name in ("home", "acme"):
         at(name, a_machine(scope="profile"))
 
@@ -305,17 +303,16 @@ def test_lifetimes_of_a_tenant_are_in_force_for_its_tokens_alone(flask_json, acm
 
     assert (lifetime(ISSUER), lifetime(ACME)) == (600, 600)
     flask_json("tenants", "set", "acme", "access_token_lifetime=77")
-    assert lifetime(ACME) == 600  # half a minute at most
-    known_at_once()
+    assert lifetime(ACME) == 600  # for half a minute at most
+    half_a_minute_later()
     assert (lifetime(ISSUER), lifetime(ACME)) == (600, 77)
     flask_json("tenants", "set", "acme", "access_token_lifetime=null")
-    known_at_once()
     assert lifetime(ACME) == 600
 
 
-def test_a_name_of_its_own_stands_on_every_page(flask_json, acme, http, known_at_once):
+def test_a_name_of_its_own_stands_on_every_page(flask_json, acme, http, half_a_minute_later):
     flask_json("tenants", "set", "acme", 'branding.name=" <b>Acme</b>  &amp; Co "')
-    known_at_once()
+    half_a_minute_later()
     page = http.get("/t/acme/login").text
     assert "<title>Sign in – &lt;b&gt;Acme&lt;/b&gt; &amp;amp; Co</title>" in page
     assert "Ostiary</a>" not in page
@@ -330,11 +327,11 @@ def status(http, path="/t/acme/login"):
     return http.get(path).status_code
 
 
-def test_a_disabled_tenant_answers_nothing_until_it_is_enabled(flask_json, acme, http, known_at_once):
+def test_a_disabled_tenant_answers_nothing_until_it_is_enabled(flask_json, acme, http, half_a_minute_later):
     assert status(http) == 200
     for command, expected in [("disable", 404), ("disable", 404), ("enable", 200), ("enable", 200)]:
         assert flask_json("tenants", command, "acme") == {"name": "acme"}
-        known_at_once()
+        half_a_minute_later()
         assert (status(http), status(http, "/login")) == (expected, 200)
 
 
@@ -353,7 +350,7 @@ def test_commands_work_for_a_disabled_tenant(flask_json, acme):
 
 
 def test_remove_takes_all_rows_of_the_tenant_and_no_other(
-    flask, flask_json, acme, at, http, rows, known_at_once
+    flask, flask_json, acme, at, http, rows, half_a_minute_later
 ):
     for name in ("home", "acme"):
         at(name, a_user(id=None), a_client())
@@ -365,7 +362,7 @@ def test_remove_takes_all_rows_of_the_tenant_and_no_other(
             assert {row[0] for row in rows(select(table.c.tenant_id))} <= {1}, table.name
     assert rows(select(User.email)) == [("ada@example.com",)]
     assert rows(select(Client.client_id)) == [("web",)]
-    known_at_once()
+    half_a_minute_later()
     assert status(http) == 404
     assert flask("tenants", "show", "acme").exit_code == 1
 
