@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    ForeignKeyConstraint,
     Index,
     Integer,
     String,
@@ -37,6 +36,7 @@ from database.tables import (
     of_session,
     of_tenant,
     of_user,
+    of_user_alone,
     table,
     unique,
 )
@@ -144,7 +144,8 @@ class ClientOrigin(OfTenantByKey, db.Model):  # type: ignore[name-defined]
 class ClientSecretUse(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     """When a secret of a client was last used, to the hour; the two newest secrets of each client are kept.
 
-    It is not in the client's row, whose lock an INSERT of a token waits for.
+    It is not in the client's row, whose lock an INSERT of a token waits for. An older version stores it on
+    MariaDB alone: the key that it names would keep two tenants from having clients of one name.
     """
 
     __tablename__ = "client_secret_use"
@@ -216,8 +217,7 @@ class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
 
     __tablename__ = "logout_notice"
     __table_args__ = (
-        # An older version removes users by it. It stands before the next, which lets no user go.
-        ForeignKeyConstraint(["user_id"], ["end_user.id"], ondelete="SET NULL"),
+        of_user_alone(),
         of_user(ondelete=None),  # SET NULL would clear the tenant too: who removes a user does it first
         of_client(),
         index("user_id", "id"),

@@ -113,6 +113,14 @@ def of_user(ondelete: str | None = "CASCADE") -> ForeignKeyConstraint:
     return foreign_key("user_id", "end_user.id", ondelete)
 
 
+def of_user_alone() -> ForeignKeyConstraint:
+    """Return the foreign key by which an older version removes a user: it does not clear the column first.
+
+    It stands before that of `of_user`: PostgreSQL looks at them in the order in which they were made.
+    """
+    return ForeignKeyConstraint(["user_id"], ["end_user.id"], ondelete="SET NULL")
+
+
 def key(column: str, *others: str) -> PrimaryKeyConstraint:
     """Return a primary key for rows that tenants name themselves: two tenants may have the same."""
     return PrimaryKeyConstraint(column, "tenant_id", *others)
