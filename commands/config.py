@@ -31,6 +31,7 @@ from commands.output import (
     tenant_option,
     without_password,
 )
+from commands.problem_texts import problem_texts
 from commands.transaction import (
     IS_MYSQL,
     NOT_MIGRATED,
@@ -43,7 +44,7 @@ from commands.transaction import (
 )
 from config import DEFAULTS_IN_WORDS, Settings
 from crypto.json_values import JsonObject
-from services import database_checks, encrypted_values
+from services import database_checks, encrypted_values, tenants
 from services.current import settings
 from services.tenant_settings import OF_TENANT
 from services.tenant_state import HOME_NAME
@@ -93,7 +94,7 @@ def verdict_of_any(name: str) -> JsonObject:
 def verdict_of(name: str) -> JsonObject:
     """Return what is in force at a tenant; at home for the process and its database too."""
     is_home = name == HOME_NAME
-    return for_tenant(find_tenant(name), check_home if is_home else check_other)
+    return for_tenant(find_tenant(name), check_home if is_home else lambda: check_other(name))
 
 
 def check_home() -> JsonObject:
@@ -103,12 +104,13 @@ def check_home() -> JsonObject:
     return verdict(settings_in_force(), state, problems, warnings)
 
 
-def check_other() -> JsonObject:
+def check_other(name: str) -> JsonObject:
     """Return what is in force for a tenant, without what is the process's."""
+    problems = run_command(lambda: problem_texts(tenants.find_stored_problems(tenants.get(name))))
     encryption_warnings = run_command(lambda: list(find_encryption_warnings()))
     in_force = settings_in_force()
-    own = {name: in_force[name] for name in Settings.model_fields if name in ("issuer", *OF_TENANT)}
-    return verdict(own, {}, [], [*find_warnings(""), *encryption_warnings])
+    own = {member: in_force[member] for member in Settings.model_fields if member in ("issuer", *OF_TENANT)}
+    return verdict(own, {}, problems, [*find_warnings(""), *encryption_warnings])
 
 
 def verdict(

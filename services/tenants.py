@@ -138,6 +138,16 @@ def find_problems(name: str, issuer: str | None) -> Iterator[Problem]:
         yield problem(Code.INVALID_ISSUER, reason=reason)
 
 
+def find_stored_problems(tenant: TenantRow) -> Iterator[Problem]:
+    """Return what is wrong with the issuer of a tenant since this server's own has changed."""
+    if tenant.issuer is None:
+        return
+    if reason := problem_of_issuer(tenant.issuer):
+        yield problem(Code.INVALID_ISSUER, reason=reason)
+    if host_of(tenant.issuer) == host_of(home().issuer):
+        yield problem(Code.ISSUER_TAKEN, issuer=tenant.issuer)
+
+
 def is_name(name: str) -> bool:
     """Return whether a tenant may have this name."""
     return NAME.fullmatch(name) is not None and len(name) <= TENANT_NAME_LENGTH

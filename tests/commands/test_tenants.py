@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from app import create_app
 from config import Settings
 from models import Client, Scope, Tenant, Token, User, db
 from protocol import clock
@@ -623,6 +624,19 @@ def test_check_finds_a_tenant_that_cannot_be_served(app, flask, acme):
     assert (home["ok"], other["ok"]) == (True, False)
     assert other["problems"] == ["tenant acme: gone is no setting of a tenant"]
     assert flask("config", "check").exit_code == 0
+
+
+def test_check_finds_an_issuer_that_home_has_taken(settings, flask, flask_json):
+    """The setting of the server's own issuer may change later."""
+    flask("tenants", "add", "acme", "--issuer", "https://new.example/acme")
+    moved = create_app(settings.model_copy(update={"issuer": "https://new.example"}))
+    done = moved.test_cli_runner().invoke(args=["config", "check", "--every-tenant", "--json"])
+    with moved.app_context():
+        db.engine.dispose()
+    assert done.exit_code == 1
+    [home, other] = json.loads(done.stdout)
+    assert home["problems"] == []
+    assert "https://new.example/acme is at the host of another issuer" in other["problems"][0]
 
 
 def test_check_of_one(flask_json, acme):
