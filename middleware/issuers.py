@@ -65,7 +65,7 @@ class Issuers:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         tenants = state_of(self.flask).tenants
         path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if path in self.policies.at_any_host:
+        if {path, path.removeprefix(self.home_path)} & self.policies.at_any_host:
             return self.serve(tenants.home, environ, start_response)
         try:
             tenant = tenants.find(environ.get("HTTP_HOST", ""), path)

@@ -3,6 +3,8 @@
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from app import create_app
 from config import Settings
@@ -76,3 +78,21 @@ def issuers(apps, first_rows, app_on_server, stopped_clock):
             rows = delete(table)
             db.session.execute(rows.where(table.c.id != HOME) if table.name == "tenant" else rows)
         db.session.commit()
+
+
+@pytest.fixture
+def away_from():
+    """`away_from(app)(True)`: whoever reads the tenants finds no database."""
+
+    def away_from(app):
+        is_away = [False]
+
+        def refuse(connection, cursor, sql, *rest):
+            if is_away[0] and "FROM tenant" in sql:
+                raise OperationalError(sql, {}, Exception("the database is away"))
+
+        with app.app_context():
+            event.listen(db.engine, "before_cursor_execute", refuse)
+        return lambda value: is_away.__setitem__(0, value)
+
+    return away_from

@@ -8,16 +8,15 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from app import create_app
-from errors import ConfigError, StorageBusyError
+from errors import StorageBusyError
 from models import Tenant, db
 from services import tenant_registry, tenants
 from services.current import state_of
 from services.tenant_state import entered
 from tests.pages.steps import page
 from tests.statements import update
-from tests.tenants.conftest import in_memory, settings_for
-from tests.tenants.issuers import At, Issuer, add_tenant
+from tests.tenants.conftest import in_memory
+from tests.tenants.issuers import add_tenant
 from unit_of_work import run_in_app
 
 HOME_HOST = "op.example"
@@ -289,17 +288,8 @@ def change(app, column, value):
 
 
 @pytest.fixture
-def away(app):
-    """`away(True)`: whoever reads the tenants finds no database."""
-    is_away = [False]
-
-    def refuse(connection, cursor, sql, *rest):
-        if is_away[0] and "FROM tenant" in sql:
-            raise OperationalError(sql, {}, Exception("the database is away"))
-
-    with app.app_context():
-        event.listen(db.engine, "before_cursor_execute", refuse)
-    return lambda value: is_away.__setitem__(0, value)
+def away(app, away_from):
+    return away_from(app)
 
 
 def test_the_database_is_away_at_the_first_look_up(ask, away):
@@ -344,54 +334,3 @@ def test_the_database_goes_away_later(app, ask, away):
     wait_a_second(app)
     assert ask("/t/nobody/login").status_code == 404
     assert ask("/t/acme/login").status_code == 200
-
-
-# ---- home has a path itself --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def below(apps, first_rows, stopped_clock):
-    """Home at /idp of its origin; acme is below /t/ all the same."""
-    with in_memory(apps, first_rows, issuer="https://op.example/idp") as app:
-        number = add_tenant(app, "acme")
-        home = Issuer(app, "home", 1, "https://op.example", "/idp")
-        acme = Issuer(app, "acme", number, "https://op.example", "/t/acme")
-        yield At(app.test_client(), home), At(app.test_client(), acme)
-
-
-def test_home_has_a_path(below):
-    home, acme = below
-    for browser, path in ((home, "/idp"), (acme, "/t/acme")):
-        for address in (f"{path}{WHOSE}", f"{WHOSE}{path}"):
-            assert browser.exactly(address).json["issuer"] == f"https://op.example{path}"
-        assert page(browser.exactly(f"{path}/login")).links["Create an account"] == f"{path}/signup?next="
-    for address in (
-        "/",
-        "/login",
-        "/idp/t/acme/login",
-        "/t/idp/login",
-        "/t/acme/idp/login",
-        f"{WHOSE}/idp/t/acme",
-    ):
-        answer = home.exactly(address)
-        assert answer.status_code == 404, address
-
-
-def test_links_of_a_page_that_nobody_has_lead_home(below):
-    """To where home is, not to the root of its host, which is another's."""
-    shown = page(below[0].exactly("/t/nobody/login"))
-    found = [a[name] for _tag, a in shown.elements for name in ("href", "src") if name in a]
-    assert found and all(target.startswith("/idp/") for target in found), found
-
-
-@pytest.mark.parametrize("path", ["/t", "/t/", "/t/acme", "/t/acme/x"])
-def test_home_is_not_where_tenants_are(path):
-    issuer = "https://op.example" + path.rstrip("/")
-    with pytest.raises(ConfigError, match="below /t/"):
-        create_app(settings_for(issuer=issuer))
-    create_app(settings_for(issuer=issuer, tenants="off"))
-
-
-@pytest.mark.parametrize("path", ["/tt", "/t-1", "/x/t/acme"])
-def test_home_may_be_next_to_them(path):
-    create_app(settings_for(issuer="https://op.example" + path))
