@@ -235,11 +235,6 @@ def count_of_user(user_id: int) -> int:
     )
 
 
-def count() -> int:
-    """Return how many token rows there are."""
-    return db.session.scalar(select(func.count()).select_from(Token).where(own(Token))) or 0
-
-
 def access_token_digests(client_id: str, user_id: int | None) -> list[bytes]:
     """Return the digests of a user's access tokens at a client; of the client's own for None."""
     statement = select(Token.access_token_digest).where(

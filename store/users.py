@@ -129,11 +129,6 @@ def remove(user_id: int) -> None:
     db.session.execute(delete(User).where(own(User), User.id == user_id))
 
 
-def count() -> int:
-    """Return how many users there are."""
-    return db.session.scalar(select(func.count()).select_from(User).where(own(User))) or 0
-
-
 def count_sessions(user_id: int, now: int) -> int:
     """Return how many browsers a user is signed in with."""
     live = select(func.count()).select_from(UserSession)

@@ -1,10 +1,10 @@
 """Two tenants whose rows have the same names: what one does finds, counts and changes nothing of the other's.
 
-The same on each engine. Each test is one transaction, which is undone.
+The same on each engine. Each test is one transaction, which is undone. `test_each_own.py` learns here which
+statement has which `own(…)`: every one of the product is sent.
 """
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 import my_oauth
 import store.client_secrets
@@ -12,72 +12,36 @@ import store.client_sessions
 import store.clients
 import store.codes
 import store.consents
+import store.demo
 import store.form_answers
 import store.logout_notices
 import store.scopes
 import store.signing_keys
 import store.spent_assertions
+import store.tenants
 import store.throttles
 import store.tickets
 import store.tokens
 import store.user_sessions
 import store.users
-from app import create_app
-from config import Settings
 from crypto.credentials import digest
 from database.tenancy import HOME, entered
 from models import (
-    ClientOrigin,
-    ClientSecretUse,
-    Consent,
-    Scope,
     SpentAssertion,
-    Tenant,
     Throttle,
+    Token,
     db,
 )
 from protocol.throttle import Bucket
 from store.user_sessions import SignIn
 from tests.builders import (
-    ISSUER,
-    SECRET_KEY,
-    a_client_session,
-    a_code,
-    a_notice,
     a_public_client,
-    a_session,
     a_token,
-    a_user,
 )
-from tests.live import ENGINES, new_database
 from tests.statements import select
-from tests.storage.two_tenants import BUCKET, JTI, NOW, ORIGIN, OTHER, a_signing_key, fill
-from unit_of_work import transaction
+from tests.storage.two_tenants import BUCKET, JTI, NOW, ORIGIN, OTHER
 
-
-@pytest.fixture(scope="module", params=ENGINES)
-def shared_app(request, tmp_path_factory, servers):
-    url = new_database(request.param, tmp_path_factory.mktemp("two_tenants"), servers)
-    app = create_app(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY))
-    with app.app_context():
-        db.create_all()
-        with transaction():
-            db.session.add(Tenant(name="other", created_at=0))
-        for tenant in (HOME, OTHER):
-            with entered(tenant), transaction():
-                fill(tenant)
-            db.session.remove()
-    yield app
-    with app.app_context():
-        db.engine.dispose()
-
-
-@pytest.fixture(autouse=True)
-def undone(shared_app):
-    with shared_app.app_context():
-        yield
-        db.session.rollback()
-        db.session.remove()
+pytestmark = pytest.mark.usefixtures("two_tenants")
 
 
 def rows_of(tenant):
@@ -124,6 +88,9 @@ BY_ITS_OWN_VALUE = {
     "the tokens of a user, revoked": lambda tenant: store.tokens.revoke_of_user(tenant),
     "the tokens of a user at a client": lambda tenant: store.tokens.revoke_of_user(tenant, "web"),
     "the tokens of a session": lambda tenant: store.tokens.revoke_of_sids(tenant, [f"sid {tenant}"]),
+    "the tokens of a user, but for the newest": lambda tenant: db.session.execute(
+        my_oauth.DELETE_ALL_BUT_THE_NEWEST, {"client_id": "web", "user_id": tenant, "keep": 0}
+    ).all(),
     "the tokens of other sessions": lambda tenant: store.tokens.revoke_of_other_sessions(tenant, 9),
     "their digests": lambda tenant: store.tokens.access_token_digests("web", tenant),
     "a ticket": lambda tenant: store.tickets.find(f"ticket {tenant}", BROWSER, NOW),
@@ -180,50 +147,80 @@ def test_what_one_has_is_nothing_to_the_other(do, tenant):
         assert do(tenant) or (rows_of(HOME), rows_of(OTHER)) != before
 
 
-# ---- by a name that both have ------------------------------------------------------------------------------
+# ---- by a name that both have, or of its own -------------------------------------------------------------
 
 ADA = "ada@example.com"
 
 
-def remove_client():
-    store.clients.remove(store.clients.find("web"))
+def keep_one(_tenant):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(store.tickets, "PER_BROWSER", 1)
+        store.tickets.add("another ticket", BROWSER[0], "web", {}, NOW)
 
 
-def remove_scope():
-    store.scopes.remove(store.scopes.find("read"))
+def answer_again(tenant):
+    store.form_answers.add("old form", BROWSER[0], {}, NOW - 100)
+    expired = store.form_answers.find("old form", BROWSER, NOW)
+    store.form_answers.add("old form", BROWSER[0], {}, NOW, expired)
 
 
-BY_NAME = {
-    "a client's tokens, revoked": lambda: store.tokens.revoke_of_client("web"),
-    "a client's codes, deleted": lambda: store.codes.delete_pending(client_id="web"),
-    "a client, removed": remove_client,
-    "a client's secret, used": lambda: store.client_secrets.note_use("web", 1, NOW),
-    "a client's secret, forgotten": lambda: store.client_secrets.forget_uses_before("web", 2),
-    "a client's origins": lambda: store.clients.set_origins(a_public_client(client_id="web")),
-    "a scope, removed": remove_scope,
-    "a scope, added": lambda: store.scopes.add("write", "Write"),
-    "a failure": lambda: store.throttles.count_failure([BUCKET], NOW),
-    "a place": lambda: store.throttles.claim(BUCKET, NOW),
+# What `tenant` changes.
+CHANGES = {
+    "a client's tokens, revoked": lambda _: store.tokens.revoke_of_client("web"),
+    "a client's own tokens, expired": lambda _: db.session.execute(
+        my_oauth.DELETE_EXPIRED_CLIENT_TOKENS, {"client_id": "web", "now": NOW}
+    ),
+    "a client's codes, deleted": lambda _: store.codes.delete_pending(client_id="web"),
+    "a client, removed": lambda _: store.clients.remove(store.clients.find("web")),
+    "a client's secret, used": lambda _: store.client_secrets.note_use("web", 1, NOW),
+    "a client's secret, forgotten": lambda _: store.client_secrets.forget_uses_before("web", 2),
+    "a client's origins": lambda _: store.clients.set_origins(a_public_client(client_id="web")),
+    "a client of a session": lambda tenant: store.client_sessions.find_or_make_sid(10 + tenant, "web", NOW),
+    "a scope, removed": lambda _: store.scopes.remove(store.scopes.find("read")),
+    "a scope, added": lambda _: store.scopes.add("write", "Write"),
+    "a user, added": lambda _: store.users.add("grace@example.com", "Grace", "hash"),
+    "a session, started": lambda tenant: store.user_sessions.start(tenant, AGAIN),
+    "consent to more": lambda tenant: store.consents.remember(tenant, "web", "email", NOW),
+    "a notice": lambda tenant: store.logout_notices.add(
+        tenant, NOW, [{"client_id": "web", "sub": "ada", "sid": "another"}]
+    ),
+    "too many tickets": keep_one,
+    "an answer in place of an expired one": answer_again,
+    "a failure": lambda _: store.throttles.count_failure([BUCKET], NOW),
+    "a place": lambda _: store.throttles.claim(BUCKET, NOW),
+    "all rows, removed": lambda _: store.tenants.remove_rows(),
 }
 
 
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
-@pytest.mark.parametrize("do", BY_NAME.values(), ids=BY_NAME)
-def test_a_change_by_name_leaves_the_rows_of_the_same_name(do, tenant):
+@pytest.mark.parametrize("do", CHANGES.values(), ids=CHANGES)
+def test_a_change_leaves_the_rows_of_the_other(do, tenant):
     before = {number: rows_of(number) for number in (HOME, OTHER)}
     with entered(tenant):
-        do()
+        do(tenant)
         db.session.flush()
     other = HOME + OTHER - tenant
     assert rows_of(other) == before[other]
     assert rows_of(tenant) != before[tenant]
 
 
+@pytest.mark.parametrize("tenant", [HOME, OTHER])
+def test_a_sign_in_takes_the_smallest_slot_of_its_own_tenant(tenant):
+    with entered(HOME + OTHER - tenant):
+        db.session.add_all(a_token(id=90 + slot, user_id=tenant, slot=slot) for slot in (1, 2))
+        db.session.flush()
+    row = {"client_id": "web", "user_id": tenant, "scope": "", "access_token_scope": "", "issued_at": 1}
+    row |= {"access_token_digest": digest("new"), "access_token_expires_at": NOW + 60}
+    with entered(tenant):
+        db.session.execute(my_oauth.INSERT_TOKEN_IN_A_FREE_SLOT, my_oauth.EMPTY_ROW | row)
+    slots = select(Token.slot).where(Token.access_token_digest == digest("new"))
+    assert db.session.scalar(slots) == 1
+
+
 COUNTS = {
-    "tokens": (store.tokens.count, 1),
-    "tokens of a client": (lambda: store.clients.count_tokens("web"), 1),
+    "tokens of a client": (lambda: store.clients.count_tokens("web"), 2),
+    "tokens of the client itself": (lambda: len(store.tokens.access_token_digests("web", None)), 1),
     "codes of a client": (lambda: store.codes.count_of_client("web"), 1),
-    "users": (store.users.count, 1),
     "users with tokens": (lambda: len(store.tokens.users_with_tokens("web")), 1),
     "users with codes": (lambda: len(store.codes.users_with_codes("web")), 1),
     "users by address": (lambda: len(store.users.all_by_email()), 1),
@@ -298,68 +295,15 @@ def test_an_assertion_is_spent_at_each():
             assert not store.spent_assertions.spend(now_spent, NOW + 60, NOW)
 
 
+def test_nobody_is_there_where_only_others_have_anybody():
+    assert not store.demo.is_nobody_there()
+    with entered(99):
+        assert store.demo.is_nobody_there()
+
+
 def test_home_keeps_its_keys():
     """An older version, which knows no tenants, looks for them there."""
     for column, value in ((Throttle.bucket_digest, BUCKET.digest), (SpentAssertion.jti_digest, JTI)):
         found = db.session.execute(select(column, column.class_.tenant_id)).all()
         assert [tenant for key, tenant in found if key == value] == [HOME]
         assert sorted(tenant for _key, tenant in found) == [HOME, OTHER]
-
-
-TWICE = {
-    "a user": lambda: a_user(id=9, sub="another"),
-    "a sub": lambda: a_user(id=9, email="grace@example.com"),
-    "a client": lambda: a_public_client(client_id="web"),
-    "a scope": lambda: Scope(name="read", description=""),
-    "a generation of keys": lambda: a_signing_key("another kid"),
-    "an origin": lambda: ClientOrigin(client_id="web", origin=ORIGIN),
-}
-
-
-@pytest.mark.parametrize("tenant", [HOME, OTHER])
-@pytest.mark.parametrize("make", TWICE.values(), ids=TWICE)
-def test_at_one_tenant_there_is_one_of_a_name(make, tenant):
-    with entered(tenant), pytest.raises(IntegrityError):
-        db.session.add(make())
-        db.session.flush()
-
-
-# ---- a row of one below a row of the other -----------------------------------------------------------------
-
-
-BELOW_ANOTHERS = {
-    "a session": lambda: a_session(90, session_digest=digest("x"), user_id=HOME),
-    "a client in a session": lambda: a_client_session("x", session_id=HOME),
-    "a session at a client": lambda: a_client_session("x", session_id=OTHER, client_id="home's"),
-    "a notice of a user": lambda: a_notice(id=90, user_id=HOME),
-    "a notice to a client": lambda: a_notice(id=90, user_id=OTHER, client_id="home's"),
-    "a code of a user": lambda: a_code("x", user_id=HOME),
-    "a code of a client": lambda: a_code("x", user_id=OTHER, client_id="home's"),
-    "a token": lambda: a_token(id=90, user_id=OTHER, client_id="home's"),
-    "consent of a user": lambda: Consent(user_id=HOME, client_id="web", scope="", granted_at=1),
-    "consent to a client": lambda: Consent(user_id=OTHER, client_id="home's", scope="", granted_at=1),
-    "an origin": lambda: ClientOrigin(client_id="home's", origin=ORIGIN),
-    "a use of a secret": lambda: ClientSecretUse(client_id="home's", number=1, last_used_at=1),
-}
-
-
-@pytest.mark.parametrize("make", BELOW_ANOTHERS.values(), ids=BELOW_ANOTHERS)
-def test_a_row_below_a_row_of_the_other_is_refused(make):
-    db.session.add(a_public_client(client_id="home's"))
-    db.session.flush()
-    with entered(OTHER), pytest.raises(IntegrityError):
-        db.session.add(make())
-        db.session.flush()
-
-
-def test_a_ticket_for_a_client_of_the_other_is_refused():
-    db.session.add(a_public_client(client_id="home's"))
-    db.session.flush()
-    with entered(OTHER), pytest.raises(IntegrityError):
-        store.tickets.add("x", digest("browser"), "home's", {}, NOW)
-
-
-def test_a_row_of_no_tenant_is_refused():
-    with entered(99), pytest.raises(IntegrityError):
-        db.session.add(Scope(name="read", description=""))
-        db.session.flush()

@@ -1,4 +1,4 @@
-"""Rows of two tenants with the same names, for `test_two_tenants.py`."""
+"""Rows of two tenants with the same names, for `test_two_tenants.py` and `test_tenant_keys.py`."""
 
 import store.clients
 import store.form_answers
@@ -56,6 +56,13 @@ def fill(tenant):
                 code_digest=digest(f"spent code {tenant}"),
                 **family,
                 **of_user,
+            ),
+            a_token(
+                id=10 + tenant,
+                user_id=None,
+                slot=None,
+                access_token_digest=digest(f"own at {tenant}"),
+                access_token_expires_at=NOW - 1,
             ),
             a_signing_key(f"kid {tenant}"),
         ]

@@ -94,6 +94,18 @@ def test_an_index_tells_apart_by_more_than_the_tenant_first(name):
     assert "tenant_id" not in first or name == "signing_key"  # a tenant has a few of those
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_an_index_finds_what_refers_to_a_row(name):
+    """The database looks for it before it removes the row, and no plan of a statement shows that."""
+    first = {list(index.columns)[0].name for index in TABLES[name].indexes}
+    first |= {key[0] for key in keys_of(TABLES[name])}
+    references = TABLES[name].foreign_key_constraints
+    to_find = {
+        reference.column_keys[0] for reference in references if reference.referred_table.name != REGISTRY
+    }
+    assert to_find <= first
+
+
 def test_no_reference_clears_the_tenant():
     """SET NULL would clear each of its columns."""
     assert {reference.ondelete for reference in references()} == {None, "CASCADE"}
