@@ -2,7 +2,6 @@
 
 from sqlalchemy import (
     BigInteger,
-    ForeignKey,
     ForeignKeyConstraint,
     Integer,
     MetaData,
@@ -70,37 +69,6 @@ class Plain(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     word: Mapped[str] = mapped_column(String(40), default="")
-
-
-class Story(DeclarativeBase):
-    """Models without the fence, as those were that this began with."""
-
-
-class OwnOnly(list):
-    """A list that drops the children of other tenants while they are loaded."""
-
-    def append(self, item):
-        if item.tenant_id == current_tenant():
-            super().append(item)
-
-
-class Box(Story):
-    """A parent of children of several tenants."""
-
-    __tablename__ = "box"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    items: Mapped[list["Item"]] = relationship(collection_class=OwnOnly, order_by="Item.id")
-
-
-class Item(Story):
-    """A child of any tenant."""
-
-    __tablename__ = "item"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    box_id: Mapped[int] = mapped_column(ForeignKey("box.id"))
-    tenant_id: Mapped[int] = mapped_column(Integer)
 
 
 shops, goods, stamps, plains = (model.__table__ for model in (Shop, Good, Stamp, Plain))

@@ -3,9 +3,6 @@
 In memory, and all of it once more on PostgreSQL and MariaDB. The models are in `fenced.py`.
 """
 
-import gc
-from contextlib import contextmanager
-
 import pytest
 from sqlalchemy import (
     DDL,
@@ -48,11 +45,8 @@ from errors import UnfencedError
 from tests.storage.fenced import (
     OTHER,
     Base,
-    Box,
     Good,
-    Item,
     Shop,
-    Story,
     all_rows,
     fill,
     goods,
@@ -746,73 +740,3 @@ def test_the_fence_stands_before_listeners_that_were_there_before():
         connection.execute(select(shops))
     engine.dispose()
     assert seen == []
-
-
-# ---- eager loads -------------------------------------------------------------------------------------------
-
-
-def load(engine, times):
-    """Return how many goods were lost and how many of another tenant were loaded, in so many eager loads."""
-    lost = leaked = 0
-    find = select(Shop).where(own(Shop)).options(joinedload(Shop.goods))
-    for number in range(times):
-        tenant = HOME + number % 2
-        with entered(tenant), Session(engine) as session:
-            found = [good for shop in session.scalars(find).unique() for good in shop.goods]
-            leaked += sum(good.tenant_id != tenant for good in found)
-            lost += 6 - len({good.id for good in found if good.tenant_id == tenant})
-    return lost, leaked
-
-
-@contextmanager
-def collecting_at_every_allocation():
-    before = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-def test_eager_loads_lose_nothing_and_leak_nothing(memory):
-    assert load(memory, 200) == (0, 0)
-    with collecting_at_every_allocation():
-        assert load(memory, 4) == (0, 0)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_200_000_eager_loads_lose_nothing_and_leak_nothing(memory):
-    with collecting_at_every_allocation():
-        assert load(memory, 1_000) == (0, 0)
-    assert load(memory, 199_000) == (0, 0)
-
-
-def lost_by_a_list_that_drops(times):
-    """Return in how many eager loads a list class that drops others' children has lost right ones."""
-    engine = create_engine("sqlite://")
-    with engine.begin() as connection:
-        Story.metadata.create_all(connection)
-        connection.execute(insert(Box), {"id": 1})
-        items = [
-            {"id": number, "box_id": 1, "tenant_id": HOME if number % 3 else OTHER} for number in range(12)
-        ]
-        connection.execute(insert(Item), items)
-    count = 0
-    for _ in range(times):
-        with Session(engine) as session:
-            [box] = session.scalars(select(Box).options(joinedload(Box.items))).unique()
-            assert all(item.tenant_id == HOME for item in box.items)
-            count += len(box.items) < 8
-    engine.dispose()
-    return count
-
-
-def test_a_list_class_that_drops_the_children_of_others_loses_right_ones():
-    assert lost_by_a_list_that_drops(100) == 100
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_a_list_class_that_drops_the_children_of_others_loses_right_ones_each_time():
-    assert lost_by_a_list_that_drops(20_000) == 20_000
