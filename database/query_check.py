@@ -6,6 +6,7 @@ Each query inside is looked at. Outside of FROM it may lean on sources around it
 This leans on the insides of SQLAlchemy: what it does not know it refuses.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -43,7 +44,15 @@ from database.scopes import (
     name_of,
     owner_of,
 )
-from database.tenant_tables import TenantTables, described, refuse, refuse_unknown, to_write
+from database.tenant_tables import (
+    HARMLESS,
+    HARMLESS_OPERATOR,
+    TenantTables,
+    described,
+    refuse,
+    refuse_unknown,
+    to_write,
+)
 
 QUERIES = (SelectBase, UpdateBase)
 # What an expression is made of, by the names that SQLAlchemy's compilers have for it.
@@ -63,6 +72,8 @@ class QueryCheck:
         self.tables = tables
         self.binds: dict[str, None] = {}
         self.ctes: Held = {}
+        self.has_tenants = False
+        self.loose_text = ""  # where a text stands that may change what criteria mean
 
     def change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
         """Check an INSERT, UPDATE or DELETE."""
@@ -76,7 +87,9 @@ class QueryCheck:
         """Check a query, and return for each SELECT in it its columns, and what is held there."""
         if isinstance(statement, SelectStatementGrouping):
             return self.query(statement.element, around, place, stands_alone=stands_alone)
-        if isinstance(statement, Select) and not is_custom(statement):
+        if isinstance(statement, SelectBase) and is_custom(statement):
+            refuse_unknown(statement, place)
+        if isinstance(statement, Select):
             return [self.select(statement, state, around, place, stands_alone)]
         if isinstance(statement, CompoundSelect):
             return self.compound(statement, around, place, stands_alone)
@@ -127,10 +140,11 @@ class QueryCheck:
         found = From(beside)
         for item in items:
             self.add(item, found.scope, found, place)
-        names = [name_of(source) for source in found.sources]
+        names = [self.written_name(source) for source in found.sources]
         for source in found.must_be_held():
-            if names.count(name_of(source)) > 1:
-                refuse(f"two sources of {place} have the name {name_of(source)}: give one of them an alias")
+            name = self.written_name(source)
+            if names.count(name) > 1:
+                refuse(f"two sources of {place} have the name {name}: give one of them an alias")
         return found
 
     def add(self, item: Any, scope: Scope, found: From, place: str) -> None:
@@ -141,7 +155,7 @@ class QueryCheck:
             self.add(item.element, scope, found, place)
         elif isinstance(item, TableClause):
             found.sources.append(item)
-            if self.tables.is_tenants(item, place):
+            if self.is_tenants(item, place):
                 scope.sources.append(item)
         elif isinstance(item, AliasedReturnsRows):
             found.sources.append(item)
@@ -170,7 +184,7 @@ class QueryCheck:
                 found.expressions += [inside.sampling, inside.seed]
             inside = inside.element
         if isinstance(inside, TableClause):
-            if self.tables.is_tenants(inside, place):
+            if self.is_tenants(inside, place):
                 scope.sources.append(item)
         elif isinstance(inside, CTE):
             found.derived[item] = self.cte(inside)
@@ -199,6 +213,7 @@ class QueryCheck:
         """Check a CTE, once; return its columns with the tenant's id: none of a recursive one's."""
         if item not in self.ctes:
             self.ctes[item] = frozenset()
+            self.texts(item, f"the CTE {name_of(item)}")
             held = self.derived(item, item.element, f"the CTE {name_of(item)}")
             self.ctes[item] = frozenset() if item.recursive else held
         return self.ctes[item]
@@ -208,11 +223,22 @@ class QueryCheck:
         for item in statement._independent_ctes:
             self.cte(item)
 
+    def is_tenants(self, table: TableClause, place: str) -> bool:
+        """Return whether a table has tenants' rows; if so, remember that the statement is about some."""
+        found = self.tables.is_tenants(table, place)
+        self.has_tenants |= found
+        return found
+
+    def written_name(self, source: FromClause) -> str:
+        """Return the name that a source has in the SQL, also where SQLAlchemy has made it up."""
+        name = getattr(source, "name", "")
+        return str(name.apply_map(self.compiled.anon_map) if hasattr(name, "apply_map") else name).lower()
+
     # ---- what holds ----------------------------------------------------------------------------------------
 
     def hold(self, found: From, around: Around, place: str) -> Held:
         """Return what is held in a query. Raises UnfencedError where a source is not."""
-        held = around.visible_to(found.sources) | found.derived
+        held = around.visible_to(found.sources, self.written_name) | found.derived
         self.hold_scope(found.scope, held, f"WHERE of {place}")
         return held
 
@@ -281,18 +307,25 @@ class QueryCheck:
         if getattr(element, "__visit_name__", None) not in KNOWN or is_custom(element):
             refuse_unknown(element, place)
         if isinstance(element, TextClause):
-            self.tables.check_text(element.text, place)
+            self.text(element.text, place)
         elif isinstance(element, ColumnClause) and element.is_literal:
-            self.tables.check_text(str(element.name), place)
+            self.text(str(element.name), place)
         for name in ("name", "field"):
             self.check_name(getattr(element, name, ""), place, is_raw=name == "field")
         for operator in ("operator", "modifier"):
-            self.tables.check_text(getattr(getattr(element, operator, None), "opstring", ""), place)
+            words = getattr(getattr(element, operator, None), "opstring", "")
+            self.text(words, place, HARMLESS_OPERATOR)
 
     def check_name(self, name: Any, place: str, *, is_raw: bool = False) -> None:
         """Check a name that is written without quotes whatever it has in it."""
         if is_raw or (isinstance(name, quoted_name) and name.quote is False):
-            self.tables.check_text(str(name), place)
+            self.text(str(name), place)
+
+    def text(self, text: str, place: str, harmless: re.Pattern[str] = HARMLESS) -> None:
+        """Check a text in a statement: it names no tenant's table, and leaves criteria as they are."""
+        self.tables.check_text(text, place)
+        if not self.loose_text and not harmless.fullmatch(text):
+            self.loose_text = place
 
     def texts(self, statement: Any, place: str) -> None:
         """Check the texts around a statement: prefixes, suffixes, hints."""
@@ -300,7 +333,7 @@ class QueryCheck:
         self.expressions([text for text, _ in beside], NOTHING_AROUND, f"a prefix or suffix of {place}")
         of_statement = [hint for _, hint in getattr(statement, "_statement_hints", ())]
         for hint in (*getattr(statement, "_hints", {}).values(), *of_statement):
-            self.tables.check_text(hint, f"a hint of {place}")
+            self.text(hint, f"a hint of {place}")
 
 
 def parts_of(core: Any, in_from: list[Any]) -> Iterator[tuple[str, Iterable[Any]]]:

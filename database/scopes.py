@@ -8,7 +8,7 @@ Sources are compared by identity, and kept in dictionaries for as long as they a
 object that is gone may be that of the next one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -46,10 +46,10 @@ class Around:
     near: frozenset[FromClause] = frozenset()  # of the query that it stands in
     all: frozenset[FromClause] = frozenset()
 
-    def visible_to(self, sources: Iterable[FromClause]) -> Held:
+    def visible_to(self, sources: Iterable[FromClause], name: Callable[[FromClause], str]) -> Held:
         """Return what is held around a query with these sources, whose names hide the same names outside."""
-        names = {name_of(source) for source in sources}
-        return {source: columns for source, columns in self.held.items() if name_of(source) not in names}
+        names = {name(source) for source in sources}
+        return {source: columns for source, columns in self.held.items() if name(source) not in names}
 
 
 @dataclass
@@ -71,7 +71,7 @@ NOTHING_AROUND = Around()
 
 
 def name_of(source: FromClause) -> str:
-    """Return the name that columns of a source are written with; some databases ignore its case."""
+    """Return the name of a source; some databases ignore its case."""
     return str(getattr(source, "name", "")).lower()
 
 

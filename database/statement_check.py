@@ -43,7 +43,16 @@ class StatementCheck(QueryCheck):
             self.query(statement, NOTHING_AROUND, f"the {kind}", state)
         elif not isinstance(statement, SavepointClause | RollbackToSavepointClause | ReleaseSavepointClause):
             self.expressions([statement], NOTHING_AROUND, "the statement")
+        self.check_loose_text()
         return tuple(self.binds)
+
+    def check_loose_text(self) -> None:
+        """Check that no text can let rows pass the criteria, where there are some of tenants."""
+        if self.has_tenants and self.loose_text:
+            refuse(
+                f"{self.loose_text} has a text that could change what the criteria mean, as OR does: write"
+                " it with SQLAlchemy's functions and operators"
+            )
 
     def change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
         """Check an INSERT, UPDATE or DELETE; return the columns that it returns, and what is held."""
@@ -96,7 +105,7 @@ class StatementCheck(QueryCheck):
 
     def insert(self, core: Any, state: Any, place: str, is_whole: bool) -> Around:
         """Check an INSERT, and return what its RETURNING finds around it."""
-        is_tenants = self.tables.is_tenants(core.table, place)
+        is_tenants = self.is_tenants(core.table, place)
         held: Held = {core.table: OF_TABLE} if is_tenants else {}
         inside = Around(held)
         rows = state._multi_parameters or [state._dict_parameters or {}]
@@ -143,6 +152,7 @@ class StatementCheck(QueryCheck):
         """Return whether each SELECT has the tenant's id at a position."""
         return bool(outputs) and all(
             position < len(columns)
+            and not any(map(is_star, columns))  # which stands for several
             and (self.is_bind(columns[position]) or is_held(inner(columns[position]), held))
             for columns, held in outputs
         )
@@ -210,6 +220,11 @@ class StatementCheck(QueryCheck):
         refuse(
             f"{place} may meet a row of another tenant: name {COLUMN} in its key, or add own() to its WHERE"
         )
+
+
+def is_star(column: Any) -> bool:
+    """Return whether a column of a SELECT is `*`."""
+    return str(getattr(column, "text", getattr(column, "name", ""))) == "*"
 
 
 def name_of_key(key: Any, table: Any) -> str:

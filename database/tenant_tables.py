@@ -13,6 +13,17 @@ WORD = re.compile(r"[\w$]+")
 # What reads the shape of a table and none of its rows.
 READS_NO_ROW = re.compile(r"\s*(PRAGMA\s[^;]*|(DESCRIBE|SHOW CREATE TABLE)\s+[`\w.]+\s*)", re.IGNORECASE)
 ESCAPED_NAME = 'U&"'  # PostgreSQL's form that spells a name in numbers
+# Texts that cannot change what the criteria beside them mean, as `x OR y` does behind AND: a name, a number,
+# a direction, words in quotes, what an optimizer or an index is told.
+HARMLESS = re.compile(
+    r"\*|[\w.]*( (ASC|DESC))?( NULLS (FIRST|LAST))?|'[\w ]*'"
+    r"|/\*\+[\w\s().,@=]*\*/|(USE|FORCE|IGNORE) (INDEX|KEY) \([\w, ]*\)",
+    re.IGNORECASE,
+)
+# The same of operators: signs alone, or words alone.
+HARMLESS_OPERATOR = re.compile(
+    r"""(?!.*(--|/\*|\|\||\bX?OR\b))([^\w\s();'"`]+|[a-z_]+( [a-z_]+)*)?""", re.IGNORECASE
+)
 
 
 class TenantTables:

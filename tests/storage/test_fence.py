@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    column,
     create_engine,
     delete,
     event,
@@ -36,6 +37,7 @@ from sqlalchemy import table as lightweight
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, aliased, contains_eager, joinedload, selectinload, subqueryload
+from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql.elements import quoted_name
 
 import database
@@ -216,6 +218,13 @@ FORGOTTEN_INSIDE = {
             select(inner := goods.alias("S")).where(inner.c.tenant_id == outer.c.tenant_id).exists(),
         )
     ),
+    "a made-up name that hides another": sending(
+        lambda: select(plains).where(
+            own(outer := shops.alias("good_1")),
+            outer.c.id == plains.c.id,
+            select(inner := goods.alias()).where(inner.c.tenant_id == outer.c.tenant_id).exists(),
+        )
+    ),
 }
 
 WITH_A_WRONG_CRITERION = {
@@ -285,7 +294,51 @@ TEXTS = {
     "SET": sending(lambda: update(plains).values(word=text("(SELECT max(name) FROM shop)"))),
     "the driver's own": lambda session: session.connection().exec_driver_sql("SELECT * FROM shop"),
     "behind a PRAGMA": lambda session: session.connection().exec_driver_sql("PRAGMA x; DELETE FROM shop"),
+    "behind a CTE": sending(
+        lambda: select(select(plains).cte("c").suffix_with(", d AS (SELECT id FROM shop)").c.id)
+    ),
     "DDL": sending(lambda: DDL("CREATE TABLE copied AS SELECT * FROM shop")),
+    "DDL of somebody else": sending(lambda: Emptied()),
+}
+
+either = "1 = 1 OR 1 = 1"
+TEXTS_BESIDE = {
+    "OR in WHERE": sending(lambda: select(shops).where(own(shops), text(either))),
+    "OR in a column that is text": sending(lambda: select(shops).where(own(shops), literal_column(either))),
+    "OR in an UPDATE": sending(lambda: update(shops).where(own(shops), text(either)).values(visits=1)),
+    "OR in a DELETE": sending(lambda: delete(goods).where(own(goods), text(either))),
+    "OR in ON": sending(
+        lambda: select(shops).outerjoin(goods, and_(own(goods), text(either))).where(own(shops))
+    ),
+    "OR in a query inside": sending(
+        lambda: select(plains).where(select(shops.c.id).where(own(shops), text(either)).exists())
+    ),
+    "OR at the end": sending(lambda: select(shops).where(own(shops)).suffix_with("OR 1 = 1")),
+    "OR as an operator": sending(
+        lambda: select(shops).where(own(shops), shops.c.visits.op("OR", precedence=100)(1))
+    ),
+    "signs for OR": sending(
+        lambda: select(shops).where(own(shops), shops.c.visits.op("||", precedence=100)(1))
+    ),
+    "an operator that closes a parenthesis": sending(
+        lambda: select(shops).where(own(shops), shops.c.visits.op("= 0) OR (1 =")(1))
+    ),
+    "a name without quotes": sending(
+        lambda: select(shops).where(
+            own(shops), shops.c.id.in_([column(quoted_name(f"1) OR ({either}", False))])
+        )
+    ),
+    "half of BETWEEN": sending(lambda: select(shops).where(text("visits BETWEEN 0"), own(shops))),
+    "a comment": sending(lambda: select(shops).where(text("1 = 1 --"), own(shops))),
+    "a comment as a hint": sending(lambda: select(shops).where(own(shops)).prefix_with("/*")),
+    "two columns in one": sending(
+        lambda: insert(shops).from_select(["name", "tenant_id", "visits"], select(text("'n', 2"), TENANT))
+    ),
+    "all columns": sending(
+        lambda: insert(shops).from_select(
+            ["name", "tenant_id"], select(literal_column("*"), TENANT).select_from(plains)
+        )
+    ),
 }
 
 
@@ -293,6 +346,15 @@ class Unknown(BindParameter):
     """Stands for what somebody compiles in a way of their own."""
 
     inherit_cache = False
+
+
+class Emptied(ExecutableDDLElement):
+    """Stands for a statement about a whole table that is written in a way of its own."""
+
+
+@compiles(Emptied)
+def compile_emptied(element, compiler, **rest):
+    return "TRUNCATE TABLE shop"
 
 
 @compiles(Unknown)
@@ -358,6 +420,7 @@ REFUSED = {
         "forgotten inside": FORGOTTEN_INSIDE,
         "wrong criterion": WITH_A_WRONG_CRITERION,
         "text": TEXTS,
+        "text beside": TEXTS_BESIDE,
         "unknown": UNKNOWN,
         "change": CHANGES,
     }.items()
@@ -396,6 +459,8 @@ def test_a_refusal_says_what_is_missing_and_where(memory):
         "insert": "the INSERT does not fill tenant_id of the table shop with one number: leave it to the"
         " column's default, or pass TENANT",
         "set": "SET of the UPDATE has tenant_id: a row stays with its tenant",
+        "text": "WHERE of the SELECT has a text that could change what the criteria mean, as OR does: write"
+        " it with SQLAlchemy's functions and operators",
     }
     statements = {
         "select": select(shops),
@@ -404,6 +469,7 @@ def test_a_refusal_says_what_is_missing_and_where(memory):
         "subquery": delete(goods).where(own(goods), goods.c.id.not_in(select(newest.c.id))),
         "insert": insert(shops).values(name="secret", tenant_id=literal(1) + 1),
         "set": update(shops).where(own(shops)).values(tenant_id=OTHER),
+        "text": select(shops).where(own(shops), text(either)),
     }
     found = {
         name: assert_refused(memory, sending(lambda made=made: made)) for name, made in statements.items()
@@ -554,6 +620,14 @@ SHAPES = {
         .options(contains_eager(Shop.goods))
     ),
     "FROM of another": lambda own: select(select(shops.c.name).where(own(shops)).subquery("names")),
+    "texts that change no criterion": lambda own: (
+        select(literal_column("1"), literal_column("'a word'"), func.count(), shops.c.visits.op("&")(1))
+        .where(own(shops), shops.c.name.op("NOT LIKE")("x"))
+        .group_by(shops.c.visits)
+        .order_by(text("visits DESC"), text("2"))
+        .prefix_with("/*+ MAX_EXECUTION_TIME(9) */", dialect="mysql")
+        .with_hint(shops, "USE INDEX (PRIMARY)", "mysql")
+    ),
     "a plain table beside": lambda own: select(shops, plains).where(own(shops), plains.c.id == shops.c.id),
 }
 
