@@ -152,6 +152,7 @@ def test_own_is_called_and_not_used_otherwise():
     assert find_calls(planted) == (["a.py:2:0", "b.py:2:0"], ["a.py:3:4", "b.py:3:10"])
 
 
+@pytest.mark.threat("T193")
 @pytest.mark.long
 @pytest.mark.timeout(MAXIMUM_SECONDS)
 def test_each_own_is_needed(integration, tmp_path):

@@ -144,6 +144,7 @@ def collecting_at_every_allocation():
         gc.set_threshold(*before)
 
 
+@pytest.mark.threat("T198")
 @each_kind
 @each_way
 def test_eager_loads_lose_nothing_and_leak_nothing(memory, parent, children, way):
@@ -152,6 +153,7 @@ def test_eager_loads_lose_nothing_and_leak_nothing(memory, parent, children, way
         assert load(memory, parent, children, way, 4) == (0, 0)
 
 
+@pytest.mark.threat("T198")
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @each_kind
@@ -159,6 +161,7 @@ def test_100_000_eager_loads_lose_nothing_and_leak_nothing(memory, parent, child
     assert load(memory, parent, children, joinedload, 100_000) == (0, 0)
 
 
+@pytest.mark.threat("T198")
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @each_kind

@@ -428,11 +428,13 @@ REFUSED = {
 }
 
 
+@pytest.mark.threat("T193")
 @pytest.mark.parametrize("send", REFUSED.values(), ids=REFUSED.keys())
 def test_a_statement_that_is_not_held_to_the_tenant_is_refused(memory, send):
     assert_refused(memory, send)
 
 
+@pytest.mark.threat("T193")
 def test_on_a_server_such_statements_are_refused_too(on_server):
     for name, send in REFUSED.items():
         if is_written(on_server, name):
@@ -652,11 +654,13 @@ def assert_shape(engine, make):
         assert_refused(engine, sending(lambda number=number: make(Taker(number))))
 
 
+@pytest.mark.threat("T193")
 @pytest.mark.parametrize("make", SHAPES.values(), ids=SHAPES.keys())
 def test_a_right_statement_passes_and_needs_each_of_its_criteria(memory, make):
     assert_shape(memory, make)
 
 
+@pytest.mark.threat("T193")
 def test_on_a_server_right_statements_pass_and_need_each_of_their_criteria(on_server):
     for make in SHAPES.values():
         assert_shape(on_server, make)
@@ -752,6 +756,7 @@ def test_a_statement_is_about_the_tenant_that_was_entered(memory):
         assert connection.scalars(find).all() == [1, 2]
 
 
+@pytest.mark.threat("T197")
 def test_a_session_hands_out_no_object_of_another_tenant(memory):
     with Session(memory) as session:
         mine = session.get(Good, (HOME, 1))
@@ -765,6 +770,7 @@ def test_a_session_hands_out_no_object_of_another_tenant(memory):
 OPTION = {EVERY_TENANT: "the test counts all"}
 
 
+@pytest.mark.threat("T194")
 def test_a_statement_that_says_why_may_be_about_all_tenants(memory):
     with Session(memory) as session:
         for rows in (shops, Shop):
@@ -776,6 +782,7 @@ def test_a_statement_that_says_why_may_be_about_all_tenants(memory):
                     session.scalar(every.execution_options(**{EVERY_TENANT: why}))
 
 
+@pytest.mark.threat("T194")
 def test_the_option_of_a_connection_a_call_or_an_engine_counts_for_nothing(memory):
     with Session(memory) as session:
         for rows in (shops, Shop):
@@ -789,6 +796,7 @@ def test_the_option_of_a_connection_a_call_or_an_engine_counts_for_nothing(memor
         connection.exec_driver_sql("SELECT * FROM shop")
 
 
+@pytest.mark.threat("T194")
 def test_the_option_of_a_statement_inside_counts_for_nothing(memory):
     inside = select(goods.c.shop_id).execution_options(**OPTION)
     assert_refused(memory, sending(lambda: select(shops).where(own(shops), shops.c.id.in_(inside))))

@@ -52,6 +52,7 @@ TWICE = {
 }
 
 
+@pytest.mark.threat("T195")
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
 @pytest.mark.parametrize("make", TWICE.values(), ids=TWICE)
 def test_at_one_tenant_there_is_one_of_a_name(make, tenant):
@@ -79,6 +80,7 @@ BELOW_ANOTHERS = {
 }
 
 
+@pytest.mark.threat("T195")
 @pytest.mark.parametrize("make", BELOW_ANOTHERS.values(), ids=BELOW_ANOTHERS)
 def test_a_row_below_a_row_of_the_other_is_refused(make):
     db.session.add(a_public_client(client_id="home's"))
@@ -88,6 +90,7 @@ def test_a_row_below_a_row_of_the_other_is_refused(make):
         db.session.flush()
 
 
+@pytest.mark.threat("T195")
 def test_a_ticket_for_a_client_of_the_other_is_refused():
     db.session.add(a_public_client(client_id="home's"))
     db.session.flush()
@@ -95,6 +98,7 @@ def test_a_ticket_for_a_client_of_the_other_is_refused():
         store.tickets.add("x", digest("browser"), "home's", {}, NOW)
 
 
+@pytest.mark.threat("T195")
 def test_a_row_of_no_tenant_is_refused():
     with entered(99), pytest.raises(IntegrityError):
         db.session.add(Scope(name="read", description=""))

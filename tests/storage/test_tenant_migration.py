@@ -51,6 +51,7 @@ def dialect(app):
     return db.engine.dialect.name
 
 
+@pytest.mark.threat("T206")
 def test_every_row_is_homes(app):
     upgrade(revision=BEFORE)
     fill()
@@ -111,6 +112,7 @@ def add_tenant():
     execute("INSERT INTO tenant (name, settings, branding, created_at) VALUES ('acme', '{}', '{}', 1)")
 
 
+@pytest.mark.threat("T195")
 def test_a_row_of_one_tenant_has_no_parent_of_another(app):
     upgrade(revision=BEFORE)
     fill()
@@ -172,6 +174,7 @@ def test_who_removes_a_parent_removes_its_children(app):
     assert set(left) == {"scope", "signing_key", "form_answer", "throttle", "spent_assertion"}
 
 
+@pytest.mark.threat("T206")
 def test_down_and_up_again_keeps_all_rows(app):
     upgrade(revision=BEFORE)
     tables = schema()
@@ -185,6 +188,7 @@ def test_down_and_up_again_keeps_all_rows(app):
     assert all_rows() == before
 
 
+@pytest.mark.threat("T206")
 def test_no_other_tenant_is_downgraded(app):
     upgrade()
     add_tenant()
@@ -217,6 +221,7 @@ def cut_off_after(statements):
         event.remove(Engine, "before_cursor_execute", stop)
 
 
+@pytest.mark.threat("T206")
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_a_migration_that_was_cut_off_is_undone_or_goes_on(app, direction, dialect):
     """On MariaDB it is cut off after nearly each statement, and the version before works in between."""

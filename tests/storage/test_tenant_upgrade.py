@@ -41,6 +41,7 @@ def dialect(app):
     return db.engine.dialect.name
 
 
+@pytest.mark.threat("T206")
 def test_the_version_before_works_on(app):
     """Each kind of its writes does with the new tables what it did with the old ones."""
     upgrade(revision=BEFORE)
@@ -94,6 +95,7 @@ def issue_before():
     return refresh_token, access_token
 
 
+@pytest.mark.threat("T206")
 def test_what_was_issued_before_works_on(app):
     upgrade(revision=BEFORE)
     with transaction():

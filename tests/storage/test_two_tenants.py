@@ -136,6 +136,7 @@ BY_ITS_OWN_VALUE = {
 }
 
 
+@pytest.mark.threat("T196")
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
 @pytest.mark.parametrize("do", BY_ITS_OWN_VALUE.values(), ids=BY_ITS_OWN_VALUE)
 def test_what_one_has_is_nothing_to_the_other(do, tenant):
@@ -192,6 +193,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.threat("T196")
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
 @pytest.mark.parametrize("do", CHANGES.values(), ids=CHANGES)
 def test_a_change_leaves_the_rows_of_the_other(do, tenant):
@@ -234,6 +236,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.threat("T196")
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
 @pytest.mark.parametrize(("count", "expected"), COUNTS.values(), ids=COUNTS)
 def test_each_counts_its_own(count, expected, tenant):
@@ -249,6 +252,7 @@ FINDS = {
 }
 
 
+@pytest.mark.threat("T197")
 @pytest.mark.parametrize("find", FINDS.values(), ids=FINDS)
 def test_in_one_session_each_gets_its_own_row(find):
     """The session keeps rows by their key, so it must know the tenant of each."""

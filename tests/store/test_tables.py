@@ -64,6 +64,7 @@ def test_each_row_is_a_tenants(name):
     assert column.server_default.arg.text == "1"  # home, for an older version that knows no tenants
 
 
+@pytest.mark.threat("T195")
 def test_each_key_has_the_tenant_or_a_reason():
     others = {
         (name, ", ".join(key))
@@ -74,6 +75,7 @@ def test_each_key_has_the_tenant_or_a_reason():
     assert others == set(OTHER_KEYS)
 
 
+@pytest.mark.threat("T195")
 @pytest.mark.parametrize("reference", references(), ids=described)
 def test_references_stay_within_the_tenant(reference):
     parents = {element.parent.name: element.column.name for element in reference.elements}
@@ -111,6 +113,7 @@ def test_no_reference_clears_the_tenant():
     assert {reference.ondelete for reference in references()} == {None, "CASCADE"}
 
 
+@pytest.mark.threat("T197")
 def test_the_session_knows_rows_by_their_tenant():
     """Its identity map hands out no object of another tenant."""
     keys = {mapper.local_table.name: mapper.primary_key[0].name for mapper in db.Model.registry.mappers}

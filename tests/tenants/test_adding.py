@@ -28,6 +28,7 @@ def apps_on_one(database_url):
             db.engine.dispose()
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.integration
 def test_one_host(apps_on_one, monkeypatch):
     barrier, look = Barrier(2), tenants.refuse_if_taken

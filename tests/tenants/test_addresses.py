@@ -71,6 +71,7 @@ def wait_a_second(app):
 # ---- hosts -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.parametrize(
     "host", ["op.example", "OP.Example", "op.example:443", "op.example:", "%6fp.example"]
 )
@@ -79,6 +80,7 @@ def test_spellings_of_homes_host(ask, host):
     assert ask(f"/t/acme{WHOSE}", host).json["issuer"] == "https://op.example/t/acme"
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.parametrize("host", ["beta.example:8443", "BETA.example:8443", "beta.example:08443"])
 def test_spellings_of_a_tenants_host(ask, host):
     assert ask(WHOSE, host).json["issuer"] == "https://beta.example:8443"
@@ -86,6 +88,7 @@ def test_spellings_of_a_tenants_host(ask, host):
         assert ask(path, host).status_code == 404
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.parametrize(
     "host",
     [
@@ -133,6 +136,7 @@ def test_another_host(ask, host):
 # ---- paths -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.parametrize(
     "path",
     [
@@ -187,6 +191,7 @@ def test_the_issuer_itself_is_its_home_page(ask):
     assert page(ask("/t/acme/login")).links["Create an account"] == "/t/acme/signup?next="
 
 
+@pytest.mark.threat("T204")
 @pytest.mark.parametrize(("path", "name"), [("/t/acme", "acme"), ("", "beta")])
 def test_disabled(app, ask, path, name):
     host = "beta.example:8443" if name == "beta" else HOME_HOST
@@ -206,6 +211,7 @@ def test_disabled(app, ask, path, name):
 # ---- bounded work ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T204")
 def test_the_rows_are_read_at_most_once_a_second(app, ask):
     ask("/t/acme/login")
     reads = reads_of_tenants(app)

@@ -53,6 +53,7 @@ def is_live(connections, issuer, token):
     return send(connections.first, at(issuer, OURS.me(token))).status == 200
 
 
+@pytest.mark.threat("T205")
 def test_sign_ins(scene, connections):
     """One session is allowed. A code of one tenant is spent there alone."""
     of_both = [codes(issuer, [secrets.token_hex(8) for _ in range(CONNECTIONS)]) for issuer in scene.both]
@@ -66,6 +67,7 @@ def test_sign_ins(scene, connections):
         assert not any(is_live(connections, other, token) for token in tokens)
 
 
+@pytest.mark.threat("T205")
 def test_refreshes(scene, connections):
     """All requests of one tenant get one pair, which is nothing at the other."""
     first = [send(connections.first, codes(issuer, [secrets.token_hex(8)])[0]).json for issuer in scene.both]
@@ -81,6 +83,7 @@ def test_refreshes(scene, connections):
         assert is_live(connections, issuer, token) and not is_live(connections, other, token)
 
 
+@pytest.mark.threat("T199")
 def test_the_refresh_token_of_one_at_both(scene, connections):
     """The other refuses it each time, and that ends nothing."""
     acme, beta = scene.both
@@ -94,6 +97,7 @@ def test_the_refresh_token_of_one_at_both(scene, connections):
     assert is_live(connections, acme, token)
 
 
+@pytest.mark.threat("T200")
 def test_one_jti(scene, connections):
     """It is good once at each tenant."""
     jti = secrets.token_hex(8)
@@ -109,6 +113,7 @@ def test_one_jti(scene, connections):
     assert stored == [(issuer.id,) for issuer in scene.both]
 
 
+@pytest.mark.threat("T203")
 def test_failures(scene, connections):
     """Each tenant counts those of its own."""
     wrong = {"Authorization": "Basic d2ViOndyb25n"}  # web:wrong

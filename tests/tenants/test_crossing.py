@@ -41,6 +41,7 @@ def is_unknown_token(answer):
 # ---- at the token endpoint ---------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T199")
 def test_authorization_code(issuers):
     answers = {issuer: issuer.browser().sign_in().authorize() for issuer in issuers}
     for one, other in pairs(issuers):
@@ -55,6 +56,7 @@ def test_authorization_code(issuers):
         assert is_refused(again, 400, "invalid_grant")
 
 
+@pytest.mark.threat("T199")
 def test_a_code_that_is_replayed_elsewhere_ends_nothing(issuers):
     """At its own issuer a second use revokes the tokens (RFC 6749 §4.1.2)."""
     for one, other in pairs(issuers):
@@ -66,6 +68,7 @@ def test_a_code_that_is_replayed_elsewhere_ends_nothing(issuers):
         assert one.with_token(tokens["access_token"]).status_code == 200
 
 
+@pytest.mark.threat("T199")
 @pytest.mark.parametrize("client_id", ["web", "jwt"], ids=["opaque", "JWT"])
 def test_access_token(issuers, client_id):
     tokens = {issuer: issuer.tokens(client_id=client_id)["access_token"] for issuer in issuers}
@@ -85,6 +88,7 @@ def test_access_token(issuers, client_id):
         assert is_unknown_token(issuer.with_token(token))
 
 
+@pytest.mark.threat("T199")
 def test_token_of_a_machine(issuers):
     tokens = {
         issuer: issuer.post("/oauth/token", data=MACHINE, auth=basic("robot")).json["access_token"]
@@ -96,6 +100,7 @@ def test_token_of_a_machine(issuers):
         assert issuer.introspect(token)["active"]
 
 
+@pytest.mark.threat("T199")
 def test_refresh_token(issuers):
     tokens = {issuer: issuer.tokens() for issuer in issuers}
     for one, other in pairs(issuers):
@@ -113,6 +118,7 @@ def test_refresh_token(issuers):
         assert answer.status_code == 200
 
 
+@pytest.mark.threat("T199")
 def test_a_refresh_token_that_was_replaced_is_no_reuse_elsewhere(issuers, stopped_clock):
     for one, other in pairs(issuers):
         first = one.tokens()
@@ -124,6 +130,7 @@ def test_a_refresh_token_that_was_replaced_is_no_reuse_elsewhere(issuers, stoppe
         assert answer.status_code == 200
 
 
+@pytest.mark.threat("T200")
 def test_client_secret(issuers, stopped_clock):
     for issuer in issuers:
         stopped_clock.sleep(3600)  # the failures of the round before are forgotten
@@ -140,6 +147,7 @@ def test_client_secret(issuers, stopped_clock):
         assert is_refused(answer, 401, "invalid_client")
 
 
+@pytest.mark.threat("T200")
 def test_client_assertion(issuers):
     """The same keys, `iss`, `sub` and `jti`: one assertion for each audience, good once there."""
     jti = secrets.token_hex(8)
@@ -158,6 +166,7 @@ def test_client_assertion(issuers):
 # ---- in the browser ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("T201")
 def test_session_cookie(issuers):
     signed_in = {issuer: issuer.browser().sign_in() for issuer in issuers}
     for one, other in pairs(issuers):
@@ -172,6 +181,7 @@ def test_session_cookie(issuers):
         assert browser.is_signed_in()
 
 
+@pytest.mark.threat("T201")
 def test_signing_in_and_out_at_one_is_nothing_at_the_others(issuers):
     """One browser, which is at all three."""
     here = issuers[0].browser()
@@ -185,6 +195,7 @@ def test_signing_in_and_out_at_one_is_nothing_at_the_others(issuers):
         assert [known for known in issuers if here.at(known).is_signed_in()] == left
 
 
+@pytest.mark.threat("T201")
 def test_browser_id_and_ticket(issuers):
     """A request that waits at one issuer is nobody's at another, even under its browser's own ids."""
     for one, other in pairs(issuers):
@@ -203,6 +214,7 @@ def test_browser_id_and_ticket(issuers):
         assert page(shown).headings == ["Notebook asks for access"]
 
 
+@pytest.mark.threat("T201")
 def test_csrf_token(issuers):
     for one, other in pairs(issuers):
         browser = one.browser().sign_in()
@@ -217,6 +229,7 @@ def test_csrf_token(issuers):
         assert browser.is_signed_in()
 
 
+@pytest.mark.threat("T200")
 def test_id_token_hint(issuers):
     hints = {issuer: issuer.tokens()["id_token"] for issuer in issuers}
     for one, other in pairs(issuers):
@@ -235,6 +248,7 @@ def test_id_token_hint(issuers):
         assert issuer.browser().get("/oauth/logout", query_string=query).headers["Location"] == BACK
 
 
+@pytest.mark.threat("T200")
 def test_request_object(issuers):
     for one, other in pairs(issuers):
         browser = other.browser().sign_in()
@@ -259,6 +273,7 @@ def test_request_object(issuers):
                 assert "code" in answer
 
 
+@pytest.mark.threat("T201")
 def test_known_device(issuers):
     """Strangers have used up what an account allows; its user gets in on a device that this issuer knows."""
     devices = {issuer: issuer.browser().sign_in().cookies()[f"{issuer.cookie}-device"] for issuer in issuers}
@@ -278,6 +293,7 @@ def test_known_device(issuers):
 # ---- what one knows and the other does not -----------------------------------------------------------------
 
 
+@pytest.mark.threat("T201")
 def test_consent_is_each_ones_own(issuers):
     here = issuers[0].browser()
     for issuer in issuers:
@@ -312,6 +328,7 @@ def attempts(browser, times, password="a wrong password"):
     return statuses
 
 
+@pytest.mark.threat("T203")
 def test_failed_sign_ins_hold_up_nobody_elsewhere(issuers):
     """And they are counted at each: what another issuer counts takes nothing from it."""
     left = list(issuers)
@@ -321,12 +338,14 @@ def test_failed_sign_ins_hold_up_nobody_elsewhere(issuers):
         assert [attempts(other.browser(), 1, PASSWORD) for other in left] == [[303]] * len(left)
 
 
+@pytest.mark.threat("T203")
 def test_failures_at_the_same_time_are_counted_at_each(issuers):
     answers = [attempts(issuer.browser(), 1) for _ in range(FAILURES) for issuer in issuers]
     assert answers == [[400]] * FAILURES * len(issuers)
     assert [attempts(issuer.browser(), 1) for issuer in issuers] == [[429]] * len(issuers)
 
 
+@pytest.mark.threat("T203")
 def test_failed_clients_hold_up_nobody_elsewhere(issuers):
     def fail(issuer):
         return issuer.post(
@@ -340,6 +359,7 @@ def test_failed_clients_hold_up_nobody_elsewhere(issuers):
         assert other.post("/oauth/token", data=MACHINE, auth=basic("robot")).status_code == 200
 
 
+@pytest.mark.threat("T203")
 def test_sign_ups_are_counted_at_each(issuers):
     for number in range(SIGN_UPS + 1):
         for issuer in issuers:

@@ -21,6 +21,7 @@ def keys_of(issuer):
     return issuer.get("/oauth/jwks").json
 
 
+@pytest.mark.threat("T202")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_metadata(issuers, document):
     """Both forms of a path: RFC 8414 §3.1 puts it behind the name, OpenID Connect Discovery §4 before it."""
@@ -39,6 +40,7 @@ def test_metadata(issuers, document):
             assert answer.headers["Cache-Control"].startswith("public")
 
 
+@pytest.mark.threat("T202")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_metadata_of_one_at_another(issuers, document):
     home, acme, beta = issuers
@@ -50,6 +52,7 @@ def test_no_metadata_of_one_at_another(issuers, document):
             assert (answer.status_code, answer.mimetype) == (404, "application/json")
 
 
+@pytest.mark.threat("T202")
 def test_keys(issuers):
     """Each signs with keys of its own, which verify nothing of another."""
     tokens = {issuer: issuer.tokens(client_id="jwt") for issuer in issuers}
@@ -75,6 +78,7 @@ def is_verified(text, keys):
     return True
 
 
+@pytest.mark.threat("T202")
 def test_iss_of_each_authorization_response(issuers):
     """RFC 9207: of a code, and of an error; in each response mode."""
     for issuer in issuers:
@@ -136,6 +140,7 @@ def test_the_number_of_a_session_elsewhere_is_none_here(issuers):
         assert browsers[issuer].is_signed_in()
 
 
+@pytest.mark.threat("T202")
 def test_every_address_on_a_page_is_of_its_issuer(issuers):
     for issuer in issuers:
         browser = issuer.browser().sign_in()
@@ -147,6 +152,7 @@ def test_every_address_on_a_page_is_of_its_issuer(issuers):
                     assert is_own or target == issuer.path, (issuer.name, address, target)
 
 
+@pytest.mark.threat("T201")
 def test_cookies_have_names_of_their_own(issuers):
     """N045: one that is named after a path could be another's; those of tenants have a number."""
     names = []
@@ -159,6 +165,7 @@ def test_cookies_have_names_of_their_own(issuers):
     assert len(set(names)) == 3 * len(issuers)
 
 
+@pytest.mark.threat("T201")
 def test_next_leads_to_no_other_issuer(issuers):
     """They may share an origin; a sign-in page must not lead into another's."""
     foreign = [

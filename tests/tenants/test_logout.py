@@ -25,6 +25,7 @@ def told(apps, first_rows, stopped_clock, integration):
         yield issuers, receiver
 
 
+@pytest.mark.threat("T202")
 def test_logout_notices(told):
     issuers, receiver = told
     browsers = {issuer: issuer.browser().sign_in() for issuer in issuers}
@@ -43,6 +44,7 @@ def test_logout_notices(told):
         assert list(claims["events"]) == [EVENT]
 
 
+@pytest.mark.threat("T202")
 def test_notices_of_all_at_once(told):
     """One delivery serves all; each token is its own issuer's."""
     issuers, receiver = told

@@ -8,6 +8,7 @@ import ast
 from collections import deque
 from collections.abc import MutableMapping, MutableSequence, MutableSet
 
+import pytest
 from flask import Flask
 
 from app import create_app
@@ -134,6 +135,7 @@ def changed_in(tree):
     return found
 
 
+@pytest.mark.threat("T197")
 def test_what_an_app_keeps_is_of_one_tenant_or_has_a_reason():
     settings = Settings(issuer=ISSUER, database_url="sqlite://", secret_key=SECRET_KEY, tenants="on")
     state = state_of(create_app(settings))
@@ -142,6 +144,7 @@ def test_what_an_app_keeps_is_of_one_tenant_or_has_a_reason():
     assert sorted(found) == sorted(KEPT_BY_THE_APP)
 
 
+@pytest.mark.threat("T197")
 def test_what_a_module_keeps_has_a_reason():
     assert sorted(module_containers()) == sorted(KEPT_BY_MODULES)
 

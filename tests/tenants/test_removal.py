@@ -92,6 +92,7 @@ def authorization():
     return authorization_path(scope=SCOPE)
 
 
+@pytest.mark.threat("T205")
 def test_removal_under_load(scene):
     acme, beta = scene.add("acme"), scene.add("beta")
     before = rows_of(scene, beta, LEFT_ALONE)
