@@ -177,8 +177,11 @@ class TenantRegistry:
 
 
 def host_of(issuer: str) -> tuple[str, int] | None:
-    """Return host and port of an issuer, in their normal form."""
-    parts = urlsplit(issuer)
+    """Return host and port of an issuer, in their normal form; None for what is none."""
+    try:
+        parts = urlsplit(issuer)
+    except ValueError:  # a row that somebody has changed by hand: the other tenants answer all the same
+        return None
     return authority.normalize(parts.netloc, parts.scheme)
 
 

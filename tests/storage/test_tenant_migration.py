@@ -256,10 +256,9 @@ def test_a_migration_that_was_cut_off_is_undone_or_goes_on(app, direction, diale
     assert schema() == finished
 
 
-def test_rows_without_parents_stop_a_migration(app, dialect):
-    """A file that somebody has changed by hand, without foreign keys."""
-    if dialect != "sqlite":
-        pytest.skip("the other engines cannot have such rows")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_rows_without_parents_stop_a_migration(app):
+    """A file that somebody has changed by hand, without foreign keys. No other engine can have such rows."""
     upgrade(revision=BEFORE)
     fill()
     with db.engine.connect() as connection:
@@ -274,9 +273,9 @@ def test_rows_without_parents_stop_a_migration(app, dialect):
     assert db.session.scalar(text("PRAGMA foreign_keys")) == 1
 
 
-def test_what_an_operator_added_to_an_sqlite_file_stays(app, dialect):
-    if dialect != "sqlite":
-        pytest.skip("the other engines copy no tables")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_an_operator_added_to_an_sqlite_file_stays(app):
+    """The other engines copy no tables."""
     upgrade(revision=BEFORE)
     execute(
         "CREATE INDEX own_index ON token (issued_at)",
