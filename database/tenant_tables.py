@@ -20,9 +20,9 @@ HARMLESS = re.compile(
     r"|/\*\+[\w\s().,@=]*\*/|(USE|FORCE|IGNORE) (INDEX|KEY) \([\w, ]*\)",
     re.IGNORECASE,
 )
-# The same of operators: signs alone, or words alone.
+# The same of operators: signs alone, or words alone; no comment, and no OR in any spelling.
 HARMLESS_OPERATOR = re.compile(
-    r"""(?!.*(--|/\*|\|\||\bX?OR\b))([^\w\s();'"`]+|[a-z_]+( [a-z_]+)*)?""", re.IGNORECASE
+    r"""((?:(?!--|/\*|\|\|)[^\w\s();'"`])+|(?!X?OR\b)[a-z_]+(?: (?!X?OR\b)[a-z_]+)*)?""", re.IGNORECASE
 )
 
 

@@ -13,7 +13,7 @@ from inspect import unwrap
 from typing import NamedTuple
 
 import store.tickets
-from commands import clients, output, users
+from commands import clients, transaction, users
 from crypto import credentials
 from database.tenancy import HOME
 from models import AuthorizationCode, AuthorizationTicket, Client, Consent, Token, User, UserSession, db
@@ -154,8 +154,8 @@ class Stand:
         """
         with self.driver.app.app_context():
             try:
-                output.run_command(lambda: unwrap(command.callback)(*arguments, **options))
-            except output.CommandError as refused:
+                transaction.run_command(lambda: unwrap(command.callback)(*arguments, **options))
+            except transaction.CommandError as refused:
                 assert "the database" not in str(refused), refused
                 return REFUSED
         return DONE

@@ -59,8 +59,13 @@ CLAIM_OF_THE_REFRESH_TOKEN_IGNORED = [
 NO_SLOT_IN_THE_KEY = [
     Replacement(
         "models.py",
-        'UniqueConstraint("client_id", "user_id", "slot")',
-        'UniqueConstraint("client_id", "user_id")',
+        'unique("client_id", "user_id", "slot")',
+        'unique("client_id", "user_id")',
+    ),
+    Replacement(
+        "migrations/versions/0009_tenants.py",
+        'unique("client_id, tenant_id, user_id, slot")',
+        'unique("client_id, tenant_id, user_id")',
     ),
     Replacement(
         "migrations/versions/0001_first_tables.py",
