@@ -190,7 +190,7 @@ class StatementCheck(QueryCheck):
         if kind == "on_duplicate_key_update":  # names no key: the table's keys say what may collide
             changes = clause.update.items()
         elif kind in ("on_conflict_do_update", "on_conflict_do_nothing"):
-            changes = getattr(clause, "update_values_to_set", ())
+            changes = dict(getattr(clause, "update_values_to_set", ())).items()
             where = getattr(clause, "update_whereclause", None)
             target = [*(clause.inferred_target_elements or ()), clause.inferred_target_whereclause, where]
             self.expressions(only_elements(target), inside, place)
