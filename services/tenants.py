@@ -10,6 +10,7 @@ from flask import current_app
 import protocol.issuer
 import store.scopes
 import store.tenants
+import store.users
 from config import Settings
 from crypto.json_values import JsonObject
 from database import tenancy
@@ -102,10 +103,12 @@ def enable(name: str) -> None:
 def remove(name: str) -> dict[str, int]:
     """Remove a tenant with all its rows, and return how many each table had.
 
-    Its row is locked first, so nobody stores one of its rows meanwhile.
+    Its row is locked, so nobody stores one of its rows meanwhile. Before that its users are: that is the
+    order of a request, which locks its user and then refers to the tenant by what it stores.
     """
-    tenant = lock(name)
-    with tenancy.entered(tenant.id):
+    with tenancy.entered(get(name).id):
+        store.users.lock_all()
+        tenant = lock(name)
         removed = store.tenants.remove_rows()
     store.tenants.remove(tenant.id)
     return removed

@@ -83,6 +83,13 @@ def find_afresh(user_id: int) -> User | None:
     return db.session.get(User, (current_tenant(), user_id), populate_existing=True)
 
 
+def lock_all() -> None:
+    """Lock all users of the current tenant; each request locks its own before it changes anything."""
+    locked = select(users.c.id).where(own(users)).with_for_update(key_share=True)
+    for _ids in db.session.execute(locked, execution_options={"yield_per": 1_000}).partitions():
+        pass
+
+
 def all_by_email() -> list[User]:
     """Return all users, by address."""
     return list(db.session.scalars(select(User).where(own(User)).order_by(User.email)))

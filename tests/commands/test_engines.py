@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app import create_app
 from config import Settings
 from crypto.encryption import Cipher
-from database import engine_options
+from database import engine_options, tenancy
 from database.tenancy import HOME
 from models import AuthorizationCode, Client, Token, User, db
 from tests.builders import ISSUER, PASSWORD, REDIRECT_URI, SECRET_KEY, a_client, a_code, a_token, a_user
@@ -133,6 +133,23 @@ class TestTenants:
         }
         assert [tenant["name"] for tenant in flask_json("tenants", "list")] == ["beta"]
         assert len(rows(select(User.tenant_id))) == len(rows(select(Client.tenant_id))) == 1
+
+    def test_one_is_removed_after_the_request_that_has_locked_its_user(self, in_flight, flask, rows, caplog):
+        """What that spends next is the tenant's: were it deleted first, each would wait for the other."""
+        assert flask("tenants", "add", "acme").exit_code == 0
+
+        def slower_exchange(session):
+            yield
+            session.execute(delete(AuthorizationCode))
+            session.add(a_token(tenant_id=2, user_id=7))
+            session.flush()
+
+        with tenancy.entered(2):
+            in_flight.seed(a_user(id=7), a_client(), a_code("code", user_id=7))
+        done = in_flight.beside(slower_exchange, lambda: flask("tenants", "remove", "acme", "--yes"))
+        assert (done.exit_code, "lost a race" in caplog.text) == (0, False), caplog.text
+        left = [rows(select(table.tenant_id)) for table in (Token, User, Client)]
+        assert left == [[], [(HOME,)], [(HOME,)]]
 
 
 class InFlight:
