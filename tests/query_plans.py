@@ -25,6 +25,7 @@ ALLOWED = {
     "FROM client WHERE client.tenant_id = ?"
     " ORDER BY client.client_name, client.client_id": "an operator lists them",
     "FROM end_user WHERE end_user.tenant_id = ? ORDER BY end_user.email": "an operator lists them",
+    "SELECT end_user.id FROM end_user WHERE end_user.tenant_id = ?": "an operator removes a tenant",
     "WHERE logout_notice.tenant_id = ? ORDER BY logout_notice.id DESC LIMIT ? OFFSET ?": (
         "an operator lists the newest"
     ),
