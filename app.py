@@ -141,8 +141,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     db.init_app(app)
     with app.app_context():
-        database.prepare(db.engine)
+        # First the fence: a statement that it refuses begins no transaction and waits for no lock.
         tenancy.install(db.engine, db.metadata, must_be_entered=settings.tenants == "on")
+        database.prepare(db.engine)
     Migrate(app, db, directory=str(PROJECT / "migrations"))
     commands.init_app(app)
     APPS.add(app)

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Engine,
     Insert,
     NullPool,
-    PoolProxiedConnection,
     StaticPool,
     Table,
     create_engine,
@@ -37,6 +36,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
 from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
+from database.execution import before_execution
 from database.lock_file import LockFile
 from database.tenancy import conflict_criterion
 from database.timeouts import milliseconds, pool_options
@@ -98,19 +98,11 @@ def prepare(engine: Engine) -> None:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
-    # What returns the statement is called itself, not by a function of SQLAlchemy's for each statement.
-    @event.listens_for(engine, "before_cursor_execute", retval=True)
-    def begin_lazily(
-        conn: Connection,
-        cursor: DBAPICursor,
-        sql: str,
-        parameters: object,
-        context: DefaultExecutionContext,
-        many: bool,
-    ) -> tuple[str, object]:
-        if not is_in_transaction(conn.connection) and locks_or_writes(sql, context):
-            begin(conn, cursor, lock_path)
-        return sql, parameters
+    def begin_lazily(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
+        if not cursor.connection.in_transaction and locks_or_writes(sql, context):
+            begin(context.root_connection, cursor, lock_path)
+
+    before_execution(engine, begin_lazily)
 
     # A session returns its connection right after COMMIT or ROLLBACK: then the next writer may go on.
     @event.listens_for(engine, "checkin")
@@ -139,11 +131,6 @@ def begin(connection: Connection, cursor: DBAPICursor, lock_path: str | None) ->
         cursor.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
         raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-
-
-def is_in_transaction(connection: PoolProxiedConnection) -> bool:
-    """Return whether the driver's connection has begun a transaction."""
-    return bool(connection.dbapi_connection.in_transaction)  # type: ignore[union-attr]  # of sqlite3
 
 
 def lock_file_of(info: dict[object, object], path: str) -> LockFile:

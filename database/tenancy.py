@@ -15,13 +15,13 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, Table, bindparam, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import ColumnElement, Engine, FromClause, Integer, MetaData, Table, bindparam
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import Compiled, DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import DDL
 
+from database.execution import before_execution
 from database.scopes import COLUMN
 from database.statement_check import StatementCheck
 from database.tenant_tables import TenantTables
@@ -124,24 +124,17 @@ class Checker:
 
 
 def install(engine: Engine, metadata: MetaData, *, must_be_entered: bool = False) -> Checker:
-    """Check each statement of an engine from now on, before any other listener sees it.
+    """Check each statement of an engine from now on, before what is added after this.
 
     must_be_entered: refuse every statement where no tenant is entered; else it is home that counts there.
     """
     checker = Checker(metadata, partial(_tenant.get, None) if must_be_entered else current_tenant)
     check = checker.check
 
-    def fence(
-        connection: Connection,
-        cursor: DBAPICursor,
-        sql: str,
-        parameters: Any,
-        context: DefaultExecutionContext | None,
-        executemany: bool,
-    ) -> tuple[str, Any]:
-        if context is None or context.compiled is None:
+    def fence(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
+        if context.compiled is None:
             checker.tables.check_statement(sql)
-        elif sql is not context.statement and not executemany:
+        elif sql is not context.statement and not context.executemany:
             checker.tables.check_statement(sql)  # of a default or a sequence, sent on behalf of the statement
         else:
             try:
@@ -149,11 +142,8 @@ def install(engine: Engine, metadata: MetaData, *, must_be_entered: bool = False
             except UnfencedError:
                 if not is_for_every_tenant(context):
                     raise
-        return sql, parameters
 
-    event.listen(engine, "before_cursor_execute", fence, retval=True)
-    # `insert=True` is ignored for an engine: so the last listener is made the first
-    engine.dispatch.before_cursor_execute.listeners.rotate(1)
+    before_execution(engine, fence)
     return checker
 
 

@@ -44,6 +44,7 @@ import database
 from database import tenancy
 from database.tenancy import EVERY_TENANT, HOME, TENANT, Checker, current_tenant, entered, own
 from errors import UnfencedError
+from models import User, db
 from tests.storage.fenced import (
     OTHER,
     Base,
@@ -813,12 +814,29 @@ def test_a_statement_that_is_sent_as_text_is_checked_before_that(memory):
         checker.check(select(shops.c.id).compile(memory), [{}])
 
 
-def test_the_fence_stands_before_listeners_that_were_there_before():
+def test_what_a_listener_makes_of_a_statement_is_checked():
+    """A listener of the engine may change the SQL; the fence comes last."""
     engine = create_engine("sqlite://")
-    seen = []
-    event.listen(engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: seen.append(sql))
+    Base.metadata.create_all(engine)
     tenancy.install(engine, Base.metadata)
-    with engine.connect() as connection, pytest.raises(UnfencedError):
-        connection.execute(select(shops))
+    held = select(shops.c.id).where(tenancy.own(shops))
+    with engine.connect() as connection:
+        assert connection.execute(held).all() == []
+        event.listen(engine, "before_cursor_execute", let_all_pass, retval=True)
+        with pytest.raises(UnfencedError):
+            connection.execute(held)
     engine.dispose()
-    assert seen == []
+
+
+def let_all_pass(connection, cursor, sql, parameters, context, executemany):
+    return sql.replace("WHERE", "WHERE 1 OR"), parameters
+
+
+def test_a_statement_that_is_refused_begins_no_transaction(app):
+    with app.app_context():
+        driver = db.session.connection().connection.driver_connection
+        with pytest.raises(UnfencedError):
+            db.session.execute(delete(User))
+        assert not driver.in_transaction
+        db.session.execute(delete(User).where(tenancy.own(User)))
+        assert driver.in_transaction
