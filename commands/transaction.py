@@ -126,7 +126,7 @@ def find_tenant(name: str) -> TenantState:
     try:
         return known.state_of(row)
     except ConfigError as error:
-        raise CommandError(*(f"tenant {name}: {text}" for text in error.problems)) from None
+        raise CommandError(*error.problems) from None
 
 
 def tenant_names() -> list[str]:

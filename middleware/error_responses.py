@@ -14,12 +14,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-from errors import StorageBusyError
+from errors import ConfigError, StorageBusyError
 from middleware.endpoint_policy import current_policy
+from services.event_log import Reason, set_reason
 
 log = logging.getLogger("ostiary.error_responses")
 
 RETRY_AFTER_SECONDS = 2
+UNSERVED_SECONDS = 5
+AGAIN = ("", "Try again")  # the address of the page itself (RFC 3986 §4.4)
 
 
 def oauth_error_body(error: str, description: str) -> dict[str, str]:
@@ -84,13 +87,34 @@ def answer_unavailable(error: Exception) -> Response:
     has_code = current_policy().member == "token_endpoint" and "code" in request.form
     advice = "Start the authorization again." if has_code else "Try again in a few seconds."
     text = f"The server cannot reach its storage at the moment. {advice}"
-    if current_policy().is_for_programs:
-        response = json_error(503, "temporarily_unavailable", text)
-    else:
-        response = page_error(503, "Back in a moment", text)
+    response = unavailable_response(text)
     if not has_code:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
+
+
+def answer_unserved(error: Exception) -> Response:
+    """Return 503: no tenant can be looked up, or the settings of this one cannot be used.
+
+    Nothing was tried, so Retry-After is always right.
+    """
+    if isinstance(error, ConfigError):
+        set_reason(Reason.TENANT_UNAVAILABLE)
+        log.error("a tenant cannot be served: %s", "; ".join(error.problems))
+    else:
+        log.error("no tenant can be looked up: %s", type(error).__name__)
+    response = unavailable_response(
+        "This address cannot be served at the moment. Try again in a few seconds.", AGAIN
+    )
+    response.headers["Retry-After"] = str(UNSERVED_SECONDS)
+    return response
+
+
+def unavailable_response(text: str, link: tuple[str, str] | None = None) -> Response:
+    """Return 503 as programs and users get it. link: as of `page_error`."""
+    if current_policy().is_for_programs:
+        return json_error(503, "temporarily_unavailable", text)
+    return page_error(503, "Back in a moment", text, link=link)
 
 
 def answer_bug(error: Exception) -> Response:

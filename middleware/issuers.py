@@ -3,26 +3,20 @@
 Where tenants are off there is one, and nothing is looked up.
 """
 
-import logging
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug import Response
 
 from config import Settings
 from errors import ConfigError, StorageBusyError
 from middleware.policy_table import PolicyTable
-from middleware.proxies import OUTSIDE_PREFIX, at_host, at_issuer
+from middleware.proxies import OUTSIDE_PREFIX, UNSERVED, at_host, at_issuer
 from services.current import state_of
 from services.tenant_registry import BELOW
 from services.tenant_state import TenantState, enter, entered, leave
-
-log = logging.getLogger("ostiary.issuers")
-
-RETRY_SECONDS = 5
 
 
 def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
@@ -51,6 +45,7 @@ class Issuers:
     """Finds the tenant by the Host and the path, and serves the request as its issuer.
 
     A Host that nobody has is left to home, which refuses it. A path below `/t/` that nobody has is a 404.
+    While nobody can say whose it is, or where that tenant's settings cannot be used, it is a 503.
     """
 
     def __init__(self, app: Flask, policies: PolicyTable) -> None:
@@ -70,14 +65,19 @@ class Issuers:
         try:
             tenant = tenants.find(environ.get("HTTP_HOST", ""), path)
         except (ConfigError, SQLAlchemyError, StorageBusyError) as error:
-            log.error("no tenant can be looked up, or one cannot be served: reason=%s", reason_of(error))
-            return unavailable()(environ, start_response)
+            environ[UNSERVED] = error
+            return self.refuse(path, environ, start_response)
         if tenant is None:
-            inside = BELOW.sub("", path, count=1)  # tells whether a program asks
-            environ |= {"SCRIPT_NAME": self.home_path, "PATH_INFO": inside, OUTSIDE_PREFIX: True}
-            with entered(tenants.home):
-                return self.nowhere(environ, start_response)
+            environ[OUTSIDE_PREFIX] = True
+            return self.refuse(path, environ, start_response)
         return self.serve(tenant, environ, start_response)
+
+    def refuse(self, path: str, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Let home answer what is no tenant's, as a program or a user gets it."""
+        inside = BELOW.sub("", path, count=1)  # tells whether a program asks
+        environ |= {"SCRIPT_NAME": self.home_path, "PATH_INFO": inside}
+        with entered(state_of(self.flask).tenants.home):
+            return self.nowhere(environ, start_response)
 
     def serve(
         self, tenant: TenantState, environ: WSGIEnvironment, start_response: StartResponse
@@ -88,15 +88,3 @@ class Issuers:
             app = self._of_tenants[tenant] = at_issuer(self.app, tenant.settings, self.policies)
         with entered(tenant):
             return app(environ, start_response)
-
-
-def reason_of(error: Exception) -> str:
-    """Return why a tenant cannot be served, without any value."""
-    return "; ".join(error.problems) if isinstance(error, ConfigError) else type(error).__name__
-
-
-def unavailable() -> Response:
-    """Return the answer while nobody can say which issuer is asked."""
-    return Response(
-        "Try again in a moment.\n", 503, {"Retry-After": str(RETRY_SECONDS)}, mimetype="text/plain"
-    )

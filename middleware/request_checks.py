@@ -13,11 +13,12 @@ from flask import Flask, Response, abort, g, request
 from werkzeug.http import parse_date
 
 from middleware.endpoint_policy import MAXIMUM_BODY, current_policy, is_form_of_ours
-from middleware.error_responses import json_error, page_error
+from middleware.error_responses import answer_unserved, json_error, page_error
 from middleware.proxies import (
     FOREIGN_HOST,
     FORWARDED_HEADERS,
     OUTSIDE_PREFIX,
+    UNSERVED,
 )
 from protocol.redirect_uris import is_loopback_host
 from services.current import settings
@@ -43,6 +44,8 @@ def init_app(app: Flask) -> None:
         g.request_id = request.environ[REQUEST_ID] = secrets.token_hex(8)
         if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE_PREFIX):
             abort(404)
+        if UNSERVED in request.environ:
+            return answer_unserved(request.environ[UNSERVED])
         drop_impossible_dates(request.environ)
         policy = current_policy()
         if policy.body_limit != MAXIMUM_BODY:

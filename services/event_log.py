@@ -110,6 +110,7 @@ class Reason(Enum):
     TOO_SLOW = "the request did not arrive within its time"
     MALFORMED = "the request is not valid HTTP"
     STORAGE_UNAVAILABLE = "the database is away, too busy, or not migrated"
+    TENANT_UNAVAILABLE = "settings that the tenant has of its own cannot be used; the line before says which"
     BUG = "the line with `bug:` and the same request id says where"
 
 

@@ -164,11 +164,17 @@ class TenantRegistry:
         return self.state_of(row)
 
     def state_of(self, row: TenantRow) -> TenantState:
-        """Return what is kept of a tenant; it is made anew when the row has changed."""
+        """Return what is kept of a tenant; it is made anew when the row has changed.
+
+        Raises ConfigError, which names the tenant.
+        """
         kept = self._states.get(row.id)
         if kept is not None and kept[0] == row:
             return kept[1]
-        settings: Settings = tenant_settings.apply(self.home.settings, row)
+        try:
+            settings: Settings = tenant_settings.apply(self.home.settings, row)
+        except ConfigError as error:
+            raise ConfigError([f"tenant {row.name}: {text}" for text in error.problems]) from None
         state = TenantState(settings, row.id, row.name, row.branding)
         self._states[row.id] = row, state
         while len(self._states) > KEPT:

@@ -1,5 +1,6 @@
 """Which issuer an address is of: whole names only, and nothing is made from what is not known."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -271,15 +272,37 @@ def test_so_many_states_are_kept(app, ask, monkeypatch):
 def test_settings_that_are_not_valid_any_more(app, ask, stored, caplog):
     """They were when they were stored; this version knows better. Nobody else suffers."""
     change(app, "settings", stored)
-    for path in ("/t/acme/login", f"/t/acme{WHOSE}"):
-        answer = ask(path)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-        assert "Set-Cookie" not in answer.headers
-    assert [record for record in caplog.records if record.name == "ostiary.issuers"]
+    for path in (*OF_USERS, *OF_PROGRAMS):
+        is_unserved(ask(f"/t/acme{path}"), path)
+    is_unserved(ask(f"{WHOSE}/t/acme"), WHOSE)
+    reasons = [record.message for record in caplog.records if record.name == "ostiary.error_responses"]
+    assert len(reasons) == len(OF_USERS) + len(OF_PROGRAMS) + 1
+    assert all(text.startswith("a tenant cannot be served: tenant acme: ") for text in reasons)
+    assert next(iter(stored)) in reasons[0]
+    refusals = [record.fields for record in caplog.records if record.name == "ostiary.events"]
+    assert {fields["reason"] for fields in refusals} == {"tenant_unavailable"}
     for path, host in (("/login", HOME_HOST), ("/login", "beta.example:8443"), ("/healthz", HOME_HOST)):
         assert ask(path, host).status_code == 200
     change(app, "settings", {})
     assert ask("/t/acme/login").status_code == 200
+
+
+OF_USERS = ("/", "/login", "/oauth/authorize", "/nowhere")
+OF_PROGRAMS = ("/oauth/token", "/oauth/userinfo", "/oauth/introspect", "/oauth/jwks", "/api/me", WHOSE)
+
+
+def is_unserved(answer, path):
+    """503 as it is answered everywhere: as JSON for programs, as a page for users; and nothing of home."""
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), path
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["Request-Id"])
+    assert "Set-Cookie" not in answer.headers
+    if path in OF_PROGRAMS:
+        assert answer.json["error"] == "temporarily_unavailable"
+    else:
+        assert page(answer).headings == ["Back in a moment"]
+        assert page(answer).links["Try again"] == answer.request.path
+    assert ("Access-Control-Allow-Origin" in answer.headers) == (path in (WHOSE, "/oauth/jwks"))
 
 
 def change(app, column, value):
@@ -300,13 +323,11 @@ def away(app, away_from):
 
 def test_the_database_is_away_at_the_first_look_up(ask, away):
     away(True)
-    for path, host in (
-        ("/t/acme/login", HOME_HOST),
-        (f"/t/acme{WHOSE}", HOME_HOST),
-        ("/", "beta.example:8443"),
-    ):
-        answer = ask(path, host)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    for path in (*OF_USERS, *OF_PROGRAMS):
+        is_unserved(ask(f"/t/acme{path}"), path)
+        is_unserved(ask(path, "beta.example:8443"), path)
+    is_unserved(ask("/t/acme/oauth/token", method="POST"), "/oauth/token")
+    is_unserved(ask("/t/acme/login", method="POST"), "/login")
     assert ask("/healthz").status_code == 200
     assert ask("/login").status_code == 200
     away(False)
