@@ -12,6 +12,8 @@ from typing import TypeVar
 import click
 
 VISIBLE = re.compile(r"[\x21-\x7E]+")
+# A shell takes quotes away: what was typed with double quotes alone arrives without any.
+NO_JSON = """write NAME=JSON, with text in double quotes, and all of it in single quotes: 'NAME="text"'"""
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -40,7 +42,7 @@ def read_members(
         try:
             members[name] = strict_json(value)
         except (ValueError, RecursionError):
-            problems.append(f"{before}{name!r}: write NAME=JSON, with text in double quotes")
+            problems.append(f"{before}{name!r}: {NO_JSON}")
     return members, problems
 
 

@@ -111,7 +111,11 @@ json_option = click.option(
 
 
 tenant_option = click.option(
-    "--tenant", "tenant_name", metavar="NAME", default=HOME_NAME, help="Another issuer than the server's own."
+    "--tenant",
+    "tenant_name",
+    metavar="NAME",
+    default=HOME_NAME,
+    help="For this tenant; without it, for home, the server's own issuer.",
 )
 every_tenant_option = click.option(
     "--every-tenant", is_flag=True, help="The server's own issuer and all others, one after the other."

@@ -6,7 +6,10 @@ from commands.formatting import iso
 from errors import Problem
 from services.problems import Code
 
-OFF = "tenants are off: this server has its own issuer and no other. Set OSTIARY_TENANTS=on on every node"
+OFF = (
+    "tenants are off: this server has its own issuer and no other. Set OSTIARY_TENANTS=on on every node, and"
+    " where commands run"
+)
 LIMITS = "1 to {maximum} letters, digits, dots, dashes, underscores, tildes"
 TEXTS: Mapping[str, str] = {
     # a client's registration

@@ -8,6 +8,7 @@ others with (private addresses, logs).
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from difflib import get_close_matches
 
 from config import Settings
 from crypto import credentials
@@ -88,7 +89,7 @@ def find_problems(own: JsonObject) -> Iterator[str]:
     """
     for name, value in own.items():
         if name not in OF_TENANT:
-            yield f"{name} is no setting of a tenant"
+            yield f"{name} is no setting of a tenant{hint_for(name)}"
             continue
         default = Settings.model_fields[name].default
         if isinstance(default, timedelta):
@@ -99,6 +100,17 @@ def find_problems(own: JsonObject) -> Iterator[str]:
                 yield f"{name} must be a whole number"
         elif isinstance(default, tuple) and not is_list_of_texts(value):
             yield f"{name} must be a list of texts"
+
+
+def hint_for(name: str) -> str:
+    """Return what may help somebody who gave a name that is no setting of a tenant."""
+    plain = name.lower().removeprefix("ostiary_")
+    if plain == "issuer":
+        return ": it is chosen when the tenant is added, and never changes"
+    if plain in OF_PROCESS:
+        return ": the environment has it, for all tenants"
+    similar = get_close_matches(plain, sorted(OF_TENANT), 1)
+    return f". Did you mean {similar[0]}?" if similar else ""
 
 
 def is_list_of_texts(value: object) -> bool:

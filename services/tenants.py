@@ -167,7 +167,7 @@ def problem_of_issuer(issuer: str) -> str | None:
         return str(error)
     scheme = urlsplit(home().issuer).scheme
     if urlsplit(issuer).scheme != scheme:
-        return f"must begin with {scheme}: as this server's own"
+        return f"must begin with {scheme}:// like this server's own"
     if len(issuer) > LONGEST_ISSUER:
         return f"must have at most {LONGEST_ISSUER} characters"
     if protocol.issuer.is_loopback(issuer) and not home().is_development:
