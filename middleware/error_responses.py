@@ -10,12 +10,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from flask import Flask, Response, g, json, render_template, request
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from errors import ConfigError, StorageBusyError
 from middleware.endpoint_policy import current_policy
+from services import current
 from services.event_log import Reason, set_reason
 
 log = logging.getLogger("ostiary.error_responses")
@@ -81,8 +82,11 @@ def answer_http_exception(error: HTTPException) -> Response:
 def answer_unavailable(error: Exception) -> Response:
     """Return 503: the database is away or too busy; nothing was stored, or it is unknown whether it was.
 
-    Retry-After is left out where a code was sent: the first try may have spent it, so the flow starts over.
+    Retry-After is left out where a code was sent: the first try may have spent it, so the flow starts over. A
+    tenant that was removed meanwhile cannot have a row any more: that is 404, as it is from then on.
     """
+    if isinstance(error, IntegrityError) and current.is_gone():
+        return answer_http_exception(NotFound())
     log.warning("storage unavailable: %s", type(error).__name__)
     has_code = current_policy().member == "token_endpoint" and "code" in request.form
     advice = "Start the authorization again." if has_code else "Try again in a few seconds."

@@ -90,6 +90,11 @@ def tenant() -> TenantState:
     return find_entered() or _state().tenants.default()
 
 
+def is_gone() -> bool:
+    """Return whether the current tenant was removed since this process has read the tenants."""
+    return _state().tenants.is_gone(tenant().id)
+
+
 def brand_name() -> str:
     """Return the name that pages show: the current tenant's, else that of this software."""
     name: str = tenant().branding.get("name", SOFTWARE)

@@ -163,6 +163,13 @@ class TenantRegistry:
             raise NoTenantError(f"there is no tenant number {tenant_id}, or tenants are off")
         return self.state_of(row)
 
+    def is_gone(self, tenant_id: int) -> bool:
+        """Return whether a tenant was removed; the rows are read again, at most once a second."""
+        if tenant_id == HOME:
+            return False
+        self._read_if_older(UNKNOWN_SECONDS)
+        return tenant_id not in self._snapshot.by_id
+
     def state_of(self, row: TenantRow) -> TenantState:
         """Return what is kept of a tenant; it is made anew when the row has changed.
 
