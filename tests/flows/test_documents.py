@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.screenshots import PICTURE, take_consent
 
 README = (PROJECT / "README.md").read_text()
 WALK = (PROJECT / "docs/walkthrough.md").read_text()
+TENANTS = (PROJECT / "docs/tenants.md").read_text()
 SETTINGS = (PROJECT / "docs/settings.md").read_text()
 INDEX = PROJECT / "docs/README.md"
 AT_THE_TOP = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
@@ -71,6 +73,32 @@ def test_the_walk_with_curl(tmp_path):
     assert '"email":"ada@example.com"' in walk.stdout
     assert "the same pair" in walk.stdout
     assert '"active": false' in walk.stdout
+
+
+@pytest.mark.long
+def test_the_lines_about_tenants(tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("the lines need curl")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", TENANTS, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 5
+    with live_server(f"sqlite:///{tmp_path / 'tenants.sqlite3'}", tmp_path, tenants="on") as server:
+        script = "set -euo pipefail\n" + "\n".join(blocks).replace(":8000", f":{server.port}")
+        environment = {
+            name: server.environment[name] for name in server.environment.keys() - {"OSTIARY_TENANTS"}
+        }
+        done = subprocess.run(
+            ["bash", "-c", script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")],
+            cwd=PROJECT,
+            env=environment | {"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    assert f'"issuer":"{server.issuer}/t/acme"' in done.stdout
+    assert 'branding.name  "Acme"' in done.stdout
+    assert "beta: No problem found." in done.stderr
+    assert "Removed the tenant acme, and " in done.stderr
 
 
 def test_the_settings_are_those_of_the_class(app):
