@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
-    Index,
     Integer,
     String,
     UniqueConstraint,
@@ -23,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crypto import credentials
 from crypto.json_values import JsonObject
-from database.columns import Digest, Encrypted, Id, LongText
+from database.columns import Acr, ClientId, Digest, Encrypted, Id, LongText, Sid, Sub, TenantName
 from database.tables import (
     NUMBERED,
     Base,
@@ -37,18 +36,12 @@ from database.tables import (
     of_tenant,
     of_user,
     of_user_alone,
+    partial_index,
     table,
     unique,
 )
 from protocol.registered_client import RegisteredClient
 from protocol.typed_text import NAME_LENGTH
-
-SUB_LENGTH = 43
-SID_LENGTH = 22
-CLIENT_ID_LENGTH = 255
-ACR_LENGTH = 100
-TENANT_NAME_LENGTH = 40
-CLIENTS_OWN = text("user_id IS NULL")  # tokens
 
 db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
 
@@ -60,7 +53,7 @@ class Tenant(db.Model):  # type: ignore[name-defined]
     __table_args__ = (NUMBERED,)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    name: Mapped[str] = mapped_column(String(TENANT_NAME_LENGTH), unique=True)
+    name: Mapped[str] = mapped_column(TenantName, unique=True)
     issuer: Mapped[str | None] = mapped_column(String(300), unique=True)  # None: a path at home's origin
     settings: Mapped[JsonObject] = mapped_column(JSON, default=dict)
     branding: Mapped[JsonObject] = mapped_column(JSON, default=dict)
@@ -78,7 +71,7 @@ class User(OfTenant, db.Model):  # type: ignore[name-defined]
     __table_args__ = (of_tenant(), unique("id"), unique("sub"), unique("email"), NUMBERED)
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # public, random, never the primary key
+    sub: Mapped[str] = mapped_column(Sub)  # public, random, never the primary key
     email: Mapped[str] = mapped_column(String(254))  # normalised, lower case
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), default="")
     password_hash: Mapped[str | None] = mapped_column(String(255))
@@ -102,7 +95,7 @@ class Client(OfTenantByKey, db.Model, RegisteredClient):  # type: ignore[name-de
     __tablename__ = "client"
     __table_args__ = (of_tenant(), key("client_id"))
 
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ClientId, primary_key=True)
     client_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     client_secret_digest: Mapped[bytes | None] = mapped_column(Digest)
     # For client_secret_jwt, whose key is the secret itself.
@@ -137,7 +130,7 @@ class ClientOrigin(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     __tablename__ = "client_origin"
     __table_args__ = (of_client(), key("client_id", "origin"), index("origin"))
 
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ClientId, primary_key=True)
     origin: Mapped[str] = mapped_column(String(300), primary_key=True)
 
 
@@ -151,7 +144,7 @@ class ClientSecretUse(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     __tablename__ = "client_secret_use"
     __table_args__ = (of_client(), key("client_id", "number"))
 
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ClientId, primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     last_used_at: Mapped[int] = mapped_column(BigInteger)
 
@@ -202,9 +195,9 @@ class ClientSession(OfTenant, db.Model):  # type: ignore[name-defined]
         index("client_id"),
     )
 
-    sid: Mapped[str] = mapped_column(String(SID_LENGTH), primary_key=True)
+    sid: Mapped[str] = mapped_column(Sid, primary_key=True)
     session_id: Mapped[int] = mapped_column(Id)
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    client_id: Mapped[str] = mapped_column(ClientId)
     created_at: Mapped[int] = mapped_column(BigInteger)
 
 
@@ -227,9 +220,9 @@ class LogoutNotice(OfTenant, db.Model):  # type: ignore[name-defined]
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     user_id: Mapped[int | None] = mapped_column(Id)  # None: removed; the clients are notified all the same
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
-    sub: Mapped[str] = mapped_column(String(SUB_LENGTH))  # as this client knows the user
-    sid: Mapped[str] = mapped_column(String(SID_LENGTH))
+    client_id: Mapped[str] = mapped_column(ClientId)
+    sub: Mapped[str] = mapped_column(Sub)  # as this client knows the user
+    sid: Mapped[str] = mapped_column(Sid)
     created_at: Mapped[int] = mapped_column(BigInteger)
     next_attempt_at: Mapped[int | None] = mapped_column(BigInteger, index=True)  # None: there will be none
     attempts: Mapped[int] = mapped_column(Integer, default=0)
@@ -245,7 +238,7 @@ class AuthorizationTicket(OfTenant, db.Model):  # type: ignore[name-defined]
 
     ticket_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
     browser_digest: Mapped[bytes] = mapped_column(Digest)
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    client_id: Mapped[str] = mapped_column(ClientId)
     sealed_parameters: Mapped[bytes] = mapped_column(Encrypted)  # decrypted with the ticket
     # The session that was begun, renewed or chosen for this request.
     session_id: Mapped[int | None] = mapped_column(Id)
@@ -272,7 +265,7 @@ class Consent(OfTenantByKey, db.Model):  # type: ignore[name-defined]
     __table_args__ = (of_user(), of_client(), key("user_id", "client_id"), index("client_id"))
 
     user_id: Mapped[int] = mapped_column(Id, primary_key=True, autoincrement=False)
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ClientId, primary_key=True)
     scope: Mapped[str] = mapped_column(LongText)
     granted_at: Mapped[int] = mapped_column(BigInteger)
 
@@ -287,14 +280,14 @@ class AuthorizationCode(OfTenant, db.Model):  # type: ignore[name-defined]
     __table_args__ = (of_client(), of_user(), index("client_id"), index("user_id"))
 
     code_digest: Mapped[bytes] = mapped_column(Digest, primary_key=True)
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    client_id: Mapped[str] = mapped_column(ClientId)
     user_id: Mapped[int] = mapped_column(Id)
     redirect_uri: Mapped[str] = mapped_column(LongText)
     scope: Mapped[str] = mapped_column(LongText)
     code_challenge: Mapped[str | None] = mapped_column(String(43))
     auth_time: Mapped[int] = mapped_column(BigInteger)
-    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the user signed in
-    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))
+    acr: Mapped[str | None] = mapped_column(Acr)  # how the user signed in
+    sid: Mapped[str | None] = mapped_column(Sid)
     sealed_openid: Mapped[bytes | None] = mapped_column(Encrypted)  # for ID tokens; decrypted with the code
     failures: Mapped[int] = mapped_column(Integer, default=0, server_default=text("0"))  # refused exchanges
     expires_at: Mapped[int] = mapped_column(BigInteger, index=True)
@@ -317,17 +310,12 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
         index("family_digest"),
         index("code_digest", "client_id"),
         CheckConstraint("(user_id IS NULL) = (slot IS NULL)", name="slot_for_a_person"),
-        Index(
-            "ix_token_machine",
-            *("client_id", "tenant_id", "access_token_expires_at"),
-            sqlite_where=CLIENTS_OWN,
-            postgresql_where=CLIENTS_OWN,
-        ),
+        partial_index("ix_token_machine", "user_id IS NULL", "client_id", "access_token_expires_at"),
         NUMBERED,
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    client_id: Mapped[str] = mapped_column(String(CLIENT_ID_LENGTH))
+    client_id: Mapped[str] = mapped_column(ClientId)
     user_id: Mapped[int | None] = mapped_column(Id)
     slot: Mapped[int | None] = mapped_column(Integer)
     scope: Mapped[str] = mapped_column(LongText)  # what was granted; a refresh may ask for a part of it
@@ -337,8 +325,8 @@ class Token(OfTenant, db.Model):  # type: ignore[name-defined]
     issued_at: Mapped[int] = mapped_column(BigInteger)  # microseconds; a refresh renews it
     used_at: Mapped[int | None] = mapped_column(BigInteger)  # when the access token was first seen in use
     auth_time: Mapped[int | None] = mapped_column(BigInteger)  # when the user last signed in
-    acr: Mapped[str | None] = mapped_column(String(ACR_LENGTH))  # how the user signed in
-    sid: Mapped[str | None] = mapped_column(String(SID_LENGTH))  # of the session that it came from
+    acr: Mapped[str | None] = mapped_column(Acr)  # how the user signed in
+    sid: Mapped[str | None] = mapped_column(Sid)  # of the session that it came from
     # What ID tokens and userinfo need of the authorization request.
     openid: Mapped[JsonObject | None] = mapped_column(JSON(none_as_null=True))
 

@@ -136,6 +136,12 @@ def index(column: str, *others: str) -> Index:
     return Index(None, column, "tenant_id", *others)
 
 
+def partial_index(name: str, condition: str, column: str, *others: str) -> Index:
+    """Return an index of those of a tenant's rows that fulfil a condition, in SQL; of all on MariaDB."""
+    where = text(condition)
+    return Index(name, column, "tenant_id", *others, sqlite_where=where, postgresql_where=where)
+
+
 def add_home(tenants: Table, connection: Connection, **_options: object) -> None:
     """Add the server's own tenant to tables that were made without migrations, as tests do."""
     # It is the first row, so the database gives it the number `HOME`, and the next one to the next.

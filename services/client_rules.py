@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Iterator
 
 import store.clients
 from crypto.jwt import MINIMUM_SECRET_OCTETS
+from database.columns import CLIENT_ID_LENGTH
 from errors import FetchError, Problem
-from models import CLIENT_ID_LENGTH, Client
+from models import Client
 from protocol import auth_methods, client_metadata, clock, redirect_uris, typed_text
 from protocol.scopes import OFFLINE_ACCESS, is_scope_token, split
 from services.current import documents, keyring, server, settings

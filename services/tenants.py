@@ -14,8 +14,9 @@ import store.users
 from config import Settings
 from crypto.json_values import JsonObject
 from database import tenancy
+from database.columns import TENANT_NAME_LENGTH
 from errors import ConfigError, ConflictError, NotFoundError, Problem
-from models import TENANT_NAME_LENGTH, db
+from models import db
 from protocol import clock, scopes, typed_text
 from services import tenant_settings
 from services.current import state_of

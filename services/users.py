@@ -10,8 +10,9 @@ from typing import NamedTuple
 import store.codes
 import store.tokens
 import store.users
+from database.columns import SUB_LENGTH
 from errors import ConflictError, NotFoundError, Problem
-from models import SUB_LENGTH, User, db
+from models import User, db
 from protocol import clock, typed_text, user_claims
 from services import passwords
 from services.problems import Code, problem, refuse_if_any
