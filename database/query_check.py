@@ -1,21 +1,19 @@
-"""Look at the queries and expressions of a statement: is each tenant's table in them held to one tenant?
+"""Look at the queries of a statement: is each tenant's table in them held to one tenant?
 
 Each query inside is looked at. Outside of FROM it may lean on sources around it; in FROM it stands alone.
-`database/statement_check.py` looks at the whole.
+`database/statement_check.py` looks at the whole, `database/expression_check.py` at expressions and texts.
 
 This leans on the insides of SQLAlchemy: what it does not know it refuses.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import BindParameter, CompoundSelect, FromClause, Integer, Select, TextClause
+from sqlalchemy import BindParameter, CompoundSelect, FromClause, Integer, Select
 from sqlalchemy.sql.base import _from_objects
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import ColumnClause, ColumnElement, quoted_name
-from sqlalchemy.sql.lambdas import LambdaElement
+from sqlalchemy.sql.elements import ColumnElement, TextClause
 from sqlalchemy.sql.selectable import (
     CTE,
     AliasedReturnsRows,
@@ -32,6 +30,7 @@ from sqlalchemy.sql.selectable import (
 )
 from sqlalchemy.sql.sqltypes import NullType
 
+from database.expression_check import QUERIES, ExpressionCheck, inner, is_custom
 from database.scopes import (
     NOTHING_AROUND,
     OF_TABLE,
@@ -44,36 +43,17 @@ from database.scopes import (
     name_of,
     owner_of,
 )
-from database.tenant_tables import (
-    HARMLESS,
-    HARMLESS_OPERATOR,
-    TenantTables,
-    described,
-    refuse,
-    refuse_unknown,
-    to_write,
-)
-
-QUERIES = (SelectBase, UpdateBase)
-# What an expression is made of, by the names that SQLAlchemy's compilers have for it.
-KNOWN = frozenset(
-    "aggregate_order_by array binary bindparam case cast clauselist collation column expression_clauselist"
-    " extract false funcfilter function grouping label label_reference lambda_element mysql_match null over"
-    " scalar_function_column scalar_values slice table_valued_column textclause textual_label_reference true"
-    " try_cast tuple type_coerce typeclause unary values withingroup".split()
-)
+from database.tenant_tables import TenantTables, described, refuse, refuse_unknown, to_write
 
 
-class QueryCheck:
-    """One look at the queries and expressions of a compiled statement."""
+class QueryCheck(ExpressionCheck):
+    """One look at the queries of a compiled statement."""
 
     def __init__(self, compiled: SQLCompiler, tables: TenantTables) -> None:
-        self.compiled: Any = compiled
-        self.tables = tables
+        super().__init__(compiled, tables)
         self.binds: dict[str, None] = {}
         self.ctes: Held = {}
         self.has_tenants = False
-        self.loose_text = ""  # where a text stands that may change what criteria mean
 
     def change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
         """Check an INSERT, UPDATE or DELETE."""
@@ -289,52 +269,6 @@ class QueryCheck:
         self.binds[name] = None
         return True
 
-    # ---- expressions and texts -----------------------------------------------------------------------------
-
-    def expressions(self, elements: Iterable[Any], around: Around, place: str) -> None:
-        """Check the queries and the texts in some expressions."""
-        todo = [element for element in elements if element is not None]
-        while todo:
-            element = todo.pop()
-            if isinstance(element, QUERIES):
-                self.query(element, around, f"a subquery in {place}")
-            else:
-                self.check_element(element, place)
-                todo += children_of(element)
-
-    def check_element(self, element: Any, place: str) -> None:
-        """Check that an element of an expression is known, and the texts in it."""
-        if getattr(element, "__visit_name__", None) not in KNOWN or is_custom(element):
-            refuse_unknown(element, place)
-        if isinstance(element, TextClause):
-            self.text(element.text, place)
-        elif isinstance(element, ColumnClause) and element.is_literal:
-            self.text(str(element.name), place)
-        for name in ("name", "field"):
-            self.check_name(getattr(element, name, ""), place, is_raw=name == "field")
-        for operator in ("operator", "modifier"):
-            words = getattr(getattr(element, operator, None), "opstring", "")
-            self.text(words, place, HARMLESS_OPERATOR)
-
-    def check_name(self, name: Any, place: str, *, is_raw: bool = False) -> None:
-        """Check a name that is written without quotes whatever it has in it."""
-        if is_raw or (isinstance(name, quoted_name) and name.quote is False):
-            self.text(str(name), place)
-
-    def text(self, text: str, place: str, harmless: re.Pattern[str] = HARMLESS) -> None:
-        """Check a text in a statement: it names no tenant's table, and leaves criteria as they are."""
-        self.tables.check_text(text, place)
-        if not self.loose_text and not harmless.fullmatch(text):
-            self.loose_text = place
-
-    def texts(self, statement: Any, place: str) -> None:
-        """Check the texts around a statement: prefixes, suffixes, hints."""
-        beside = [*getattr(statement, "_prefixes", ()), *getattr(statement, "_suffixes", ())]
-        self.expressions([text for text, _ in beside], NOTHING_AROUND, f"a prefix or suffix of {place}")
-        of_statement = [hint for _, hint in getattr(statement, "_statement_hints", ())]
-        for hint in (*getattr(statement, "_hints", {}).values(), *of_statement):
-            self.text(hint, f"a hint of {place}")
-
 
 def parts_of(core: Any, in_from: list[Any]) -> Iterator[tuple[str, Iterable[Any]]]:
     """Return the parts of a SELECT that have expressions, each with its name."""
@@ -367,28 +301,3 @@ def ends_of(statement: Any) -> list[Any]:
         statement._fetch_clause,
         *locked,
     ]
-
-
-def children_of(element: Any) -> list[Any]:
-    """Return the parts of an element of an expression."""
-    if isinstance(element, LambdaElement):
-        return [element._resolved]
-    if isinstance(element, ColumnClause) or element.__visit_name__ == "table_valued_column":
-        return []
-    children = list(element.get_children())
-    if element.__visit_name__ in ("values", "scalar_values"):
-        rows = [row for part in element._data for row in part]
-        children += [value for row in rows for value in row if hasattr(value, "__visit_name__")]
-    return children
-
-
-def inner(element: Any) -> Any:
-    """Return an element without its label."""
-    while getattr(element, "__visit_name__", "") == "label":
-        element = element.element
-    return element
-
-
-def is_custom(element: Any) -> bool:
-    """Return whether an element is compiled by a function of somebody else, which may write anything."""
-    return getattr(type(element), "_compiler_dispatcher", None) is not None

@@ -14,7 +14,8 @@ from sqlalchemy.sql.base import _from_objects
 from sqlalchemy.sql.dml import DMLState
 from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
-from database.query_check import QUERIES, QueryCheck, expressions_in, inner
+from database.expression_check import QUERIES, inner
+from database.query_check import QueryCheck, expressions_in
 from database.scopes import (
     COLUMN,
     NOTHING_AROUND,

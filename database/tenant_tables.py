@@ -101,5 +101,5 @@ def refuse_unknown(element: Any, place: str) -> NoReturn:
     """Raise UnfencedError for what this check does not know."""
     raise UnfencedError(
         f"{place} has a {type(element).__name__}, which the fence does not know: write it in another way, or"
-        " teach database/query_check.py what it reads"
+        " teach database/expression_check.py or database/query_check.py what it reads"
     )

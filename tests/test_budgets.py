@@ -33,7 +33,7 @@ LOOPBACK = Settings(issuer="http://127.0.0.1:8000", database_url="sqlite://", se
 
 FENCE = {
     str(PROJECT / "database" / f"{name}.py")
-    for name in ("tenancy", "statement_check", "query_check", "scopes", "tenant_tables")
+    for name in ("tenancy", "statement_check", "query_check", "expression_check", "scopes", "tenant_tables")
 }
 FENCE_CALLS = 3  # for each statement: the listener, the check, and who the current tenant is
 FORM = 3  # was it answered already; expired answers, the new one
