@@ -190,8 +190,8 @@ class ClientSession(OfTenant, db.Model):  # type: ignore[name-defined]
     __table_args__ = (
         of_session(),
         of_client(),
-        UniqueConstraint("session_id", "client_id"),  # an older version names it when it stores a row
-        unique("session_id", "client_id"),
+        UniqueConstraint("session_id", "client_id"),  # sessions of two tenants never have the same id
+        index("session_id"),
         index("client_id"),
     )
 

@@ -59,7 +59,7 @@ def find_or_make_sid(session_id: int, client_id: str, now: int) -> str:
     keep = upsert(
         db.engine.dialect.name,
         client_sessions,
-        key=("session_id", "tenant_id", "client_id"),
+        key=("session_id", "client_id"),
         change=lambda _new: {"sid": client_sessions.c.sid},
     )
     sid = credentials.random_text(SID_OCTETS)

@@ -83,11 +83,14 @@ def find_afresh(user_id: int) -> User | None:
     return db.session.get(User, (current_tenant(), user_id), populate_existing=True)
 
 
-def lock_all() -> None:
-    """Lock all users of the current tenant; each request locks its own before it changes anything."""
+def lock_all() -> int:
+    """Lock all users of the current tenant, and return how many they are.
+
+    Each request locks its own user before it changes anything.
+    """
     locked = select(users.c.id).where(own(users)).with_for_update(key_share=True)
-    for _ids in db.session.execute(locked, execution_options={"yield_per": 1_000}).partitions():
-        pass
+    parts = db.session.execute(locked, execution_options={"yield_per": 1_000}).partitions()
+    return sum(len(ids) for ids in parts)
 
 
 def all_by_email() -> list[User]:

@@ -127,8 +127,8 @@ CHANGES = {
     ),
     "client_session": Change(
         [OLD_SESSION, OLD_CLIENT, Index("client_id")],
-        [SESSION, CLIENT, unique("session_id, tenant_id, client_id"), Index("client_id, tenant_id")],
-        [primary("sid"), unique("session_id, client_id")],  # the version before names it when it stores a row
+        [SESSION, CLIENT, Index("session_id, tenant_id"), Index("client_id, tenant_id")],
+        [primary("sid"), unique("session_id, client_id")],
     ),
     "client_origin": Change(
         [OLD_CLIENT, primary("client_id, origin"), Index("origin")],

@@ -225,6 +225,7 @@ COUNTS = {
     "codes of a client": (lambda: store.codes.count_of_client("web"), 1),
     "users with tokens": (lambda: len(store.tokens.users_with_tokens("web")), 1),
     "users with codes": (lambda: len(store.codes.users_with_codes("web")), 1),
+    "all users, locked": (store.users.lock_all, 1),
     "users by address": (lambda: len(store.users.all_by_email()), 1),
     "clients by name": (lambda: len(store.clients.all_by_name()), 1),
     "clients with a scope": (lambda: len(store.clients.with_scope("profile")), 1),
