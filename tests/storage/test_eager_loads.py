@@ -23,7 +23,7 @@ from sqlalchemy.orm import (
 
 from database import tenancy
 from database.tenancy import HOME, current_tenant, entered, own
-from tests.storage.fenced import OTHER, Base, Shop, fill
+from tests.storage.fence.models import OTHER, Base, Shop, fill
 
 
 class Mixed(DeclarativeBase):

@@ -11,7 +11,7 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column, relationship
 
 from database.tenancy import EVERY_TENANT, current_tenant
 
@@ -73,6 +73,13 @@ class Plain(Base):
 
 shops, goods, stamps, plains = (model.__table__ for model in (Shop, Good, Stamp, Plain))
 stand_in = table("shop", column("id"), column("name"), column("tenant_id"))
+
+# What the statements of several files read.
+good_of_shop = goods.c.shop_id == shops.c.id
+shop_ids = select(goods.c.shop_id)
+others = shops.alias("others")
+newer = goods.alias("newer")
+any_alias = aliased(Good)
 
 
 def fill(connection):
