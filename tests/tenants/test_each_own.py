@@ -154,7 +154,7 @@ def test_every_address_on_a_page_is_of_its_issuer(issuers):
 
 @pytest.mark.threat("T201")
 def test_cookies_have_names_of_their_own(issuers):
-    """N045: one that is named after a path could be another's; those of tenants have a number."""
+    """One that is named after a path could be another's; those of tenants have a number."""
     names = []
     for issuer in issuers:
         browser = issuer.browser()

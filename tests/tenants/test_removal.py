@@ -1,4 +1,4 @@
-"""A tenant is removed while its clients and those of another ask on (N048): nothing of it stays, all of the
+"""A tenant is removed while its clients and those of another ask on: nothing of it stays, all of the
 other does, and nobody gets an error that is none.
 """
 
@@ -6,6 +6,7 @@ import re
 import secrets
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from itertools import cycle
 
 import pytest
@@ -14,6 +15,7 @@ from models import db
 from testing.races.workers import Call
 from tests.flows.driving import OURS, Connections, ask
 from tests.live import ENGINES, new_database
+from tests.load import Senders
 from tests.pages.page import Page
 from tests.pages.steps import authorization_path
 from tests.statements import select
@@ -47,38 +49,33 @@ def rows_of(scene, issuer, names=None):
     }
 
 
-class Load(threading.Thread):
-    """A client and a browser of a tenant: signs in, exchanges, refreshes, asks, is refused, until stopped."""
+class Load:
+    """A client and a browser of a tenant: each step signs in, exchanges, refreshes, asks and is refused."""
 
     def __init__(self, scene, issuer):
-        super().__init__(daemon=True)
-        self.scene, self.issuer = scene, issuer
+        self.issuer = issuer
         self.connections = Connections(scene.server.port, 1)
         self.answers = []
-        self.is_over = threading.Event()
-        self.codes = codes(issuer, [secrets.token_hex(8) for _ in range(60)])
+        self.codes = cycle(codes(issuer, [secrets.token_hex(8) for _ in range(60)]))
 
     def send(self, call):
         answer = ask(self.connections.first, at(self.issuer, call))
         self.answers.append((call.path.partition("?")[0], answer.status, answer.error, answer.text[:300]))
         return answer
 
-    def run(self):
-        for exchange in cycle(self.codes):
-            if self.is_over.is_set():
-                return
-            answer = ask(self.connections.first, exchange)
-            self.answers.append(("exchange", answer.status, answer.error, answer.text[:300]))
-            tokens = answer.json
-            self.send(OURS.me(tokens.get("access_token", "x")))
-            answer = self.send(OURS.refresh(CLIENT, tokens.get("refresh_token", "x")))
-            self.send(OURS.revoke(CLIENT, answer.json.get("access_token", "x")))
-            self.send(OURS.client_credentials("robot"))
-            self.send(OURS.token_call("robot", {"grant_type": "nonsense"}))
-            self.send(Call("POST", "/oauth/token", {"Authorization": "Basic d2ViOndyb25n"}))
-            self.send(Call("GET", "/oauth/jwks"))
-            self.send(Call("GET", authorization()))
-            self.sign_up()
+    def step(self, is_over):
+        answer = ask(self.connections.first, next(self.codes))
+        self.answers.append(("exchange", answer.status, answer.error, answer.text[:300]))
+        tokens = answer.json
+        self.send(OURS.me(tokens.get("access_token", "x")))
+        answer = self.send(OURS.refresh(CLIENT, tokens.get("refresh_token", "x")))
+        self.send(OURS.revoke(CLIENT, answer.json.get("access_token", "x")))
+        self.send(OURS.client_credentials("robot"))
+        self.send(OURS.token_call("robot", {"grant_type": "nonsense"}))
+        self.send(Call("POST", "/oauth/token", {"Authorization": "Basic d2ViOndyb25n"}))
+        self.send(Call("GET", "/oauth/jwks"))
+        self.send(Call("GET", authorization()))
+        self.sign_up()
 
     def sign_up(self):
         shown = self.send(Call("GET", "/signup"))
@@ -97,28 +94,34 @@ def test_removal_under_load(scene):
     acme, beta = scene.add("acme"), scene.add("beta")
     before = rows_of(scene, beta, LEFT_ALONE)
     loads = [Load(scene, issuer) for issuer in (acme, beta) for _ in range(THREADS)]
-    for load in loads:
-        load.start()
-    wait_for(loads, 40)
-    removed = scene.server.flask_process("tenants", "remove", "acme", "--yes")
-    assert "Removed the tenant acme" in removed.stderr
-    wait_for(loads, 40)
-    for load in loads:
-        load.is_over.set()
-    for load in loads:
-        load.join(30)
-        assert not load.is_alive()
-        load.connections.close()
+    with at_work(loads, scene.server):
+        wait_for(loads, 40)
+        removed = scene.server.flask_process("tenants", "remove", "acme", "--yes")
+        assert "Removed the tenant acme" in removed.stderr
+        wait_for(loads, 40)
     assert {name: rows for name, rows in rows_of(scene, acme).items() if rows} == {}
     assert rows_of(scene, beta, LEFT_ALONE) == before
     check_answers(scene, loads, acme, beta)
+
+
+@contextmanager
+def at_work(loads, server):
+    """Let them work until the block ends, also where the test fails: the server goes after them."""
+    try:
+        with Senders([load.step for load in loads]) as senders:
+            yield
+    finally:
+        for load in loads:
+            load.connections.close()
+    said = [line for line in server.log().splitlines() if not line.startswith("process=")]
+    assert not senders.failures, (senders.failures, said[-20:])
 
 
 def wait_for(loads, more):
     """Until each has got so many answers more."""
     wanted = [len(load.answers) + more for load in loads]
     pause, rounds = threading.Event(), 0
-    while any(load.is_alive() and len(load.answers) < n for load, n in zip(loads, wanted, strict=True)):
+    while any(len(load.answers) < count for load, count in zip(loads, wanted, strict=True)):
         pause.wait(0.1)
         rounds += 1
         assert rounds < 600, "the load stands still"
