@@ -143,7 +143,7 @@ class Interaction:
                 self.client.client_id, [account.session_id for account in here]
             )
             if len(known) != 1:
-                raise AccountSelectionRequiredError("several people are signed in")
+                raise AccountSelectionRequiredError("several users are signed in")
             return next(account for account in here if account.session_id in known)
         return here[0]
 
@@ -188,7 +188,7 @@ class Interaction:
     def check_user(self, user: SignedIn) -> None:
         """Raise LoginRequiredError where the request names another user."""
         if self.names_a_user() and not self.is_named(user):
-            raise LoginRequiredError("another person is signed in than the request names")
+            raise LoginRequiredError("another user is signed in than the request names")
 
     def must_reauthenticate(self, user: SignedIn) -> bool:
         """Return whether a sign-in must be newer than this request's (`prompt=login`, `max_age`)."""
@@ -244,7 +244,7 @@ class Interaction:
         allowed: the scopes that this user has allowed before.
         """
         if not self.request.may_ask:
-            raise login_required() if allowed is None else ConsentRequiredError("the person has to be asked")
+            raise login_required() if allowed is None else ConsentRequiredError("the user has to be asked")
         if self.ticket is None:
             self.ticket = self.store(user.session_id)
         elif self.assigned_to != user.session_id:

@@ -32,7 +32,7 @@ def me() -> JsonObject:
     with require_oauth.acquire() as token:
         row = token.row
         if row.sub is None:
-            raise InsufficientScopeError("this needs the token of a person")
+            raise InsufficientScopeError("this needs the token of a user")
     granted = scopes.split(row.access_token_scope)
     answer: JsonObject = {
         "sub": claims.remembered_subject(row.openid, row.sub),

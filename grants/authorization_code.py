@@ -215,7 +215,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         user = store.users.lock(row.user_id)
         if user is None:
             set_reason(Reason.DISABLED)
-            raise InvalidGrantError("the person of this code has no account any more")
+            raise InvalidGrantError("the user of this code has no account any more")
         if not store.codes.claim(row.code_digest):
             after_rollback(revoke_tokens_of_code, row.user_id, row.code_digest)
             set_reason(Reason.CODE_REPLAYED)

@@ -27,7 +27,7 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
         """
         requested = scopes.split(self.request.payload.scope)
         if scopes.REQUIRE_USER & set(requested):
-            raise InvalidScopeError("this scope needs a person")
+            raise InvalidScopeError("this scope needs a user")
         if self.client.get_allowed_scope(scopes.join(requested)) is None:
             raise InvalidScopeError("the client is not registered for this scope")
         registered = [name for name in scopes.split(self.client.scope) if name not in scopes.REQUIRE_USER]

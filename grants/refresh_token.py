@@ -55,7 +55,7 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         user = store.users.lock(refresh_token.family.user_id)
         if user is None:
             set_reason(Reason.DISABLED)
-            raise InvalidGrantError("the person of this refresh token has no account any more")
+            raise InvalidGrantError("the user of this refresh token has no account any more")
         return user
 
     def issue_token(self, user: UserRow, refresh_token: PresentedRefreshToken) -> TokenResponse:
