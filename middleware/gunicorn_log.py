@@ -15,6 +15,7 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
 from config import VERSION
+from middleware.issuers import TENANT_NAME
 from middleware.logs import LineFormatter
 from middleware.request_checks import REQUEST_ID
 from services.event_log import Event, as_address, as_plain, as_text, printable
@@ -72,5 +73,9 @@ class Log(Logger):
             "user_agent": environ.get("HTTP_USER_AGENT", "-"),
         }
         fields = {name: as_plain(value) for name, value in fields.items()}
-        more = {"fields": fields, "request_id": environ.get(REQUEST_ID, "-")}
+        more = {
+            "fields": fields,
+            "request_id": environ.get(REQUEST_ID, "-"),
+            "tenant": environ.get(TENANT_NAME),
+        }
         self.access_log.info("%s", as_text(fields), extra=more)

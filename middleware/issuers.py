@@ -11,12 +11,15 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from config import Settings
+from database.tenancy import HOME
 from errors import ConfigError, StorageBusyError
 from middleware.policy_table import PolicyTable
 from middleware.proxies import OUTSIDE_PREFIX, UNSERVED, at_host, at_issuer
 from services.current import state_of
 from services.tenant_registry import BELOW
 from services.tenant_state import TenantState, enter, entered, leave
+
+TENANT_NAME = "ostiary.tenant"  # in the environ, for the line that the server writes; not there for home
 
 
 def init_app(app: Flask, settings: Settings, policies: PolicyTable) -> None:
@@ -86,5 +89,7 @@ class Issuers:
         app = self._of_tenants.get(tenant)
         if app is None:
             app = self._of_tenants[tenant] = at_issuer(self.app, tenant.settings, self.policies)
+        if tenant.id != HOME:
+            environ[TENANT_NAME] = tenant.name
         with entered(tenant):
             return app(environ, start_response)

@@ -71,9 +71,15 @@ class LineFormatter(logging.Formatter):
             .replace("+00:00", "Z")
         )
         request_id = as_value(getattr(record, "request_id", "-"))
-        tenant = find_entered()
-        of_tenant = f" tenant={tenant.name}" if tenant is not None and tenant.id != HOME else ""
+        tenant = getattr(record, "tenant", None) or current_name()
+        of_tenant = f" tenant={tenant}" if tenant is not None else ""
         return f"{at} {record.levelname} {record.name} {text_of(record)} request_id={request_id}{of_tenant}"
+
+
+def current_name() -> str | None:
+    """Return the name of the tenant that was entered, None for home and for none."""
+    tenant = find_entered()
+    return tenant.name if tenant is not None and tenant.id != HOME else None
 
 
 def text_of(record: logging.LogRecord) -> str:
