@@ -36,10 +36,17 @@ def described(tenant: TenantRow) -> JsonObject:
 @tenants.command("add")
 @click.argument("name")
 @click.option(
-    "--issuer", metavar="URL", help="At a host of its own; else it is /t/NAME at this server's origin."
+    "--issuer",
+    metavar="URL",
+    help="At a host of its own, such as https://login.acme.example; else it is /t/NAME at this server's"
+    " origin.",
 )
 def add(name: str, issuer: str | None) -> Result:
-    """Add a tenant. Every node answers for it within half a minute."""
+    """Add a tenant. Every node answers for it within half a minute.
+
+    NAME has 1 to 40 of a-z, 0-9 and -. It begins with the scopes of OpenID Connect, without users and
+    clients.
+    """
     tenant = service.add(name, issuer)
     return Result(described(tenant), messages=(f"Added the tenant {name}: {service.issuer_of(tenant)}",))
 
@@ -67,7 +74,7 @@ def show(name: str) -> Result:
 @click.argument("name")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER=JSON…")
 def set_(name: str, members: tuple[str, ...]) -> Result:
-    """Set settings of a tenant, on every node within half a minute; null takes one back.
+    """Set settings of a tenant; null takes one back. They are in force within half a minute.
 
     MEMBER is the name of a setting in lower case and without the prefix, such as max_sessions=3 or
     signup='"open"'; docs/settings.md says which. branding.name='"Acme"' is what pages show in place of
@@ -82,7 +89,7 @@ def set_(name: str, members: tuple[str, ...]) -> Result:
 @tenants.command("disable")
 @click.argument("name")
 def disable(name: str) -> Result:
-    """Let a tenant answer nothing, on every node within half a minute. Its rows stay."""
+    """Let a tenant answer nothing. Every node does so within half a minute, and its rows stay."""
     service.disable(name)
     return Result({"name": name}, messages=(f"Disabled the tenant {name}.",))
 
