@@ -18,6 +18,7 @@ from tests.live import new_database
 from tests.statements import select
 
 EXPIRED = 40
+TRIES = 3  # of which a busy machine may spoil some
 
 
 @pytest.fixture(scope="module", params=SERVED)
@@ -60,13 +61,18 @@ def test_a_request_that_adds_a_code_clears_a_few_away(scene):
     assert len(before) - len(expired_codes(scene)) == BATCH
 
 
+def seconds_of(works):
+    """How long these requests take, which all succeed."""
+    began = time.monotonic()
+    assert [work.send().status_code for work in works] == [303, 200]
+    return time.monotonic() - began
+
+
 @pytest.mark.threat("T172")
 def test_it_waits_for_none_that_somebody_else_holds(scene):
     store_expired_codes(scene)
-    works = [consent(scene), code_exchange(scene)]
+    works = [[consent(scene), code_exchange(scene)] for _ in range(TRIES)]
     before = expired_codes(scene)
     with held(scene, before):
-        began = time.monotonic()
-        assert [work.send().status_code for work in works] == [303, 200]
-        assert time.monotonic() - began < 1.5  # a lock is waited for 2 s
+        assert any(seconds_of(both) < 1.5 for both in works)  # a lock is waited for 2 s, at each try
     assert expired_codes(scene) == before
