@@ -128,6 +128,7 @@ def test_every_promise_is_kept_and_nothing_stays(durable):
     assert tables_of(server) == before
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_where_tenants_are_on_every_promise_is_kept_for_one(tmp_path):
     """On SQLite: what it races for is held by the same statements on each engine."""
@@ -142,7 +143,9 @@ def test_where_tenants_are_on_every_promise_is_kept_for_one(tmp_path):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize(("tenants", "path", "number"), [("off", "", 1), ("on", "/t/proof", 2)])
+@pytest.mark.parametrize(
+    ("tenants", "path", "number"), [pytest.param("off", "", 1, marks=pytest.mark.long), ("on", "/t/proof", 2)]
+)
 def test_the_races_are_for_a_tenant_of_their_own_or_for_home(tmp_path, tenants, path, number):
     url = f"sqlite:///{tmp_path / 'ostiary.sqlite3'}"
     settings = Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY, tenants=tenants)

@@ -9,8 +9,10 @@ from tests.flows.tenants import two_tenants
 from tests.flows.test_oauth4webapi_openid import SCRIPTS, clients  # noqa: F401 - a fixture
 from tests.live import new_database
 
+pytestmark = pytest.mark.long  # `tests/tenants` has the short form
 
-@pytest.fixture(scope="module", params=["acme", pytest.param("beta", marks=pytest.mark.long)])
+
+@pytest.fixture(scope="module", params=["acme", "beta"])
 def judged_server(request, tmp_path_factory, node, servers):
     folder = tmp_path_factory.mktemp("judged")
     with two_tenants(new_database("sqlite", folder, servers), folder) as (server, tenants):

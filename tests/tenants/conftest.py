@@ -19,8 +19,10 @@ from tests.statements import delete
 from tests.tenants.issuers import three_issuers
 
 IN_MEMORY = "memory"
-SERVERS = [pytest.param(name, marks=pytest.mark.integration) for name in ("postgresql", "mariadb")]
-
+SERVERS = [
+    pytest.param("postgresql", marks=pytest.mark.integration),
+    pytest.param("mariadb", marks=[pytest.mark.integration, pytest.mark.long]),
+]
 
 FAILURES = 4  # until somebody has to wait
 SIGN_UPS = 2

@@ -30,6 +30,7 @@ def apps_on_one(database_url):
 
 @pytest.mark.threat("T204")
 @pytest.mark.integration
+@pytest.mark.long_on("mariadb")
 def test_one_host(apps_on_one, monkeypatch):
     barrier, look = Barrier(2), tenants.refuse_if_taken
 

@@ -18,7 +18,7 @@ from tests.statements import delete, select
 from tests.tenants.issuers import KEY
 from tests.tenants.live import CLIENT, at, codes, scene_on
 
-pytestmark = [pytest.mark.integration, pytest.mark.long_on("mariadb")]
+pytestmark = [pytest.mark.integration, pytest.mark.long_on("sqlite", "mariadb")]
 
 
 @pytest.fixture(scope="module", params=ENGINES)

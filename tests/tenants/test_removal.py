@@ -22,7 +22,7 @@ from tests.statements import select
 from tests.tenants.issuers import SCOPE
 from tests.tenants.live import CLIENT, at, codes, scene_on
 
-pytestmark = [pytest.mark.integration, pytest.mark.long_on("mariadb")]
+pytestmark = [pytest.mark.integration, pytest.mark.long_on("sqlite", "mariadb")]
 
 THREADS = 6  # at each tenant
 LEFT_ALONE = ("end_user", "client", "scope", "client_origin", "consent")
