@@ -18,6 +18,17 @@ IDLE = 8  # apps that are kept at most
 LISTENED_TO = ("before_cursor_execute", "after_cursor_execute", "begin", "commit", "rollback")
 
 
+@contextmanager
+def app_with_tables(settings):
+    """An app on a database of its own, which has the tables and no rows."""
+    app = create_app(settings)
+    with app.app_context():
+        db.create_all()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
 class CompiledTemplates(BytecodeCache):
     """Those of all apps of this process."""
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from app import create_app
 from config import Settings
 from database.tenancy import HOME, entered
 from models import Tenant, db
+from tests.apps import app_with_tables
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import ENGINES, new_database
 from tests.statements import text
@@ -21,19 +21,16 @@ def outside_memory(integration):
 @pytest.fixture(scope="session", params=ENGINES)
 def app_of_two_tenants(request, tmp_path_factory, servers):
     url = new_database(request.param, tmp_path_factory.mktemp("two_tenants"), servers)
-    app = create_app(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY))
-    with app.app_context():
-        db.create_all()
-        with transaction():
-            db.session.add(Tenant(name="other", created_at=0))
-        for tenant in (HOME, OTHER):
-            with entered(tenant), transaction():
-                fill(tenant)
-            db.session.remove()
-        count_on()
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    with app_with_tables(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY)) as app:
+        with app.app_context():
+            with transaction():
+                db.session.add(Tenant(name="other", created_at=0))
+            for tenant in (HOME, OTHER):
+                with entered(tenant), transaction():
+                    fill(tenant)
+                db.session.remove()
+            count_on()
+        yield app
 
 
 def count_on():

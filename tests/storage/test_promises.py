@@ -26,7 +26,6 @@ import store.tickets
 import store.tokens
 import store.user_sessions
 import store.users
-from app import create_app
 from config import Settings
 from crypto.credentials import digest
 from database import is_unavailable, lost_a_race, sqlite
@@ -54,6 +53,7 @@ from protocol.parameters import VISIBLE
 from protocol.throttle import Bucket
 from store.client_secrets import note_use
 from store.sweep import BATCH
+from tests.apps import app_with_tables
 from tests.builders import (
     ISSUER,
     SECRET_KEY,
@@ -86,12 +86,8 @@ IMPATIENT = {
 @pytest.fixture(scope="module", params=ENGINES)
 def shared_app(request, tmp_path_factory, servers):
     url = new_database(request.param, tmp_path_factory.mktemp("promises"), servers)
-    app = create_app(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY))
-    with app.app_context():
-        db.create_all()
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    with app_with_tables(Settings(issuer=ISSUER, database_url=url, secret_key=SECRET_KEY)) as app:
+        yield app
 
 
 @pytest.fixture

@@ -3,32 +3,10 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-import store.client_secrets
-import store.client_sessions
-import store.clients
-import store.codes
-import store.consents
-import store.demo
-import store.form_answers
-import store.logout_notices
-import store.scopes
-import store.signing_keys
-import store.spent_assertions
-import store.tenants
-import store.throttles
 import store.tickets
-import store.tokens
-import store.user_sessions
-import store.users
 from crypto.credentials import digest
 from database.tenancy import HOME, entered
-from models import (
-    ClientOrigin,
-    ClientSecretUse,
-    Consent,
-    Scope,
-    db,
-)
+from models import ClientOrigin, ClientSecretUse, Consent, Scope, db
 from tests.builders import (
     a_client_session,
     a_code,

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from app import create_app
 from config import Settings
 from database.tenancy import HOME
 from models import db
 from services import current
 from services.current import state_of
+from tests.apps import app_with_tables
 from tests.builders import ISSUER, SECRET_KEY
 from tests.live import new_database
 from tests.refusal_lines import one_line_a_refusal
@@ -57,12 +57,8 @@ def app_on_server(request, tmp_path_factory):
         yield None
         return
     folder, servers = tmp_path_factory.mktemp("tenants"), request.getfixturevalue("servers")
-    app = create_app(settings_for(new_database(request.param, folder, servers)))
-    with app.app_context():
-        db.create_all()
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    with app_with_tables(settings_for(new_database(request.param, folder, servers))) as app:
+        yield app
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from tests import builders
 from tests.builders import CLIENT_SECRET, ISSUER, SECRET_KEY
 from tests.cookies import cookies_of
 from tests.statements import text
-from tests.storage import old_writes
-from tests.storage.migrating import BEFORE, TENANTS, all_rows, new_app, values_of
-from tests.storage.old_rows import ROWS, a_client, a_session, a_token, a_user, fill, insert
+from tests.storage.to_tenants import old_writes
+from tests.storage.to_tenants.migrating import BEFORE, TENANTS, all_rows, values_of
+from tests.storage.to_tenants.old_rows import ROWS, a_client, a_session, a_token, a_user, fill, insert
 from unit_of_work import transaction
 
 pytestmark = pytest.mark.long_on("mariadb")
@@ -25,20 +25,6 @@ pytestmark = pytest.mark.long_on("mariadb")
 TOKENS = 100_000
 MAXIMUM_SECONDS = 60  # on a busy machine; it takes one or two
 COOKIE_VALUE = "of a browser that signed in before"
-
-
-@pytest.fixture
-def app(database_url):
-    app = new_app(database_url)
-    with app.app_context():
-        yield app
-        db.session.remove()
-        db.engine.dispose()
-
-
-@pytest.fixture
-def dialect(app):
-    return db.engine.dialect.name
 
 
 @pytest.mark.threat("T206")

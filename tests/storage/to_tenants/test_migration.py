@@ -17,9 +17,9 @@ from database.tenancy import HOME
 from models import db
 from tests.live import new_database
 from tests.statements import text
-from tests.storage import old_writes
-from tests.storage.migrating import BEFORE, TENANTS, all_rows, new_app, revision, schema, values_of
-from tests.storage.old_rows import (
+from tests.storage.to_tenants import old_writes
+from tests.storage.to_tenants.migrating import BEFORE, TENANTS, all_rows, new_app, revision, schema, values_of
+from tests.storage.to_tenants.old_rows import (
     ROWS,
     a_notice,
     a_session,
@@ -35,20 +35,6 @@ from unit_of_work import transaction
 pytestmark = pytest.mark.long_on("mariadb")
 
 COUNTED = ("end_user", "user_session", "logout_notice", "token")  # they number their rows
-
-
-@pytest.fixture
-def app(database_url):
-    app = new_app(database_url)
-    with app.app_context():
-        yield app
-        db.session.remove()
-        db.engine.dispose()
-
-
-@pytest.fixture
-def dialect(app):
-    return db.engine.dialect.name
 
 
 @pytest.mark.threat("T206")

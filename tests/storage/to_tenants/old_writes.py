@@ -13,7 +13,16 @@ from sqlalchemy.exc import IntegrityError
 
 from models import db
 from tests.statements import text
-from tests.storage.old_rows import a_client, a_code, a_notice, a_session, a_token, a_user, digest, insert
+from tests.storage.to_tenants.old_rows import (
+    a_client,
+    a_code,
+    a_notice,
+    a_session,
+    a_token,
+    a_user,
+    digest,
+    insert,
+)
 from unit_of_work import transaction
 
 NUMBER, CLIENT = 99, "new"
