@@ -13,7 +13,7 @@ from tests.flows.browser_journey import EMAIL, PASSWORD, PATIENCE_SECONDS, Brows
 from tests.live import live_server, new_database
 from tests.nodes.app_nodes import app_nodes
 
-pytestmark = pytest.mark.long_on("mariadb")
+pytestmark = pytest.mark.long_on("sqlite", "mariadb")
 
 AT_ONCE = 5
 TWICE = 2  # so many passwords are hashed at once; more are told to wait
