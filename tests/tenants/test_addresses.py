@@ -209,23 +209,6 @@ def test_disabled(app, ask, path, name):
     assert ask(f"{path}/login", host).status_code == 200
 
 
-@pytest.mark.threat("T205")
-@pytest.mark.parametrize(("path", "host"), [("/t/acme", HOME_HOST), ("", "beta.example:8443")])
-def test_what_a_removed_tenant_would_store_tells_that_it_is_gone(app, ask, path, host):
-    """Another process removes it. This one knows it for a while: its first row, here a key, is refused."""
-    name = "acme" if path else "beta"
-    assert ask(f"{path}/login", host).status_code == 200
-    as_home(app, lambda: tenants.remove(name))
-    assert ask(f"{path}/oauth/jwks", host).status_code == 503  # the tenants were read a moment ago
-    assert ask(f"{path}/login", host).status_code == 200
-    wait_a_second(app)
-    answer = ask(f"{path}/oauth/jwks", host)
-    assert (answer.status_code, answer.mimetype) == (404, "application/json")
-    for address in (f"{path}/login", f"{path}{WHOSE}", f"{path}/oauth/jwks", f"{path}/oauth/token"):
-        assert ask(address, host).status_code == (404 if path else 400)
-    assert ask("/login").status_code == 200
-
-
 # ---- bounded work ------------------------------------------------------------------------------------------
 
 
