@@ -21,6 +21,9 @@ def strict_server(request, tmp_path_factory, postgres):
 
 
 @pytest.mark.threat("T081")
-@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(5, marks=pytest.mark.long_on("sqlite")), pytest.param(60, marks=pytest.mark.long)],
+)
 def test_exactly_one_is_served(strict_server, rounds):
     play(strict_server, one_refresh_token, rounds)
