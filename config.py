@@ -50,7 +50,7 @@ DRIVERS = {
     "mysql+pymysql": "mariadb+pymysql",
 }
 
-# A limit, in the words of pydantic.
+# How pydantic writes a duration in its messages.
 DURATION = re.compile(r"datetime\.timedelta\((0|days=(?P<days>\d+)|seconds=(?P<seconds>\d+))\)")
 
 # Shown in place of a default that depends on the environment.

@@ -37,17 +37,17 @@ class ExpressionCheck:
         self.tables = tables
         self.loose_text = ""  # where a text stands that may change what criteria mean
 
-    def query(self, statement: Any, around: Around, place: str) -> list[tuple[list[Any], Held]]:
+    def check_query(self, statement: Any, around: Around, place: str) -> list[tuple[list[Any], Held]]:
         """Check a query in an expression."""
         raise NotImplementedError
 
-    def expressions(self, elements: Iterable[Any], around: Around, place: str) -> None:
+    def check_expressions(self, elements: Iterable[Any], around: Around, place: str) -> None:
         """Check the queries and the texts in some expressions."""
         todo = [element for element in elements if element is not None]
         while todo:
             element = todo.pop()
             if isinstance(element, QUERIES):
-                self.query(element, around, f"a subquery in {place}")
+                self.check_query(element, around, f"a subquery in {place}")
             else:
                 self.check_element(element, place)
                 todo += children_of(element)
@@ -57,33 +57,33 @@ class ExpressionCheck:
         if getattr(element, "__visit_name__", None) not in KNOWN or is_custom(element):
             refuse_unknown(element, place)
         if isinstance(element, TextClause):
-            self.text(element.text, place)
+            self.check_text(element.text, place)
         elif isinstance(element, ColumnClause) and element.is_literal:
-            self.text(str(element.name), place)
+            self.check_text(str(element.name), place)
         for name in ("name", "field"):
             self.check_name(getattr(element, name, ""), place, is_raw=name == "field")
         for operator in ("operator", "modifier"):
             words = getattr(getattr(element, operator, None), "opstring", "")
-            self.text(words, place, HARMLESS_OPERATOR)
+            self.check_text(words, place, HARMLESS_OPERATOR)
 
     def check_name(self, name: Any, place: str, *, is_raw: bool = False) -> None:
         """Check a name that is written without quotes whatever it has in it."""
         if is_raw or (isinstance(name, quoted_name) and name.quote is False):
-            self.text(str(name), place)
+            self.check_text(str(name), place)
 
-    def text(self, text: str, place: str, harmless: re.Pattern[str] = HARMLESS) -> None:
+    def check_text(self, text: str, place: str, harmless: re.Pattern[str] = HARMLESS) -> None:
         """Check a text in a statement: it names no tenant's table, and leaves criteria as they are."""
         self.tables.check_text(text, place)
         if not self.loose_text and not harmless.fullmatch(text):
             self.loose_text = place
 
-    def texts(self, statement: Any, place: str) -> None:
+    def check_texts(self, statement: Any, place: str) -> None:
         """Check the texts around a statement: prefixes, suffixes, hints."""
         beside = [*getattr(statement, "_prefixes", ()), *getattr(statement, "_suffixes", ())]
-        self.expressions([text for text, _ in beside], NOTHING_AROUND, f"a prefix or suffix of {place}")
+        self.check_expressions([text for text, _ in beside], NOTHING_AROUND, f"a prefix or suffix of {place}")
         of_statement = [hint for _, hint in getattr(statement, "_statement_hints", ())]
         for hint in (*getattr(statement, "_hints", {}).values(), *of_statement):
-            self.text(hint, f"a hint of {place}")
+            self.check_text(hint, f"a hint of {place}")
 
 
 def children_of(element: Any) -> list[Any]:
@@ -107,5 +107,5 @@ def inner(element: Any) -> Any:
 
 
 def is_custom(element: Any) -> bool:
-    """Return whether an element is compiled by a function of somebody else, which may write anything."""
+    """Return whether an element is compiled by somebody else's function, which may write anything."""
     return getattr(type(element), "_compiler_dispatcher", None) is not None

@@ -55,32 +55,32 @@ class QueryCheck(ExpressionCheck):
         self.ctes: Held = {}
         self.has_tenants = False
 
-    def change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
+    def check_change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
         """Check an INSERT, UPDATE or DELETE."""
         raise NotImplementedError
 
     # ---- queries -------------------------------------------------------------------------------------------
 
-    def query(
+    def check_query(
         self, statement: Any, around: Around, place: str, state: Any = None, *, stands_alone: bool = False
     ) -> list[tuple[list[Any], Held]]:
         """Check a query, and return for each SELECT in it its columns, and what is held there."""
         if isinstance(statement, SelectStatementGrouping):
-            return self.query(statement.element, around, place, stands_alone=stands_alone)
+            return self.check_query(statement.element, around, place, stands_alone=stands_alone)
         if isinstance(statement, SelectBase) and is_custom(statement):
             refuse_unknown(statement, place)
         if isinstance(statement, Select):
-            return [self.select(statement, state, around, place, stands_alone)]
+            return [self.check_select(statement, state, around, place, stands_alone)]
         if isinstance(statement, CompoundSelect):
-            return self.compound(statement, around, place, stands_alone)
+            return self.check_compound(statement, around, place, stands_alone)
         if isinstance(statement, UpdateBase):
-            return [self.change(statement, state, around, place)]
+            return [self.check_change(statement, state, around, place)]
         if isinstance(statement, TextualSelect):
-            self.expressions([statement.element], around, place)
+            self.check_expressions([statement.element], around, place)
             return [([], {})]
         refuse_unknown(statement, place)
 
-    def select(
+    def check_select(
         self, statement: Any, state: Any, around: Around, place: str, stands_alone: bool
     ) -> tuple[list[Any], Held]:
         """Check a SELECT."""
@@ -94,23 +94,23 @@ class QueryCheck(ExpressionCheck):
         found = self.read_from(shown, Around({}, sources, around.all | sources), place)
         found.scope.criteria += core._where_criteria
         inside = Around(self.hold(found, around, place), sources, around.all | sources)
-        self.texts(core, place)
-        self.independent_ctes(core)
+        self.check_texts(core, place)
+        self.check_independent_ctes(core)
         for part, elements in parts_of(core, found.expressions):
-            self.expressions(elements, inside, f"{part} of {place}")
+            self.check_expressions(elements, inside, f"{part} of {place}")
         return list(core._all_selected_columns), dict(inside.held)
 
-    def compound(
+    def check_compound(
         self, statement: Any, around: Around, place: str, stands_alone: bool
     ) -> list[tuple[list[Any], Held]]:
         """Check a UNION, INTERSECT or EXCEPT: each SELECT by itself."""
-        self.texts(statement, place)
-        self.independent_ctes(statement)
-        self.expressions(ends_of(statement), around, f"the end of {place}")
+        self.check_texts(statement, place)
+        self.check_independent_ctes(statement)
+        self.check_expressions(ends_of(statement), around, f"the end of {place}")
         outputs: list[tuple[list[Any], Held]] = []
         for number, part in enumerate(statement.selects, 1):
             name = f"SELECT {number} of {statement.keyword.value} in {place}"
-            outputs += self.query(part, around, name, stands_alone=stands_alone)
+            outputs += self.check_query(part, around, name, stands_alone=stands_alone)
         return outputs
 
     # ---- FROM ----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class QueryCheck(ExpressionCheck):
             self.add(item.element, scope, found, place)
         elif isinstance(item, TableClause):
             found.sources.append(item)
-            if self.is_tenants(item, place):
+            if self.has_tenant_rows(item, place):
                 scope.sources.append(item)
         elif isinstance(item, AliasedReturnsRows):
             found.sources.append(item)
@@ -164,7 +164,7 @@ class QueryCheck(ExpressionCheck):
                 found.expressions += [inside.sampling, inside.seed]
             inside = inside.element
         if isinstance(inside, TableClause):
-            if self.is_tenants(inside, place):
+            if self.has_tenant_rows(inside, place):
                 scope.sources.append(item)
         elif isinstance(inside, CTE):
             found.derived[item] = self.cte(inside)
@@ -178,7 +178,7 @@ class QueryCheck(ExpressionCheck):
 
     def derived(self, item: Any, query: Any, place: str, around: Around | None = None) -> frozenset[str]:
         """Check a query in FROM by itself; return the names of its columns with the tenant's id."""
-        outputs = self.query(query, around or NOTHING_AROUND, place, stands_alone=around is None)
+        outputs = self.check_query(query, around or NOTHING_AROUND, place, stands_alone=around is None)
         names = [column.name for column in item.c]
         held = set(names)
         for columns, sources in outputs:
@@ -193,19 +193,19 @@ class QueryCheck(ExpressionCheck):
         """Check a CTE, once; return its columns with the tenant's id: none of a recursive one's."""
         if item not in self.ctes:
             self.ctes[item] = frozenset()
-            self.texts(item, f"the CTE {name_of(item)}")
+            self.check_texts(item, f"the CTE {name_of(item)}")
             held = self.derived(item, item.element, f"the CTE {name_of(item)}")
             self.ctes[item] = frozenset() if item.recursive else held
         return self.ctes[item]
 
-    def independent_ctes(self, statement: Any) -> None:
+    def check_independent_ctes(self, statement: Any) -> None:
         """Check the CTEs that are part of a statement whether or not it reads from them."""
         for item in statement._independent_ctes:
             self.cte(item)
 
-    def is_tenants(self, table: TableClause, place: str) -> bool:
+    def has_tenant_rows(self, table: TableClause, place: str) -> bool:
         """Return whether a table has tenants' rows; if so, remember that the statement is about some."""
-        found = self.tables.is_tenants(table, place)
+        found = self.tables.has_tenant_rows(table, place)
         self.has_tenants |= found
         return found
 

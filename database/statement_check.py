@@ -41,9 +41,9 @@ class StatementCheck(QueryCheck):
         if isinstance(statement, TextClause):
             self.tables.check_statement(statement.text)
         elif isinstance(statement, QUERIES):
-            self.query(statement, NOTHING_AROUND, f"the {kind}", state)
+            self.check_query(statement, NOTHING_AROUND, f"the {kind}", state)
         elif not isinstance(statement, SavepointClause | RollbackToSavepointClause | ReleaseSavepointClause):
-            self.expressions([statement], NOTHING_AROUND, "the statement")
+            self.check_expressions([statement], NOTHING_AROUND, "the statement")
         self.check_loose_text()
         return tuple(self.binds)
 
@@ -55,29 +55,31 @@ class StatementCheck(QueryCheck):
                 " it with SQLAlchemy's functions and operators"
             )
 
-    def change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
+    def check_change(self, statement: Any, state: Any, around: Around, place: str) -> tuple[list[Any], Held]:
         """Check an INSERT, UPDATE or DELETE; return the columns that it returns, and what is held."""
         is_whole = isinstance(state, DMLState)
         if not is_whole:
             state = statement._compile_state_factory(statement, self.compiled)
         core: Any = state.statement
-        self.texts(core, place)
-        self.independent_ctes(core)
+        self.check_texts(core, place)
+        self.check_independent_ctes(core)
         if isinstance(core, Insert):
-            inside = self.insert(core, state, place, is_whole)
+            inside = self.check_insert(core, state, place, is_whole)
         else:
-            inside = self.update_or_delete(core, state, around, place, is_whole)
+            inside = self.check_update_or_delete(core, state, around, place, is_whole)
         returned = [
             *core._returning,
             *(core._supplemental_returning or ()),
             *(core._return_defaults_columns or ()),
         ]
-        self.expressions(expressions_in(returned), inside, f"RETURNING of {place}")
+        self.check_expressions(expressions_in(returned), inside, f"RETURNING of {place}")
         return list(core._all_selected_columns), dict(inside.held)
 
     # ---- UPDATE and DELETE ---------------------------------------------------------------------------------
 
-    def update_or_delete(self, core: Any, state: Any, around: Around, place: str, is_whole: bool) -> Around:
+    def check_update_or_delete(
+        self, core: Any, state: Any, around: Around, place: str, is_whole: bool
+    ) -> Around:
         """Check an UPDATE or DELETE, and return what its RETURNING finds around it."""
         main = frozenset(_from_objects(core.table))
         extra = [item for item in state._extra_froms if item not in main]
@@ -85,7 +87,7 @@ class StatementCheck(QueryCheck):
         found = self.read_from([core.table, *extra], Around({}, sources, sources), place)
         found.scope.criteria += core._where_criteria
         inside = Around(self.hold(found, around, place), sources, sources)
-        self.expressions([*core._where_criteria, *found.expressions], inside, f"WHERE of {place}")
+        self.check_expressions([*core._where_criteria, *found.expressions], inside, f"WHERE of {place}")
         if isinstance(core, Update):
             self.check_set(core, state, inside, place, is_whole)
         return inside
@@ -98,30 +100,30 @@ class StatementCheck(QueryCheck):
         for table in tables:
             if any(is_tenant_key(key, table) for key in keys):
                 refuse(f"SET of {place} has {COLUMN}: a row stays with its tenant")
-        self.expressions(
+        self.check_expressions(
             [*only_elements(values.values()), *defaults_of(core.table, "onupdate")], inside, f"SET of {place}"
         )
 
     # ---- INSERT --------------------------------------------------------------------------------------------
 
-    def insert(self, core: Any, state: Any, place: str, is_whole: bool) -> Around:
+    def check_insert(self, core: Any, state: Any, place: str, is_whole: bool) -> Around:
         """Check an INSERT, and return what its RETURNING finds around it."""
-        is_tenants = self.is_tenants(core.table, place)
-        held: Held = {core.table: OF_TABLE} if is_tenants else {}
+        is_of_tenants = self.has_tenant_rows(core.table, place)
+        held: Held = {core.table: OF_TABLE} if is_of_tenants else {}
         inside = Around(held)
         rows = state._multi_parameters or [state._dict_parameters or {}]
         if core.select is not None:
-            outputs = self.query(core.select, NOTHING_AROUND, f"the SELECT in {place}")
+            outputs = self.check_query(core.select, NOTHING_AROUND, f"the SELECT in {place}")
         else:
             outputs = []
             for row in rows:
-                self.expressions(only_elements(row.values()), NOTHING_AROUND, f"VALUES of {place}")
-        self.expressions(defaults_of(core.table, "default"), NOTHING_AROUND, f"a default in {place}")
-        if is_tenants:
+                self.check_expressions(only_elements(row.values()), NOTHING_AROUND, f"VALUES of {place}")
+        self.check_expressions(defaults_of(core.table, "default"), NOTHING_AROUND, f"a default in {place}")
+        if is_of_tenants:
             if not is_whole:
                 refuse(f"{place} is part of another statement: send it by itself")
             self.check_filled(core, state, rows, outputs, place)
-        self.check_conflict(core, inside, place, is_tenants)
+        self.check_conflict(core, inside, place, is_of_tenants)
         return inside
 
     def check_filled(
@@ -181,7 +183,7 @@ class StatementCheck(QueryCheck):
 
     # ---- ON CONFLICT ---------------------------------------------------------------------------------------
 
-    def check_conflict(self, core: Any, inside: Around, place: str, is_tenants: bool) -> None:
+    def check_conflict(self, core: Any, inside: Around, place: str, is_of_tenants: bool) -> None:
         """Check what an INSERT does where a row with the same key exists."""
         clause = core._post_values_clause
         if clause is None:
@@ -194,14 +196,14 @@ class StatementCheck(QueryCheck):
             changes = dict(getattr(clause, "update_values_to_set", ())).items()
             where = getattr(clause, "update_whereclause", None)
             target = [*(clause.inferred_target_elements or ()), clause.inferred_target_whereclause, where]
-            self.expressions(only_elements(target), inside, place)
-            if is_tenants:
+            self.check_expressions(only_elements(target), inside, place)
+            if is_of_tenants:
                 self.check_target(core.table, clause, where, place)
         else:
             refuse_unknown(clause, place)
-        if is_tenants and any(is_tenant_key(key, core.table) for key, _value in changes):
+        if is_of_tenants and any(is_tenant_key(key, core.table) for key, _value in changes):
             refuse(f"{place} sets {COLUMN}: a row stays with its tenant")
-        self.expressions(only_elements(value for _key, value in changes), inside, place)
+        self.check_expressions(only_elements(value for _key, value in changes), inside, place)
 
     def check_target(self, table: Any, clause: Any, where: Any, place: str) -> None:
         """Check that a row of another tenant is no conflict, or that nothing is done to it."""

@@ -58,7 +58,7 @@ class TenantTables:
         if not READS_NO_ROW.fullmatch(text):
             self.check_text(text, "the statement")
 
-    def is_tenants(self, table: TableClause, place: str) -> bool:
+    def has_tenant_rows(self, table: TableClause, place: str) -> bool:
         """Return whether a table has a tenant's rows. Raises UnfencedError for a stand-in of such a table."""
         if isinstance(table, Table) and has_tenant_column(table):
             return True

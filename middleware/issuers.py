@@ -47,8 +47,8 @@ def as_home(app: Flask, served: WSGIApplication) -> WSGIApplication:
 class Issuers:
     """Finds the tenant by the Host and the path, and serves the request as its issuer.
 
-    A Host that nobody has is left to home, which refuses it. A path below `/t/` that nobody has is a 404.
-    While nobody can say whose it is, or where that tenant's settings cannot be used, it is a 503.
+    A Host of no issuer is left to home, which refuses it. A path below `/t/` of no tenant is a 404. While the
+    tenants cannot be read, and where the tenant's settings cannot be used, the answer is a 503.
     """
 
     def __init__(self, app: Flask, policies: PolicyTable) -> None:

@@ -20,7 +20,7 @@ from protocol.client_address import find_caller
 log = logging.getLogger("ostiary.proxies")
 
 OUTSIDE_PREFIX = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
-UNSERVED = "ostiary.unserved"  # in the environ: why nobody can serve what is asked for at the moment
+UNSERVED = "ostiary.unserved"  # in the environ: why the request cannot be served at the moment
 FOREIGN_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
 FORWARDED_HEADERS = (
     "HTTP_X_FORWARDED_FOR",

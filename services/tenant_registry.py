@@ -31,7 +31,7 @@ log = logging.getLogger("ostiary.tenants")
 REREAD_SECONDS = 30.0
 UNKNOWN_SECONDS = 1.0  # between two reads because of addresses that are not known
 KEPT = 1_000  # states of tenants; those made first go first, and are made again when they are asked for
-# At home's origin: a name alone could be one of the server's own paths.
+# Where a tenant is at home's origin: its name without `/t/` could be one of the server's own paths.
 BELOW = re.compile(r"/t/([^/]*)")
 METADATA = re.compile(r"/\.well-known/[^/]+/t/([^/]+)")
 
@@ -74,9 +74,9 @@ class TenantRegistry:
     # ---- by address ----------------------------------------------------------------------------------------
 
     def find(self, host: str, path: str) -> TenantState | None:
-        """Return the tenant at an address; home for a Host that nobody has, and for what is not below `/t/`.
+        """Return the tenant at an address; home for a Host of no issuer, and for what is not below `/t/`.
 
-        None for a path below `/t/` that nobody has. host: as the request has it. path: whole, as it was asked
+        None for a path below `/t/` of no tenant. host: as the request has it. path: whole, as it was asked
         for. Raises ConfigError where the tenant's settings cannot be used.
         """
         if not self.is_on:
@@ -193,7 +193,7 @@ def host_of(issuer: str) -> tuple[str, int] | None:
     """Return host and port of an issuer, in their normal form; None for what is none."""
     try:
         parts = urlsplit(issuer)
-    except ValueError:  # a row that somebody has changed by hand: the other tenants answer all the same
+    except ValueError:  # a row that was changed by hand: the other tenants answer all the same
         return None
     return authority.normalize(parts.netloc, parts.scheme)
 

@@ -104,8 +104,8 @@ def enable(name: str) -> None:
 def remove(name: str) -> dict[str, int]:
     """Remove a tenant with all its rows, and return how many each table had.
 
-    Its row is locked, so nobody stores one of its rows meanwhile. Before that its users are: that is the
-    order of a request, which locks its user and then refers to the tenant by what it stores.
+    Its users are locked first and its own row after them, as a request does, which locks its user and then
+    refers to the tenant by what it stores. So no request stores a row of the tenant meanwhile.
     """
     with tenancy.entered(get(name).id):
         store.users.lock_all()
@@ -160,7 +160,7 @@ def is_name(name: str) -> bool:
 def problem_of_issuer(issuer: str) -> str | None:
     """Return what is wrong with the issuer of a tenant.
 
-    A loopback address would mean development there, where this server's own issuer means production.
+    A loopback address means development, so it is refused where this server's own issuer has none.
     """
     try:
         protocol.issuer.check(issuer)

@@ -40,7 +40,7 @@ def find(name: str) -> TenantRow | None:
 
 
 def lock(name: str) -> TenantRow | None:
-    """Return the tenant with this name, locked: nobody stores a row of its meanwhile; None for home."""
+    """Return the tenant with this name, locked, so that no row of it is stored meanwhile; None for home."""
     return fetch_one(TenantRow, OTHERS.where(tenants.c.name == name).with_for_update())
 
 
