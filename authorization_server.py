@@ -23,7 +23,7 @@ from client_auth.errors import ClientAuthenticationFailed, TooManyFailures
 from crypto import credentials
 from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
 from middleware.endpoint_policy import current_policy
-from models import Client
+from protocol.registered_client import RegisteredClient
 from services import event_log, throttling
 from services.current import settings, tenant
 from services.event_log import Reason, set_reason
@@ -33,7 +33,7 @@ from tokens.jwt_access_token import sign_access_token
 from unit_of_work import mark_rollback
 
 GrantClass: TypeAlias = type[BaseGrant]
-ClientAuthMethod = Callable[[QueryClient, OAuth2Request], Client | None]
+ClientAuthMethod = Callable[[QueryClient, OAuth2Request], RegisteredClient | None]
 
 
 def without_empty(parameters: MultiDict[str, str]) -> MultiDict[str, str]:
@@ -67,7 +67,7 @@ class UnsupportedGrantType(UnsupportedGrantTypeError):
         return self.description
 
 
-def find_client(client_id: str) -> Client | None:
+def find_client(client_id: str) -> RegisteredClient | None:
     """Return the client, or None; the log of a refusal says which one was asked for."""
     client = store.clients.find(client_id)
     g.asked_for = client_id, client is not None
@@ -141,7 +141,7 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
     def new_token(
         self,
         grant_type: str,
-        client: Client,
+        client: RegisteredClient,
         user: UserRow | None = None,
         scope: str | None = None,
         expires_in: int | None = None,
@@ -179,13 +179,13 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
 
     def authenticate_client(
         self, request: OAuth2Request, methods: list[str], endpoint: str = "token"
-    ) -> Client:
+    ) -> RegisteredClient:
         """Return the client that proves who it is, by one of `methods`.
 
         Raises ClientAuthenticationFailed, or its TooManyFailures.
         """
         try:
-            client: Client = super().authenticate_client(request, methods, endpoint)
+            client: RegisteredClient = super().authenticate_client(request, methods, endpoint)
         except InvalidClientError:
             raise self.failed_authentication() from None
         if "log_fields" in g:

@@ -26,9 +26,9 @@ from grants.client_credentials import ClientCredentialsGrant
 from grants.pkce import S256CodeChallenge
 from grants.refresh_token import RefreshTokenGrant
 from grants.repeated_refresh import decrypt_response, encrypt_response, repeat_response
-from models import Client, Token, db
+from models import Token, db
 from protocol import auth_methods, clock
-from protocol.refresh import RefreshDecision, classify, retry_window_of
+from protocol.refresh import Client, RefreshDecision, classify, retry_window_of
 from services.current import settings, state_of
 from services.event_log import Reason, set_reason
 from services.oauth2_types import OAuth2Request, PresentedRefreshToken, TokenResponse

@@ -16,9 +16,9 @@ from crypto import jwt
 from crypto.json_values import JsonObject
 from errors import InvalidJwtError
 from middleware.endpoint_policy import advertised_paths
-from models import Client
 from protocol import client_assertion, clock
 from protocol.auth_methods import CLIENT_SECRET_JWT, PRIVATE_KEY_JWT
+from protocol.registered_client import RegisteredClient
 from services.current import issuer, keyring
 from services.event_log import Reason, set_reason
 from services.oauth2_types import OAuth2Request
@@ -27,17 +27,17 @@ from unit_of_work import after_rollback
 ALGORITHMS = {PRIVATE_KEY_JWT: jwt.ASYMMETRIC, CLIENT_SECRET_JWT: jwt.SYMMETRIC}
 
 
-def authenticate_private_key(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate_private_key(query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client whose registered key has signed `client_assertion`, or None."""
     return authenticate(PRIVATE_KEY_JWT, query_client, request)
 
 
-def authenticate_client_secret(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate_client_secret(query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client whose secret has signed `client_assertion`, or None."""
     return authenticate(CLIENT_SECRET_JWT, query_client, request)
 
 
-def authenticate(method: str, query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate(method: str, query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client that has signed by one method, or None, and spend the assertion.
 
     A `client_id` in the body must be the one of the assertion (RFC 7521 §4.2).
@@ -62,7 +62,7 @@ def authenticate(method: str, query_client: QueryClient, request: OAuth2Request)
     return client
 
 
-def verify(assertion: str, method: str, client: Client) -> JsonObject:
+def verify(assertion: str, method: str, client: RegisteredClient) -> JsonObject:
     """Return the claims of an assertion that this client has signed. Raises InvalidJwtError.
 
     The claims are checked before the signature, so that no key is fetched for an assertion that is not good.
@@ -76,7 +76,7 @@ def verify(assertion: str, method: str, client: Client) -> JsonObject:
     return jwt.decode(assertion, client_keys.find(client, assertion), algorithms, client_assertion.TYP)
 
 
-def audiences_of(client: Client) -> set[str]:
+def audiences_of(client: RegisteredClient) -> set[str]:
     """Return what an assertion of this client may have as `aud`: the issuer.
 
     The token endpoint too for a client that is registered so (`assertion_audience`): some know no other.
@@ -87,7 +87,7 @@ def audiences_of(client: Client) -> set[str]:
     return audiences
 
 
-def verify_with_secrets(assertion: str, client: Client, algorithms: list[str]) -> JsonObject:
+def verify_with_secrets(assertion: str, client: RegisteredClient, algorithms: list[str]) -> JsonObject:
     """Return the claims of an assertion that one of the client's live secrets has signed.
 
     Raises InvalidJwtError.
@@ -104,7 +104,7 @@ def verify_with_secrets(assertion: str, client: Client, algorithms: list[str]) -
     raise refusal
 
 
-def secrets_of(client: Client) -> Iterator[tuple[int, OctKey]]:
+def secrets_of(client: RegisteredClient) -> Iterator[tuple[int, OctKey]]:
     """Yield the live secrets of a client as keys, each with its number.
 
     One that cannot be decrypted is left out: the server's secret key has changed.

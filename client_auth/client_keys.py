@@ -18,10 +18,10 @@ from joserfc.jwk import Key
 from crypto import credentials, jwt
 from crypto.json_values import JsonObject
 from errors import FetchBusyError, FetchError, InvalidJwtError
-from models import Client
 from outbound.document_cache import Document
 from outbound.http_client import SECONDS
 from protocol import client_jwks
+from protocol.registered_client import RegisteredClient
 from services import throttling
 from services.current import documents
 from services.event_log import Reason, set_reason
@@ -100,7 +100,7 @@ class ParsedKeySet:
         return client_jwks.read(jwk)
 
 
-def find(client: Client, token: str) -> Keys:
+def find(client: RegisteredClient, token: str) -> Keys:
     """Return the keys of this client that may have signed a token; none where they cannot be fetched.
 
     A document without the token's `kid` is fetched once more. Raises KeysNotAtHandError where too many
@@ -127,7 +127,7 @@ def find(client: Client, token: str) -> Keys:
         return ()
 
 
-def published(client: Client, uri: str, again: bool = False) -> KeySet:
+def published(client: RegisteredClient, uri: str, again: bool = False) -> KeySet:
     """Return the JWK Set at the client's `jwks_uri`, from the cache or fetched outside the transaction.
 
     again: not older than a minute. Raises FetchError, ThrottledError.

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from flask import Request
 
-from models import Client
 from protocol import client_assertion, parameters
 from protocol.auth_methods import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
+from protocol.registered_client import RegisteredClient
 from services.current import delivery, secret_uses
 from services.event_log import Reason, set_reason
 from services.oauth2_types import OAuth2Request
 
-QueryClient = Callable[[str], Client | None]
+QueryClient = Callable[[str], RegisteredClient | None]
 
 
-def authenticate_basic(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate_basic(query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client of the Authorization header, or None. A `client_id` in the body must be the same."""
     credentials = parameters.parse_basic(request.headers.get("Authorization", ""))
     if credentials is None:
@@ -30,7 +30,7 @@ def authenticate_basic(query_client: QueryClient, request: OAuth2Request) -> Cli
     return check_secret(client, secret, CLIENT_SECRET_BASIC)
 
 
-def authenticate_post(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate_post(query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client of `client_id` and `client_secret` in the body, or None."""
     client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
     if not client_id or not secret:
@@ -48,7 +48,7 @@ def presented_client_id(request: Request) -> str:
     )
 
 
-def check_secret(client: Client | None, secret: str, method: str) -> Client | None:
+def check_secret(client: RegisteredClient | None, secret: str, method: str) -> RegisteredClient | None:
     """Return the client where one of its secrets is the presented one, else None."""
     number = client.number_of_secret(secret) if client is not None else None
     if client is not None and number is not None:
@@ -59,7 +59,7 @@ def check_secret(client: Client | None, secret: str, method: str) -> Client | No
     return None
 
 
-def note_use(client: Client, number: int) -> None:
+def note_use(client: RegisteredClient, number: int) -> None:
     """Record which of its secrets the client has used; the delivery thread stores it after this request."""
     if secret_uses.note(client.client_id, number):
         delivery.wake()

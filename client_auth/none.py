@@ -4,11 +4,11 @@ PKCE and rotation protect what it gets.
 """
 
 from client_auth.client_secret import QueryClient
-from models import Client
+from protocol.registered_client import RegisteredClient
 from services.oauth2_types import OAuth2Request
 
 
-def authenticate(query_client: QueryClient, request: OAuth2Request) -> Client | None:
+def authenticate(query_client: QueryClient, request: OAuth2Request) -> RegisteredClient | None:
     """Return the client that `client_id` names, or None where the request has a proof of another method."""
     client_id = request.form.get("client_id")
     if (

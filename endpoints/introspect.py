@@ -14,9 +14,9 @@ from crypto.json_values import JsonObject
 from crypto.jwt import DEFAULT_ALG
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.form_requests import form_endpoint
-from models import Client
 from protocol import auth_methods, claims, clock
 from protocol.clock import MICROSECONDS
+from protocol.registered_client import RegisteredClient
 from services.current import keyring, server, settings
 from services.oauth2_types import OAuth2Request
 from tokens.bearer import note_use
@@ -44,7 +44,7 @@ class IntrospectionEndpoint(Rfc7662):
 
     CLIENT_AUTH_METHODS = auth_methods.CONFIDENTIAL
 
-    def check_params(self, request: OAuth2Request, client: Client) -> None:
+    def check_params(self, request: OAuth2Request, client: RegisteredClient) -> None:
         """Check nothing: `form_endpoint` has, and an unknown hint is no reason to refuse (§2.1)."""
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
@@ -52,7 +52,7 @@ class IntrospectionEndpoint(Rfc7662):
         keyring.note_presentation(token_string)
         return find_token(token_string)
 
-    def check_permission(self, token: KnownToken, client: Client, request: OAuth2Request) -> bool:
+    def check_permission(self, token: KnownToken, client: RegisteredClient, request: OAuth2Request) -> bool:
         """Return whether this client may know about the token."""
         if client.is_resource_server:
             return not token.is_refresh_token

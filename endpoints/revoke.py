@@ -12,8 +12,8 @@ import store.tokens
 import store.users
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.form_requests import form_endpoint
-from models import Client
 from protocol import auth_methods
+from protocol.registered_client import RegisteredClient
 from services.current import server
 from services.event_log import Reason, set_reason
 from services.oauth2_types import OAuth2Request
@@ -37,14 +37,14 @@ class RevocationEndpoint(Rfc7009):
 
     CLIENT_AUTH_METHODS = auth_methods.ALL
 
-    def check_params(self, request: OAuth2Request, client: Client) -> None:
+    def check_params(self, request: OAuth2Request, client: RegisteredClient) -> None:
         """Check nothing: `form_endpoint` has, and an unknown hint is no reason to refuse (§2.1)."""
 
     def query_token(self, token_string: str, token_type_hint: str | None) -> KnownToken | None:
         """Return the token that was sent; None for an unknown one."""
         return find_token(token_string)
 
-    def authenticate_token(self, request: OAuth2Request, client: Client) -> KnownToken | None:
+    def authenticate_token(self, request: OAuth2Request, client: RegisteredClient) -> KnownToken | None:
         """Return the token that was sent. Raises InvalidGrantError where it is another client's."""
         try:
             token: KnownToken | None = super().authenticate_token(request, client)

@@ -26,10 +26,10 @@ import store.users
 from crypto import credentials
 from crypto.encryption import decrypt, encrypt
 from crypto.json_values import JsonObject
-from models import Client
 from protocol import auth_methods, authentication_request, claims, clock, pkce, redirect_uris, scopes
 from protocol.authentication_request import AuthenticationRequest
 from protocol.claims import ACR_PASSWORD
+from protocol.registered_client import RegisteredClient
 from services.event_log import Reason, set_reason
 from services.oauth2_types import AuthorizationResponse, OAuth2Request, PresentedCode, Server, TokenResponse
 from store.codes import CodeRow
@@ -93,7 +93,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
         return str(super().validate_authorization_request())
 
     @staticmethod
-    def validate_authorization_redirect_uri(request: OAuth2Request, client: Client) -> str:
+    def validate_authorization_redirect_uri(request: OAuth2Request, client: RegisteredClient) -> str:
         """Return the redirect URI: the requested one, or the only one that is registered.
 
         Raises InvalidRequestError.
@@ -166,7 +166,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
 
     # ---- the token endpoint, in the order in which Authlib calls -------------------------------------------
 
-    def query_authorization_code(self, code: str, client: Client) -> PresentedCode | None:
+    def query_authorization_code(self, code: str, client: RegisteredClient) -> PresentedCode | None:
         """Return the unspent code, or None. One SELECT; one more for a code that is not there.
 
         Raises InvalidGrantError where the redirect URI is missing and may not be.
@@ -191,7 +191,7 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             set_reason(Reason.WRONG_REDIRECT_URI)  # Authlib raises the error
         return presented
 
-    def refuse_replay(self, code_digest: bytes, client: Client) -> None:
+    def refuse_replay(self, code_digest: bytes, client: RegisteredClient) -> None:
         """Revoke the tokens of a spent code after the rollback, if all that was sent with it is right."""
         spent = store.tokens.find_of_code(code_digest, client.client_id)
         if spent is None:

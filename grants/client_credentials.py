@@ -6,8 +6,8 @@ Public clients cannot: anybody could name them.
 from authlib.oauth2.rfc6749 import InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
 
-from models import Client
 from protocol import auth_methods, scopes
+from protocol.registered_client import RegisteredClient
 from services.oauth2_types import OAuth2Request, Server, TokenResponse
 
 
@@ -18,7 +18,7 @@ class ClientCredentialsGrant(rfc6749.ClientCredentialsGrant):
 
     request: OAuth2Request
     server: Server
-    client: Client
+    client: RegisteredClient
 
     def validate_requested_scope(self) -> None:
         """Decide the scope of the token: what is asked for, or all that is registered and needs no user.

@@ -42,6 +42,15 @@ class RegisteredClient(ClientMixin):
         grant_types: list[str]
         redirect_uris: list[str]
         scope: str
+        is_resource_server: bool
+        require_pkce: bool
+        rotate_refresh_tokens: bool
+        max_sessions: int | None
+        access_token_lifetime: int | None
+        refresh_token_idle_lifetime: int | None
+        refresh_token_lifetime: int | None
+        refresh_leeway: int | None
+        refresh_retry_lifetime: int | None
         extra_metadata: dict[str, Any]
 
     def get_client_id(self) -> str:

@@ -16,8 +16,8 @@ from werkzeug.datastructures import Headers, MultiDict
 
 from crypto import credentials
 from crypto.json_values import JsonObject
-from models import Client
 from protocol.authentication_request import AuthenticationRequest
+from protocol.registered_client import RegisteredClient
 from services.event_log import Reason, set_reason
 from store.codes import CodeRow
 from store.tokens import FamilyRow
@@ -100,7 +100,7 @@ class PresentedRefreshToken:
         """Return whether it is the newest of its family, as the row was before the lock."""
         return hmac.compare_digest(self.digest, self.family.refresh_token_digest)
 
-    def check_client(self, client: Client) -> bool:
+    def check_client(self, client: RegisteredClient) -> bool:
         """Return whether it was issued to this client; Authlib raises InvalidGrantError where not."""
         if self.family.client_id == client.client_id:
             return True
@@ -136,7 +136,7 @@ class OAuth2Request(rfc6749.OAuth2Request):
     args: MultiDict[str, str] = MultiDict()
     headers: Headers
     payload: Payload
-    client: Client
+    client: RegisteredClient
     auth_method: str
     user: UserRow | None
     authorization_code: PresentedCode | None
@@ -161,14 +161,14 @@ class Server(Protocol):
     client_auth_methods: list[str]
     refresh_tokens: credentials.RefreshTokenMaker
 
-    def query_client(self, client_id: str) -> Client | None: ...
+    def query_client(self, client_id: str) -> RegisteredClient | None: ...
 
     def code_lifetime(self) -> int: ...
 
     def new_token(
         self,
         grant_type: str,
-        client: Client,
+        client: RegisteredClient,
         user: UserRow | None = None,
         scope: str | None = None,
         expires_in: int | None = None,

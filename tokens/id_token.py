@@ -9,8 +9,8 @@ from authlib.oauth2.rfc6749.grants import BaseGrant
 
 from crypto.json_values import JsonObject
 from crypto.jwt import DEFAULT_ALG
-from models import Client
 from protocol import claims, clock, scopes
+from protocol.registered_client import RegisteredClient
 from services.current import keyring, settings
 from services.oauth2_types import OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
@@ -40,7 +40,7 @@ class IdToken:
 
 
 def id_token_claims(
-    client: Client, user: UserRow, sign_in: SignIn, access_token: str, alg: str
+    client: RegisteredClient, user: UserRow, sign_in: SignIn, access_token: str, alg: str
 ) -> JsonObject:
     """Return the claims of an ID token (OpenID Connect Core §2). alg: of its signature, for `at_hash`."""
     openid = sign_in.openid or {}

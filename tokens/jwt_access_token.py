@@ -2,15 +2,19 @@
 
 from crypto import credentials
 from crypto.jwt import DEFAULT_ALG
-from models import Client
 from protocol import claims, clock
+from protocol.registered_client import RegisteredClient
 from services.current import keyring, settings
 from services.oauth2_types import SignIn
 from store.users import UserRow
 
 
 def sign_access_token(
-    client: Client, user: UserRow | None, scope: str | None, lifetime: int, sign_in: SignIn | None = None
+    client: RegisteredClient,
+    user: UserRow | None,
+    scope: str | None,
+    lifetime: int,
+    sign_in: SignIn | None = None,
 ) -> str:
     """Return an access token as a JWT (RFC 9068 §2.2).
 

@@ -4,8 +4,8 @@ import hmac
 
 import store.tokens
 from crypto import credentials
-from models import Client
 from protocol import clock
+from protocol.registered_client import RegisteredClient
 from services.current import server
 from store.tokens import TokenRow
 
@@ -21,7 +21,7 @@ class KnownToken:
         self.is_refresh_token = refresh_token_digest is not None
         self._digest = refresh_token_digest or b""
 
-    def check_client(self, client: Client) -> bool:
+    def check_client(self, client: RegisteredClient) -> bool:
         """Return whether the token was issued to this client."""
         return self.row.client_id == client.client_id
 
