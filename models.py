@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crypto import credentials
 from crypto.json_values import JsonObject
 from database.columns import Acr, ClientId, Digest, Encrypted, Id, LongText, Sid, Sub, TenantName
+from database.session import Session
 from database.tables import (
     NUMBERED,
     Base,
@@ -43,7 +44,7 @@ from database.tables import (
 from protocol.registered_client import RegisteredClient
 from protocol.typed_text import NAME_LENGTH
 
-db = SQLAlchemy(model_class=Base, session_options={"autoflush": False})
+db = SQLAlchemy(model_class=Base, session_options={"autoflush": False, "class_": Session})
 
 
 class Tenant(db.Model):  # type: ignore[name-defined]

@@ -17,6 +17,7 @@ from authorization_server import AuthorizationServer, ClientAuthMethod, GrantCla
 from client_auth import client_assertion, client_secret, none
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database.session import CompiledOnce
 from database.tables import table
 from database.tenancy import TENANT, current_tenant, own
 from endpoints.introspect import IntrospectionEndpoint
@@ -72,11 +73,11 @@ _newest = (
     .limit(bindparam("keep"))
     .subquery("newest")
 )
-DELETE_ALL_BUT_THE_NEWEST = (
+DELETE_ALL_BUT_THE_NEWEST = CompiledOnce(
     delete(tokens).where(*_pair, tokens.c.id.not_in(select(_newest.c.id))).returning(tokens.c.slot)
 )
 # For a refresh: exactly one row. Who deletes it has claimed the refresh token.
-DELETE_THE_PRESENTED = (
+DELETE_THE_PRESENTED = CompiledOnce(
     delete(tokens)
     .where(
         own(tokens),
@@ -86,20 +87,21 @@ DELETE_THE_PRESENTED = (
     .returning(tokens.c.slot)
 )
 # For client credentials: expired tokens alone, because workers of one client must not end each other's.
-DELETE_EXPIRED_CLIENT_TOKENS = delete(tokens).where(
-    own(tokens),
-    tokens.c.client_id == bindparam("client_id"),
-    tokens.c.user_id.is_(None),
-    tokens.c.access_token_expires_at <= bindparam("now"),
+DELETE_EXPIRED_CLIENT_TOKENS = CompiledOnce(
+    delete(tokens).where(
+        own(tokens),
+        tokens.c.client_id == bindparam("client_id"),
+        tokens.c.user_id.is_(None),
+        tokens.c.access_token_expires_at <= bindparam("now"),
+    )
 )
 
-INSERT_TOKEN = insert(tokens)
+EMPTY_ROW: dict[str, object] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
+INSERT_TOKEN = CompiledOnce(insert(tokens), list(EMPTY_ROW))
 
 # For a sign-in that freed no slot: with the smallest slot that no row of the pair has.
 _taken = tokens.alias("taken")
-_candidates = union_all(select(literal(0).label("slot")), select(tokens.c.slot + 1).where(*_pair)).subquery(
-    "candidates"
-)
+_candidates = union_all(select(literal(0).label("slot")), select(tokens.c.slot + 1).where(*_pair)).subquery()
 _is_taken = select(_taken.c.id).where(
     own(_taken),
     _taken.c.client_id == bindparam("client_id"),
@@ -108,10 +110,9 @@ _is_taken = select(_taken.c.id).where(
 )
 _smallest_free_slot = select(func.min(_candidates.c.slot)).where(~_is_taken.exists()).scalar_subquery()
 _columns = [column for column in tokens.columns if column.key not in ("tenant_id", "id", "slot")]
-INSERT_TOKEN_IN_A_FREE_SLOT = insert(tokens).from_select(
-    ["tenant_id", "slot", *(column.key for column in _columns)],
-    select(TENANT, _smallest_free_slot, *(bindparam(column.key, type_=column.type) for column in _columns)),
-    include_defaults=False,
+_row = select(TENANT, _smallest_free_slot, *(bindparam(column.key, type_=column.type) for column in _columns))
+INSERT_TOKEN_IN_A_FREE_SLOT = CompiledOnce(
+    insert(tokens).from_select([tokens.c.tenant_id, tokens.c.slot, *_columns], _row, include_defaults=False)
 )
 
 # ---- save_token --------------------------------------------------------------------------------------------
@@ -224,8 +225,6 @@ def revoke_stolen_family(user_id: int, family_digest: bytes) -> None:
 
 
 # ---- the row that is inserted ------------------------------------------------------------------------------
-
-EMPTY_ROW: dict[str, object] = dict.fromkeys(column.key for column in tokens.columns if column.key != "id")
 
 
 def new_row(token: TokenResponse, request: OAuth2Request) -> dict[str, object]:

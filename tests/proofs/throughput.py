@@ -37,9 +37,9 @@ BARE_PLACE = "bare"
 
 tokens, people = table(Token), table(User)
 READ_PERSON = select(people).where(LOCK.whereclause)
-DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.whereclause.clauses[:3])
+DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.statement.whereclause.clauses[:3])
 STATEMENTS = {
-    SAFE: (LOCK, DELETE_ALL_BUT_THE_NEWEST, INSERT_TOKEN),
+    SAFE: (LOCK, DELETE_ALL_BUT_THE_NEWEST.statement, INSERT_TOKEN.statement),
     BARE: (READ_PERSON, DELETE_PAIR, insert(tokens)),
 }
 COLUMNS = [column.key for column in tokens.columns if column.key != "id"]
