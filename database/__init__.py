@@ -81,6 +81,11 @@ def migration_lock_ends_with_transaction(dialect: str) -> bool:
     return dialect == "postgresql"
 
 
+def can_lock_one_of_a_join(dialect: str) -> bool:
+    """Return whether a SELECT that joins can lock the rows of one table, `with_for_update(of=…)`."""
+    return DIALECTS[dialect].CAN_LOCK_ONE_OF_A_JOIN
+
+
 def upsert(dialect: str, into: Table, key: str | Sequence[str], change: Change) -> Insert:
     """Return an INSERT that updates the existing row where there is one with the same `key`.
 

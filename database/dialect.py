@@ -37,6 +37,9 @@ class Dialect(Protocol):
     @property
     def Error(self) -> type[Exception]: ...  # noqa: N802 - the name that PEP 249 has for it
 
+    @property
+    def CAN_LOCK_ONE_OF_A_JOIN(self) -> bool: ...  # noqa: N802 - a constant of the file
+
     def options(self, url: URL) -> Arguments:
         """Return the arguments of `create_engine`."""
 

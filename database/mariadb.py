@@ -51,6 +51,7 @@ from database.timeouts import (
 )
 
 Error = pymysql.Error
+CAN_LOCK_ONE_OF_A_JOIN = False  # FOR UPDATE has no OF: it would lock the rows of both, in an order of its own
 
 CHARACTER_SET = "utf8mb4"
 COLLATION = "utf8mb4_nopad_bin"  # by code point; utf8mb4_bin would ignore blanks at the end

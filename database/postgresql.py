@@ -32,6 +32,7 @@ from database.timeouts import (
 )
 
 Error = psycopg.Error
+CAN_LOCK_ONE_OF_A_JOIN = True  # FOR NO KEY UPDATE OF
 
 # A host that is gone closes no connection: so the kernel finds dead idle connections before a request does.
 # Seconds; the last one in milliseconds.

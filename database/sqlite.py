@@ -43,6 +43,7 @@ from database.timeouts import milliseconds, pool_options
 from errors import StorageBusyError
 
 Error = sqlite3.Error
+CAN_LOCK_ONE_OF_A_JOIN = True  # its one lock is on no table, and comes before the statement
 
 LOCK_FILE_TIMEOUT = timedelta(seconds=5)
 BUSY_TIMEOUT = timedelta(seconds=2)

@@ -1,9 +1,9 @@
 """`grant_type=authorization_code` and the authorization request before it (RFC 6749 §4.1, OAuth 2.1 §4.1).
 
-A code is spent by deleting its row, after the user's row is locked; the row count decides who spent it. The
-token row remembers the code. When the code comes again, with everything else right, it is a replay, and what
-it issued is revoked (RFC 6749 §4.1.2). When anything else is wrong it is merely refused: a thief who only saw
-the code cannot end the user's sign-in.
+A code is spent by deleting its row, behind the lock on its user's row; the row count decides who spent it.
+The token row remembers the code. When the code comes again, with everything else right, it is a replay, and
+what it issued is revoked (RFC 6749 §4.1.2). When anything else is wrong it is merely refused: a thief who
+only saw the code cannot end the user's sign-in.
 """
 
 import hmac
@@ -167,22 +167,24 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
     # ---- the token endpoint, in the order in which Authlib calls -------------------------------------------
 
     def query_authorization_code(self, code: str, client: RegisteredClient) -> PresentedCode | None:
-        """Return the unspent code, or None. One SELECT; one more for a code that is not there.
+        """Return the unspent code, and lock its user's row; or None. One SELECT; one more where it is gone.
 
+        The lock comes before the rest is checked: who sends a wrong verifier holds it until the rollback.
         Raises InvalidGrantError where the redirect URI is missing and may not be.
         """
         code_digest = credentials.digest(code)
-        row = store.codes.find(code_digest)
-        if row is None:
+        found = store.codes.find_and_lock_user(code_digest)
+        if found is None:
             set_reason(Reason.CODE_UNKNOWN)
             self.refuse_replay(code_digest, client)
             return None
+        row, user = found
         if row.client_id != client.client_id or row.expires_at <= clock.now():
             set_reason(Reason.CODE_EXPIRED if row.client_id == client.client_id else Reason.WRONG_CLIENT)
             return None
         after_rollback(store.codes.count_failure, code_digest)  # if this exchange is refused, whatever for
         openid = decrypt(row.sealed_openid, code) if row.sealed_openid else None
-        presented = PresentedCode(row, openid, self.request.form.get("redirect_uri"))
+        presented = PresentedCode(row, user, openid, self.request.form.get("redirect_uri"))
         # It may be missing only where a challenge binds the code (OAuth 2.1 §10.2).
         if presented.redirect_uri_sent is None and row.code_challenge is None:
             set_reason(Reason.WRONG_REDIRECT_URI)
@@ -206,13 +208,12 @@ class AuthorizationCodeGrant(rfc6749.AuthorizationCodeGrant):
             after_rollback(revoke_tokens_of_code, spent.user_id, code_digest)
 
     def authenticate_user(self, authorization_code: PresentedCode) -> UserRow:
-        """Lock the user's row, spend the code, and return the user. One SELECT, one DELETE.
+        """Spend the code, and return its user, whose row is locked. One DELETE.
 
-        Client, redirect URI and verifier are right by now. Raises InvalidGrantError where the user is gone or
-        the code was spent meanwhile.
+        Client, redirect URI and verifier are right by now. Raises InvalidGrantError where the user is
+        disabled, or the code was spent before the lock was free.
         """
-        row = authorization_code.row
-        user = store.users.lock(row.user_id)
+        row, user = authorization_code.row, authorization_code.user
         if user is None:
             set_reason(Reason.DISABLED)
             raise InvalidGrantError("the user of this code has no account any more")

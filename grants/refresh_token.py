@@ -1,14 +1,14 @@
-"""`grant_type=refresh_token` (RFC 6749 §6): find the family of the token, and give it to `save_token`.
+"""`grant_type=refresh_token` (RFC 6749 §6): find the token's family, lock its user, and call `save_token`.
 
-Whether the token is the current one, a repeat or stolen is not decided here: the family's row is certain only
-under the lock on the user's row. `protocol/refresh.py` has the rules, `my_oauth.save_token` applies them.
+Whether the token is the current one, a repeat or stolen is not decided here: another refresh may have
+replaced the family's row before the lock was free. `protocol/refresh.py` has the rules, `my_oauth.save_token`
+applies them.
 """
 
 from authlib.oauth2.rfc6749 import InvalidGrantError, InvalidScopeError
 from authlib.oauth2.rfc6749 import grants as rfc6749
 
 import store.tokens
-import store.users
 from crypto import credentials
 from protocol import auth_methods, claims, clock, scopes
 from services.event_log import Reason, set_reason
@@ -26,7 +26,7 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
     server: Server
 
     def authenticate_refresh_token(self, refresh_token: str) -> PresentedRefreshToken:
-        """Return the refresh token with its family. One SELECT.
+        """Return the refresh token with its family, and lock the user's row. One SELECT.
 
         Raises InvalidGrantError for a token that this server never issued, or whose family is gone. A wrong
         tag is refused without a SELECT: only who held a token of a family can have the family revoked.
@@ -35,12 +35,13 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         if presented is None:
             set_reason(Reason.REFRESH_UNKNOWN)
             raise InvalidGrantError("this refresh token was not issued here")
-        family = store.tokens.find_family(credentials.digest(presented.family))
-        if family is None:
+        found = store.tokens.find_family_and_lock_user(credentials.digest(presented.family))
+        if found is None:
             set_reason(Reason.REFRESH_ENDED)
             raise InvalidGrantError("the sign-in of this refresh token has ended")
+        family, user = found
         openid = claims.still_allowed(family.openid, self.request.client)
-        return PresentedRefreshToken(presented, family, openid)
+        return PresentedRefreshToken(presented, family, user, openid)
 
     def _validate_token_scope(self, token: PresentedRefreshToken) -> None:
         """Check that the request asks for no more than was granted. Raises InvalidScopeError."""
@@ -51,12 +52,11 @@ class RefreshTokenGrant(rfc6749.RefreshTokenGrant):
         raise InvalidScopeError("the scope is wider than what was granted")
 
     def authenticate_user(self, refresh_token: PresentedRefreshToken) -> UserRow:
-        """Lock the user's row and return it. Raises InvalidGrantError where the user is gone. One SELECT."""
-        user = store.users.lock(refresh_token.family.user_id)
-        if user is None:
+        """Return the user, whose row is locked. Raises InvalidGrantError where the user is disabled."""
+        if refresh_token.user is None:
             set_reason(Reason.DISABLED)
             raise InvalidGrantError("the user of this refresh token has no account any more")
-        return user
+        return refresh_token.user
 
     def issue_token(self, user: UserRow, refresh_token: PresentedRefreshToken) -> TokenResponse:
         """Return a new token response, with the scope that the client may still have (RFC 6749 §3.3)."""

@@ -54,10 +54,12 @@ class SignIn(NamedTuple):
 class PresentedCode:
     """An authorization code that was presented, with the methods that Authlib calls.
 
-    row: not spent yet. openid: of the row, decrypted. redirect_uri_sent: None where it was left out.
+    row: not spent yet. user: locked; None when disabled. openid: of the row, decrypted. redirect_uri_sent:
+    None where it was left out.
     """
 
     row: CodeRow
+    user: UserRow | None
     openid: JsonObject | None
     redirect_uri_sent: str | None
 
@@ -79,12 +81,13 @@ class PresentedCode:
 class PresentedRefreshToken:
     """A refresh token that was presented, with the methods that Authlib calls.
 
-    family: its row, as it was read before the lock. openid: of the row, without the claims that the client is
-    not registered for any more.
+    family: its row, as it was before the lock. user: locked; None when disabled. openid: of the row, without
+    the claims that the client is not registered for any more.
     """
 
     presented: credentials.RefreshToken
     family: FamilyRow
+    user: UserRow | None
     openid: JsonObject | None
     digest: bytes = field(init=False)
 

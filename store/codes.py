@@ -9,7 +9,8 @@ from database.tables import table
 from database.tenancy import own
 from models import AuthorizationCode, db
 from store import sweep
-from store.rows import columns, fetch_one
+from store.rows import columns
+from store.users import UserRow, find_and_lock, with_its_user
 
 codes = table(AuthorizationCode)
 
@@ -31,6 +32,7 @@ class CodeRow(NamedTuple):
 
 
 FIND = select(*columns(CodeRow, codes)).where(own(codes), codes.c.code_digest == bindparam("code_digest"))
+FIND_WITH_USER = with_its_user(FIND, codes)
 CLAIM = (
     delete(codes).where(own(codes), codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
 )
@@ -46,9 +48,12 @@ COUNT_FAILURE = (
 sweep_some = sweep.expired(codes)
 
 
-def find(code_digest: bytes) -> CodeRow | None:
-    """Return the unspent code, expired or not, or None. One SELECT."""
-    return fetch_one(CodeRow, FIND, {"code_digest": code_digest})
+def find_and_lock_user(code_digest: bytes) -> tuple[CodeRow, UserRow | None] | None:
+    """Return the unspent code, expired or not, with its user, whose row is locked; None where it is gone.
+
+    The user is None when disabled. Another request may have spent the code before the lock was free: `claim`.
+    """
+    return find_and_lock(CodeRow, FIND, FIND_WITH_USER, {"code_digest": code_digest})
 
 
 def claim(code_digest: bytes) -> bool:

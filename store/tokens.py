@@ -15,6 +15,7 @@ from database.tenancy import own
 from models import Client, ClientSession, Token, User, db
 from protocol.scopes import OFFLINE_ACCESS, OPENID
 from store.rows import columns, fetch_one
+from store.users import UserRow, find_and_lock, with_its_user
 
 tokens, users, clients = table(Token), table(User), table(Client)
 
@@ -102,6 +103,7 @@ BY_FAMILY = WITH_USER.where(tokens.c.family_digest == bindparam("family_digest")
 FAMILY = select(*columns(FamilyRow, tokens)).where(
     own(tokens), tokens.c.family_digest == bindparam("family_digest")
 )
+FAMILY_WITH_USER = with_its_user(FAMILY, tokens)
 OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
     own(tokens),
     tokens.c.code_digest == bindparam("code_digest"),
@@ -127,6 +129,15 @@ def find_by_access_token(access_token_digest: bytes) -> TokenRow | None:
 def find_family(family_digest: bytes) -> FamilyRow | None:
     """Return the one row of a family, which all its refresh tokens lead to; or None. One SELECT."""
     return fetch_one(FamilyRow, FAMILY, {"family_digest": family_digest})
+
+
+def find_family_and_lock_user(family_digest: bytes) -> tuple[FamilyRow, UserRow | None] | None:
+    """Return the row of a family with its user, whose row is locked; None where one of them is gone.
+
+    The user is None when disabled. Another request may have replaced the family's row before the lock was
+    free: the claim shows it, and `find_family` finds the row as it is now.
+    """
+    return find_and_lock(FamilyRow, FAMILY, FAMILY_WITH_USER, {"family_digest": family_digest})
 
 
 def find_by_family(family_digest: bytes) -> TokenRow | None:

@@ -1,11 +1,13 @@
 """Users: found by address or id, added, changed. Addresses are stored in one normal form."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, update
 
 from crypto import credentials
 from crypto.json_values import JsonObject
+from database import can_lock_one_of_a_join
 from database.tables import table
 from database.tenancy import current_tenant, own
 from models import LogoutNotice, Token, User, UserSession, db
@@ -31,6 +33,15 @@ class UserRow(NamedTuple):
     password_hash: str | None
 
 
+class Owned(Protocol):
+    """A row that belongs to a user."""
+
+    @property
+    def user_id(self) -> int: ...
+
+
+OwnedRow = TypeVar("OwnedRow", bound=Owned)
+USER_WIDTH = len(UserRow._fields)
 LOCK = (
     select(*columns(UserRow, users))
     .where(own(users), users.c.id == bindparam("user_id"))
@@ -75,7 +86,45 @@ def lock(user_id: int) -> UserRow | None:
     lets the foreign-key checks of others pass.
     """
     user = fetch_one(UserRow, LOCK, {"user_id": user_id})
-    return user if user is not None and user.disabled_at is None else None
+    return None if user is None else unless_disabled(user)
+
+
+def with_its_user(find: Select[Any], found: Table) -> Select[Any]:
+    """Return a SELECT from `found` with the user's columns added, which locks the user's row and no other."""
+    is_its_user = and_(users.c.tenant_id == found.c.tenant_id, users.c.id == found.c.user_id)
+    joined = find.add_columns(*columns(UserRow, users)).join_from(found, users, is_its_user)
+    return joined.with_for_update(key_share=True, of=users)
+
+
+def find_and_lock(
+    row_class: Callable[..., OwnedRow],
+    find: Select[Any],
+    with_user: Select[Any],
+    values: Mapping[str, object],
+) -> tuple[OwnedRow, UserRow | None] | None:
+    """Find a row, lock its user's row, and return both; None when either is gone.
+
+    In place of a disabled user stands None. with_user: `with_its_user(find, …)`. One SELECT; two where the
+    database cannot lock one table of a join.
+
+    The row may be gone when this returns: it is as it was before a wait for the lock, and only the user is as
+    after it. So the row says which user to lock and which credential to claim. Whether it is still there, the
+    row count of the claim says.
+    """
+    if can_lock_one_of_a_join(db.engine.dialect.name):
+        both = db.session.execute(with_user, values).one_or_none()
+        if both is None:
+            return None
+        row, user = row_class(*both[:-USER_WIDTH]), UserRow(*both[-USER_WIDTH:])
+        return row, unless_disabled(user)
+    found = fetch_one(row_class, find, values)
+    locked = None if found is None else fetch_one(UserRow, LOCK, {"user_id": found.user_id})
+    return None if found is None or locked is None else (found, unless_disabled(locked))
+
+
+def unless_disabled(user: UserRow) -> UserRow | None:
+    """Return the user, or None where it is disabled."""
+    return user if user.disabled_at is None else None
 
 
 def find_afresh(user_id: int) -> User | None:

@@ -33,13 +33,10 @@ NOTICED = [
     ("NO_LOCK_ON_THE_PERSON", scenarios.sign_ins_for_three_sessions, NO_ORDER, "postgresql"),
     ("NO_LOCK_ON_THE_PERSON", refreshes.replays_against_refreshes, OUTLIVED, "postgresql"),
     ("NO_LOCK_ON_THE_PERSON", refreshes.thefts_against_refreshes, OUTLIVED, "postgresql"),
-    ("CLAIM_OF_THE_CODE_IGNORED", scenarios.one_code, TWO_WINNERS, "sqlite postgresql mariadb"),
-    (
-        "CLAIM_OF_THE_REFRESH_TOKEN_IGNORED",
-        scenarios.one_refresh_token,
-        RUN_AGAIN,
-        "sqlite postgresql mariadb",
-    ),
+    ("CLAIM_OF_THE_CODE_IGNORED", scenarios.one_code, TWO_WINNERS, "postgresql mariadb"),
+    ("NO_LOCK_AND_NO_CLAIM_OF_THE_CODE", scenarios.one_code, TWO_WINNERS, "sqlite"),
+    ("CLAIM_OF_THE_REFRESH_TOKEN_IGNORED", scenarios.one_refresh_token, RUN_AGAIN, "postgresql mariadb"),
+    ("NO_LOCK_AND_NO_CLAIM_OF_THE_REFRESH_TOKEN", scenarios.one_refresh_token, RUN_AGAIN, "sqlite"),
     ("NO_SLOT_IN_THE_KEY", scenarios.sign_ins_for_three_sessions, LOST_OFTEN, "sqlite postgresql"),
     ("TAG_NOT_CHECKED", refreshes.forged_tag, GONE, "sqlite postgresql"),
     ("PENALTIES_FORGOTTEN", scenarios.one_code, OUTLIVED, "sqlite postgresql"),
@@ -59,7 +56,9 @@ MEETINGS = [
     ("NO_LOCK_ON_THE_PERSON", "postgresql", "refresh meets sign_out"),
     ("NO_LOCK_IN_A_SIGN_OUT", "postgresql", "refresh meets sign_out"),
     ("NO_LOCK_WHEN_ACCESS_IS_REMOVED", "postgresql", "refresh meets withdraw"),
-    *(("CLAIM_OF_THE_CODE_IGNORED", engine, "spend_code meets spend_code") for engine in ENGINES),
+    ("CLAIM_OF_THE_CODE_IGNORED", "postgresql", "spend_code meets spend_code"),
+    ("CLAIM_OF_THE_CODE_IGNORED", "mariadb", "spend_code meets spend_code"),
+    ("NO_LOCK_AND_NO_CLAIM_OF_THE_CODE", "sqlite", "spend_code meets spend_code"),
 ]
 MEETING_ROUNDS = 20
 RACE_ROUNDS = 60  # at most; a race that notices ends there

@@ -51,7 +51,7 @@ def test_statement_budget(http, seed, statements):
     statements.clear()
     assert exchange(http).status_code == 200
     sent = [sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]
-    assert len(sent) <= 6
+    assert len(sent) <= 5
     assert statements.count("COMMIT") == 1
     assert [sql.startswith("DELETE FROM token") for sql in sent].count(True) == 1
     assert sent[-2].startswith("DELETE FROM token")
@@ -63,7 +63,7 @@ def test_a_thousand_old_tokens_cost_no_statement_more(http, seed, rows, statemen
     seed(*(a_token(slot=slot) for slot in range(1000)))
     statements.clear()
     assert exchange(http).status_code == 200
-    assert len([sql for sql in statements if sql != "COMMIT"]) <= 6
+    assert len([sql for sql in statements if sql != "COMMIT"]) <= 5
     assert sum(sql.startswith("DELETE FROM token") for sql in statements) == 1
     assert rows(COUNT_TOKENS) == [(1,)]
 

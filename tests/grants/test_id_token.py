@@ -199,7 +199,7 @@ def test_a_plain_oauth_client_costs_no_row_space(ada, rows):
 # ---- the budget --------------------------------------------------------------------------------------------
 
 
-def test_an_exchange_with_an_id_token_costs_at_most_eight_statements(ada, statements):
+def test_an_exchange_with_an_id_token_costs_at_most_seven_statements(ada, statements):
     """The very first, which makes the keys, has one more than those that only read them; most read none."""
     costs = []
     for _exchange in range(3):
@@ -209,7 +209,7 @@ def test_an_exchange_with_an_id_token_costs_at_most_eight_statements(ada, statem
         assert statements.count("COMMIT") == 1
         assert sum(sql.startswith("DELETE FROM token") for sql in statements) == 1
         costs.append(len([sql for sql in statements if sql not in ("COMMIT", "ROLLBACK")]))
-    assert costs == [8, 7, 6]
+    assert costs == [7, 6, 5]
 
 
 def test_the_digest_of_the_access_token_belongs_to_the_alg():

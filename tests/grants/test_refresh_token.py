@@ -81,7 +81,7 @@ def test_refresh_replaces_the_pair_in_one_transaction(refresh, presented, rows, 
     answer = refresh(presented)
     assert answer.status_code == 200
     sent = [sql for sql in statements if sql != "COMMIT"]
-    assert len(sent) <= 5
+    assert len(sent) <= 4
     assert statements.count("COMMIT") == 1
     assert sum(sql.startswith("DELETE FROM token") for sql in sent) == 1
     assert rows(
@@ -190,7 +190,7 @@ def test_a_repeat_inserts_nothing(refresh, presented, statements):
     statements.clear()
     assert refresh(presented).status_code == 200
     assert not [sql for sql in statements if sql.startswith("INSERT")]
-    assert len([sql for sql in statements if sql != "COMMIT"]) <= 5
+    assert len([sql for sql in statements if sql != "COMMIT"]) <= 4
 
 
 def test_a_repeat_after_the_leeway_gets_the_same_pair_while_the_successor_is_unused(refresh, presented, age):

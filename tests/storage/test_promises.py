@@ -6,6 +6,7 @@ One suite for all. What only one engine has (pragmas, lock files, session variab
 """
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -76,6 +77,7 @@ several_writers = with_lengths = pytest.mark.parametrize(
     "shared_app", ["postgresql", "mariadb"], indirect=True
 )
 # Nobody waits here. On SQLite that is decided where the lock file is asked for.
+WAIT_SECONDS = 0.3  # so that another thread waits for a lock by then
 IMPATIENT = {
     "postgresql": "SET lock_timeout = '50ms'",
     "mariadb": "SET innodb_lock_wait_timeout = 0",
@@ -239,6 +241,56 @@ class TestLocks:
 
         at_once(app, enter)
         assert most == [1] * CROWD
+
+    def test_what_is_found_with_the_lock_may_have_been_spent_before_it(self, app):
+        """The row is as it was before the wait, the user as it is after it, and the claim decides."""
+        stored(a_user(), a_client(), a_code("code"), a_token())
+        found = []
+
+        def exchange():
+            found.append(store.codes.find_and_lock_user(digest("code")))
+            return store.codes.claim(digest("code"))
+
+        store.users.lock(1)
+        with ThreadPoolExecutor(1) as pool:
+            exchanged = pool.submit(run_in_app, app, exchange)
+            time.sleep(WAIT_SECONDS)
+            assert store.codes.claim(digest("code"))
+            store.users.set_disabled(1, clock.now())
+            db.session.commit()
+            assert not exchanged.result(10)
+        [both] = found
+        assert both is None or (both[0].code_digest, both[1]) == (digest("code"), None)
+
+    @several_writers  # on SQLite the family is read behind the lock
+    def test_a_family_that_is_replaced_while_somebody_waits_for_the_lock(self, app, engine):
+        """It is found once more, behind the lock; then it is what it is now."""
+        stored(a_user(), a_client(), a_token(family_digest=digest("family")))
+
+        def refresh():
+            first, _user = store.tokens.find_family_and_lock_user(digest("family"))
+            claimed = my_oauth.delete_presented(first)
+            return claimed, store.tokens.find_family(digest("family")).refresh_token_digest
+
+        store.users.lock(1)
+        with ThreadPoolExecutor(1) as pool:
+            refreshed = pool.submit(run_in_app, app, refresh)
+            time.sleep(WAIT_SECONDS)
+            db.session.execute(delete(Token))
+            db.session.add(a_token(family_digest=digest("family"), refresh_token_digest=digest("new")))
+            db.session.commit()
+            assert refreshed.result(10) == (None, digest("new"))
+
+    @several_writers
+    @pytest.mark.parametrize("table", [AuthorizationCode, Token])
+    def test_who_finds_and_locks_holds_the_user_alone(self, app, engine, table):
+        """Who holds the user and deletes a code must not meet somebody who has them the other way round."""
+        stored(a_user(), a_client(), a_code("code"), a_token(family_digest=digest("family")))
+        assert store.codes.find_and_lock_user(digest("code"))[1].id == 1
+        assert store.tokens.find_family_and_lock_user(digest("family"))[1].id == 1
+        assert elsewhere(app, lambda: db.session.execute(update(table).values(scope="other")).rowcount) == 1
+        with pytest.raises(DBAPIError):
+            elsewhere(app, lambda: store.users.lock(1))
 
     def test_a_wait_has_an_end(self, app, monkeypatch):
         monkeypatch.setattr(sqlite, "LOCK_FILE_TIMEOUT", timedelta(milliseconds=20))

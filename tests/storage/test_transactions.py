@@ -13,7 +13,9 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 import database
+import store.codes
 import store.throttles
+import store.tokens
 import store.users
 from app import create_app
 from config import Settings
@@ -160,6 +162,10 @@ class TestPostgreSQL:
         event.listen(db.engine, "before_cursor_execute", lambda conn, cursor, sql, *rest: sent.append(sql))
         store.users.lock(1)
         assert sent[-1].endswith("FOR NO KEY UPDATE")
+        for find in (store.codes.find_and_lock_user, store.tokens.find_family_and_lock_user):
+            sent.clear()
+            assert find(digest("unknown")) is None
+            assert [sql.rpartition("FOR ")[2] for sql in sent] == ["NO KEY UPDATE OF end_user"]
 
 
 class TestMariaDB:

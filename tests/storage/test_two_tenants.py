@@ -66,7 +66,7 @@ AGAIN = SignIn("another session", NOW, "pwd")
 
 # What `tenant` has, found or changed.
 BY_ITS_OWN_VALUE = {
-    "a code": lambda tenant: store.codes.find(digest(f"code {tenant}")),
+    "a code": lambda tenant: store.codes.find_and_lock_user(digest(f"code {tenant}")),
     "a code, claimed": lambda tenant: store.codes.claim(digest(f"code {tenant}")),
     "a code, guessed at": lambda tenant: store.codes.count_failure(digest(f"code {tenant}")),
     "the codes of a user": lambda tenant: store.codes.delete_pending(user_id=tenant),
@@ -76,6 +76,9 @@ BY_ITS_OWN_VALUE = {
     "an access token, replaced": lambda tenant: store.tokens.replace_access_token(tenant, acr="2"),
     "an access token, used": lambda tenant: store.tokens.mark_used(tenant, NOW, 0),
     "a refresh token": lambda tenant: store.tokens.find_family(digest(f"family {tenant}")),
+    "a refresh token, locked": lambda tenant: store.tokens.find_family_and_lock_user(
+        digest(f"family {tenant}")
+    ),
     "a refresh token with its user": lambda tenant: store.tokens.find_by_family(digest(f"family {tenant}")),
     "a refresh token, revoked": lambda tenant: store.tokens.revoke_family(digest(f"family {tenant}")),
     "a refresh token, presented": lambda tenant: store.tokens.note_presentation(tenant, NOW),

@@ -42,9 +42,10 @@ SESSION = {
 }
 QUESTIONS = {
     "family": lambda: [store.tokens.find_family(family_digest())],
+    "locked family": lambda: store.tokens.find_family_and_lock_user(family_digest()),
     "token": lambda: [store.tokens.find_by_family(family_digest())],
     "spent code": lambda: [store.tokens.find_of_code(b"c" * 32, "web")],
-    "code": lambda: [store.codes.find(credentials.digest("ost_ac_1"))],
+    "code": lambda: store.codes.find_and_lock_user(credentials.digest("ost_ac_1")),
     "user": lambda: [store.users.lock(1)],
     "client session": lambda: [store.client_sessions.find("sid-1")],
     "client name": lambda: store.client_sessions.names_of_user(1),
