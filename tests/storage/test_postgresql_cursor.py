@@ -36,7 +36,7 @@ def test_columns_are_described_as_psycopg_does(cursor):
     assert (cursor.description[0].name, cursor.description[-1].name) == ("one", "letter")
 
 
-@pytest.mark.parametrize("sql", ["SELECT", "SET LOCAL lock_timeout = 0", "SELECT 1 WHERE false"])
+@pytest.mark.parametrize("sql", ["SELECT", "SET LOCAL lock_timeout = 0"])
 def test_what_has_no_columns(cursor, sql):
     assert cursor.description is None
     cursor.execute(sql)
