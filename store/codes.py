@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from database.session import CompiledOnce
 from database.tables import table
 from database.tenancy import own
 from models import AuthorizationCode, db
@@ -31,9 +32,9 @@ class CodeRow(NamedTuple):
     expires_at: int
 
 
-FIND = select(*columns(CodeRow, codes)).where(own(codes), codes.c.code_digest == bindparam("code_digest"))
-FIND_WITH_USER = with_its_user(FIND, codes)
-CLAIM = (
+_find = select(*columns(CodeRow, codes)).where(own(codes), codes.c.code_digest == bindparam("code_digest"))
+FIND, FIND_WITH_USER = CompiledOnce(_find), with_its_user(_find, codes)
+CLAIM = CompiledOnce(
     delete(codes).where(own(codes), codes.c.code_digest == bindparam("digest")).returning(codes.c.code_digest)
 )
 FAILURES = 5  # refused exchanges, the last of which deletes the code

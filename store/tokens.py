@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import and_, bindparam, case, delete, func, not_, or_, select, update
 
 from crypto.json_values import JsonObject
+from database.session import CompiledOnce
 from database.tables import table
 from database.tenancy import own
 from models import Client, ClientSession, Token, User, db
@@ -98,12 +99,14 @@ WITH_USER = (
     .outerjoin(users, and_(users.c.tenant_id == tokens.c.tenant_id, users.c.id == tokens.c.user_id))
     .where(own(tokens))
 )
-BY_ACCESS_TOKEN = WITH_USER.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
-BY_FAMILY = WITH_USER.where(tokens.c.family_digest == bindparam("family_digest"))
-FAMILY = select(*columns(FamilyRow, tokens)).where(
+BY_ACCESS_TOKEN = CompiledOnce(
+    WITH_USER.where(tokens.c.access_token_digest == bindparam("access_token_digest"))
+)
+BY_FAMILY = CompiledOnce(WITH_USER.where(tokens.c.family_digest == bindparam("family_digest")))
+_family = select(*columns(FamilyRow, tokens)).where(
     own(tokens), tokens.c.family_digest == bindparam("family_digest")
 )
-FAMILY_WITH_USER = with_its_user(FAMILY, tokens)
+FAMILY, FAMILY_WITH_USER = CompiledOnce(_family), with_its_user(_family, tokens)
 OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
     own(tokens),
     tokens.c.code_digest == bindparam("code_digest"),
@@ -111,7 +114,7 @@ OF_CODE = select(*columns(SpentCodeRow, tokens)).where(
 )
 # The mark is set once in a token's life. Within the leeway a repeat still gets the first response, so that is
 # kept until the leeway is over.
-MARK_USED = (
+MARK_USED = CompiledOnce(
     update(tokens)
     .where(own(tokens), tokens.c.id == bindparam("token_id"), tokens.c.used_at.is_(None))
     .values(

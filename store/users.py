@@ -8,6 +8,7 @@ from sqlalchemy import Select, Table, and_, bindparam, delete, func, select, upd
 from crypto import credentials
 from crypto.json_values import JsonObject
 from database import can_lock_one_of_a_join
+from database.session import CompiledOnce
 from database.tables import table
 from database.tenancy import current_tenant, own
 from models import LogoutNotice, Token, User, UserSession, db
@@ -42,7 +43,7 @@ class Owned(Protocol):
 
 OwnedRow = TypeVar("OwnedRow", bound=Owned)
 USER_WIDTH = len(UserRow._fields)
-LOCK = (
+LOCK = CompiledOnce(
     select(*columns(UserRow, users))
     .where(own(users), users.c.id == bindparam("user_id"))
     .with_for_update(key_share=True)
@@ -89,17 +90,17 @@ def lock(user_id: int) -> UserRow | None:
     return None if user is None else unless_disabled(user)
 
 
-def with_its_user(find: Select[Any], found: Table) -> Select[Any]:
+def with_its_user(find: Select[Any], found: Table) -> CompiledOnce:
     """Return a SELECT from `found` with the user's columns added, which locks the user's row and no other."""
     is_its_user = and_(users.c.tenant_id == found.c.tenant_id, users.c.id == found.c.user_id)
     joined = find.add_columns(*columns(UserRow, users)).join_from(found, users, is_its_user)
-    return joined.with_for_update(key_share=True, of=users)
+    return CompiledOnce(joined.with_for_update(key_share=True, of=users))
 
 
 def find_and_lock(
     row_class: Callable[..., OwnedRow],
-    find: Select[Any],
-    with_user: Select[Any],
+    find: CompiledOnce,
+    with_user: CompiledOnce,
     values: Mapping[str, object],
 ) -> tuple[OwnedRow, UserRow | None] | None:
     """Find a row, lock its user's row, and return both; None when either is gone.

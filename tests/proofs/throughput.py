@@ -36,10 +36,10 @@ SAFE, BARE = "safe", "bare"
 BARE_PLACE = "bare"
 
 tokens, people = table(Token), table(User)
-READ_PERSON = select(people).where(LOCK.whereclause)
+READ_PERSON = select(people).where(LOCK.statement.whereclause)
 DELETE_PAIR = delete(tokens).where(*DELETE_ALL_BUT_THE_NEWEST.statement.whereclause.clauses[:3])
 STATEMENTS = {
-    SAFE: (LOCK, DELETE_ALL_BUT_THE_NEWEST.statement, INSERT_TOKEN.statement),
+    SAFE: (LOCK.statement, DELETE_ALL_BUT_THE_NEWEST.statement, INSERT_TOKEN.statement),
     BARE: (READ_PERSON, DELETE_PAIR, insert(tokens)),
 }
 COLUMNS = [column.key for column in tokens.columns if column.key != "id"]
