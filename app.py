@@ -93,7 +93,7 @@ class Application(Flask):
         view = session_cookie.record_session_use(view)
         view = cors.with_origin_check(view)
         with repeated_forms.in_single_flight():
-            response = unit_of_work.run_in_transaction(view)
+            response = unit_of_work.run_in_transaction(view, current.forget_clients)
             return forms.show_stale_form(response)
 
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from authlib.integrations import flask_oauth2
 from authlib.oauth2.rfc6749 import InvalidClientError, OAuth2Error
+from authlib.oauth2.rfc6749.authenticate_client import ClientAuthentication
 from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.grants import BaseGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
@@ -25,7 +26,7 @@ from crypto.key_schedule import MAXIMUM_JWT_LIFETIME
 from middleware.endpoint_policy import current_policy
 from protocol.registered_client import RegisteredClient
 from services import event_log, throttling
-from services.current import settings, tenant
+from services.current import client_cache, settings, tenant
 from services.event_log import Reason, set_reason
 from services.oauth2_types import AuthorizationResponse, OAuth2Request, SignIn, TokenResponse
 from store.users import UserRow
@@ -68,8 +69,15 @@ class UnsupportedGrantType(UnsupportedGrantTypeError):
 
 
 def find_client(client_id: str) -> RegisteredClient | None:
-    """Return the client, or None; the log of a refusal says which one was asked for."""
+    """Return the client as it is, or None; the log of a refusal says which one was asked for."""
     client = store.clients.find(client_id)
+    g.asked_for = client_id, client is not None
+    return client
+
+
+def find_cached_client(client_id: str) -> RegisteredClient | None:
+    """Return the client as this process knows it, for a request that changes nothing of it; or None."""
+    client = client_cache.find(client_id)
     g.asked_for = client_id, client is not None
     return client
 
@@ -108,8 +116,9 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
         self.grant_types: list[str] = [grant.GRANT_TYPE for grant, _extensions in grants]
         self.client_auth_methods = list(client_auth)
         super().__init__(app, query_client=find_client, save_token=save_token)
+        self.client_authentication = ClientAuthentication(find_cached_client)
         for method, authenticate in client_auth.items():
-            self.register_client_auth_method(method, authenticate)
+            self.client_authentication.register(method, authenticate)
         for grant, extensions in grants:
             self.register_grant(grant, extensions)
         for endpoint in endpoints:
@@ -184,14 +193,31 @@ class AuthorizationServer(flask_oauth2.AuthorizationServer):
 
         Raises ClientAuthenticationFailed, or its TooManyFailures.
         """
+        client: RegisteredClient
         try:
-            client: RegisteredClient = super().authenticate_client(request, methods, endpoint)
+            client = self.client_authentication(request, methods, endpoint)
         except InvalidClientError:
-            raise self.failed_authentication() from None
+            client = self.authenticate_changed_client(request, methods, endpoint)
         if "log_fields" in g:
             # A method that failed before the right one has left its reason for the log.
             event_log.add_fields(reason=None, detail=None)
         return client
+
+    def authenticate_changed_client(
+        self, request: OAuth2Request, methods: list[str], endpoint: str
+    ) -> RegisteredClient:
+        """Return the client whose registration has changed since this process read it, and is right now.
+
+        Nobody is refused for an old row: a new secret is good at once. Raises as `authenticate_client`.
+        """
+        client: RegisteredClient
+        try:
+            if client_cache.has_changed(client_secret.presented_client_id(flask_request)):
+                client = self.client_authentication(request, methods, endpoint)
+                return client
+        except InvalidClientError:
+            pass
+        raise self.failed_authentication()
 
     @staticmethod
     def failed_authentication() -> ClientAuthenticationFailed:

@@ -245,6 +245,12 @@ class Settings(BaseSettings):
     Nobody owns such a scheme (RFC 8252 §8.4).
     """
 
+    client_cache_lifetime: Annotated[Seconds, Field(le=timedelta(minutes=1))] = timedelta(seconds=5)
+    """How long a worker process uses a client's registration as it read it, at most 60; with 0 not at all.
+
+    So long may a change of a client take to reach every process.
+    """
+
     client_fetches: Annotated[int, Field(ge=1, le=1_000)] = 2
     """Requests of a worker process that may wait at once for documents of clients; each blocks a thread.
 

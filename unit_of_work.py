@@ -64,17 +64,23 @@ VERSION_TABLE = Table(
 )
 
 
-def run_in_transaction(view: Callable[[], ResponseReturnValue]) -> Response:
+def nothing() -> None:
+    """Do nothing."""
+
+
+def run_in_transaction(
+    view: Callable[[], ResponseReturnValue], before_retry: Callable[[], None] = nothing
+) -> Response:
     """Run one request as one transaction and return its response, committed or undone.
 
     A view that has to wait for somebody else's server is undone first (`run_outside_transaction`), and run
     again with what came of it. An error that no other try can help is raised; `middleware/error_responses.py`
-    answers it 503 or 500.
+    answers it 503 or 500. before_retry: as in `run_with_retries`.
     """
     before = Snapshot()
     while True:
         try:
-            return run_with_retries(lambda: run_view(view), before.restore)
+            return run_with_retries(lambda: run_view(view), before.restore, before_retry)
         except OutsideTransaction as wait:
             before.remember(wait)
 
@@ -98,7 +104,11 @@ def start_clean() -> None:
     g.after_commit = []
 
 
-def run_with_retries(work: Callable[[], Result], restore: Callable[[], None] = start_clean) -> Result:
+def run_with_retries(
+    work: Callable[[], Result],
+    restore: Callable[[], None] = start_clean,
+    before_retry: Callable[[], None] = nothing,
+) -> Result:
     """Run `work()` as one transaction and return what it returned, committed.
 
     A lost race (deadlock, serialization failure, a busy SQLite, a unique key that a rival was faster at) runs
@@ -106,7 +116,8 @@ def run_with_retries(work: Callable[[], Result], restore: Callable[[], None] = s
     that, and at once for any other failure, the error is raised and nothing is stored. A connection lost
     during COMMIT is not tried again: the second run would take its own claim for a replay.
 
-    restore: puts back what `work` changes outside of the database; ends with `start_clean`.
+    restore: puts back what `work` changes outside of the database; ends with `start_clean`. before_retry:
+    forgets what was read earlier, when a try has lost.
     """
     began_at = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
@@ -123,6 +134,7 @@ def run_with_retries(work: Callable[[], Result], restore: Callable[[], None] = s
                 raise
             if isinstance(error, DBAPIError):
                 log.warning("%s, try %d of %d: %s", reason, attempt + 1, ATTEMPTS, describe(error))
+            before_retry()
             back_off(attempt)
         else:
             run_after_commit()

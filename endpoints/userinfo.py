@@ -7,10 +7,9 @@ never in the URL, and never twice. The answer is JSON, or for a client that regi
 
 from flask import Response, jsonify
 
-import store.clients
 from middleware.endpoint_policy import MAXIMUM_BODY, Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from protocol import claims, scopes
-from services.current import keyring, settings
+from services.current import client_cache, keyring, settings
 from tokens.bearer import require_oauth
 
 policy = EndpointPolicy(
@@ -33,7 +32,7 @@ def userinfo() -> Response:
         row = token.row
     sub = claims.remembered_subject(row.openid, row.sub)
     members = claims.userinfo(row, sub, row.access_token_scope, row.openid)
-    client = store.clients.find(row.client_id)
+    client = client_cache.find(row.client_id)
     alg = client.member("userinfo_signed_response_alg") if client is not None else None
     if alg is None:
         return jsonify(members)

@@ -6,6 +6,7 @@ Each function works in the caller's transaction, checks everything first, and ra
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import store.clients
@@ -13,13 +14,16 @@ import store.codes
 import store.tokens
 import store.users
 from crypto import credentials
+from database.tenancy import current_tenant
 from errors import NotFoundError, Problem
 from models import Client
 from protocol import claims, client_metadata, clock, scopes, typed_text
 from protocol.registered_client import NEVER
 from services import client_rules, client_secrets
 from services.client_members import ClientMembers, find_warnings, without_nulls
+from services.current import client_cache
 from services.problems import Code, problem, refuse_if_any
+from unit_of_work import after_commit
 
 LARGEST_LIFETIME = 2**31 - 1  # what the column holds
 LARGEST_MAX_SESSIONS = 100_000
@@ -69,10 +73,24 @@ def lock(client_id: str) -> Client:
 
     Of two changes at once, the second is checked against the result of the first.
     """
-    client = store.clients.lock(client_id) if client_id.isascii() else None
+    client = find_and_lock(client_id) if client_id.isascii() else None
     if client is None:
         raise unknown(client_id)
     return client
+
+
+def find_and_lock(client_id: str) -> Client | None:
+    """Return a client as it is now, locked for a change of its registration; or None."""
+    forget_after_commit(client_id)
+    return store.clients.lock(client_id)
+
+
+def forget_after_commit(client_id: str) -> None:
+    """Let this process read a client anew once this change of it is committed; after a rollback it need not.
+
+    Whoever adds, changes or removes a client comes by here.
+    """
+    after_commit(partial(client_cache.forget, current_tenant(), client_id))
 
 
 def unknown(client_id: str) -> NotFoundError:
@@ -123,6 +141,7 @@ def register(members: ClientMembers, client_id: str | None = None) -> Registrati
     client_rules.fetch_sector_document(client)
     refuse_if_any([*client_rules.find_problems(client), *client_rules.find_sector_problems(client)])
     client_secret = client_secrets.follow_auth_method(client)
+    forget_after_commit(client.client_id)
     store.clients.add(client)
     return Registration(client, client_secret, find_warnings(client, members))
 
@@ -225,6 +244,7 @@ def remove(client_id: str) -> int:
     client = find(client_id)
     lock_users_of(client.client_id)
     tokens = store.clients.count_tokens(client.client_id)
+    forget_after_commit(client.client_id)
     store.clients.remove(client)
     return tokens
 

@@ -15,6 +15,7 @@ from crypto.passwords import ConcurrencyLimit
 from outbound.document_cache import DocumentCache
 from outbound.http_client import HttpClient
 from outbound.logout_delivery import LogoutDelivery, Sender
+from services.client_cache import ClientCache
 from services.oauth2_types import Server
 from services.secret_uses import SecretUses, store_uses
 from services.signing_keys import Keyring
@@ -37,6 +38,7 @@ class ProcessState:
     tenants: TenantRegistry
     http_client: HttpClient
     documents: DocumentCache
+    client_cache: ClientCache
     secret_uses: SecretUses
     delivery: LogoutDelivery
     password_hashes: ConcurrencyLimit
@@ -72,6 +74,7 @@ def init_app(app: Flask, settings: Settings) -> None:
         tenants=tenants,
         http_client=http_client,
         documents=DocumentCache(http_client, settings.client_fetches),
+        client_cache=ClientCache(settings.client_cache_lifetime),
         secret_uses=uses,
         delivery=LogoutDelivery(sender, [partial(store_uses, app, uses, tenants.entered)]),
         password_hashes=ConcurrencyLimit(settings.password_hashes),
@@ -83,6 +86,11 @@ def init_app(app: Flask, settings: Settings) -> None:
 def _state() -> ProcessState:
     state: ProcessState = current_app.extensions[EXTENSION]
     return state
+
+
+def forget_clients() -> None:
+    """Forget the clients that this process keeps: a change of one may be why a request lost a race."""
+    _state().client_cache.clear()
 
 
 def tenant() -> TenantState:
@@ -108,6 +116,7 @@ keyring: Keyring = LocalProxy(lambda: (find_entered() or tenant()).keyring)  # t
 delivery: LogoutDelivery = LocalProxy(lambda: _state().delivery)  # type: ignore[assignment]
 http_client: HttpClient = LocalProxy(lambda: _state().http_client)  # type: ignore[assignment]
 documents: DocumentCache = LocalProxy(lambda: _state().documents)  # type: ignore[assignment]
+client_cache: ClientCache = LocalProxy(lambda: _state().client_cache)  # type: ignore[assignment]
 secret_uses: SecretUses = LocalProxy(lambda: _state().secret_uses)  # type: ignore[assignment]
 password_hashes: ConcurrencyLimit = LocalProxy(lambda: _state().password_hashes)  # type: ignore[assignment]
 forms_in_flight: SingleFlight = LocalProxy(lambda: _state().forms_in_flight)  # type: ignore[assignment]

@@ -51,7 +51,7 @@ def follow_issuer() -> Demo:
     """Register this issuer's page for the demo client, whichever issuer it was made at."""
     url = store.demo.redirect_uri(issuer)
     if store.demo.find_client(issuer) is None:
-        client = store.clients.lock(store.demo.CLIENT_ID)
+        client = clients.find_and_lock(store.demo.CLIENT_ID)
         if client is not None:
             clients.set_redirect_uris(client, [url])
     user = store.users.find_by_email(store.demo.EMAIL)

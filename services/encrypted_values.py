@@ -12,6 +12,7 @@ import store.clients
 import store.signing_keys
 from crypto.encryption import Cipher
 from protocol import clock
+from services import clients
 from services.current import keyring
 
 State = Literal["current", "old", "unreadable"]
@@ -63,7 +64,7 @@ def lock_clients() -> None:
         client.client_id for client in store.clients.all_by_name() if client.sealed_client_secret is not None
     ]
     for client_id in sorted(client_ids):
-        store.clients.lock(client_id)
+        clients.find_and_lock(client_id)
 
 
 def reencrypt_old() -> tuple[list[EncryptedValue], list[EncryptedValue]]:

@@ -157,7 +157,7 @@ def put_user(new: PreparedUser) -> User:
 
 def put_client(new: NewClient) -> Registration:
     """Add or change a client, and return it with its secret where that was chosen or made now."""
-    client = store.clients.lock(new.client_id)
+    client = clients.find_and_lock(new.client_id)
     is_new = client is None
     client = client or Client(client_id=new.client_id, client_id_issued_at=clock.now())
     members = clients.complete(new.members)

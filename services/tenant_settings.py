@@ -50,6 +50,7 @@ OF_PROCESS = frozenset(
         "old_secret_keys",
         "tenants",
         "password_hashes",
+        "client_cache_lifetime",
         "client_fetches",
         "allow_private_addresses",
         "trusted_proxies",

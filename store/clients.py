@@ -1,16 +1,36 @@
 """Registered clients."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Never
 
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm.util import identity_key
 
+from database.tables import table
 from database.tenancy import current_tenant, own
 from models import Client, ClientOrigin, Scope, Token, db
 from protocol import redirect_uris
 from protocol.parameters import VISIBLE
+from protocol.registered_client import RegisteredClient
 
+clients = table(Client)
 FIND = select(Client).where(own(Client), Client.client_id == bindparam("client_id"))
+FIND_COLUMNS = select(clients).where(own(clients), clients.c.client_id == bindparam("client_id"))
+
+
+class ReadOnlyClient(RegisteredClient):
+    """A client as its row was when it was read. It belongs to no session, and cannot be changed."""
+
+    def __init__(self, columns: Mapping[str, object]) -> None:
+        self.__dict__.update(columns)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"{name} cannot be changed here: lock the client's row")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ReadOnlyClient) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def find(client_id: str) -> Client | None:
@@ -23,6 +43,14 @@ def find(client_id: str) -> Client | None:
         return None
     known = db.session().identity_map.get(identity_key(Client, (current_tenant(), client_id)))
     return known or db.session.scalars(FIND, {"client_id": client_id}).one_or_none()
+
+
+def find_read_only(client_id: str) -> ReadOnlyClient | None:
+    """Return a client as it is now, for readers alone; or None. One SELECT. client_id: as in `find`."""
+    if not VISIBLE.fullmatch(client_id):
+        return None
+    row = db.session.execute(FIND_COLUMNS, {"client_id": client_id}).mappings().one_or_none()
+    return None if row is None else ReadOnlyClient({**row})
 
 
 def lock(client_id: str) -> Client | None:

@@ -6,6 +6,7 @@ listener) is not used again.
 """
 
 from contextlib import contextmanager
+from datetime import timedelta
 
 from jinja2 import BytecodeCache
 
@@ -52,6 +53,7 @@ class Apps:
     @contextmanager
     def borrow(self, settings, fill=lambda: None):
         """fill: is called with the app's context, and puts the rows into its empty database in memory."""
+        settings = without_client_cache(settings)
         app, plans = self._idle.pop(settings, None) or self._make(settings)
         app._got_first_request = False  # a test may add views of its own
         current.init_app(app, settings)
@@ -75,6 +77,17 @@ class Apps:
         with app.app_context():
             plans = QueryPlans(db.engine)
         return app, plans
+
+
+def without_client_cache(settings):
+    """The settings of a test's app, which keeps no clients unless the test says so.
+
+    Tests change the rows of clients behind the app's back, as another process would, and must not wait for
+    it. `tests/services/test_client_cache.py` is about that wait; servers of tests have the usual one.
+    """
+    if "client_cache_lifetime" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"client_cache_lifetime": timedelta(0)})
 
 
 def what_tests_change(app):

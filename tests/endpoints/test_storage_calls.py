@@ -275,6 +275,7 @@ class Storage:
         with self.app.app_context(), db.engine.connect() as connection:
             connection.connection.driver_connection.deserialize(rows)
         state_of(self.app).home.keyring = Keyring(state_of(self.app).settings)  # it remembers rows
+        state_of(self.app).client_cache.clear()  # so does this
 
     def play(self, call, fails_at=lambda number: False, error=None):
         """The answer to the call, whose points are in `reached`, while storage fails at those of these

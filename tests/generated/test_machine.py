@@ -230,6 +230,7 @@ class Machine(RuleBasedStateMachine):
             for rows in reversed(db.metadata.sorted_tables):
                 if rows.name not in ("tenant", "signing_key"):  # keys take long to make
                     db.session.execute(delete(rows))
+        state_of(self.app).client_cache.clear()
 
     def store(self, *rows):
         with self.app.app_context(), transaction():
@@ -757,6 +758,7 @@ class Machine(RuleBasedStateMachine):
             db.session.execute(
                 update(models.Client).where(models.Client.client_id == client.id).values(columns)
             )
+        state_of(self.app).client_cache.clear()
 
     # ---- time ----------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ KEPT_BY_THE_APP = {
     "tenants._snapshot.by_host": OF_ROW,
     "documents._entries": "public documents by their URL: each tenant would fetch the same",
     "documents._in_flight": "the same, while they are fetched",
+    "client_cache._kept": BY_TENANT,
     "secret_uses._noted_at": BY_TENANT,
     "secret_uses._waiting": BY_TENANT,
     "delivery._in_flight": BY_TENANT,
