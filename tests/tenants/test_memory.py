@@ -64,6 +64,7 @@ KEPT_BY_MODULES = {
     "services/signing_keys.py: cipher()": OF_TENANT,
     "services/signing_keys.py: client_secrets()": OF_TENANT,
     "client_auth/client_keys.py: parsed()": "by the text of a JWK Set: whoever has that has these keys",
+    "database/bounded_connection.py: _columns()": "a property of an object that one result has",
     "database/dialect.py: skip_locked_delete()": "statements",
     "outbound/http_client.py: _tls()": "the machine's certificates",
     "pages/assets.py: digest_of()": "files of this project",
