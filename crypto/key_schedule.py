@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import NamedTuple, Protocol, TypeVar
 
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
@@ -56,12 +57,12 @@ class Schedule:
     signing: timedelta
     jwks_cache: timedelta
 
-    @property
+    @cached_property
     def publication_lead(self) -> int:
         """Return the seconds from a key's publication to its first signature."""
         return int((self.jwks_cache + REREAD_INTERVAL + CLOCK_SKEW).total_seconds())
 
-    @property
+    @cached_property
     def retirement(self) -> int:
         """Return the seconds from a key's last signature to its removal from the JWKS."""
         return int((MAXIMUM_JWT_LIFETIME + CLOCK_SKEW).total_seconds())

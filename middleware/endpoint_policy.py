@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from flask import Blueprint, current_app, request
@@ -71,12 +72,12 @@ class EndpointPolicy:
     body_limit: int
     metadata: Metadata | str
 
-    @property
+    @cached_property
     def is_for_programs(self) -> bool:
         """Return whether a program gets the answer: as JSON, and without a session."""
         return self.caller is Caller.PROGRAM
 
-    @property
+    @cached_property
     def member(self) -> str | None:
         """The member of the discovery document that holds the address."""
         return self.metadata if isinstance(self.metadata, str) else None

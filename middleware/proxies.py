@@ -22,12 +22,8 @@ log = logging.getLogger("ostiary.proxies")
 OUTSIDE_PREFIX = "ostiary.outside"  # in the environ: whether the address is not below the issuer's path
 UNSERVED = "ostiary.unserved"  # in the environ: why the request cannot be served at the moment
 FOREIGN_HOST = "ostiary.another_host"  # in the environ: whether the Host is not the issuer's
-FORWARDED_HEADERS = (
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_FORWARDED",
-)
+FORWARDED_FOR, FORWARDED_PROTO = "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO"
+FORWARDED_HEADERS = {FORWARDED_FOR, FORWARDED_PROTO, "HTTP_X_FORWARDED_HOST", "HTTP_FORWARDED"}
 UNTRUSTED = (
     "forwarded headers came from %s, which OSTIARY_TRUSTED_PROXIES does not name: they do not count."
     " If that is your proxy,"
@@ -66,14 +62,14 @@ class TrustedProxies:
         self.is_logged = Lock()  # taken by the first who logs it
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        peer, forwarded_for, scheme = (
-            environ.get(name, "") for name in ("REMOTE_ADDR", *FORWARDED_HEADERS[:2])
-        )
-        caller = find_caller(peer, forwarded_for, scheme, self.trusted)
+        forwarded_for, scheme = environ.get(FORWARDED_FOR, ""), environ.get(FORWARDED_PROTO, "")
+        caller = find_caller(environ.get("REMOTE_ADDR", ""), forwarded_for, scheme, self.trusted)
         environ["REMOTE_ADDR"] = caller.address
         environ["wsgi.url_scheme"] = caller.scheme or environ["wsgi.url_scheme"]
         if not self.is_development:  # a loopback issuer refuses them instead, because somebody set up a proxy
-            forwarded = [name for name in FORWARDED_HEADERS if environ.pop(name, None) is not None]
+            forwarded = FORWARDED_HEADERS & environ.keys()
+            for name in forwarded:
+                del environ[name]
             if forwarded and not caller.is_through_proxy and self.is_logged.acquire(blocking=False):
                 log.warning(UNTRUSTED, caller.address or "a Unix socket")
         return self.app(environ, start_response)

@@ -8,6 +8,7 @@ remove the other two headers from requests, and the reverse.
 
 import ipaddress
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -61,6 +62,7 @@ def read_hop(text: str) -> Address | Unix | None:
     return UNIX if text in ("", "unix", "unix:") else read_address(text)
 
 
+@lru_cache(maxsize=1_000)
 def read_address(text: str) -> Address | None:
     """Return an address in any spelling that a proxy may use, or None for what is no address.
 

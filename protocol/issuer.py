@@ -1,6 +1,7 @@
 """The issuer identifier (RFC 8414 §2): which addresses a server may have."""
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from protocol import redirect_uris
@@ -34,6 +35,7 @@ def check(issuer: str) -> None:
         raise ValueError("must use https, except on a loopback address (RFC 8414 §2)")
 
 
+@lru_cache(maxsize=1_000)
 def is_loopback(issuer: str) -> bool:
     """Return whether an issuer is http or https at 127.0.0.0/8, [::1] or the name localhost."""
     try:
