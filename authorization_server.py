@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749.errors import UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.grants import BaseGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Flask, Response, g
+from flask import Request as FlaskRequest
 from flask import request as flask_request
 from werkzeug.datastructures import MultiDict
 
@@ -51,11 +52,10 @@ class Request(OAuth2Request):
 
     def __init__(self, parameters: dict[str, str] | None = None) -> None:
         """Read the current request. parameters: of an authorization request; None for those of the form."""
-        super().__init__(
-            flask_request.method, settings.issuer + flask_request.path, headers=flask_request.headers
-        )
-        self.form = without_empty(flask_request.form)
-        self.args = without_empty(flask_request.args)
+        sent: FlaskRequest = flask_request._get_current_object()  # type: ignore[attr-defined]
+        super().__init__(sent.method, settings.issuer + sent.path)
+        self.headers = sent.headers  # Authlib would ask how many there are, and count them
+        self.form = without_empty(sent.form)
         self.payload = BasicOAuth2Payload(self.form if parameters is None else parameters)
 
 

@@ -39,11 +39,12 @@ def form_endpoint(required: str) -> Callable[[Callable[[], Response]], Callable[
 
 def check_request(required: str) -> None:
     """Check this request by the rules of `protocol/parameters.py`. Raises InvalidRequestError."""
+    environ = request.environ
     names = check_form(
-        request.content_type or "",
-        request.query_string,
+        environ.get("CONTENT_TYPE", ""),
+        environ.get("QUERY_STRING", ""),
         request.form.items(multi=True),
-        request.headers.get("Authorization", ""),
+        environ.get("HTTP_AUTHORIZATION", ""),
     )
     if required not in names:
         raise InvalidRequestError(f"{required} is missing")

@@ -73,7 +73,7 @@ def is_usable(hint: str) -> bool:
 
 
 def check_form(
-    content_type: str, query: bytes, form: Iterable[tuple[str, str]], authorization: str
+    content_type: str, query: str, form: Iterable[tuple[str, str]], authorization: str
 ) -> set[str]:
     """Return the names of the parameters that have a value, in a request that a client sends by itself.
 

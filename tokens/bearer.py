@@ -101,15 +101,24 @@ class RequireOAuth(ResourceProtector):
         super().__init__()
         self.register_token_validator(Validator(realm=REALM))
 
+    def acquire_token(self, scope: str | None = None) -> BearerToken:
+        """Return the token of the current request, which Authlib would put together once more, with its URL.
+
+        Raises an OAuth2Error.
+        """
+        request = flask_request._get_current_object()  # type: ignore[attr-defined]
+        token: BearerToken = self.validate_request(None if scope is None else [scope], request)
+        return token
+
     def parse_request_authorization(self, request: Request) -> tuple[Validator, str]:
         """Return the token of the header (RFC 6750 §2.1) or of the form (§2.2), and who validates it.
 
         Raises InvalidRequestError for a token in the URL (RFC 9700 §4.3.2), and for one that is sent twice.
         """
-        sent = flask_request.form.getlist("access_token")
-        if "access_token" in flask_request.args:
+        sent = request.form.getlist("access_token")
+        if "access_token" in request.args:
             raise InvalidRequestError("a token does not belong into the URL")
-        if len(sent) + ("Authorization" in flask_request.headers) > 1:
+        if len(sent) + ("Authorization" in request.headers) > 1:
             raise InvalidRequestError("send the token once")
         if sent:
             return self.get_token_validator(Validator.TOKEN_TYPE), sent[0]
