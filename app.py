@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Never
+from typing import Any, Never
 from weakref import WeakSet
 
-from flask import Flask, Response
+from flask import Flask, Request, Response, request
 from flask.ctx import AppContext
 from flask.typing import ResponseReturnValue
 from flask_migrate import Migrate
+from werkzeug.routing import MapAdapter
 
 import commands
 import database
@@ -51,6 +52,7 @@ from middleware import (
     security_headers,
     session_cookie,
 )
+from middleware.endpoint_policy import policy_of
 from models import db
 from pages import (
     account,
@@ -64,6 +66,7 @@ from pages import (
     signup,
 )
 from services import current
+from unit_of_work import PageSnapshot, Snapshot
 
 ENDPOINTS = [
     authorize,
@@ -84,17 +87,48 @@ WSGI_SERVERS = ("gunicorn.arbiter", "granian", "waitress.server", "uwsgi", "mod_
 
 
 class Application(Flask):
-    """Flask, with each view inside one transaction."""
+    """Flask, with each view inside one transaction, and what a page needs around pages alone."""
+
+    request_class = request_checks.Request
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a view or a hook as it is: none is a coroutine. Flask would look at each every time."""
+        return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the view, and makes URLs: their host is the issuer's, and is known by now."""
+        if request is None:
+            return super().create_url_adapter(None)
+        where = request.environ["HTTP_HOST"], request.root_path, "", request.scheme
+        path = request.path if request.environ["PATH_INFO"] else ""
+        query = request.query_string.decode(errors="replace")
+        return MapAdapter(self.url_map, *where, path, request.method, query)
 
     def dispatch_request(self, *ctx: AppContext) -> Response:
         """Return the answer to one request. Flask 3.2 passes its context, 3.1 passes nothing."""
         view: Callable[[], ResponseReturnValue] = partial(super().dispatch_request, *ctx)
+        environ = request.environ
+        if policy_of(environ).is_for_programs:
+            view = cors.with_origin_check(view, environ)
+            return unit_of_work.run_in_transaction(view, Snapshot(), current.forget_clients)
         view = repeated_forms.answer_once(view)
         view = session_cookie.record_session_use(view)
-        view = cors.with_origin_check(view)
         with repeated_forms.in_single_flight():
-            response = unit_of_work.run_in_transaction(view, current.forget_clients)
+            response = unit_of_work.run_in_transaction(view, PageSnapshot(), current.forget_clients)
             return forms.show_stale_form(response)
+
+    def send_static_file(self, filename: str) -> Response:
+        """Return a static file, which browsers keep where it was asked for by its present version."""
+        return assets.cache_forever(filename, super().send_static_file(filename))
+
+
+def finish(response: Response) -> Response:
+    """Add the headers that every answer has, and write the line of a refusal."""
+    environ = request.environ
+    cors.add_headers(response, environ)
+    security_headers.add_headers(response, environ)
+    logs.write_refusal(response)
+    return response
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -120,14 +154,13 @@ def create_app(settings: Settings | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings.database_url),
     )
     logging.getLogger("authlib").setLevel(logging.INFO)  # at DEBUG it prints whole tokens
+    logging.getLogger("werkzeug").addFilter(logs.without_query)
 
-    logs.init_app(app)
     policy_table.init_app(app, policies)
     issuers.init_app(app, settings, policies)
     proxies.init_app(app, settings)
-    request_checks.init_app(app)
-    security_headers.init_app(app)
-    cors.init_app(app)
+    app.before_request(request_checks.check_request)
+    app.after_request(finish)
     forms.init_app(app)
     session_cookie.init_app(app, settings)
     error_responses.init_app(app, database.is_unavailable)

@@ -69,15 +69,19 @@ def nothing() -> None:
 
 
 def run_in_transaction(
-    view: Callable[[], ResponseReturnValue], before_retry: Callable[[], None] = nothing
+    view: Callable[[], ResponseReturnValue],
+    before: "Snapshot",
+    before_retry: Callable[[], None] = nothing,
 ) -> Response:
     """Run one request as one transaction and return its response, committed or undone.
 
+    before: taken a moment ago; a `PageSnapshot` where there is a session. before_retry: as in
+    `run_with_retries`.
+
     A view that has to wait for somebody else's server is undone first (`run_outside_transaction`), and run
     again with what came of it. An error that no other try can help is raised; `middleware/error_responses.py`
-    answers it 503 or 500. before_retry: as in `run_with_retries`.
+    answers it 503 or 500.
     """
-    before = Snapshot()
     while True:
         try:
             return run_with_retries(lambda: run_view(view), before.restore, before_retry)
@@ -96,12 +100,14 @@ def run_view(view: Callable[[], ResponseReturnValue]) -> Response:
     return response
 
 
+def nothing_registered() -> dict[str, Any]:
+    """Return what `g` has of a transaction at its start."""
+    return {"must_roll_back": False, "is_committing": False, "after_rollback": [], "after_commit": []}
+
+
 def start_clean() -> None:
     """Forget what an earlier try has registered."""
-    g.must_roll_back = False
-    g.is_committing = False
-    g.after_rollback = []
-    g.after_commit = []
+    g.__dict__.update(nothing_registered())
 
 
 def run_with_retries(
@@ -116,8 +122,8 @@ def run_with_retries(
     that, and at once for any other failure, the error is raised and nothing is stored. A connection lost
     during COMMIT is not tried again: the second run would take its own claim for a replay.
 
-    restore: puts back what `work` changes outside of the database; ends with `start_clean`. before_retry:
-    forgets what was read earlier, when a try has lost.
+    restore: puts back what `work` changes outside of the database, and forgets as `start_clean` does.
+    before_retry: forgets what was read earlier, when a try has lost.
     """
     began_at = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
@@ -149,6 +155,8 @@ def back_off(attempt: int) -> None:
 
 def commit() -> None:
     """Commit. Until COMMIT is sent nothing is stored; who loses the connection after that cannot know."""
+    if not db.session.registry.has():  # nothing was asked of the database
+        return
     db.session.flush()
     g.is_committing = True
     db.session.commit()
@@ -216,27 +224,38 @@ def run_outside_transaction(name: Hashable, work: Callable[[], Result]) -> Resul
 
 
 class Snapshot:
-    """What a view can change outside of the database, as it was before.
+    """What a view can change outside of the database, as it was before: `g`, where a program asks.
 
     A second try must not see the first.
     """
 
     def __init__(self) -> None:
-        self._g = dict(g.__dict__)
-        self._session = copy.deepcopy(dict(session))
-        self._modified = session.modified
+        self._g = g.__dict__  # its own: to look `g` up takes longer than to change it
+        self._before = dict(self._g)
 
     def remember(self, wait: OutsideTransaction) -> None:
         """Do the work that a view waits for, and keep what came of it for every later run."""
-        done = self._g.get("outside_results", {})
+        done = self._before.get("outside_results", {})
         assert wait.name not in done and len(done) < MAXIMUM_WAITS, "a view waits for ever more"  # noqa: S101, PT018
-        self._g["outside_results"] = done | {wait.name: wait.work()}
+        self._before["outside_results"] = done | {wait.name: wait.work()}
 
     def restore(self) -> None:
         """Put everything back as it was before the view."""
-        g.__dict__.clear()
-        g.__dict__.update(self._g)
-        start_clean()
+        self._g.clear()
+        self._g.update(self._before, **nothing_registered())
+
+
+class PageSnapshot(Snapshot):
+    """The same for a page, which can also change the session and the flashes of its browser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session = copy.deepcopy(dict(session))
+        self._modified = session.modified
+
+    def restore(self) -> None:
+        """Put everything back as it was before the view."""
+        super().restore()
         setattr(FLASHES_OF, FLASHES, None)
         if session.modified != self._modified or dict(session) != self._session:
             session.clear()

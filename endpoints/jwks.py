@@ -11,7 +11,7 @@ from database import is_unavailable
 from errors import StorageBusyError
 from middleware.endpoint_policy import Caller, Cors, Csrf, Endpoint, EndpointPolicy
 from middleware.error_responses import answer_bug, answer_unavailable
-from services.current import keyring
+from services.current import tenant
 
 log = logging.getLogger("ostiary.jwks")
 
@@ -31,7 +31,7 @@ blueprint = Endpoint(__name__, policy)
 @blueprint.view()
 def jwks() -> Response:
     """Return the key set; a key is in it for longer than `jwks_cache_lifetime` before it signs."""
-    return publish(keyring.jwks())
+    return publish(tenant().keyring.jwks())
 
 
 @blueprint.errorhandler(DBAPIError)
@@ -44,7 +44,7 @@ def answer_from_memory(error: Exception) -> Response:
     """
     if isinstance(error, DBAPIError) and not is_unavailable(error):
         return answer_bug(error)
-    remembered = keyring.remembered_jwks()
+    remembered = tenant().keyring.remembered_jwks()
     if remembered is None:
         return answer_unavailable(error)
     log.warning("storage unavailable, keys from memory: %s", type(error).__name__)
@@ -54,5 +54,5 @@ def answer_from_memory(error: Exception) -> Response:
 def publish(keys: JsonObject) -> Response:
     """Return a key set as a response that may be cached."""
     response = Response(json.dumps(keys), mimetype="application/jwk-set+json")
-    response.headers["Cache-Control"] = f"public, max-age={keyring.seconds_to_keep()}"
+    response.headers["Cache-Control"] = f"public, max-age={tenant().keyring.seconds_to_keep()}"
     return response

@@ -10,17 +10,18 @@ reads it.
 
 import re
 from collections.abc import Callable, Iterator
+from wsgiref.types import WSGIEnvironment
 
-from flask import Flask, Response, request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
 
 import store.clients
-from middleware.endpoint_policy import Cors, current_policy
+from middleware.endpoint_policy import Cors, current_policy, policy_of
 from protocol import redirect_uris
-from unit_of_work import answer
 
 EXPOSED = "WWW-Authenticate, Retry-After, Request-Id"
 ORIGIN = "ostiary.origin"  # in the environ: the origin that may read the answer
+PREFLIGHT = {"HTTP_ORIGIN", "HTTP_ACCESS_CONTROL_REQUEST_METHOD"}  # the headers that make one
 
 PREFLIGHT_SECONDS = 7200  # Chromium keeps none for longer
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # RFC 9110 §5.1
@@ -38,58 +39,50 @@ NEVER = frozenset(
 NEVER_BEGINNINGS = ("proxy-", "sec-", "x-forwarded-", "access-control-", "cf-", "x-ssl-", "x-client-cert")
 
 
-def init_app(app: Flask) -> None:
-    """Add the headers to what this app answers."""
-
-    @app.after_request
-    def add_cors_headers(response: Response) -> Response:
-        """Add the headers after the transaction, so that pages read also that the storage is away."""
-        cors = current_policy().cors
-        if cors is Cors.ANY_ORIGIN:
-            response.headers["Access-Control-Allow-Origin"] = "*"
-        elif cors is Cors.PUBLIC_CLIENTS:
-            # Also without an Origin: a cache must not give a page what was answered to somebody else.
-            response.vary.add("Origin")
-            if (origin := request.environ.get(ORIGIN)) is None:
-                return response
-            response.headers["Access-Control-Allow-Origin"] = origin
-        else:
-            return response
-        if not is_preflight():
-            response.headers["Access-Control-Expose-Headers"] = EXPOSED
-        return response
+def add_headers(response: Response, environ: WSGIEnvironment) -> None:
+    """Add the headers after the transaction, so that pages read also that the storage is away."""
+    cors = policy_of(environ).cors
+    if cors is Cors.PUBLIC_CLIENTS:
+        # Also without an Origin: a cache must not give a page what was answered to somebody else.
+        response.vary.add("Origin")
+    if origin := "*" if cors is Cors.ANY_ORIGIN else environ.get(ORIGIN):
+        response.headers.add("Access-Control-Allow-Origin", origin)
+        if not is_preflight(environ):
+            response.headers.add("Access-Control-Expose-Headers", EXPOSED)
 
 
-def with_origin_check(view: Callable[[], ResponseReturnValue]) -> Callable[[], ResponseReturnValue]:
+def with_origin_check(
+    view: Callable[[], ResponseReturnValue], environ: WSGIEnvironment
+) -> Callable[[], ResponseReturnValue]:
     """Return a view that answers preflights, and lets a page of a known origin read what `view` answers.
 
     One indexed SELECT where an Origin is sent.
     """
-    cors = current_policy().cors
+    cors = policy_of(environ).cors
     if cors is Cors.ANY_ORIGIN:
-        return (lambda: preflight(())) if is_preflight() else view
-    return (lambda: answer_known_origin(view)) if cors is Cors.PUBLIC_CLIENTS else view
+        return (lambda: preflight(())) if is_preflight(environ) else view
+    return (lambda: answer_known_origin(view, environ)) if cors is Cors.PUBLIC_CLIENTS else view
 
 
-def answer_known_origin(view: Callable[[], ResponseReturnValue]) -> Response:
+def answer_known_origin(
+    view: Callable[[], ResponseReturnValue], environ: WSGIEnvironment
+) -> ResponseReturnValue:
     """Return the view's response, or that to a preflight, once it is known whose origin asks."""
-    origin = request.headers.get("Origin")
+    origin = environ.get("HTTP_ORIGIN")
     if (
         origin is not None
         and could_be_registered(origin)
         and store.clients.is_origin_of_public_client(origin)
     ):
-        request.environ[ORIGIN] = origin
-    if not is_preflight():
-        return answer(view)
-    return preflight(ALWAYS) if ORIGIN in request.environ else Response(status=204)
+        environ[ORIGIN] = origin
+    if not is_preflight(environ):
+        return view()
+    return preflight(ALWAYS) if ORIGIN in environ else Response(status=204)
 
 
-def is_preflight() -> bool:
+def is_preflight(environ: WSGIEnvironment) -> bool:
     """Return whether a browser asks whether a page may send a request."""
-    return request.method == "OPTIONS" and {"Origin", "Access-Control-Request-Method"} <= set(
-        request.headers.keys()
-    )
+    return environ["REQUEST_METHOD"] == "OPTIONS" and PREFLIGHT <= environ.keys()
 
 
 def could_be_registered(origin: str) -> bool:

@@ -9,7 +9,7 @@ import re
 import threading
 from datetime import UTC, datetime
 
-from flask import Flask, Response, g, has_request_context, request
+from flask import Response, g, has_request_context, request
 
 from database.tenancy import HOME
 from services.event_log import CREDENTIAL, Event, Reason, as_text, as_value, printable, write
@@ -37,13 +37,7 @@ FIELDS_OF_REFUSALS = (
 )
 
 
-def init_app(app: Flask) -> None:
-    """Write one line for each refusal. Called before all others, so that Flask runs it last."""
-    logging.getLogger("werkzeug").addFilter(without_query)
-    app.after_request(write_refusal)
-
-
-def write_refusal(response: Response) -> Response:
+def write_refusal(response: Response) -> None:
     """Write the line of a request that was refused.
 
     By its status, or by an error that goes to a client in a redirect or a form.
@@ -55,7 +49,6 @@ def write_refusal(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else None
         fields = {"reason": reason, "route": route} | noted | {"status": status}
         write(Event.REFUSED, **{name: fields.get(name) for name in FIELDS_OF_REFUSALS})
-    return response
 
 
 class LineFormatter(logging.Formatter):

@@ -9,10 +9,11 @@ import secrets
 from urllib.parse import quote
 from wsgiref.types import WSGIEnvironment
 
-from flask import Flask, Response, abort, g, request
+import flask
+from flask import Response, abort, g, request
 from werkzeug.http import parse_date
 
-from middleware.endpoint_policy import MAXIMUM_BODY, current_policy, is_form_of_ours
+from middleware.endpoint_policy import MAXIMUM_BODY, current_policy, is_form_of_ours, policy_of
 from middleware.error_responses import answer_unserved, json_error, page_error
 from middleware.proxies import (
     FOREIGN_HOST,
@@ -21,7 +22,7 @@ from middleware.proxies import (
     UNSERVED,
 )
 from protocol.redirect_uris import is_loopback_host
-from services.current import settings
+from services.current import settings, tenant
 from services.event_log import Reason, set_reason
 
 REQUEST_ID = "ostiary.request_id"  # in the environ, for the line that the server writes
@@ -30,42 +31,47 @@ ENCODED_SLASH = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 MAXIMUM_FIELDS = 100
 
 
-def init_app(app: Flask) -> None:
-    """Limit the bodies of this app's requests, and check each before its view."""
-    app.config.update(
-        MAX_CONTENT_LENGTH=MAXIMUM_BODY,
-        MAX_FORM_MEMORY_SIZE=MAXIMUM_BODY,
-        MAX_FORM_PARTS=MAXIMUM_FIELDS,
-    )
+class Request(flask.Request):
+    """A request with this server's limits. Flask would look for them in the app's config, again and again."""
 
-    @app.before_request
-    def check_request() -> Response | None:
-        """Return a refusal, or None where the view may run."""
-        g.request_id = request.environ[REQUEST_ID] = secrets.token_hex(8)
-        if has_odd_slashes(request.environ) or request.environ.get(OUTSIDE_PREFIX):
-            abort(404)
-        if UNSERVED in request.environ:
-            return answer_unserved(request.environ[UNSERVED])
-        drop_impossible_dates(request.environ)
-        policy = current_policy()
-        if policy.body_limit != MAXIMUM_BODY:
-            request.max_content_length = policy.body_limit
-        if not policy.any_host and (refusal := refuse_host()):
-            return refusal
+    max_form_memory_size = MAXIMUM_BODY
+    max_form_parts = MAXIMUM_FIELDS
+
+    @property  # type: ignore[misc]  # Flask's can be set
+    def max_content_length(self) -> int:  # type: ignore[override]
+        """Return how long a body may be that is read at this address."""
+        return policy_of(self.environ).body_limit
+
+
+def check_request() -> Response | None:
+    """Return a refusal, or None where the view may run."""
+    environ = request.environ
+    g.request_id = environ[REQUEST_ID] = secrets.token_hex(8)
+    if has_odd_slashes(environ) or environ.get(OUTSIDE_PREFIX):
+        abort(404)
+    if UNSERVED in environ:
+        return answer_unserved(environ[UNSERVED])
+    drop_impossible_dates(environ)
+    policy = policy_of(environ)
+    if not policy.any_host and (refusal := refuse_host(environ)):
+        return refusal
+    if not policy.is_for_programs:
         check_origin(settings.origin)
-        return None
+    return None
 
 
-def refuse_host() -> Response | None:
+def refuse_host(environ: WSGIEnvironment) -> Response | None:
     """Return a refusal where another Host is asked for, or a loopback issuer from another machine."""
-    if request.environ[FOREIGN_HOST]:
+    if environ[FOREIGN_HOST]:
         set_reason(Reason.WRONG_HOST)
         return wrong_host_response()
-    if settings.is_development and any(name in request.environ for name in FORWARDED_HEADERS):
+    if not tenant().settings.is_development:
+        return None
+    if FORWARDED_HEADERS & environ.keys():
         set_reason(Reason.NOT_LOOPBACK)
         text = "A loopback issuer is not served through a proxy: set OSTIARY_ISSUER.\n"
         return Response(text, 400, mimetype="text/plain")
-    if settings.is_development and not is_loopback(request.remote_addr):
+    if not is_loopback(environ.get("REMOTE_ADDR")):
         set_reason(Reason.NOT_LOOPBACK)
         return Response("A loopback issuer serves this machine only.\n", 400, mimetype="text/plain")
     return None

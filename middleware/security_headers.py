@@ -1,37 +1,40 @@
 """Add the security headers to every response: Content-Security-Policy, HSTS, no caching, no sniffing."""
 
-from flask import Flask, Response, g, request
+from wsgiref.types import WSGIEnvironment
 
-from middleware.endpoint_policy import current_policy
-from services.current import settings
+from flask import Response, g, request
+
+from middleware.endpoint_policy import policy_of
+from middleware.request_checks import REQUEST_ID
+from services.current import tenant
 
 CSP = (
     "default-src 'none'; {script}style-src 'self'; img-src 'self'; font-src 'self'; "
     "{form_action}base-uri 'none'; frame-ancestors 'none'"
 )
 
+ALWAYS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
+NO_STORE = ("Cache-Control", "no-store")
 
-def init_app(app: Flask) -> None:
-    """Add the headers to what this app answers."""
 
-    @app.after_request
-    def add_security_headers(response: Response) -> Response:
-        """Add what is not set yet; the Content-Security-Policy to pages."""
-        headers = response.headers
-        headers.setdefault("X-Content-Type-Options", "nosniff")
-        headers.setdefault("Referrer-Policy", "no-referrer")
-        headers.setdefault("Request-Id", g.get("request_id", ""))
-        if settings.is_https:
-            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-        if not current_policy().is_for_programs:
-            policy = CSP.format(
-                script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; ")
-            )
-            headers.setdefault("Content-Security-Policy", policy)
-            headers.setdefault("X-Frame-Options", "DENY")
-        if request.endpoint != "static":
-            headers.setdefault("Cache-Control", "no-store")
-        return response
+def add_headers(response: Response, environ: WSGIEnvironment) -> None:
+    """Add what is not set yet; the Content-Security-Policy to pages."""
+    is_for_programs = policy_of(environ).is_for_programs
+    wanted = [*ALWAYS, ("Request-Id", environ.get(REQUEST_ID, ""))]
+    if tenant().settings.is_https:
+        wanted.append(HSTS)
+    if not is_for_programs:
+        policy = CSP.format(
+            script=g.get("script", ""), form_action=g.get("form_action", "form-action 'self'; ")
+        )
+        wanted += [("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")]
+    if is_for_programs or request.endpoint != "static":
+        wanted.append(NO_STORE)
+    present = {name.lower() for name, _value in response.headers}
+    for name, value in wanted:
+        if name.lower() not in present:
+            response.headers.add(name, value)
 
 
 def omit_form_action() -> None:

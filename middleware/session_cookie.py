@@ -15,7 +15,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 import store.user_sessions
 from config import Settings
-from middleware.endpoint_policy import current_policy, policy_of
+from middleware.endpoint_policy import policy_of
 from protocol import clock
 from services import browser_ids, current, known_devices
 from services.current import settings as current_settings
@@ -31,6 +31,13 @@ class SessionOnlyLogins(LoginManager):
 
     We never set it, and reading a forged one raises TypeError (0.6.3).
     """
+
+    def init_app(self, app: Flask, add_context_processor: bool = False) -> None:
+        """Let Flask-Login find this; neither its hook, for the cookie, nor its context processor is wanted.
+
+        That would ask the database on every error page, also on the one that says the database is away.
+        """
+        app.login_manager = self  # type: ignore[attr-defined]
 
     def _load_user(self) -> None:
         """Load the user of the session cookie."""
@@ -63,14 +70,12 @@ class PageSessions(SecureCookieSessionInterface):
             return NullSession()
         return super().open_session(app, request)
 
-    def is_null_session(self, obj: object) -> bool:
-        """Return whether a session is one that nothing can be stored in."""
-        return isinstance(obj, NullSession)
-
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie where the session has changed."""
-        if not isinstance(session, NullSession):
-            super().save_session(app, session, response)
+        """Set all cookies that a page has; this one where the session has changed. Not for programs."""
+        send_browser_id(response)
+        send_device_cookie(response)
+        session.accessed = True  # so each page says "Vary: Cookie", also one that no view has made
+        super().save_session(app, session, response)
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -89,31 +94,27 @@ def init_app(app: Flask, settings: Settings) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,  # `record_session_use` does, now and then
         PERMANENT_SESSION_LIFETIME=timedelta(seconds=store.user_sessions.KEPT_SECONDS),
     )
-    # No context processor: it would ask the database on every error page, also on the one that says the
-    # database is away.
-    SessionOnlyLogins().init_app(app, add_context_processor=False)
+    SessionOnlyLogins().init_app(app)
 
-    @app.after_request
-    def send_device_cookie(response: Response) -> Response:
-        """Set the cookie of known devices where somebody has signed in."""
-        if "known_device" in g:
-            set_cookie(response, known_devices.cookie_name(), g.known_device, KNOWN_DEVICE_SECONDS)
-        return response
 
-    @app.after_request
-    def send_browser_id(response: Response) -> Response:
-        """Set a browser id where there is a new one.
+def send_device_cookie(response: Response) -> None:
+    """Set the cookie of known devices where somebody has signed in."""
+    if "known_device" in g:
+        set_cookie(response, known_devices.cookie_name(), g.known_device, KNOWN_DEVICE_SECONDS)
 
-        With a page that has a form there is always one: the form's answer is found by it when the form is
-        sent again.
-        """
-        if "csrf_token" in g and not current_policy().is_for_programs:
-            browser_ids.digest()
-        if "new_browser_id" in g:
-            new: browser_ids.BrowserId = g.new_browser_id
-            name = f"{browser_ids.cookie_prefix()}{secrets.token_hex(4)}"
-            set_cookie(response, name, str(new), browser_ids.COOKIE_SECONDS)
-        return response
+
+def send_browser_id(response: Response) -> None:
+    """Set a browser id where there is a new one.
+
+    With a page that has a form there is always one: the form's answer is found by it when the form is sent
+    again.
+    """
+    if "csrf_token" in g:
+        browser_ids.digest()
+    if "new_browser_id" in g:
+        new: browser_ids.BrowserId = g.new_browser_id
+        name = f"{browser_ids.cookie_prefix()}{secrets.token_hex(4)}"
+        set_cookie(response, name, str(new), browser_ids.COOKIE_SECONDS)
 
 
 def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:

@@ -35,11 +35,8 @@ def add_version(endpoint: str, values: dict[str, Any]) -> None:
         values["v"] = version(values["filename"])
 
 
-@blueprint.after_app_request
-def cache_forever(response: Response) -> Response:
+def cache_forever(filename: str, response: Response) -> Response:
     """Let browsers keep what was asked for by its present version: under any other URL it may change."""
-    if request.endpoint == "static" and response.status_code in (200, 304):
-        filename = (request.view_args or {})["filename"]
-        if request.args.get("v") == version(filename):
-            response.headers["Cache-Control"] = FOREVER
+    if response.status_code in (200, 304) and request.args.get("v") == version(filename):
+        response.headers["Cache-Control"] = FOREVER
     return response

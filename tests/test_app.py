@@ -1,8 +1,10 @@
 """The application as a whole: it starts, it tells that it lives, and it refuses to start wrongly."""
 
 import logging
+from inspect import iscoroutinefunction
 
 import pytest
+from flask import Flask
 
 from app import create_app
 from config import Settings
@@ -24,6 +26,48 @@ def test_it_answers_for_its_own_host_only(http):
     answer = http.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
     assert "evil" not in answer.text
+
+
+def test_each_page_varies_by_its_cookies(http):
+    """Also one that no view has made. What programs get has none."""
+    pages = [http.get("/login"), http.get("/nothing"), http.get("/login", headers={"Host": "evil.example"})]
+    assert [answer.headers.get("Vary") for answer in pages] == ["Cookie"] * 3
+    assert "Vary" not in http.get("/oauth/jwks").headers
+
+
+def test_around_every_request_there_is_what_it_needs_and_no_more(app):
+    """Each hook runs for programs too, so one that a library adds is noticed. Flask-WTF's does nothing."""
+    before, after = app.before_request_funcs, app.after_request_funcs
+    assert [hook.__name__ for hook in before[None]] == ["check_request", "csrf_protect"]
+    assert [hook.__name__ for hook in after[None]] == ["finish"]
+    assert not [name for name in {*before, *after} - {None} if before[name] or after[name]]
+    assert not app.teardown_request_funcs and not app.url_value_preprocessors
+
+
+def test_no_view_and_no_hook_is_a_coroutine(app):
+    """`Application.ensure_sync` does not look."""
+    hooks = [*app.before_request_funcs[None], *app.after_request_funcs[None], *app.teardown_appcontext_funcs]
+    assert not [called for called in [*hooks, *app.view_functions.values()] if iscoroutinefunction(called)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"PATH_INFO": ""},
+        {"PATH_INFO": "/login", "QUERY_STRING": "next=/a&b=%20"},
+        {"PATH_INFO": "/caf\u00c3\u00a9/\u00ff", "QUERY_STRING": "\u00c3\u00a9=\u00ff"},
+        {"SCRIPT_NAME": "/auth", "PATH_INFO": "/oauth/jwks", "REQUEST_METHOD": "HEAD"},
+        {"HTTP_HOST": "op.example:8443", "REQUEST_METHOD": "POST"},
+        {"HTTP_HOST": "[::1]:8000", "wsgi.url_scheme": "http"},
+    ],
+    ids=lambda changed: " ".join(map(ascii, changed.values())),
+)
+def test_views_are_found_as_flask_finds_them(app, changed):
+    """Our adapter is made from what `HostNormalizer` has left of the Host."""
+    with app.test_request_context("/login", base_url=ISSUER) as context:
+        request = app.request_class(context.request.environ | changed)
+        assert vars(app.create_url_adapter(request)) == vars(Flask.create_url_adapter(app, request))
 
 
 SAME = {

@@ -1,19 +1,23 @@
 """Every endpoint has a statement budget: BEGIN and COMMIT are not counted, and there is one COMMIT at most.
 
 The budgets of the token endpoint stand beside its grants, that of a bearer check in `endpoints/test_me.py`.
-The fence between tenants has one too, of calls: it looks once at what a statement compiles to.
+The fence between tenants has one too, of calls: it looks once at what a statement compiles to. So has what is
+around a view.
 """
 
 import re
 import sys
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
+from werkzeug.test import EnvironBuilder
 
 from config import PROJECT, Settings
 from models import Consent
 from tests.builders import (
     AUTHORIZATION_REQUEST,
+    ISSUER,
     PASSWORD,
     REDIRECT_URI,
     a_client,
@@ -36,6 +40,7 @@ FENCE = {
     for name in ("tenancy", "statement_check", "query_check", "expression_check", "scopes", "tenant_tables")
 }
 FENCE_CALLS = 3  # for each statement: the listener, the check, and who the current tenant is
+AROUND_A_VIEW = {"/healthz": 300, "/oauth/jwks": 380}  # some more than they are in Python 3.11
 FORM = 3  # was it answered already; expired answers, the new one
 
 
@@ -195,13 +200,18 @@ def test_malformed_requests_cost_nothing(http, expect_cost):
     expect_cost(lambda: http.get("/api/me"), 0, 401)
 
 
-@contextmanager
 def calls_of_the_fence():
     """The names of the functions that the fence calls meanwhile, and of its own."""
+    return calls(lambda frame, kind: kind in ("call", "c_call") and frame.f_code.co_filename in FENCE)
+
+
+@contextmanager
+def calls(is_counted):
+    """The names of the functions that are called meanwhile, where `is_counted(frame, kind)`."""
     called = []
 
     def note(frame, kind, function):
-        if kind in ("call", "c_call") and frame.f_code.co_filename in FENCE:
+        if is_counted(frame, kind):
             called.append(frame.f_code.co_name if kind == "call" else function.__name__)
 
     before = sys.getprofile()
@@ -210,6 +220,20 @@ def calls_of_the_fence():
         yield called
     finally:
         sys.setprofile(before)
+
+
+@pytest.mark.parametrize(("path", "budget"), AROUND_A_VIEW.items())
+def test_what_is_around_a_view_that_asks_nothing_costs_few_calls(app, http, path, budget):
+    """Of functions in Python, Flask's and Werkzeug's among them: how many is the same on every machine."""
+    for _ in range(2):  # makes the keys, and reads them
+        http.get(path)
+    environ = EnvironBuilder(path, base_url=ISSUER).get_environ()
+    with calls(lambda frame, kind: kind == "call") as called:
+        answer = app.wsgi_app(environ, lambda status, headers, error=None: None)
+        body = b"".join(answer)
+        answer.close()
+    assert body
+    assert len(called) <= budget, Counter(called).most_common(20)
 
 
 def test_the_fence_costs_three_calls_a_statement(http, seed, statements):

@@ -15,6 +15,7 @@ from types import CodeType
 
 import flask.globals
 import flask.helpers
+import flask_login
 import pytest
 import sqlalchemy
 from flask import Flask
@@ -235,6 +236,14 @@ def test_the_flashes_of_a_request_are_kept_where_a_second_try_empties_them():
     [context] = [name for name in ("app_ctx", "request_ctx") if name in names]
     assert unit_of_work.FLASHES in names
     assert unit_of_work.FLASHES_OF is getattr(flask.globals, context)
+
+
+def test_flask_login_is_found_by_its_name_on_the_app_alone():
+    """Our own `init_app` leaves out its hook and its context processor. More than these there must not be."""
+    parts = {"app", "self", "add_context_processor", "login_manager", "after_request", "context_processor"}
+    private = {"_update_remember_cookie", "_user_context_processor"}
+    found = {name for name in names_in(flask_login.LoginManager.init_app) if name.isidentifier()}
+    assert found == parts | private
 
 
 def test_flask_passes_its_context_to_all_of_what_we_override_or_call_or_to_none():

@@ -81,6 +81,15 @@ def test_a_success_commits(app, http, names):
     assert names() == ["a"]
 
 
+def test_a_view_that_asks_nothing_has_no_session_of_the_database(app, http):
+    found = []
+    app.after_request(lambda response: (found.append(db.session.registry.has()), response)[1])
+    paths = view(app, lambda: "ok"), view(app, lambda: (add("a"), "ok")[1], "/api/other")
+    for path in paths:
+        assert http.get(path).status_code == 200
+    assert found == [False, True]
+
+
 @pytest.mark.parametrize("status", [400, 404, 500, 503])
 def test_a_refusal_rolls_back(app, http, names, status):
     path = view(app, lambda: (add("a"), ("no", status))[1])

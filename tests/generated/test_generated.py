@@ -16,7 +16,6 @@ from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from flask import Request
 from hypothesis import HealthCheck, Phase, Verbosity, configuration, given, seed, settings
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.test import run_wsgi_app
@@ -24,6 +23,7 @@ from werkzeug.test import run_wsgi_app
 import store.migration_state
 from app import create_app
 from config import Settings
+from middleware import request_checks
 from models import Scope, db
 from protocol.parameters import HINTS, KNOWN
 from services import passwords
@@ -508,7 +508,7 @@ def watched_request(seen):
             seen.add(arguments[0])
             return super().getlist(*arguments, **rest)
 
-    class WatchedRequest(Request):
+    class WatchedRequest(request_checks.Request):
         parameter_storage_class = Watched
         dict_storage_class = Watched
 
