@@ -14,7 +14,10 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
 
+from database.execution import only_reads
 from database.timeouts import ANSWER_TIMEOUT
 
 Result = TypeVar("Result")
@@ -63,6 +66,11 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
         super().__init__(*arguments, **named)
         self.cursor_factory = Cursor
 
+    def send_begin(self) -> None:
+        """Begin a transaction in autocommit mode, as psycopg does by itself in the other one."""
+        with self.lock:
+            self.wait(self._exec_command(b"BEGIN"))
+
     def wait(
         self, gen: PQGen[Result], interval: float = POLL_SECONDS, timeout: float | None = None
     ) -> Result:
@@ -73,3 +81,10 @@ class BoundedConnection(psycopg.Connection[TupleRow]):
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:  # it has not answered
                 self.close()
             raise
+
+
+def begin_late(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
+    """Begin a transaction before a statement that needs one, where none is open."""
+    connection = cursor.connection
+    if connection.pgconn.transaction_status == TransactionStatus.IDLE and not only_reads(sql, context):
+        connection.send_begin()

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import pymysql
-from pymysql.constants import SERVER_STATUS
 from sqlalchemy import (
     JSON,
     URL,
@@ -28,16 +27,20 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler, TypeCompiler
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
 from database.circuit_breaker import CircuitBreaker
 from database.dialect import Arguments, Change, KeySelect
+from database.execution import before_execution, only_reads
+from database.late_connection import LateConnection
 from database.timeouts import (
     ANSWER_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -100,8 +103,7 @@ KEY = re.compile(r"for key '(?P<key>[^']+)'$|CONSTRAINT `(?P<constraint>[^`]+)`"
 def options(url: URL) -> Arguments:
     """Return the arguments of `create_engine`."""
     connect = connect_options(LOCK_TIMEOUT, STATEMENT_TIMEOUT, ANSWER_TIMEOUT)
-    # The listener `reset` rolls back where it is needed: the pool would do so after each COMMIT too.
-    return pool_options() | connect | {"pool_recycle": seconds(POOL_RECYCLE), "pool_reset_on_return": None}
+    return pool_options() | connect | {"pool_recycle": seconds(POOL_RECYCLE)}
 
 
 def connect_options(
@@ -109,6 +111,7 @@ def connect_options(
 ) -> Arguments:
     """Return the arguments that set up each connection. answer_timeout: None for no limit."""
     session = {
+        "tx_isolation": "'READ-COMMITTED'",
         "innodb_lock_wait_timeout": seconds(lock_timeout),
         "lock_wait_timeout": seconds(lock_timeout),  # for a table that is being altered
         "max_statement_time": seconds(statement_timeout),
@@ -125,23 +128,25 @@ def connect_options(
         "read_timeout": answer_timeout and seconds(answer_timeout),
         "write_timeout": answer_timeout and seconds(answer_timeout),
     }
-    return {"isolation_level": "READ COMMITTED", "connect_args": connect_args}
+    return {"connect_args": connect_args}
 
 
 def prepare(engine: Engine) -> None:
-    """Add the listeners that connect, roll back, and close connections to a server that takes no writes."""
+    """Add the listeners that connect, begin, and close connections to a server that takes no writes."""
     circuit_breaker = CircuitBreaker()
 
     @event.listens_for(engine, "do_connect")
     def connect_once(
         dialect: SqlDialect, record: ConnectionPoolEntry, arguments: list[str], named: Arguments
-    ) -> pymysql.Connection:
-        return circuit_breaker.connect(lambda: connect(arguments, named))
+    ) -> LateConnection:
+        return circuit_breaker.connect(lambda: LateConnection.make(arguments, named))
 
-    @event.listens_for(engine, "reset")
-    def reset(connection: pymysql.Connection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
-        if connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
-            engine.dialect.do_rollback(connection)
+    def begin_late(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
+        connection = cursor.connection
+        if not connection.is_in_transaction() and not only_reads(sql, context):
+            connection.query("BEGIN")
+
+    before_execution(engine, begin_late)
 
     @event.listens_for(engine, "handle_error")
     def give_up_connection(context: ExceptionContext) -> None:
@@ -150,16 +155,6 @@ def prepare(engine: Engine) -> None:
             and number_of(context.original_exception) in TAKES_NO_WRITES
         ):
             context.is_disconnect = True
-
-
-def connect(arguments: list[str], named: Arguments) -> pymysql.Connection:
-    """Return a new connection, whose server must send its first packet within `connect_timeout` too.
-
-    PyMySQL 1.2 applies `read_timeout` to that packet, so it is set to the longer value afterwards.
-    """
-    connection = pymysql.connect(*arguments, **named | {"read_timeout": named["connect_timeout"]})
-    connection._read_timeout = named["read_timeout"]
-    return connection
 
 
 def migration_engine(engine: Engine) -> Engine:

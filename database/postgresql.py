@@ -13,10 +13,11 @@ from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from database.bounded_connection import BoundedConnection
+from database.bounded_connection import BoundedConnection, begin_late
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem, warning
 from database.circuit_breaker import CircuitBreaker
 from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
+from database.execution import before_execution
 from database.tenancy import conflict_criterion
 from database.timeouts import (
     ANSWER_TIMEOUT,
@@ -81,21 +82,22 @@ def connect_options(url: URL, lock_timeout: timedelta, statement_timeout: timede
 
 
 def prepare(engine: Engine) -> None:
-    """Add the listener that connects."""
-    circuit_breaker = CircuitBreaker()
+    """Add the listeners that connect, and begin transactions."""
+    breaker = CircuitBreaker()
 
     @event.listens_for(engine, "do_connect")
     def connect(
         dialect: SqlDialect, record: ConnectionPoolEntry, arguments: list[str], named: Arguments
     ) -> BoundedConnection:
-        return circuit_breaker.connect(lambda: BoundedConnection.connect(*arguments, **named))
+        return breaker.connect(lambda: BoundedConnection.connect(*arguments, **named, autocommit=True))
+
+    before_execution(engine, begin_late)
 
 
 def migration_engine(engine: Engine) -> Engine:
     """Return an engine without the short time-outs of requests, which keeps no connection open."""
-    return create_engine(
-        engine.url, poolclass=NullPool, **connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER)
-    )
+    connect = connect_options(engine.url, MIGRATION_LOCK_TIMEOUT, NEVER)
+    return create_engine(engine.url, poolclass=NullPool, **connect)
 
 
 def lock_for_migration(connection: Connection, wait: timedelta) -> bool:

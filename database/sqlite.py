@@ -31,12 +31,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from database.checks import CheckResult, ServerInfo, may_lose_writes, problem
 from database.dialect import Arguments, Change, KeySelect, skip_locked_delete
-from database.execution import before_execution
+from database.execution import before_execution, only_reads
 from database.lock_file import LockFile
 from database.tenancy import conflict_criterion
 from database.timeouts import milliseconds, pool_options
@@ -99,11 +98,11 @@ def prepare(engine: Engine) -> None:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
-    def begin_lazily(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
-        if not cursor.connection.in_transaction and locks_or_writes(sql, context):
+    def begin_late(cursor: DBAPICursor, sql: str, context: DefaultExecutionContext) -> None:
+        if not cursor.connection.in_transaction and not only_reads(sql, context):
             begin(context.root_connection, cursor, lock_path)
 
-    before_execution(engine, begin_lazily)
+    before_execution(engine, begin_late)
 
     # A session returns its connection right after COMMIT or ROLLBACK: then the next writer may go on.
     @event.listens_for(engine, "checkin")
@@ -128,10 +127,7 @@ def begin(connection: Connection, cursor: DBAPICursor, lock_path: str | None) ->
     """Begin a transaction that may write, after waiting for the lock file. lock_path: None in memory."""
     if lock_path is not None:
         lock_file_of(connection.info, lock_path).acquire(LOCK_FILE_TIMEOUT)
-    try:
-        cursor.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error as error:  # SQLAlchemy wraps the errors of its own statements only
-        raise OperationalError("BEGIN IMMEDIATE", None, error) from error
+    cursor.execute("BEGIN IMMEDIATE")
 
 
 def lock_file_of(info: dict[object, object], path: str) -> LockFile:
@@ -139,15 +135,6 @@ def lock_file_of(info: dict[object, object], path: str) -> LockFile:
     lock = info.setdefault("lock file", LockFile(path))
     assert isinstance(lock, LockFile)  # noqa: S101 - nothing else is kept under this name
     return lock
-
-
-def locks_or_writes(sql: str, context: DefaultExecutionContext) -> bool:
-    """Return whether a statement needs a transaction."""
-    if context.isinsert or context.isupdate or context.isdelete or context.isddl:
-        return True
-    if context.compiled is not None and not context.is_text:
-        return getattr(context.compiled.statement, "_for_update_arg", None) is not None
-    return sql.lstrip()[:6].upper() in {"INSERT", "UPDATE", "DELETE", "CREATE", "ALTER ", "DROP T", "DROP I"}
 
 
 def migration_engine(engine: Engine) -> Engine:

@@ -57,6 +57,11 @@ PRIVATE = [
         "read: whether a SELECT locks",
     ),
     (
+        "psycopg._connection_base.BaseConnection._exec_command",
+        "psycopg._connection_base.BaseConnection._start_query",
+        "called: BEGIN, where psycopg does not send it by itself",
+    ),
+    (
         "pymysql.connections.Connection._read_timeout",
         "pymysql.connections.Connection._read_packet",
         "set: the greeting has a shorter time-out than an answer",

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+import psycopg
 import pytest
-from sqlalchemy import create_engine, event
+from sqlalchemy import bindparam, create_engine, event, literal
 from sqlalchemy.exc import DBAPIError
 
 import database
@@ -26,8 +28,8 @@ from models import Scope, Throttle, User, db
 from protocol import clock
 from services.current import state_of
 from tests.builders import ISSUER, SECRET_KEY, a_user
-from tests.live import PROJECT, MariaDB, do_without
-from tests.statements import insert, select, text
+from tests.live import PROJECT, MariaDB, do_without, new_database
+from tests.statements import delete, insert, select, text, update
 from unit_of_work import transaction
 
 
@@ -135,6 +137,125 @@ class TestSQLite:
         assert app.test_client().get("/api/write", base_url=ISSUER).status_code == 200
         with app.app_context():
             db.engine.dispose()
+
+
+WAYS_TO_BEGIN = {
+    "a lock": lambda: store.users.lock(1),
+    "a lock, streamed": store.users.lock_all,
+    "a row of the session's": lambda: (db.session.add(a_user(id=2, sub="b", email="b")), db.session.flush()),
+    "an INSERT of several": lambda: db.session.execute(
+        insert(Scope), [{"name": name, "description": ""} for name in "abc"]
+    ),
+    "an UPDATE of several": lambda: db.session.execute(
+        update(store.users.users)
+        .where(store.users.users.c.id == bindparam("number"))
+        .values(name="Countess"),
+        [{"number": 1}, {"number": 2}],
+    ),
+    "a DELETE": lambda: db.session.execute(delete(Scope)),
+    "a savepoint": lambda: db.session.begin_nested(),
+    "a SELECT that is streamed": lambda: db.session.execute(
+        select(User.id), execution_options={"stream_results": True}
+    ).all(),
+    "a SELECT with a CTE, which may write": lambda: db.session.execute(
+        select(select(literal(1).label("n")).cte("one"))
+    ).all(),
+    "a text that writes": lambda: db.session.execute(text("DELETE FROM scope WHERE name = 'x'")),
+    "a text that locks": lambda: db.session.execute(text("SELECT id FROM end_user FOR UPDATE")),
+    "a text that may write": lambda: db.session.execute(
+        text("WITH one AS (SELECT 1 AS n) SELECT n FROM one")
+    ),
+}
+WAYS_TO_READ = {
+    "a row of the session's": lambda: store.users.find(1),
+    "columns": lambda: store.codes.users_with_codes("web"),
+    "a join": lambda: store.tokens.find_by_family(digest("family")),
+    "a text": lambda: db.session.scalar(text("SELECT name FROM end_user")),
+}
+
+
+def has_begun():
+    """Whether a transaction is open, as the server says in its answers."""
+    driver = db.session.connection().connection.driver_connection
+    if isinstance(driver, psycopg.Connection):
+        return driver.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    return db.session.scalar(text("SELECT @@in_transaction")) == 1
+
+
+class TestServersBeginLate:
+    """PostgreSQL and MariaDB, as SQLite does: at the first lock or write."""
+
+    @pytest.fixture(params=["postgresql", "mariadb"])
+    def database_url(self, request, tmp_path, servers):
+        return new_database(request.param, tmp_path, servers)
+
+    @pytest.fixture
+    def app(self, app):
+        with transaction():
+            db.session.add(a_user())
+        db.session.remove()
+        return app
+
+    def test_reading_is_in_no_transaction(self, app):
+        for read in WAYS_TO_READ.values():
+            read()
+            assert not has_begun(), read
+            db.session.commit()
+
+    def test_the_first_lock_or_write_begins_and_can_be_undone(self, app):
+        for way, begin in WAYS_TO_BEGIN.items():
+            assert store.users.find(1).name == "Ada"
+            assert not has_begun()
+            begin()
+            assert has_begun(), way
+            db.session.rollback()
+            assert not has_begun()
+            db.session.remove()
+        assert db.session.scalars(select(Scope.name)).all() == []
+        assert db.session.scalars(select(User.name)).all() == ["Ada"]
+
+    def test_a_commit_ends_it(self, app):
+        with transaction():
+            db.session.execute(insert(Scope), {"name": "a", "description": ""})
+        assert not has_begun()
+        db.session.remove()
+        assert db.session.scalars(select(Scope.name)).all() == ["a"]
+
+    def test_who_only_reads_ends_nothing(self, app):
+        """Asked of MariaDB, which counts. psycopg looks at the status of its connection as well."""
+        if db.engine.dialect.name == "postgresql":
+            return
+        count_ends = text(
+            "SELECT variable_name, variable_value FROM information_schema.session_status"
+            " WHERE variable_name IN ('Com_begin', 'Com_commit', 'Com_rollback')"
+        )
+        before = db.session.execute(count_ends).all()
+        for end in (db.session.commit, db.session.rollback, db.session.remove):
+            store.users.find(1)
+            end()
+        assert db.session.execute(count_ends).all() == before
+
+    def test_what_is_committed_meanwhile_is_seen_before_and_after_the_beginning(self, app):
+        def rename(name):
+            with app.app_context(), transaction():
+                db.session.execute(update(User).values(name=name))
+
+        name = select(User.name)
+        for begin in (list, lambda: store.throttles.sweep_some(clock.now())):
+            begin()
+            for new in ("Countess", "Ada"):
+                with ThreadPoolExecutor(1) as pool:
+                    pool.submit(rename, new).result(10)
+                assert db.session.scalar(name) == new
+
+    def test_migrations_begin_at_once(self, app):
+        with database.migration_engine(db.engine).connect() as connection:
+            connection.execute(text("SELECT 1"))
+            driver = connection.connection.driver_connection
+            if isinstance(driver, psycopg.Connection):
+                assert driver.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+            else:
+                assert not driver.get_autocommit()
 
 
 class TestPostgreSQL:
