@@ -236,8 +236,8 @@ def test_a_run_that_is_interrupted_or_killed_leaves_nothing_for_long(server):
 
 @pytest.mark.long
 def test_a_broken_rule_is_noticed(tmp_path, servers):
-    """With the claim of a code ignored, in a copy of the project."""
-    source = mutations.mutated_copy(mutations.CLAIM_OF_THE_CODE_IGNORED, tmp_path / "source")
+    """With the claim of a code ignored, in a copy of the project; on SQLite the lock would hide that."""
+    source = mutations.mutated_copy(mutations.NO_LOCK_AND_NO_CLAIM_OF_THE_CODE, tmp_path / "source")
     server = LiveServer(new_database("sqlite", tmp_path, servers), tmp_path, source=source)
     server.migrate()
     done = server.flask_process(*BRIEFLY, check=False)

@@ -264,9 +264,13 @@ def headers_of(case):
     return HEADERS | forms | files | (HEADERS_OF_INTROSPECTION if "introspection" in case.name else {})
 
 
+# By way of all headers, or by comparing two sets of names: that is not seen.
+READ_WITH_OTHERS = {"COOKIE", "FORWARDED", "X_FORWARDED_HOST"}
+
+
 def headers_read(world, case):
     """Those of them that are read for the right request."""
-    read = names_read(world, case) | {"COOKIE"}  # it is read by way of all headers, which is not seen
+    read = names_read(world, case) | READ_WITH_OTHERS
     return {name: ways for name, ways in headers_of(case).items() if key_of(name) in read}
 
 

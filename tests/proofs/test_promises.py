@@ -56,7 +56,7 @@ def test_the_cost_is_the_median_of_the_rounds():
 
 @pytest.mark.whole_machine
 def test_a_broken_rule_is_counted(tmp_path):
-    source = mutations.mutated_copy(mutations.CLAIM_OF_THE_CODE_IGNORED, tmp_path / "source")
+    source = mutations.mutated_copy(mutations.NO_LOCK_AND_NO_CLAIM_OF_THE_CODE, tmp_path / "source")
     with (
         race_server(new_database("sqlite", tmp_path, None), tmp_path, source=source) as server,
         Driver(server, SENDERS) as driver,

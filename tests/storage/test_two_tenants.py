@@ -268,6 +268,13 @@ def test_in_one_session_each_gets_its_own_row(find):
     assert found[0] is found[2]
 
 
+@pytest.mark.threat("T196")
+@pytest.mark.parametrize("tenant", [HOME, OTHER])
+def test_a_client_for_readers_is_that_of_its_tenant(tenant):
+    with entered(tenant):
+        assert store.clients.find_read_only("web").tenant_id == tenant
+
+
 @pytest.mark.parametrize("tenant", [HOME, OTHER])
 def test_a_scope_is_described_by_its_own_tenant(tenant):
     with entered(tenant):
