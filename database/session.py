@@ -9,6 +9,9 @@ from sqlalchemy.engine.interfaces import Compiled
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.util import EMPTY_DICT
 
+# SQLAlchemy 2.1 executes no compiled form; there its own cache has the form of the same statement.
+EXECUTES_COMPILED = hasattr(Compiled, "_execute_on_connection")
+
 
 class CompiledOnce(Executable):
     """A statement that `db.session` sends without looking for its compiled form in a cache, or its engine.
@@ -23,7 +26,9 @@ class CompiledOnce(Executable):
         self._form: tuple[Dialect | None, Compiled | None] = (None, None)  # of one app, as a rule
 
     def compiled(self, dialect: Dialect) -> Any:
-        """Return the compiled form for a dialect, which is one engine's own."""
+        """Return what to execute: the compiled form for a dialect, which is one engine's own."""
+        if not EXECUTES_COMPILED:
+            return self.statement
         known, form = self._form
         if known is not dialect:
             form = self.statement.compile(dialect=dialect, column_keys=self._columns)
@@ -32,7 +37,7 @@ class CompiledOnce(Executable):
 
 
 class Session(flask_sqlalchemy.session.Session):
-    """A session on the one engine of its app: a `CompiledOnce` takes it 55 calls in place of 91."""
+    """A session on the one engine of its app: a `CompiledOnce` takes it 73 calls in place of 91."""
 
     def __init__(self, db: SQLAlchemy, **options: Any) -> None:
         super().__init__(db, **options)
