@@ -416,8 +416,8 @@ def test_a_client_that_failed_once_does_not_wait_for_those_that_are_dead(shared,
     store_rows(shared, *waiting, a_notice(client_id="well", attempts=1, next_attempt_at=clock.now()))
     at_work = state_of(shared).delivery
     at_work.start()
-    # 100 notices of half a second each would come before it
-    assert len(receiver.wait_for("503", seconds=5)) == 1
+    # 100 notices of half a second each would come before it; its next try may be due at once
+    assert receiver.wait_for("503", seconds=5)
     at_work.stop()
 
 
