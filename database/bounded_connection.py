@@ -1,9 +1,9 @@
-"""psycopg's connection, which waits for an answer without limit, with a limit; and its cursor.
+"""A psycopg connection that waits for an answer no longer than a limit, and its cursor.
 
-`statement_timeout` is enforced by the server. It ends nothing where the server hangs, where the network loses
-the answer, or where a COMMIT waits for a standby that is away. A connection that does not answer in time is
-closed. The statement is never cancelled instead: a COMMIT that waits for its standby answers a cancel with
-success.
+psycopg itself waits without a limit, as libpq does. `statement_timeout` is enforced by the server. It ends
+nothing where the server hangs, where the network loses the answer, or where a COMMIT waits for a standby that
+is away. A connection that does not answer in time is closed. The statement is never cancelled instead: a
+COMMIT that waits for its standby answers a cancel with success.
 """
 
 from collections.abc import Callable, Sequence
